@@ -1,0 +1,50 @@
+# Keypup: PGXS build. `make`, `make install`, `make installcheck` as for any extension.
+EXTENSION = keypup
+EXTVERSION = 0.1
+MODULE_big = keypup
+
+OBJS = \
+	src/keypup.o \
+	src/token/envelope.o src/token/keyring.o src/token/token.o \
+	src/access/session.o \
+	src/http/policy.o src/http/client.o src/http/json.o \
+	src/provider/github/github.o src/provider/provider.o \
+	src/sync/job.o src/sync/worker.o src/sync/launcher.o
+
+# The install script is the rooms' SQL in dependency order: a room may only use rooms above it.
+ROOMS = \
+	src/access/access.sql \
+	src/token/token.sql \
+	src/http/http.sql \
+	src/model/model.sql \
+	src/sync/sync.sql \
+	src/provider/github/queries.sql \
+	src/provider/github/github.sql \
+	src/operation/status.sql \
+	src/access/manage.sql \
+	src/insight/cycle_time.sql
+
+DATA_built = $(EXTENSION)--$(EXTVERSION).sql
+EXTRA_CLEAN = src/provider/github/queries.sql
+
+REGRESS = install access http github cycle_time
+REGRESS_OPTS = --inputdir=. --outputdir=.
+
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement
+PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
+SHLIB_LINK = -lcurl -lcrypto
+
+# Nothing here is worth inlining into a query: no bitcode is built.
+override with_llvm = no
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(EXTENSION)--$(EXTVERSION).sql: $(ROOMS)
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION keypup" to load this file. \quit'; cat $^; } > $@
+
+# Each query stands in a .graphql file of its own; the database keeps its text in a function.
+GITHUB_QUERIES = $(sort $(wildcard src/provider/github/*.graphql))
+src/provider/github/queries.sql: $(GITHUB_QUERIES)
+	sh src/provider/queries_to_sql.sh github $^ > $@

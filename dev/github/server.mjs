@@ -1,0 +1,137 @@
+#!/usr/bin/env node
+// An emulated GitHub: one TLS port that answers GraphQL like GitHub does, for tests and
+// demonstrations. See README.md. This file: start, routes, tokens, end.
+
+import { readFileSync } from 'node:fs';
+import { createSecureServer } from 'node:http2';
+import { Budget, Counters } from './budget.mjs';
+import { localCertificate } from './certificate.mjs';
+import { answerControl } from './control.mjs';
+import { Faults, faultAnswer, replacesAnswer } from './faults.mjs';
+import { generateHistory } from './generate.mjs';
+import { answerGraphql, operationNameOf } from './graphql.mjs';
+import { loadHistory } from './history.mjs';
+import { USAGE, readOptions } from './options.mjs';
+import { drop, readBody, sendBytes, sendJson } from './transport.mjs';
+import { World } from './world.mjs';
+
+const GRAPHQL_PATHS = new Set(['/graphql', '/api/graphql']);
+const DOCUMENTATION = 'https://docs.github.com/graphql';
+const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+function makeEmulator(options) {
+  const world = new World({ viewerLogin: options.viewer });
+  for (const file of options.data) world.add(loadHistory(file));
+  for (const settings of options.generate) world.add(generateHistory(settings));
+  return {
+    world, budget: new Budget(options.points), counters: new Counters(), faults: new Faults(),
+    token: options.token, scopes: options.scopes, latency: options.latency, clockOffset: 0,
+    log: (line) => { if (options.verbose) process.stderr.write(`${line}\n`); },
+  };
+}
+
+async function handle(emulator, request, response) {
+  const url = new URL(request.url, 'https://localhost');
+  if (url.pathname.startsWith('/_emulator/')) {
+    const { status, body } = answerControl(emulator, request.method, url, await readBody(request));
+    return sendJson(request, response, status, {}, body);
+  }
+  emulator.counters.requests += 1;
+  emulator.counters.enter();
+  try {
+    return await answerClient(emulator, request, response, url);
+  } finally {
+    emulator.counters.leave();
+  }
+}
+
+async function answerClient(emulator, request, response, url) {
+  const text = await readBody(request);
+  const query = readJson(text);
+  const isGraphql = request.method === 'POST' && GRAPHQL_PATHS.has(url.pathname);
+  const operation = isGraphql ? operationNameOf(query) : undefined;
+  const fault = emulator.faults.take({ operation, path: url.pathname });
+  if (emulator.latency > 0) await wait(emulator.latency);
+  if (fault) {
+    emulator.counters.faulted += 1;
+    if (fault.delay_ms) await wait(fault.delay_ms);
+    if (replacesAnswer(fault)) return sendFault(emulator, request, response, fault, operation);
+  }
+  const { status, body } = await clientAnswer(emulator, request, url, isGraphql, query);
+  emulator.log(`${request.method} ${url.pathname} ${operation ?? ''} ${status}`);
+  return sendJson(request, response, status, headersOf(emulator), body, fault);
+}
+
+async function sendFault(emulator, request, response, fault, operation) {
+  emulator.log(`fault for ${operation ?? request.url}`);
+  if (fault.drop) return drop(request);
+  const { status, headers, bytes } = await faultAnswer(fault);
+  return sendBytes(request, response, status, { ...headersOf(emulator), ...headers, ...(fault.headers ?? {}) }, bytes, fault);
+}
+
+async function clientAnswer(emulator, request, url, isGraphql, query) {
+  if (!request.headers['user-agent']) {
+    return { status: 403, body: { message: 'Request forbidden by administrative rules. Please make sure your request has a User-Agent header (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required).' } };
+  }
+  if (!isAuthorized(emulator, request.headers.authorization)) {
+    emulator.counters.unauthorized += 1;
+    return { status: 401, body: { message: 'Bad credentials', documentation_url: DOCUMENTATION, status: '401' } };
+  }
+  if (!isGraphql) {
+    emulator.counters.unlisted.push(`${request.method} ${url.pathname}`);
+    return { status: 404, body: { message: 'Not Found', documentation_url: 'https://docs.github.com/rest', status: '404' } };
+  }
+  if (query === undefined) return { status: 400, body: { message: 'Problems parsing JSON', documentation_url: DOCUMENTATION } };
+  return answerGraphql(emulator, query);
+}
+
+function isAuthorized(emulator, authorization = '') {
+  return /^(?:bearer|token) +(.+)$/i.exec(authorization)?.[1] === emulator.token;
+}
+
+function readJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function headersOf(emulator) {
+  return {
+    ...emulator.budget.headers(),
+    date: new Date(Date.now() + emulator.clockOffset).toUTCString(),
+    'x-oauth-scopes': emulator.scopes.join(', '),
+    'x-accepted-oauth-scopes': 'repo',
+    'x-github-media-type': 'github.v4; format=json',
+    server: 'github.com',
+  };
+}
+
+async function start() {
+  const options = readOptions(process.argv.slice(2));
+  if (options.help) return process.stdout.write(`${USAGE}\n`);
+  const certificate = options.cert
+    ? { cert: readFileSync(options.cert), key: readFileSync(options.key), caFile: options.ca }
+    : localCertificate(options.dir);
+  const emulator = makeEmulator(options);
+  const server = createSecureServer({ allowHTTP1: true, cert: certificate.cert, key: certificate.key }, (request, response) => {
+    handle(emulator, request, response).catch((error) => {
+      // A client that went away is no failure of ours.
+      emulator.log(error.stack);
+      drop(request);
+    });
+  });
+  server.on('secureConnection', () => { emulator.counters.connections += 1; });
+  server.on('sessionError', (error) => emulator.log(error.message));
+  server.listen(options.port, options.host, () => {
+    const { port } = server.address();
+    process.stdout.write(`${JSON.stringify({ url: `https://localhost:${port}`, ca_file: certificate.caFile, token: options.token })}\n`);
+  });
+  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0));
+}
+
+start().catch((error) => {
+  process.stderr.write(`${error.message}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,117 @@
+-- access/access.sql: accounts, their members, what each role may do, and the one shape of policy
+-- that guards every tenant table.
+
+-- Two group roles of the cluster. Neither can log in and neither sees a row by itself:
+-- keypup_member may ask (row-level security answers), keypup_worker stores what a provider sent.
+DO $$
+DECLARE
+  wanted pg_catalog.name;
+BEGIN
+  FOREACH wanted IN ARRAY ARRAY['keypup_member', 'keypup_worker']::pg_catalog.name[] LOOP
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = wanted) THEN
+      EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);
+    ELSIF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = wanted
+                  AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolreplication)) THEN
+      RAISE EXCEPTION 'role "%" exists already with rights that keypup does not give it', wanted
+        USING ERRCODE = 'duplicate_object',
+              HINT = pg_catalog.format('Drop the role, or: ALTER ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION.', wanted);
+    END IF;
+  END LOOP;
+  IF EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.roleid = 'keypup_worker'::pg_catalog.regrole) THEN
+    RAISE EXCEPTION 'role "keypup_worker" has members'
+      USING ERRCODE = 'duplicate_object', HINT = 'Revoke keypup_worker from them: only the background worker may act as it.';
+  END IF;
+END
+$$;
+
+REVOKE ALL ON SCHEMA keypup FROM PUBLIC;
+GRANT USAGE ON SCHEMA keypup TO keypup_member, keypup_worker;
+
+CREATE FUNCTION keypup.my_accounts(permission text) RETURNS SETOF uuid
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_accounts';
+REVOKE ALL ON FUNCTION keypup.my_accounts(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.my_accounts(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.my_accounts(text) IS 'The accounts in which the asking role has the permission, for example ''data.read''.';
+
+CREATE FUNCTION keypup.has_permission(account_id uuid, permission text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_has_permission';
+REVOKE ALL ON FUNCTION keypup.has_permission(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.has_permission(uuid, text) IS 'Whether the role that called a keypup function has the permission in the account. Superusers have all.';
+
+CREATE FUNCTION keypup.asking_role() RETURNS name
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_asking_role';
+REVOKE ALL ON FUNCTION keypup.asking_role() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.asking_role() IS 'The role that called a keypup function.';
+
+CREATE FUNCTION keypup.job_account() RETURNS uuid
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_job_account';
+REVOKE ALL ON FUNCTION keypup.job_account() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.job_account() TO keypup_worker;
+COMMENT ON FUNCTION keypup.job_account() IS 'The account whose page the worker is storing; NULL in any other session.';
+
+CREATE FUNCTION keypup.protect_table(relation regclass, permission text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', relation);
+  EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
+  EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', relation);
+  EXECUTE format('GRANT SELECT ON %s TO keypup_member', relation);
+  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO keypup_worker', relation);
+  EXECUTE format('CREATE POLICY member_reads ON %s FOR SELECT TO keypup_member '
+                 'USING (account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts(%L))))', relation, permission);
+  EXECUTE format('CREATE POLICY worker_stores ON %s TO keypup_worker '
+                 'USING (account_id OPERATOR(pg_catalog.=) (SELECT keypup.job_account())) '
+                 'WITH CHECK (account_id OPERATOR(pg_catalog.=) (SELECT keypup.job_account()))', relation);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.protect_table(regclass, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.protect_table(regclass, text) IS 'Gives a tenant table the one shape of policy: members with the permission read, the worker stores for the account of its job.';
+
+CREATE TABLE keypup.accounts (
+  account_id uuid NOT NULL DEFAULT gen_random_uuid() PRIMARY KEY,
+  name text NOT NULL UNIQUE CHECK (name ~ '^[^[:cntrl:]]{1,100}$'),
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
+COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';
+COMMENT ON COLUMN keypup.accounts.name IS 'Name by which functions address the account.';
+COMMENT ON COLUMN keypup.accounts.created_at IS 'When create_account made it.';
+SELECT keypup.protect_table('keypup.accounts', 'data.read');
+
+CREATE TABLE keypup.role_permissions (
+  role text NOT NULL,
+  permission text NOT NULL,
+  PRIMARY KEY (role, permission)
+);
+COMMENT ON TABLE keypup.role_permissions IS 'What each built-in role may do in an account.';
+COMMENT ON COLUMN keypup.role_permissions.role IS 'owner, admin, member or viewer.';
+COMMENT ON COLUMN keypup.role_permissions.permission IS 'One right, as subject.action; tokens can be created, used, rotated and deleted, never read.';
+REVOKE ALL ON keypup.role_permissions FROM PUBLIC;
+GRANT SELECT ON keypup.role_permissions TO keypup_member;
+
+INSERT INTO keypup.role_permissions (role, permission)
+SELECT r.role, p.permission
+FROM (VALUES
+  ('data.read', 1), ('settings.read', 1),
+  ('tokens.use', 2),
+  ('settings.write', 3), ('users.read', 3), ('users.manage', 3), ('tokens.create', 3), ('tokens.rotate', 3),
+  ('tokens.delete', 3), ('features.manage', 3), ('audit.read', 3), ('billing.manage', 3), ('support.grant', 3),
+  ('owners.manage', 4), ('account.delete', 4)) AS p(permission, rank)
+JOIN (VALUES ('viewer', 1), ('member', 2), ('admin', 3), ('owner', 4)) AS r(role, rank) ON r.rank >= p.rank;
+
+CREATE TABLE keypup.members (
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
+  member text NOT NULL,
+  role text NOT NULL CHECK (role IN ('owner', 'admin', 'member', 'viewer')),
+  added_at timestamptz NOT NULL DEFAULT now(),
+  added_by text NOT NULL,
+  PRIMARY KEY (account_id, member)
+);
+COMMENT ON TABLE keypup.members IS 'Which database roles belong to an account, and as what.';
+COMMENT ON COLUMN keypup.members.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.members.member IS 'Name of a database role; whoever has that role is a member too.';
+COMMENT ON COLUMN keypup.members.role IS 'owner, admin, member or viewer: see role_permissions.';
+COMMENT ON COLUMN keypup.members.added_at IS 'When the member was added.';
+COMMENT ON COLUMN keypup.members.added_by IS 'Database role that added the member.';
+SELECT keypup.protect_table('keypup.members', 'users.read');

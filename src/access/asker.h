@@ -1,0 +1,30 @@
+/*
+ * asker.h
+ *		Who is asking, and for whose account the worker is at work.
+ */
+#ifndef KEYPUP_ASKER_H
+#define KEYPUP_ASKER_H
+
+#include "utils/uuid.h"
+
+/*
+ * set_job_account
+ *		From now on the worker's policies admit the rows of this account.
+ *
+ * account: copied; NULL admits none. Stays until it is set again.
+ */
+extern void set_job_account(const pg_uuid_t *account);
+
+/*
+ * owner_of_extension_function
+ *		Who owns a function: ours belong to the owner of the extension.
+ */
+extern Oid owner_of_extension_function(Oid function);
+
+/*
+ * role_of_worker
+ *		The oid of role keypup_worker; raises ERRCODE_UNDEFINED_OBJECT without it.
+ */
+extern Oid role_of_worker(void);
+
+#endif

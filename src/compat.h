@@ -1,0 +1,35 @@
+/*
+ * compat.h
+ *		Differences between PostgreSQL 15 and 18. No other file asks for the version.
+ */
+#ifndef KEYPUP_COMPAT_H
+#define KEYPUP_COMPAT_H
+
+#include "catalog/pg_database.h"
+#include "common/jsonapi.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define keypup_create_wait_event_set(n) CreateWaitEventSet(NULL, (n))
+#else
+#define keypup_create_wait_event_set(n) CreateWaitEventSet(CurrentMemoryContext, (n))
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define keypup_json_lexer(bytes, length) makeJsonLexContextCstringLen(NULL, (bytes), (length), PG_UTF8, false)
+#else
+#define keypup_json_lexer(bytes, length) makeJsonLexContextCstringLen((char *) (bytes), (length), PG_UTF8, false)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define keypup_owns_database(database, role) object_ownercheck(DatabaseRelationId, (database), (role))
+#else
+#define keypup_owns_database(database, role) pg_database_ownercheck((database), (role))
+#endif
+
+#endif

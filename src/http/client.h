@@ -1,0 +1,57 @@
+/*
+ * client.h
+ *		Many HTTPS requests at once, on PostgreSQL's wait loop.
+ */
+#ifndef KEYPUP_CLIENT_H
+#define KEYPUP_CLIENT_H
+
+#include "lib/stringinfo.h"
+
+typedef struct HttpReply
+{
+	int status;					/* 0 when there is no answer */
+	const char *failure;		/* NULL, or why there is none; never a secret */
+	const char *failure_hint;	/* may be NULL */
+	StringInfoData body;		/* decoded, ended by a NUL */
+	char *headers;				/* JSON object of the few headers that are kept, lower-case names */
+	void *caller;				/* as given to send_request */
+} HttpReply;
+
+typedef struct HttpClient HttpClient;
+
+/*
+ * open_http_client
+ *		A client whose replies are made in context. Raises ERRCODE_OUT_OF_MEMORY.
+ */
+extern HttpClient *open_http_client(MemoryContext context);
+
+/*
+ * close_http_client
+ *		Ends what is in flight and releases all that curl holds; safe after an error.
+ */
+extern void close_http_client(HttpClient *client);
+
+/*
+ * send_request
+ *		Starts a POST of JSON. All that can go wrong comes back as a reply.
+ *
+ * authorization: value of that header; copied, and wiped when the reply is there.
+ * headers: further header lines, ended by NULL; must outlive the request.
+ */
+extern void send_request(HttpClient *client, const char *url, const char *authorization, const char *body,
+						 const char *const *headers, void *caller);
+
+extern int requests_in_flight(HttpClient *client);
+
+/*
+ * wait_for_replies
+ *		Waits until a reply is there, the latch is set (it is reset), or the
+ *		timeout in milliseconds is over. Raises nothing; the caller checks for interrupts.
+ */
+extern void wait_for_replies(HttpClient *client, long timeout);
+
+/* next_reply: a finished reply, or NULL. free_reply: when it is stored. */
+extern HttpReply *next_reply(HttpClient *client);
+extern void free_reply(HttpReply *reply);
+
+#endif

@@ -1,0 +1,188 @@
+/*
+ * json.c
+ *		One pass over a reply before jsonb sees it: jsonb refuses a whole page for
+ *		one \u0000 in one title, and expands 1e100000 to as many digits.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#include "http/json.h"
+
+PG_FUNCTION_INFO_V1(keypup_clean_json);
+
+#define MAX_DEPTH 64
+#define MAX_NUMBER 64
+#define MAX_EXPONENT 308
+#define REPLACEMENT "\xEF\xBF\xBD"
+
+/* The value of the four hexadecimal digits after \u, or -1. */
+static int
+read_escape(const char *at, const char *end)
+{
+	int value = 0;
+
+	if (end - at < 6 || at[0] != '\\' || at[1] != 'u')
+		return -1;
+	for (int i = 2; i < 6; i++)
+	{
+		char c = at[i];
+
+		if (c >= '0' && c <= '9')
+			value = value * 16 + (c - '0');
+		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+			value = value * 16 + ((c | 0x20) - 'a' + 10);
+		else
+			return -1;
+	}
+	return value;
+}
+
+/* Copies one escape of a string; returns where the next character is. */
+static const char *
+copy_escape(const char *at, const char *end, StringInfo out)
+{
+	int value = read_escape(at, end);
+	int low;
+
+	if (value < 0)
+	{
+		int taken = Min(2, (int) (end - at));
+
+		appendBinaryStringInfo(out, at, taken);
+		return at + taken;
+	}
+	if (value >= 0xD800 && value <= 0xDBFF)
+	{
+		low = read_escape(at + 6, end);
+		if (low >= 0xDC00 && low <= 0xDFFF)
+		{
+			appendBinaryStringInfo(out, at, 12);
+			return at + 12;
+		}
+	}
+	if (value == 0 || (value >= 0xD800 && value <= 0xDFFF))
+		appendBinaryStringInfo(out, "\\ufffd", 6);
+	else
+		appendBinaryStringInfo(out, at, 6);
+	return at + 6;
+}
+
+/* Copies a string from its opening quote; returns where it ended. */
+static const char *
+copy_string(const char *at, const char *end, StringInfo out)
+{
+	appendStringInfoChar(out, *at++);
+	while (at < end && *at != '"')
+	{
+		unsigned char c = (unsigned char) *at;
+
+		if (c == '\\')
+			at = copy_escape(at, end, out);
+		else if (c < 0x80)
+			appendStringInfoChar(out, *at++);
+		else
+		{
+			int length = pg_utf_mblen((const unsigned char *) at);
+
+			if (at + length <= end && pg_utf8_islegal((const unsigned char *) at, length))
+			{
+				appendBinaryStringInfo(out, at, length);
+				at += length;
+			}
+			else
+			{
+				appendBinaryStringInfo(out, REPLACEMENT, 3);
+				at++;
+			}
+		}
+	}
+	if (at < end)
+		appendStringInfoChar(out, *at++);
+	return at;
+}
+
+/* Copies a number; returns where it ended, or NULL when it is absurd. */
+static const char *
+copy_number(const char *at, const char *end, StringInfo out)
+{
+	size_t length = 0;
+	const char *exponent;
+
+	while (at + length < end && length <= MAX_NUMBER && strchr("+-.0123456789eE", at[length]) != NULL && at[length] != '\0')
+		length++;
+	if (length > MAX_NUMBER)
+		return NULL;
+	for (exponent = at; exponent < at + length && (*exponent | 0x20) != 'e'; exponent++)
+		;
+	if (exponent < at + length && abs(atoi(exponent + 1)) > MAX_EXPONENT)
+		return NULL;
+	appendBinaryStringInfo(out, at, (int) length);
+	return at + length;
+}
+
+char *
+clean_json(const char *bytes, Size length, const char **why)
+{
+	const char *at = bytes;
+	const char *end = bytes + length;
+	int depth = 0;
+	StringInfoData out;
+	JsonLexContext *lexer;
+
+	initStringInfo(&out);
+	while (at < end)
+	{
+		if (*at == '"')
+			at = copy_string(at, end, &out);
+		else if (*at == '-' || (*at >= '0' && *at <= '9'))
+		{
+			at = copy_number(at, end, &out);
+			if (at == NULL)
+			{
+				*why = "the reply holds a number that is too long";
+				return NULL;
+			}
+		}
+		else if ((unsigned char) *at >= 0x80 || *at == '\0')
+			break;
+		else
+		{
+			if (*at == '{' || *at == '[')
+				depth++;
+			else if (*at == '}' || *at == ']')
+				depth--;
+			if (depth > MAX_DEPTH)
+			{
+				*why = "the reply nests too deep";
+				return NULL;
+			}
+			appendStringInfoChar(&out, *at++);
+		}
+	}
+	*why = "the reply is not JSON";
+	if (at < end)
+		return NULL;
+	lexer = keypup_json_lexer(out.data, out.len);
+	if (pg_parse_json(lexer, &nullSemAction) != JSON_SUCCESS)
+		return NULL;
+	*why = NULL;
+	return out.data;
+}
+
+Datum
+keypup_clean_json(PG_FUNCTION_ARGS)
+{
+	bytea *bytes = PG_GETARG_BYTEA_PP(0);
+	const char *why;
+	char *json = clean_json(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), &why);
+
+	if (json == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION), errmsg("%s", why)));
+	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+}

@@ -1,0 +1,17 @@
+/*
+ * keypup.h
+ *		The settings, and what _PG_init calls in the rooms.
+ */
+#ifndef KEYPUP_H
+#define KEYPUP_H
+
+#define KEYPUP_VERSION "0.1"
+
+extern char *keypup_key_file;
+extern char *keypup_key_command;
+extern char *keypup_ca_file;
+extern char *keypup_private_hosts;
+extern int keypup_max_requests;		/* requests in flight, a worker */
+extern int keypup_sync_interval;	/* seconds */
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * provider.c
+ *		The providers that this build knows.
+ */
+#include "postgres.h"
+
+#include "provider/provider.h"
+
+static const Provider *const providers[] = {
+	&github_provider,
+};
+
+const Provider *
+find_provider(const char *name)
+{
+	for (int i = 0; i < (int) lengthof(providers); i++)
+	{
+		if (strcmp(providers[i]->name, name) == 0)
+			return providers[i];
+	}
+	elog(ERROR, "provider \"%s\" is unknown to this build", name);
+	return NULL;				/* not reached */
+}

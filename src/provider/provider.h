@@ -1,0 +1,41 @@
+/*
+ * provider.h
+ *		What every provider answers. A new provider is a folder and one line in provider.c.
+ */
+#ifndef KEYPUP_PROVIDER_H
+#define KEYPUP_PROVIDER_H
+
+typedef struct Provider
+{
+	const char *name;
+
+	/* The URL that requests go to, palloc'd, from a connection's base URL. */
+	char *(*endpoint)(const char *base_url);
+
+	/* Begins the Authorization header; the token follows. */
+	const char *authorization_scheme;
+
+	/* Further headers, ended by NULL. */
+	const char *const *headers;
+
+	/* SQL: ($1 account uuid, $2 job bigint) -> the request's body, as text. */
+	const char *request_query;
+
+	/*
+	 * SQL: ($1 account, $2 job, $3 seconds to the next run, $4 status, $5
+	 * headers, $6 reply, $7 failure, $8 hint), the texts as text: takes the
+	 * answer, and stores it or says why not.
+	 */
+	const char *store_query;
+} Provider;
+
+/*
+ * find_provider
+ *		The provider of that name. Raises ERRCODE_INTERNAL_ERROR if there is none:
+ *		the tables admit known ones only.
+ */
+extern const Provider *find_provider(const char *name);
+
+extern const Provider github_provider;
+
+#endif

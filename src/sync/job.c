@@ -1,0 +1,428 @@
+/*
+ * job.c
+ *		One job: claimed in a transaction, sent outside any, and its answer
+ *		stored in another together with the job's end and with what follows.
+ *
+ * The same code runs in the background worker and in CALL keypup.sync. All
+ * statements on our tables run as keypup_worker, for the account of the job.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "access/asker.h"
+#include "http/client.h"
+#include "http/json.h"
+#include "keypup.h"
+#include "provider/provider.h"
+#include "sync/job.h"
+#include "token/token.h"
+
+/* First key of the advisory locks that show a lease to be live; claim_jobs has it, too. */
+#define LEASE_LOCK_CLASS 1802661488
+
+struct JobRunner
+{
+	JobScope scope;
+	bool in_procedure;
+	int32 lease;
+	HttpClient *client;
+	MemoryContext context;		/* lives as long as the runner */
+	MemoryContext step_context; /* reset after each step */
+	Oid user_before;
+	int security_before;
+};
+
+/* A request that is under way; handed to the client and back. */
+typedef struct SentJob
+{
+	pg_uuid_t account;
+	int64 job;
+	const Provider *provider;
+} SentJob;
+
+typedef struct ClaimedJob
+{
+	SentJob *sent;
+	pg_uuid_t connection;
+	char *base_url;
+	int64 revision;
+	bytea *envelope;			/* NULL when the connection has no token */
+	char *url;
+	char *body;
+	char *authorization;
+} ClaimedJob;
+
+/* A failure inside a step, copied out of its subtransaction. */
+typedef struct StepError
+{
+	char *message;
+	char *hint;
+} StepError;
+
+static void
+begin_step(JobRunner *runner)
+{
+	if (!runner->in_procedure)
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		SPI_connect();
+		PushActiveSnapshot(GetTransactionSnapshot());
+	}
+	GetUserIdAndSecContext(&runner->user_before, &runner->security_before);
+	SetUserIdAndSecContext(role_of_worker(), runner->security_before | SECURITY_RESTRICTED_OPERATION);
+	MemoryContextSwitchTo(runner->step_context);
+}
+
+static void
+end_step(JobRunner *runner)
+{
+	set_job_account(NULL);
+	SetUserIdAndSecContext(runner->user_before, runner->security_before);
+	if (runner->in_procedure)
+		SPI_commit();
+	else
+	{
+		SPI_finish();
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+		pgstat_report_stat(true);
+	}
+	MemoryContextSwitchTo(runner->context);
+}
+
+static void
+query(const char *text, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	int result = SPI_execute_with_args(text, nargs, types, values, nulls, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "statement failed: %s", SPI_result_code_string(result));
+}
+
+static Datum
+field(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+static void
+scope_arguments(JobRunner *runner, Datum *values, char *nulls)
+{
+	values[0] = UUIDPGetDatum(&runner->scope.account);
+	nulls[0] = runner->scope.has_account ? ' ' : 'n';
+	values[1] = Int64GetDatum(runner->scope.project);
+	nulls[1] = runner->scope.has_project ? ' ' : 'n';
+}
+
+/*
+ * Runs action(argument) in a subtransaction. Returns NULL, or what went wrong;
+ * then all that the action did is undone and the transaction goes on.
+ */
+static StepError *
+try_action(void (*action) (void *), void *argument)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	StepError *volatile error = NULL;
+	Oid user;
+	int security;
+
+	GetUserIdAndSecContext(&user, &security);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		action(argument);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *data;
+
+		MemoryContextSwitchTo(context);
+		data = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		if (data->sqlerrcode == ERRCODE_QUERY_CANCELED || data->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			ReThrowError(data);
+		error = palloc0(sizeof(StepError));
+		error->message = data->message ? data->message : pstrdup("unknown error");
+		error->hint = data->hint;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	SetUserIdAndSecContext(user, security);
+	return error;
+}
+
+static void
+put_off_job(SentJob *job, StepError *error)
+{
+	Oid types[] = {UUIDOID, INT8OID, TEXTOID, TEXTOID};
+	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job),
+		CStringGetTextDatum(error->message), error->hint ? CStringGetTextDatum(error->hint) : (Datum) 0};
+
+	query("SELECT keypup.job_failed($1, $2, $3, $4)", 4, types, values, error->hint ? "    " : "   n");
+}
+
+/* Makes the request of a claimed job: its body, and the header that signs it in. */
+static void
+prepare_request(void *argument)
+{
+	ClaimedJob *claimed = argument;
+	SentJob *job = claimed->sent;
+	Oid types[] = {UUIDOID, INT8OID};
+	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job)};
+	bool isnull;
+	char *context;
+	char *token;
+	Size length;
+
+	if (claimed->envelope == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection has no token"),
+						errhint("Give it one with keypup.replace_token.")));
+
+	query(job->provider->request_query, 2, types, values, NULL);
+	claimed->body = TextDatumGetCString(field(0, 1, &isnull));
+	claimed->url = job->provider->endpoint(claimed->base_url);
+
+	context = psprintf("account:%s/connection:%s/rev:" INT64_FORMAT "/access_token",
+					   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account))),
+					   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&claimed->connection))),
+					   claimed->revision);
+	token = open_token(claimed->envelope, context, &length);
+	claimed->authorization = psprintf("%s%s", job->provider->authorization_scheme, token);
+	explicit_bzero(token, length);
+}
+
+static ClaimedJob *
+read_claimed_job(JobRunner *runner, uint64 row)
+{
+	ClaimedJob *claimed = palloc0(sizeof(ClaimedJob));
+	bool isnull;
+	Datum value;
+
+	claimed->sent = MemoryContextAllocZero(runner->context, sizeof(SentJob));
+	claimed->sent->account = *DatumGetUUIDP(field(row, 1, &isnull));
+	claimed->sent->job = DatumGetInt64(field(row, 2, &isnull));
+	claimed->connection = *DatumGetUUIDP(field(row, 4, &isnull));
+	claimed->sent->provider = find_provider(TextDatumGetCString(field(row, 5, &isnull)));
+	claimed->base_url = TextDatumGetCString(field(row, 6, &isnull));
+	value = field(row, 7, &isnull);
+	claimed->revision = isnull ? 0 : DatumGetInt64(value);
+	value = field(row, 8, &isnull);
+	claimed->envelope = isnull ? NULL : DatumGetByteaPCopy(value);
+	return claimed;
+}
+
+/* Claims as many due jobs as fit and sends them. Returns how many were claimed. */
+static int
+send_due_jobs(JobRunner *runner)
+{
+	Oid types[] = {INT4OID, INT4OID, UUIDOID, INT8OID};
+	Datum values[4];
+	char nulls[5] = "    ";
+	int room = keypup_max_requests - requests_in_flight(runner->client);
+	ClaimedJob **claimed;
+	int count;
+
+	if (room <= 0)
+		return 0;
+
+	begin_step(runner);
+	values[0] = Int32GetDatum(runner->lease);
+	values[1] = Int32GetDatum(room);
+	scope_arguments(runner, values + 2, nulls + 2);
+	query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4)", 4, types, values, nulls);
+	count = (int) SPI_processed;
+	claimed = palloc0(sizeof(ClaimedJob *) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		claimed[i] = read_claimed_job(runner, i);
+	for (int i = 0; i < count; i++)
+	{
+		StepError *error;
+
+		set_job_account(&claimed[i]->sent->account);
+		error = try_action(prepare_request, claimed[i]);
+		if (error != NULL)
+			put_off_job(claimed[i]->sent, error);
+	}
+	end_step(runner);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (claimed[i]->authorization == NULL)
+			continue;
+		send_request(runner->client, claimed[i]->url, claimed[i]->authorization, claimed[i]->body,
+					 claimed[i]->sent->provider->headers, claimed[i]->sent);
+		explicit_bzero(claimed[i]->authorization, strlen(claimed[i]->authorization));
+	}
+	MemoryContextReset(runner->step_context);
+	return count;
+}
+
+typedef struct StoreArguments
+{
+	SentJob *job;
+	HttpReply *reply;
+} StoreArguments;
+
+static Datum
+text_or_null(const char *text, char *null)
+{
+	*null = text == NULL ? 'n' : ' ';
+	return text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
+}
+
+static void
+store_reply(void *argument)
+{
+	StoreArguments *store = argument;
+	SentJob *job = store->job;
+	HttpReply *reply = store->reply;
+	const char *why = NULL;
+	char *json = NULL;
+	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Datum values[8];
+	char nulls[9] = "        ";
+
+	if (reply->failure == NULL)
+		json = clean_json(reply->body.data, reply->body.len, &why);
+	values[0] = UUIDPGetDatum(&job->account);
+	values[1] = Int64GetDatum(job->job);
+	values[2] = Int32GetDatum(keypup_sync_interval);
+	values[3] = Int32GetDatum(reply->status);
+	values[4] = text_or_null(reply->headers, &nulls[4]);
+	values[5] = text_or_null(json, &nulls[5]);
+	values[6] = text_or_null(reply->failure, &nulls[6]);
+	values[7] = text_or_null(reply->failure_hint, &nulls[7]);
+	query(job->provider->store_query, 8, types, values, nulls);
+}
+
+static void
+take_reply(JobRunner *runner, HttpReply *reply)
+{
+	SentJob *job = reply->caller;
+	StoreArguments store = {job, reply};
+	StepError *error;
+	char *account;
+
+	begin_step(runner);
+	set_job_account(&job->account);
+	error = try_action(store_reply, &store);
+	if (error != NULL)
+		put_off_job(job, error);
+	account = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account)));
+	Async_Notify("keypup", psprintf("{\"account_id\": \"%s\", \"job_id\": " INT64_FORMAT "}", account, job->job));
+	end_step(runner);
+	MemoryContextReset(runner->step_context);
+	pfree(job);
+	free_reply(reply);
+}
+
+JobRunner *
+open_job_runner(const JobScope *scope, bool in_procedure)
+{
+	JobRunner *runner;
+	MemoryContext context;
+	bool isnull;
+
+	context = AllocSetContextCreate(in_procedure ? PortalContext : TopMemoryContext, "keypup jobs", ALLOCSET_DEFAULT_SIZES);
+	runner = MemoryContextAllocZero(context, sizeof(JobRunner));
+	runner->scope = *scope;
+	runner->in_procedure = in_procedure;
+	runner->context = context;
+	runner->step_context = AllocSetContextCreate(context, "keypup step", ALLOCSET_DEFAULT_SIZES);
+
+	begin_step(runner);
+	query("SELECT pg_catalog.nextval('keypup.sync_leases'::pg_catalog.regclass)::pg_catalog.int4", 0, NULL, NULL, NULL);
+	runner->lease = DatumGetInt32(field(0, 1, &isnull));
+	DirectFunctionCall2(pg_advisory_lock_int4, Int32GetDatum(LEASE_LOCK_CLASS), Int32GetDatum(runner->lease));
+	end_step(runner);
+	runner->client = open_http_client(context);
+	return runner;
+}
+
+void
+close_job_runner(JobRunner *runner)
+{
+	if (runner->client != NULL)
+		close_http_client(runner->client);
+	runner->client = NULL;
+	set_job_account(NULL);
+	DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(LEASE_LOCK_CLASS), Int32GetDatum(runner->lease));
+}
+
+void
+start_runs(JobRunner *runner, bool at_once)
+{
+	Oid types[] = {UUIDOID, INT8OID, BOOLOID};
+	Datum values[3];
+	char nulls[4] = "   ";
+
+	begin_step(runner);
+	scope_arguments(runner, values, nulls);
+	values[2] = BoolGetDatum(at_once);
+	query("SELECT keypup.start_due_runs($1, $2, $3)", 3, types, values, nulls);
+	end_step(runner);
+	MemoryContextReset(runner->step_context);
+}
+
+bool
+perform_jobs(JobRunner *runner, long timeout)
+{
+	HttpReply *reply;
+	int sent = send_due_jobs(runner);
+
+	if (requests_in_flight(runner->client) == 0)
+		return sent > 0;
+	wait_for_replies(runner->client, timeout);
+	CHECK_FOR_INTERRUPTS();
+	while ((reply = next_reply(runner->client)) != NULL)
+	{
+		take_reply(runner, reply);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
+}
+
+JobsLeft
+count_jobs_left(JobRunner *runner)
+{
+	JobsLeft left = {0};
+	Oid types[] = {UUIDOID, INT8OID};
+	Datum values[2];
+	char nulls[3] = "  ";
+	bool isnull;
+	Datum value;
+
+	begin_step(runner);
+	scope_arguments(runner, values, nulls);
+	query("SELECT * FROM keypup.jobs_left($1, $2)", 2, types, values, nulls);
+	left.jobs = DatumGetInt64(field(0, 1, &isnull));
+	value = field(0, 2, &isnull);
+	left.ready_in = isnull ? 0 : DatumGetInt64(value);
+	value = field(0, 3, &isnull);
+	left.items_done = isnull ? 0 : DatumGetInt64(value);
+	value = field(0, 4, &isnull);
+	left.items_total = isnull ? 0 : DatumGetInt64(value);
+	value = field(0, 5, &isnull);
+	left.last_error = isnull ? NULL : MemoryContextStrdup(runner->context, TextDatumGetCString(value));
+	end_step(runner);
+	MemoryContextReset(runner->step_context);
+	return left;
+}

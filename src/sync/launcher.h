@@ -1,0 +1,21 @@
+/*
+ * launcher.h
+ *		The launcher, and what workers tell it through shared memory.
+ */
+#ifndef KEYPUP_LAUNCHER_H
+#define KEYPUP_LAUNCHER_H
+
+/*
+ * register_launcher
+ *		Called once, from _PG_init in the postmaster.
+ */
+extern void register_launcher(void);
+
+/*
+ * enter_worker, leave_worker
+ *		A worker of this database is there, or no longer.
+ */
+extern void enter_worker(Oid database);
+extern void leave_worker(void);
+
+#endif

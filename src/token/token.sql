@@ -1,0 +1,45 @@
+-- token/token.sql: data keys, and the functions that seal and open.
+
+CREATE SEQUENCE keypup.data_key_ids AS integer;
+REVOKE ALL ON SEQUENCE keypup.data_key_ids FROM PUBLIC;
+
+CREATE TABLE keypup.data_keys (
+  key_id integer NOT NULL PRIMARY KEY CHECK (key_id > 0),
+  account_id uuid,
+  kek_id integer NOT NULL,
+  wrapped bytea NOT NULL CHECK (octet_length(wrapped) = 68 AND substr(wrapped, 1, 4) = '\x4b500101'),
+  check_value bytea NOT NULL CHECK (octet_length(check_value) = 8),
+  state text NOT NULL CHECK (state IN ('active', 'decrypt_only', 'destroyed')),
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+ALTER TABLE keypup.data_keys ALTER COLUMN wrapped SET STORAGE EXTERNAL, ALTER COLUMN wrapped SET STATISTICS 0;
+CREATE UNIQUE INDEX data_keys_active ON keypup.data_keys (account_id) NULLS NOT DISTINCT WHERE state = 'active';
+REVOKE ALL ON keypup.data_keys FROM PUBLIC;
+ALTER TABLE keypup.data_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE keypup.data_keys FORCE ROW LEVEL SECURITY;
+COMMENT ON TABLE keypup.data_keys IS 'Keys that tokens are sealed with, each wrapped by a key of the key file. Granted to nobody.';
+COMMENT ON COLUMN keypup.data_keys.key_id IS 'The number that stands in the envelopes sealed with it.';
+COMMENT ON COLUMN keypup.data_keys.account_id IS 'Whose secrets it seals; NULL for callers'' own tables.';
+COMMENT ON COLUMN keypup.data_keys.kek_id IS 'Number of the key in the key file that wraps it.';
+COMMENT ON COLUMN keypup.data_keys.wrapped IS 'The key itself, in an envelope.';
+COMMENT ON COLUMN keypup.data_keys.check_value IS 'Tells a wrong key: first 8 bytes of HMAC-SHA256 of the key.';
+COMMENT ON COLUMN keypup.data_keys.state IS 'active: seals and opens; decrypt_only; destroyed.';
+COMMENT ON COLUMN keypup.data_keys.created_at IS 'When it was made.';
+
+CREATE FUNCTION keypup.encrypt_token(token text, context text) RETURNS bytea
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_encrypt_token';
+CREATE FUNCTION keypup.decrypt_token(envelope bytea, context text) RETURNS text
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_decrypt_token';
+CREATE FUNCTION keypup.reencrypt_token(envelope bytea, context text) RETURNS bytea
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_reencrypt_token';
+CREATE FUNCTION keypup.token_key_id(envelope bytea) RETURNS integer
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_token_key_id';
+CREATE FUNCTION keypup.check_token(token text) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_check_token';
+REVOKE ALL ON FUNCTION keypup.encrypt_token(text, text), keypup.decrypt_token(bytea, text), keypup.reencrypt_token(bytea, text),
+  keypup.token_key_id(bytea), keypup.check_token(text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.encrypt_token(text, text) IS 'Seals a secret under AES-256-GCM with a fresh IV. The context says what it belongs to, and is needed to open it.';
+COMMENT ON FUNCTION keypup.decrypt_token(bytea, text) IS 'Opens a sealed secret. Granted to nobody.';
+COMMENT ON FUNCTION keypup.reencrypt_token(bytea, text) IS 'Seals a sealed secret again, under the active key, without showing it.';
+COMMENT ON FUNCTION keypup.token_key_id(bytea) IS 'Number of the data key that an envelope was sealed with.';
+COMMENT ON FUNCTION keypup.check_token(text) IS 'Refuses a token that could not be sent in a header.';
