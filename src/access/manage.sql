@@ -134,8 +134,8 @@ CREATE FUNCTION keypup.connect(account text, provider text, token text, base_url
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  account_id uuid := keypup.authorize(account, 'tokens.create');
-  connection_id uuid := gen_random_uuid();
+  the_account uuid := keypup.authorize(account, 'tokens.create');
+  the_connection uuid := gen_random_uuid();
   url text;
 BEGIN
   IF provider IS DISTINCT FROM 'github' THEN
@@ -147,16 +147,16 @@ BEGIN
   PERFORM keypup.check_token(token);
   url := keypup.check_base_url(coalesce(base_url, 'https://api.github.com'));
   name := coalesce(name, provider);
-  IF EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = connect.account_id AND c.name = connect.name) THEN
+  IF EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = the_account AND c.name = connect.name) THEN
     RAISE EXCEPTION 'connection "%" exists already', name USING ERRCODE = 'duplicate_object',
       HINT = 'Give another name, or change the token of this one with keypup.replace_token.';
   END IF;
   INSERT INTO keypup.connections (account_id, connection_id, provider, name, base_url, created_by)
-  VALUES (connect.account_id, connect.connection_id, connect.provider, connect.name, url, keypup.asking_role());
+  VALUES (the_account, the_connection, connect.provider, connect.name, url, keypup.asking_role());
   INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope)
-  VALUES (connect.account_id, connect.connection_id, 'access_token', 1,
-    keypup.encrypt_token(token, keypup.token_context(connect.account_id, connect.connection_id, 1, 'access_token')));
-  RETURN connect.connection_id;
+  VALUES (the_account, the_connection, 'access_token', 1,
+    keypup.encrypt_token(token, keypup.token_context(the_account, the_connection, 1, 'access_token')));
+  RETURN the_connection;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.connect(text, text, text, text, text) FROM PUBLIC;
@@ -167,8 +167,8 @@ CREATE FUNCTION keypup.replace_token(account text, connection text, token text) 
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  account_id uuid := keypup.authorize(account, 'tokens.rotate');
-  connection_id uuid := keypup.find_connection(account_id, connection);
+  the_account uuid := keypup.authorize(account, 'tokens.rotate');
+  the_connection uuid := keypup.find_connection(the_account, connection);
   new_revision bigint;
 BEGIN
   IF token IS NULL THEN
@@ -176,13 +176,13 @@ BEGIN
   END IF;
   PERFORM keypup.check_token(token);
   SELECT t.revision + 1 INTO new_revision FROM keypup.connection_tokens t
-  WHERE t.account_id = replace_token.account_id AND t.connection_id = replace_token.connection_id AND t.purpose = 'access_token' FOR UPDATE;
+  WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token' FOR UPDATE;
   UPDATE keypup.connection_tokens t
   SET revision = new_revision,
-      envelope = keypup.encrypt_token(token, keypup.token_context(replace_token.account_id, replace_token.connection_id, new_revision, 'access_token'))
-  WHERE t.account_id = replace_token.account_id AND t.connection_id = replace_token.connection_id AND t.purpose = 'access_token';
+      envelope = keypup.encrypt_token(token, keypup.token_context(the_account, the_connection, new_revision, 'access_token'))
+  WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
   UPDATE keypup.connections c SET state = 'new', blocked_until = NULL, blocked_reason = NULL
-  WHERE c.account_id = replace_token.account_id AND c.connection_id = replace_token.connection_id;
+  WHERE c.account_id = the_account AND c.connection_id = the_connection;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.replace_token(text, text, text) FROM PUBLIC;
@@ -193,20 +193,20 @@ CREATE FUNCTION keypup.track(account text, project text, connection text DEFAULT
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  account_id uuid := keypup.authorize(account, 'settings.write');
-  connection_id uuid := keypup.find_connection(account_id, connection);
+  the_account uuid := keypup.authorize(account, 'settings.write');
+  the_connection uuid := keypup.find_connection(the_account, connection);
   new_id bigint;
 BEGIN
   IF project IS NULL OR project !~ '^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$' OR project ~ '/[.]{1,2}$' THEN
     RAISE EXCEPTION 'project name "%" is malformed', regexp_replace(left(project, 150), '[[:cntrl:]]', '?', 'g')
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Write a GitHub repository as owner/name.';
   END IF;
-  IF EXISTS (SELECT FROM keypup.projects p WHERE p.account_id = track.account_id AND p.connection_id = track.connection_id AND lower(p.name) = lower(project)) THEN
+  IF EXISTS (SELECT FROM keypup.projects p WHERE p.account_id = the_account AND p.connection_id = the_connection AND lower(p.name) = lower(project)) THEN
     RAISE EXCEPTION 'project "%" is tracked already', project USING ERRCODE = 'duplicate_object', HINT = 'SELECT * FROM keypup.sync_status shows how far it is.';
   END IF;
   INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by)
-  VALUES (track.account_id, track.connection_id, project, keypup.asking_role()) RETURNING project_id INTO new_id;
-  INSERT INTO keypup.sync_state (account_id, project_id) VALUES (track.account_id, new_id);
+  VALUES (the_account, the_connection, project, keypup.asking_role()) RETURNING project_id INTO new_id;
+  INSERT INTO keypup.sync_state (account_id, project_id) VALUES (the_account, new_id);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.track(text, text, text) FROM PUBLIC;
@@ -217,9 +217,9 @@ CREATE FUNCTION keypup.untrack(account text, project text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  account_id uuid := keypup.authorize(account, 'settings.write');
+  the_account uuid := keypup.authorize(account, 'settings.write');
 BEGIN
-  DELETE FROM keypup.projects p WHERE p.account_id = untrack.account_id AND lower(p.name) = lower(project);
+  DELETE FROM keypup.projects p WHERE p.account_id = the_account AND lower(p.name) = lower(project);
   IF NOT FOUND THEN
     RAISE EXCEPTION 'project "%" is not tracked', project USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.projects shows the projects.';
   END IF;
