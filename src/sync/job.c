@@ -102,10 +102,14 @@ end_step(JobRunner *runner)
 	MemoryContextSwitchTo(runner->context);
 }
 
+/* SPI_execute leaves its own context current, which does not outlive the step; ours does. */
 static void
 query(const char *text, int nargs, Oid *types, Datum *values, const char *nulls)
 {
+	MemoryContext context = CurrentMemoryContext;
 	int result = SPI_execute_with_args(text, nargs, types, values, nulls, false, 0);
+
+	MemoryContextSwitchTo(context);
 
 	if (result < 0)
 		elog(ERROR, "statement failed: %s", SPI_result_code_string(result));
