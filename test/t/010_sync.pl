@@ -117,7 +117,7 @@ my %expected = (
 		  ARRAY(SELECT DISTINCT (l->>'name') COLLATE "C" FROM jsonb_array_elements(i->'labels') l ORDER BY 1),
 		  ARRAY(SELECT DISTINCT (l->>'login') COLLATE "C" FROM jsonb_array_elements(i->'assignees') l WHERE l->>'__typename' = 'User' ORDER BY 1),
 		  i->'milestone'->>'title',
-		  (SELECT count(*) FROM jsonb_array_elements(i->'reviews') r WHERE r->>'state' <> 'PENDING'),
+		  (SELECT count(*) FROM jsonb_array_elements(i->'reviews') v WHERE v->>'state' <> 'PENDING'),
 		  jsonb_array_length(i->'comments') + (SELECT count(*) FROM jsonb_path_query(i, '$.reviewThreads[*].comments[*]'))
 		  FROM truth t(r, k, i) WHERE k = 'pullRequests'} ],
 	issues => [
@@ -164,8 +164,7 @@ sub compare
 	foreach my $table (sort keys %expected)
 	{
 		my ($columns, $select) = @{ $expected{$table} };
-		$select =~ s/\bWHERE k/WHERE r = '$name' AND k/g;
-		$select =~ s/(\n\s*)WHERE e->>/$1WHERE r = '$name' AND (e->>/ and $select .= ')';
+		$select =~ s/truth t\(/(SELECT * FROM truth WHERE repository = '$name') t(/g;
 		my $ours = "SELECT $columns FROM keypup.$table JOIN (SELECT account_id AS a, project_id AS p FROM keypup.projects WHERE name = '$name') x ON account_id = a AND project_id = p";
 		my $answer = query("WITH ours AS ($ours), truth_rows AS ($select), missing AS (TABLE truth_rows EXCEPT ALL TABLE ours), extra AS (TABLE ours EXCEPT ALL TABLE truth_rows)
 			SELECT (SELECT count(*) FROM truth_rows), (SELECT count(*) FROM missing), (SELECT count(*) FROM extra), (SELECT min(missing::text) FROM missing), (SELECT min(extra::text) FROM extra)");
