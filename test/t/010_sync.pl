@@ -189,21 +189,26 @@ my $written = q{SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_
 	('pull_requests', 'issues', 'reviews', 'comments', 'timeline_events', 'labels', 'milestones', 'identities', 'people')};
 query('SELECT pg_stat_reset()');
 control('counters/reset', {});
+SKIP:
+{
+	skip 'needs a real history from shared/data', 1 unless @data;
+	query("CALL keypup.sync('acme', 'mlswg/mls-protocol')");
+	cmp_ok(decode_json(control('counters'))->{requests}, '<=', 3, 'an unchanged repository costs at most 3 requests');
+}
 query("CALL keypup.sync('acme', 'demo/generated')");
-cmp_ok(decode_json(control('counters'))->{requests}, '<=', 3, 'an unchanged repository costs at most 3 requests');
 usleep(1_200_000);
 is(query($written), '0', 'a quiet run writes no row');
 
 # Changes arrive.
 my $number = query(q{SELECT min(number) FROM keypup.pull_requests JOIN keypup.projects USING (account_id, project_id) WHERE name = 'demo/generated' AND state = 'open'});
-control('change', { repository => 'demo/generated', change => 'comment', number => $number + 0 });
-control('change', { repository => 'demo/generated', change => 'merge', number => $number + 0 });
+control('change', { repository => 'demo/generated', change => 'comment', number => $number + 0, at => '2030-01-01T00:00:00Z' });
+control('change', { repository => 'demo/generated', change => 'merge', number => $number + 0, at => '2030-01-01T00:00:01Z' });
 query("CALL keypup.sync('acme', 'demo/generated')");
 is(query("SELECT state FROM keypup.pull_requests JOIN keypup.projects USING (account_id, project_id) WHERE name = 'demo/generated' AND number = $number"),
 	'merged', 'a merge arrives with the next run');
 read_truth('demo/generated');
 compare('demo/generated', 'after changes');
-control('change', { repository => 'demo/generated', change => 'rename', name => 'renamed' });
+control('change', { repository => 'demo/generated', change => 'rename', to => 'demo/renamed' });
 query("CALL keypup.sync('acme', 'demo/generated')");
 is(query("SELECT count(*) FROM keypup.projects WHERE name = 'demo/renamed'"), '1', 'a renamed repository keeps its project');
 
