@@ -62,7 +62,7 @@ test('points and nodes equal the list of examples', (t) => {
 });
 
 /** One line of the list is cut short: it switches on every connection. */
-const allSwitches = (text) => JSON.parse(`${text.replace(/,[^,]*$/, '')},"closing":true}`);
+const allSwitches = (text) => JSON.parse(`${text.replace(/,[^,]*$/, '')},"timeline":true,"closing":true}`);
 
 test('points are counted, told and run out', async () => {
   const start = await client.graphql('{ rateLimit { limit cost remaining used nodeCount resetAt } }');
