@@ -22,7 +22,8 @@ ROOMS = \
 	src/provider/github/github.sql \
 	src/operation/status.sql \
 	src/access/manage.sql \
-	src/insight/cycle_time.sql
+	src/insight/cycle_time.sql \
+	src/operation/install.sql
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/provider/github/queries.sql

@@ -183,6 +183,7 @@ BEGIN
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
   UPDATE keypup.connections c SET state = 'new', blocked_until = NULL, blocked_reason = NULL
   WHERE c.account_id = the_account AND c.connection_id = the_connection;
+  PERFORM keypup.wake_launcher();
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.replace_token(text, text, text) FROM PUBLIC;
@@ -207,6 +208,7 @@ BEGIN
   INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by)
   VALUES (the_account, the_connection, project, keypup.asking_role()) RETURNING project_id INTO new_id;
   INSERT INTO keypup.sync_state (account_id, project_id) VALUES (the_account, new_id);
+  PERFORM keypup.wake_launcher();
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.track(text, text, text) FROM PUBLIC;

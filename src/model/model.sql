@@ -414,62 +414,59 @@ SELECT keypup.protect_table('keypup.timeline_events', 'data.read');
 
 -- What pull_requests and issues say of their own reviews, comments and events. Called by a
 -- provider's store function for the items of its page; rows that stay as they are are not written.
+-- Each item looks its own rows up by key, and is updated where it was found: no plan can turn this into
+-- a join of whole tables, not even on tables that were never analyzed.
 CREATE FUNCTION keypup.derive_pull_requests(account uuid, project bigint, numbers bigint[]) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH item AS (
-    SELECT p.number, p.author, p.is_draft, p.created_at
+  WITH derived AS (
+    SELECT p.ctid AS row,
+           CASE WHEN NOT p.is_draft THEN coalesce(happened.ready_at, p.created_at) END AS ready_at,
+           happened.review_requested_at, reviewed.first_review_at, reviewed.first_approval_at, reviewed.review_count, commented.comment_count
     FROM keypup.pull_requests p
+    CROSS JOIN LATERAL (
+      SELECT count(*) FILTER (WHERE r.state <> 'pending') AS review_count,
+             min(r.submitted_at) FILTER (WHERE r.state <> 'pending' AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author) AS first_review_at,
+             min(r.submitted_at) FILTER (WHERE r.state = 'approved' AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author) AS first_approval_at
+      FROM keypup.reviews r
+      WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
+    ) AS reviewed
+    CROSS JOIN LATERAL (
+      SELECT count(*) AS comment_count
+      FROM keypup.comments c
+      WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.item_number = p.number AND c.item_kind IN ('pull_request', 'review')
+    ) AS commented
+    CROSS JOIN LATERAL (
+      SELECT max(e.occurred_at) FILTER (WHERE e.event = 'ready_for_review') AS ready_at,
+             min(e.occurred_at) FILTER (WHERE e.event = 'review_requested') AS review_requested_at
+      FROM keypup.timeline_events e
+      WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_number = p.number AND e.item_kind = 'pull_request'
+    ) AS happened
     WHERE p.account_id = account AND p.project_id = project AND p.number = ANY (numbers)
-  ), reviewed AS (
-    SELECT r.pull_request_number AS number,
-           count(*) FILTER (WHERE r.state <> 'pending') AS review_count,
-           min(r.submitted_at) FILTER (WHERE r.state <> 'pending' AND NOT r.author_is_bot AND r.author IS DISTINCT FROM i.author) AS first_review_at,
-           min(r.submitted_at) FILTER (WHERE r.state = 'approved' AND NOT r.author_is_bot AND r.author IS DISTINCT FROM i.author) AS first_approval_at
-    FROM keypup.reviews r JOIN item i ON i.number = r.pull_request_number
-    WHERE r.account_id = account AND r.project_id = project
-    GROUP BY r.pull_request_number
-  ), commented AS (
-    SELECT c.item_number AS number, count(*) AS comment_count
-    FROM keypup.comments c
-    WHERE c.account_id = account AND c.project_id = project AND c.item_number = ANY (numbers) AND c.item_kind IN ('pull_request', 'review')
-    GROUP BY c.item_number
-  ), happened AS (
-    SELECT e.item_number AS number,
-           max(e.occurred_at) FILTER (WHERE e.event = 'ready_for_review') AS ready_at,
-           min(e.occurred_at) FILTER (WHERE e.event = 'review_requested') AS review_requested_at
-    FROM keypup.timeline_events e
-    WHERE e.account_id = account AND e.project_id = project AND e.item_number = ANY (numbers) AND e.item_kind = 'pull_request'
-    GROUP BY e.item_number
-  ), derived AS (
-    SELECT i.number,
-           CASE WHEN NOT i.is_draft THEN coalesce(h.ready_at, i.created_at) END AS ready_at,
-           h.review_requested_at, r.first_review_at, r.first_approval_at,
-           coalesce(r.review_count, 0) AS review_count, coalesce(c.comment_count, 0) AS comment_count
-    FROM item i LEFT JOIN reviewed r USING (number) LEFT JOIN commented c USING (number) LEFT JOIN happened h USING (number)
   )
   UPDATE keypup.pull_requests p
   SET ready_at = d.ready_at, review_requested_at = d.review_requested_at, first_review_at = d.first_review_at,
       first_approval_at = d.first_approval_at, review_count = d.review_count, comment_count = d.comment_count
   FROM derived d
-  WHERE p.account_id = account AND p.project_id = project AND p.number = d.number
+  WHERE p.ctid = d.row
     AND (p.ready_at, p.review_requested_at, p.first_review_at, p.first_approval_at, p.review_count, p.comment_count)
         IS DISTINCT FROM (d.ready_at, d.review_requested_at, d.first_review_at, d.first_approval_at, d.review_count, d.comment_count);
 
-  WITH counted AS (
-    SELECT c.item_number, c.review_external_id, count(*) AS comment_count
-    FROM keypup.comments c
-    WHERE c.account_id = account AND c.project_id = project AND c.item_number = ANY (numbers) AND c.item_kind = 'review'
-    GROUP BY c.item_number, c.review_external_id
+  WITH derived AS (
+    SELECT r.ctid AS row, commented.comment_count
+    FROM keypup.reviews r
+    CROSS JOIN LATERAL (
+      SELECT count(*) AS comment_count
+      FROM keypup.comments c
+      WHERE c.account_id = r.account_id AND c.project_id = r.project_id AND c.item_number = r.pull_request_number
+        AND c.item_kind = 'review' AND c.review_external_id = r.external_id
+    ) AS commented
+    WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = ANY (numbers)
   )
   UPDATE keypup.reviews r
-  SET comment_count = coalesce(n.comment_count, 0)
-  FROM keypup.reviews same
-  LEFT JOIN counted n ON n.item_number = same.pull_request_number AND n.review_external_id = same.external_id
-  WHERE same.account_id = account AND same.project_id = project AND same.pull_request_number = ANY (numbers)
-    AND r.account_id = account AND r.project_id = project
-    AND r.pull_request_number = same.pull_request_number AND r.external_id = same.external_id
-    AND r.comment_count <> coalesce(n.comment_count, 0);
+  SET comment_count = d.comment_count
+  FROM derived d
+  WHERE r.ctid = d.row AND r.comment_count <> d.comment_count;
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) TO keypup_worker;
@@ -478,30 +475,25 @@ COMMENT ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) IS 'Brin
 CREATE FUNCTION keypup.derive_issues(account uuid, project bigint, numbers bigint[]) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH item AS (
-    SELECT i.number, i.author, i.state
+  WITH derived AS (
+    SELECT i.ctid AS row, commented.comment_count, commented.first_response_at,
+           CASE WHEN i.state = 'closed' THEN (
+             SELECT e.actor FROM keypup.timeline_events e
+             WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event = 'closed'
+             ORDER BY e.occurred_at DESC, e.external_id DESC LIMIT 1) END AS closed_by
     FROM keypup.issues i
+    CROSS JOIN LATERAL (
+      SELECT count(*) AS comment_count,
+             min(c.created_at) FILTER (WHERE NOT c.author_is_bot AND c.author IS DISTINCT FROM i.author) AS first_response_at
+      FROM keypup.comments c
+      WHERE c.account_id = i.account_id AND c.project_id = i.project_id AND c.item_number = i.number AND c.item_kind = 'issue'
+    ) AS commented
     WHERE i.account_id = account AND i.project_id = project AND i.number = ANY (numbers)
-  ), commented AS (
-    SELECT c.item_number AS number, count(*) AS comment_count,
-           min(c.created_at) FILTER (WHERE NOT c.author_is_bot AND c.author IS DISTINCT FROM i.author) AS first_response_at
-    FROM keypup.comments c JOIN item i ON i.number = c.item_number
-    WHERE c.account_id = account AND c.project_id = project AND c.item_kind = 'issue'
-    GROUP BY c.item_number
-  ), closed AS (
-    SELECT DISTINCT ON (e.item_number) e.item_number AS number, e.actor
-    FROM keypup.timeline_events e
-    WHERE e.account_id = account AND e.project_id = project AND e.item_number = ANY (numbers) AND e.item_kind = 'issue' AND e.event = 'closed'
-    ORDER BY e.item_number, e.occurred_at DESC, e.external_id DESC
-  ), derived AS (
-    SELECT i.number, coalesce(c.comment_count, 0) AS comment_count, c.first_response_at,
-           CASE WHEN i.state = 'closed' THEN x.actor END AS closed_by
-    FROM item i LEFT JOIN commented c USING (number) LEFT JOIN closed x USING (number)
   )
   UPDATE keypup.issues i
   SET comment_count = d.comment_count, first_response_at = d.first_response_at, closed_by = d.closed_by
   FROM derived d
-  WHERE i.account_id = account AND i.project_id = project AND i.number = d.number
+  WHERE i.ctid = d.row
     AND (i.comment_count, i.first_response_at, i.closed_by) IS DISTINCT FROM (d.comment_count, d.first_response_at, d.closed_by);
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_issues(uuid, bigint, bigint[]) FROM PUBLIC;

@@ -40,5 +40,3 @@ COMMENT ON COLUMN keypup.sync_status.last_run_started_at IS 'When the last run s
 COMMENT ON COLUMN keypup.sync_status.last_run_finished_at IS 'When a run last finished.';
 COMMENT ON COLUMN keypup.sync_status.requests IS 'Requests answered for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.points IS 'Rate-limit points spent for the project, in all.';
-
-SELECT keypup.wake_launcher();
