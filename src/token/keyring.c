@@ -263,16 +263,19 @@ unwrap_data_key(HeapTuple row, TupleDesc description, DataKey *key)
 	}
 }
 
-/* All statements on data_keys run as the bootstrap superuser: no role has rights on it. */
+/*
+ * All statements on data_keys run as the bootstrap superuser: no role has rights
+ * on it. Not read-only, even to read: the same statement may have made the key.
+ */
 static void
-query_data_keys(const char *text, int nargs, Oid *types, Datum *values, const char *nulls, bool read_only)
+query_data_keys(const char *text, int nargs, Oid *types, Datum *values, const char *nulls)
 {
 	Oid user;
 	int security;
 
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
-	if (SPI_execute_with_args(text, nargs, types, values, nulls, read_only, 1) < 0)
+	if (SPI_execute_with_args(text, nargs, types, values, nulls, false, 1) < 0)
 		elog(ERROR, "could not read data keys");
 	SetUserIdAndSecContext(user, security);
 }
@@ -289,7 +292,7 @@ find_data_key(uint32 key_id, DataKey *key)
 	SPI_connect();
 	query_data_keys("SELECT key_id, kek_id, wrapped, check_value FROM keypup.data_keys"
 					" WHERE key_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.<>) 'destroyed'",
-					1, types, values, NULL, true);
+					1, types, values, NULL);
 	found = SPI_processed == 1;
 	if (found)
 		unwrap_data_key(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, key);
@@ -319,7 +322,7 @@ make_data_key(Datum account, const char *nulls)
 	bool isnull;
 	bool sealed;
 
-	query_data_keys("SELECT pg_catalog.nextval('keypup.data_key_ids'::pg_catalog.regclass)::pg_catalog.int4", 0, NULL, NULL, NULL, false);
+	query_data_keys("SELECT pg_catalog.nextval('keypup.data_key_ids'::pg_catalog.regclass)::pg_catalog.int4", 0, NULL, NULL, NULL);
 	key_id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	snprintf(context, sizeof(context), "data_key:%d", key_id);
 	sealed = RAND_bytes(bytes, sizeof(bytes)) == 1 &&
@@ -338,7 +341,7 @@ make_data_key(Datum account, const char *nulls)
 	values[4] = PointerGetDatum(make_bytea(check_value, sizeof(check_value)));
 	query_data_keys("INSERT INTO keypup.data_keys (account_id, key_id, kek_id, wrapped, check_value, state)"
 					" VALUES ($1, $2, $3, $4, $5, 'active') ON CONFLICT DO NOTHING",
-					5, types, values, all_nulls, false);
+					5, types, values, all_nulls);
 }
 
 void
@@ -349,11 +352,11 @@ active_data_key(const pg_uuid_t *account, DataKey *key)
 	const char *nulls = account == NULL ? "n" : " ";
 
 	SPI_connect();
-	query_data_keys(ACTIVE_KEY, 1, types, values, nulls, false);
+	query_data_keys(ACTIVE_KEY, 1, types, values, nulls);
 	if (SPI_processed == 0)
 	{
 		make_data_key(values[0], nulls);
-		query_data_keys(ACTIVE_KEY, 1, types, values, nulls, false);
+		query_data_keys(ACTIVE_KEY, 1, types, values, nulls);
 	}
 	if (SPI_processed == 0)
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("a data key was made by another transaction"),
