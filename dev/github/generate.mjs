@@ -13,7 +13,7 @@ const PEOPLE = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heid
 const BOTS = ['github-actions', 'dependabot', 'renovate'];
 const WORDS = ['Add', 'Fix', 'Remove', 'Speed up', 'parser', 'index', 'cache', 'the flaky test', 'login', 'docs', 'für', 'naïve', '日本語', 'build', 'timeout', 'α→β', 'retry', 'rounding'];
 const FIRST_DAY = '2024-01-01T08:00:00Z';
-const LAST_DAY = '2026-06-01T08:00:00Z';
+const LAST_DAY = '2025-06-01T08:00:00Z';
 const ASSOCIATIONS = ['MEMBER', 'MEMBER', 'COLLABORATOR', 'CONTRIBUTOR', 'NONE', 'FIRST_TIME_CONTRIBUTOR', 'OWNER'];
 
 /** settings: nameWithOwner and, all optional, pulls, issues, seed, labels, milestones, empty, private, issues_disabled. */

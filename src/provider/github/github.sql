@@ -20,7 +20,7 @@ AS $$
     ('assignees', 'PullRequest', 'assignees(first: 100, after: $after%1$s) { ...AssigneePage }', '{assignee_page,actor_fields}'),
     ('reviewRequests', 'PullRequest', 'reviewRequests(first: 100, after: $after%1$s) { ...ReviewRequestPage }', '{review_request_page,reviewer_fields}'),
     ('reviews', 'PullRequest', 'reviews(first: 100, after: $after%1$s) { ...ReviewPage }', '{review_page,actor_fields}'),
-    ('reviewThreads', 'PullRequest', 'reviewThreads(first: 30, after: $after%1$s) { ...ThreadPage }', '{thread_page,review_comment_page,actor_fields}'),
+    ('reviewThreads', 'PullRequest', 'reviewThreads(first: %2$s, after: $after%1$s) { ...ThreadPage }', '{thread_page,review_comment_page,actor_fields}'),
     ('timelineItems', 'PullRequest', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, READY_FOR_REVIEW_EVENT, CONVERT_TO_DRAFT_EVENT, REVIEW_REQUESTED_EVENT, REVIEW_REQUEST_REMOVED_EVENT, MERGED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) { ...PullRequestTimelinePage }', '{pull_request_timeline_page,comment_fields,actor_fields,reviewer_fields}'),
     ('closingIssuesReferences', 'PullRequest', 'closingIssuesReferences(first: 100, after: $after%1$s) { ...ClosingIssuePage }', '{closing_issue_page}'),
     ('comments', 'PullRequestReviewThread', 'comments(first: 100, after: $after%1$s) { ...ReviewCommentPage }', '{review_comment_page,actor_fields}'),
@@ -60,14 +60,16 @@ BEGIN
     variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
   ELSIF the_job.kind = 'nested_pages' THEN
     WITH page AS (
-      SELECT a.position - 1 AS i, a.page ->> 'node' AS node, a.page -> 'after' AS after, n.on_type, n.selection, n.fragments
+      SELECT a.position - 1 AS i, a.page ->> 'node' AS node, a.page -> 'after' AS after,
+        -- Each thread asked for costs a hundredth of a point, there or not; most pull requests have few.
+        CASE WHEN a.page ->> 'after' IS NULL THEN 10 ELSE 40 END AS threads, n.on_type, n.selection, n.fragments
       FROM jsonb_array_elements(the_job.arguments -> 'pages') WITH ORDINALITY AS a(page, position)
       JOIN keypup.github_nested() n ON n.connection = a.page ->> 'connection'
        AND n.on_type = CASE a.page ->> 'item' WHEN 'pull_request' THEN 'PullRequest' WHEN 'issue' THEN 'Issue' ELSE 'PullRequestReviewThread' END
     )
     SELECT format('query KeypupNestedPages(%s) { rateLimit { limit cost remaining resetAt } %s } %s',
              string_agg(format('$id%1$s: ID!, $after%1$s: String', i), ', ' ORDER BY i),
-             string_agg(format('n%1$s: node(id: $id%1$s) { id ... on %2$s { %3$s } }', i, on_type, format(selection, i)), ' ' ORDER BY i),
+             string_agg(format('n%1$s: node(id: $id%1$s) { id ... on %2$s { %3$s } }', i, on_type, format(selection, i, threads)), ' ' ORDER BY i),
              (SELECT keypup.github_fragments(array_agg(DISTINCT f.fragment)) FROM page AS p, unnest(p.fragments) AS f(fragment))),
            (SELECT jsonb_object_agg(v.name, v.value) FROM page AS p,
               LATERAL (VALUES ('id' || p.i, to_jsonb(p.node)), ('after' || p.i, p.after)) AS v(name, value))
