@@ -7,7 +7,7 @@ OBJS = \
 	src/keypup.o \
 	src/token/envelope.o src/token/keyring.o src/token/token.o \
 	src/access/session.o \
-	src/http/policy.o src/http/client.o src/http/json.o \
+	src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/provider/github/github.o src/provider/provider.o \
 	src/sync/job.o src/sync/worker.o src/sync/launcher.o
 
@@ -19,7 +19,9 @@ ROOMS = \
 	src/model/model.sql \
 	src/sync/sync.sql \
 	src/provider/github/queries.sql \
-	src/provider/github/github.sql \
+	src/provider/github/request.sql \
+	src/provider/github/store.sql \
+	src/provider/github/answer.sql \
 	src/operation/status.sql \
 	src/access/manage.sql \
 	src/insight/cycle_time.sql \

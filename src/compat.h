@@ -10,6 +10,9 @@
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
@@ -21,13 +24,16 @@
 #endif
 
 #if PG_VERSION_NUM >= 170000
-#define keypup_json_lexer(bytes, length) makeJsonLexContextCstringLen(NULL, (bytes), (length), PG_UTF8, false)
+#define keypup_json_lexer(bytes, length)                                                           \
+	makeJsonLexContextCstringLen(NULL, (bytes), (length), PG_UTF8, false)
 #else
-#define keypup_json_lexer(bytes, length) makeJsonLexContextCstringLen((char *) (bytes), (length), PG_UTF8, false)
+#define keypup_json_lexer(bytes, length)                                                           \
+	makeJsonLexContextCstringLen((char *) (bytes), (length), PG_UTF8, false)
 #endif
 
 #if PG_VERSION_NUM >= 160000
-#define keypup_owns_database(database, role) object_ownercheck(DatabaseRelationId, (database), (role))
+#define keypup_owns_database(database, role)                                                       \
+	object_ownercheck(DatabaseRelationId, (database), (role))
 #else
 #define keypup_owns_database(database, role) pg_database_ownercheck((database), (role))
 #endif

@@ -28,28 +28,28 @@ void _PG_init(void);
 static void
 define_settings(void)
 {
-	DefineCustomStringVariable("keypup.key_file",
-							   "File with the keys that wrap the data keys.",
-							   "One key a line: its number and 64 hexadecimal digits. Readable by the server's user only.",
-							   &keypup_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
-	DefineCustomStringVariable("keypup.key_command",
-							   "Command that prints the keys, instead of keypup.key_file.",
-							   "It prints what the key file would contain, and exits with 0.",
-							   &keypup_key_command, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
-	DefineCustomStringVariable("keypup.ca_file",
-							   "File with the certificates that providers' certificates are checked against.",
-							   "Empty for the system's own.",
-							   &keypup_ca_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
-	DefineCustomStringVariable("keypup.private_hosts",
-							   "Hosts that may resolve to a private address, separated by commas.",
-							   "For a provider in your own network. Empty by default.",
-							   &keypup_private_hosts, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
-	DefineCustomIntVariable("keypup.max_requests",
-							"Requests that one worker may have in flight.",
+	DefineCustomStringVariable(
+		"keypup.key_file", "File with the keys that wrap the data keys.",
+		"One key a line: its number and 64 hexadecimal digits. Readable by the server's user only.",
+		&keypup_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"keypup.key_command", "Command that prints the keys, instead of keypup.key_file.",
+		"It prints what the key file would contain, and exits with 0.", &keypup_key_command, "",
+		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"keypup.ca_file",
+		"File with the certificates that providers' certificates are checked against.",
+		"Empty for the system's own.", &keypup_ca_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL,
+		NULL, NULL);
+	DefineCustomStringVariable(
+		"keypup.private_hosts", "Hosts that may resolve to a private address, separated by commas.",
+		"For a provider in your own network. Empty by default.", &keypup_private_hosts, "",
+		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomIntVariable("keypup.max_requests", "Requests that one worker may have in flight.",
 							NULL, &keypup_max_requests, 4, 1, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("keypup.sync_interval",
-							"Time from the end of a project's run to the start of its next.",
-							NULL, &keypup_sync_interval, 300, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.sync_interval", "Time from the end of a project's run to the start of its next.",
+		NULL, &keypup_sync_interval, 300, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("keypup");
 }
 

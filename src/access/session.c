@@ -36,12 +36,12 @@ static pg_uuid_t job_account;
 static bool job_account_is_set = false;
 
 /* Every object is named in full: the caller's search path is in force here. */
-#define MEMBERSHIPS \
-	"SELECT DISTINCT m.account_id" \
-	"  FROM keypup.members m" \
-	"  JOIN pg_catalog.pg_roles r ON r.rolname OPERATOR(pg_catalog.=) m.member::pg_catalog.name" \
-	"  JOIN keypup.role_permissions p ON p.role OPERATOR(pg_catalog.=) m.role" \
-	" WHERE p.permission OPERATOR(pg_catalog.=) $2" \
+#define MEMBERSHIPS                                                                                \
+	"SELECT DISTINCT m.account_id"                                                                 \
+	"  FROM keypup.members m"                                                                      \
+	"  JOIN pg_catalog.pg_roles r ON r.rolname OPERATOR(pg_catalog.=) m.member::pg_catalog.name"   \
+	"  JOIN keypup.role_permissions p ON p.role OPERATOR(pg_catalog.=) m.role"                     \
+	" WHERE p.permission OPERATOR(pg_catalog.=) $2"                                                \
 	"   AND pg_catalog.pg_has_role($1, r.oid, 'USAGE'::pg_catalog.text)"
 
 Oid
@@ -122,7 +122,8 @@ keypup_has_permission(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(true);
 
 	SPI_connect();
-	select_memberships(owner, MEMBERSHIPS " AND m.account_id OPERATOR(pg_catalog.=) $3", 3, types, values);
+	select_memberships(owner, MEMBERSHIPS " AND m.account_id OPERATOR(pg_catalog.=) $3", 3, types,
+					   values);
 	found = SPI_processed > 0;
 	SPI_finish();
 	PG_RETURN_BOOL(found);

@@ -9,12 +9,12 @@
 
 typedef struct HttpReply
 {
-	int status;					/* 0 when there is no answer */
-	const char *failure;		/* NULL, or why there is none; never a secret */
-	const char *failure_hint;	/* may be NULL */
-	StringInfoData body;		/* decoded, ended by a NUL */
-	char *headers;				/* JSON object of the few headers that are kept, lower-case names */
-	void *caller;				/* as given to send_request */
+	int status; /* 0 when there is no answer */
+	const char *failure; /* NULL, or why there is none; never a secret */
+	const char *failure_hint; /* may be NULL */
+	StringInfoData body; /* decoded, ended by a NUL */
+	char *headers; /* JSON object of the few headers that are kept, lower-case names */
+	void *caller; /* as given to send_request */
 } HttpReply;
 
 typedef struct HttpClient HttpClient;
@@ -38,8 +38,8 @@ extern void close_http_client(HttpClient *client);
  * authorization: value of that header; copied, and wiped when the reply is there.
  * headers: further header lines, ended by NULL; must outlive the request.
  */
-extern void send_request(HttpClient *client, const char *url, const char *authorization, const char *body,
-						 const char *const *headers, void *caller);
+extern void send_request(HttpClient *client, const char *url, const char *authorization,
+						 const char *body, const char *const *headers, void *caller);
 
 extern int requests_in_flight(HttpClient *client);
 

@@ -114,7 +114,8 @@ copy_number(const char *at, const char *end, StringInfo out)
 	size_t length = 0;
 	const char *exponent;
 
-	while (at + length < end && length <= MAX_NUMBER && strchr("+-.0123456789eE", at[length]) != NULL && at[length] != '\0')
+	while (at + length < end && length <= MAX_NUMBER &&
+		   strchr("+-.0123456789eE", at[length]) != NULL && at[length] != '\0')
 		length++;
 	if (length > MAX_NUMBER)
 		return NULL;

@@ -27,9 +27,9 @@ typedef struct Range
 
 /* Special-purpose IPv4 blocks (RFC 6890 and successors): none is a provider. */
 static const Range private_ranges[] = {
-	{0x00000000, 8}, {0x0A000000, 8}, {0x64400000, 10}, {0x7F000000, 8}, {0xA9FE0000, 16},
+	{0x00000000, 8},  {0x0A000000, 8},	{0x64400000, 10}, {0x7F000000, 8},	{0xA9FE0000, 16},
 	{0xAC100000, 12}, {0xC0000000, 24}, {0xC0000200, 24}, {0xC0A80000, 16}, {0xC6120000, 15},
-	{0xC6336400, 24}, {0xCB007100, 24}, {0xE0000000, 4}, {0xF0000000, 4},
+	{0xC6336400, 24}, {0xCB007100, 24}, {0xE0000000, 4},  {0xF0000000, 4},
 };
 
 static bool
@@ -63,9 +63,9 @@ ipv6_is_public(const unsigned char *bytes)
 		return ipv4_is_public(read_u32(bytes + 12));
 	if ((first & 0xE0000000) != 0x20000000) /* only 2000::/3 is global unicast */
 		return false;
-	return first != 0x20010DB8	/* documentation */
-		&& first != 0x20010000	/* Teredo */
-		&& (first & 0xFFFF0000) != 0x20020000;	/* 6to4 */
+	return first != 0x20010DB8 /* documentation */
+		   && first != 0x20010000 /* Teredo */
+		   && (first & 0xFFFF0000) != 0x20020000; /* 6to4 */
 }
 
 bool
@@ -91,8 +91,9 @@ host_is_private(const char *host, const char *port)
 
 		at += strspn(at, ", ");
 		length = strcspn(at, ", ");
-		if (length > 0 && ((strlen(host) == length && pg_strncasecmp(at, host, length) == 0) ||
-						   (strlen(with_port) == length && pg_strncasecmp(at, with_port, length) == 0)))
+		if (length > 0 &&
+			((strlen(host) == length && pg_strncasecmp(at, host, length) == 0) ||
+			 (strlen(with_port) == length && pg_strncasecmp(at, with_port, length) == 0)))
 			return true;
 		at += length;
 	}
@@ -118,7 +119,8 @@ host_is_literal_private(const char *host)
 		return !address_is_public((struct sockaddr *) &v4);
 	if (inet_pton(AF_INET6, bare, &v6.sin6_addr) == 1)
 		return !address_is_public((struct sockaddr *) &v6);
-	return pg_strcasecmp(host, "localhost") == 0 || strspn(host, "0123456789.xXabcdefABCDEF") == length;
+	return pg_strcasecmp(host, "localhost") == 0 ||
+		   strspn(host, "0123456789.xXabcdefABCDEF") == length;
 }
 
 /* One parse, by the library that will connect. Returns NULL or what is wrong. */
@@ -142,9 +144,11 @@ judge_url(CURLU *url, const char *text, const char **hint)
 		problem = "only https is used";
 		*hint = "Tokens are never sent over an unencrypted connection.";
 	}
-	else if (curl_url_get(url, CURLUPART_USER, &part, 0) == CURLUE_OK || curl_url_get(url, CURLUPART_PASSWORD, &part, 0) == CURLUE_OK)
+	else if (curl_url_get(url, CURLUPART_USER, &part, 0) == CURLUE_OK ||
+			 curl_url_get(url, CURLUPART_PASSWORD, &part, 0) == CURLUE_OK)
 		problem = "it holds a user name or password";
-	else if (curl_url_get(url, CURLUPART_QUERY, &part, 0) == CURLUE_OK || curl_url_get(url, CURLUPART_FRAGMENT, &part, 0) == CURLUE_OK)
+	else if (curl_url_get(url, CURLUPART_QUERY, &part, 0) == CURLUE_OK ||
+			 curl_url_get(url, CURLUPART_FRAGMENT, &part, 0) == CURLUE_OK)
 		problem = "it has a query or a fragment";
 	else if (strlen(host) >= POLICY_HOST_BYTES)
 		problem = "its host name is too long";
@@ -170,14 +174,17 @@ keypup_check_base_url(PG_FUNCTION_ARGS)
 	size_t length = strlen(written);
 
 	curl_url_cleanup(url);
-	if (problem == NULL && strspn(written, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:/-_~[]") != length)
+	if (problem == NULL &&
+		strspn(written, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:/-_~[]") !=
+			length)
 	{
 		problem = "it holds a character that no API address has";
 		hint = "Write it as https://HOST or https://HOST/PATH.";
 	}
 	/* The written is not repeated: people paste tokens into URLs. */
 	if (problem != NULL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("base URL cannot be used: %s", problem), errhint("%s", hint)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("base URL cannot be used: %s", problem), errhint("%s", hint)));
 	while (length > 0 && written[length - 1] == '/')
 		written[--length] = '\0';
 	PG_RETURN_TEXT_P(cstring_to_text(written));

@@ -19,5 +19,5 @@ find_provider(const char *name)
 			return providers[i];
 	}
 	elog(ERROR, "provider \"%s\" is unknown to this build", name);
-	return NULL;				/* not reached */
+	return NULL; /* not reached */
 }

@@ -37,7 +37,7 @@ struct JobRunner
 	bool in_procedure;
 	int32 lease;
 	HttpClient *client;
-	MemoryContext context;		/* lives as long as the runner */
+	MemoryContext context; /* lives as long as the runner */
 	MemoryContext step_context; /* reset after each step */
 	Oid user_before;
 	int security_before;
@@ -57,7 +57,7 @@ typedef struct ClaimedJob
 	pg_uuid_t connection;
 	char *base_url;
 	int64 revision;
-	bytea *envelope;			/* NULL when the connection has no token */
+	bytea *envelope; /* NULL when the connection has no token */
 	char *url;
 	char *body;
 	char *authorization;
@@ -81,7 +81,8 @@ begin_step(JobRunner *runner)
 		PushActiveSnapshot(GetTransactionSnapshot());
 	}
 	GetUserIdAndSecContext(&runner->user_before, &runner->security_before);
-	SetUserIdAndSecContext(role_of_worker(), runner->security_before | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(role_of_worker(),
+						   runner->security_before | SECURITY_RESTRICTED_OPERATION);
 	MemoryContextSwitchTo(runner->step_context);
 }
 
@@ -135,7 +136,7 @@ scope_arguments(JobRunner *runner, Datum *values, char *nulls)
  * then all that the action did is undone and the transaction goes on.
  */
 static StepError *
-try_action(void (*action) (void *), void *argument)
+try_action(void (*action)(void *), void *argument)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -160,7 +161,8 @@ try_action(void (*action) (void *), void *argument)
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
-		if (data->sqlerrcode == ERRCODE_QUERY_CANCELED || data->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		if (data->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			data->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
 			ReThrowError(data);
 		error = palloc0(sizeof(StepError));
 		error->message = data->message ? data->message : pstrdup("unknown error");
@@ -178,9 +180,11 @@ put_off_job(SentJob *job, StepError *error)
 {
 	Oid types[] = {UUIDOID, INT8OID, TEXTOID, TEXTOID};
 	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job),
-		CStringGetTextDatum(error->message), error->hint ? CStringGetTextDatum(error->hint) : (Datum) 0};
+					  CStringGetTextDatum(error->message),
+					  error->hint ? CStringGetTextDatum(error->hint) : (Datum) 0};
 
-	query("SELECT keypup.job_failed($1, $2, $3, $4)", 4, types, values, error->hint ? "    " : "   n");
+	query("SELECT keypup.job_failed($1, $2, $3, $4)", 4, types, values,
+		  error->hint ? "    " : "   n");
 }
 
 /* Makes the request of a claimed job: its body, and the header that signs it in. */
@@ -204,10 +208,11 @@ prepare_request(void *argument)
 	claimed->body = TextDatumGetCString(field(0, 1, &isnull));
 	claimed->url = job->provider->endpoint(claimed->base_url);
 
-	context = psprintf("account:%s/connection:%s/rev:" INT64_FORMAT "/access_token",
-					   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account))),
-					   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&claimed->connection))),
-					   claimed->revision);
+	context = psprintf(
+		"account:%s/connection:%s/rev:" INT64_FORMAT "/access_token",
+		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account))),
+		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&claimed->connection))),
+		claimed->revision);
 	token = open_token(claimed->envelope, context, &length);
 	claimed->authorization = psprintf("%s%s", job->provider->authorization_scheme, token);
 	explicit_bzero(token, length);
@@ -331,7 +336,8 @@ take_reply(JobRunner *runner, HttpReply *reply)
 	if (error != NULL)
 		put_off_job(job, error);
 	account = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account)));
-	Async_Notify("keypup", psprintf("{\"account_id\": \"%s\", \"job_id\": " INT64_FORMAT "}", account, job->job));
+	Async_Notify("keypup", psprintf("{\"account_id\": \"%s\", \"job_id\": " INT64_FORMAT "}",
+									account, job->job));
 	end_step(runner);
 	MemoryContextReset(runner->step_context);
 	pfree(job);
@@ -345,7 +351,8 @@ open_job_runner(const JobScope *scope, bool in_procedure)
 	MemoryContext context;
 	bool isnull;
 
-	context = AllocSetContextCreate(in_procedure ? PortalContext : TopMemoryContext, "keypup jobs", ALLOCSET_DEFAULT_SIZES);
+	context = AllocSetContextCreate(in_procedure ? PortalContext : TopMemoryContext, "keypup jobs",
+									ALLOCSET_DEFAULT_SIZES);
 	runner = MemoryContextAllocZero(context, sizeof(JobRunner));
 	runner->scope = *scope;
 	runner->in_procedure = in_procedure;
@@ -353,9 +360,11 @@ open_job_runner(const JobScope *scope, bool in_procedure)
 	runner->step_context = AllocSetContextCreate(context, "keypup step", ALLOCSET_DEFAULT_SIZES);
 
 	begin_step(runner);
-	query("SELECT pg_catalog.nextval('keypup.sync_leases'::pg_catalog.regclass)::pg_catalog.int4", 0, NULL, NULL, NULL);
+	query("SELECT pg_catalog.nextval('keypup.sync_leases'::pg_catalog.regclass)::pg_catalog.int4",
+		  0, NULL, NULL, NULL);
 	runner->lease = DatumGetInt32(field(0, 1, &isnull));
-	DirectFunctionCall2(pg_advisory_lock_int4, Int32GetDatum(LEASE_LOCK_CLASS), Int32GetDatum(runner->lease));
+	DirectFunctionCall2(pg_advisory_lock_int4, Int32GetDatum(LEASE_LOCK_CLASS),
+						Int32GetDatum(runner->lease));
 	end_step(runner);
 	runner->client = open_http_client(context);
 	return runner;
@@ -368,7 +377,8 @@ close_job_runner(JobRunner *runner)
 		close_http_client(runner->client);
 	runner->client = NULL;
 	set_job_account(NULL);
-	DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(LEASE_LOCK_CLASS), Int32GetDatum(runner->lease));
+	DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(LEASE_LOCK_CLASS),
+						Int32GetDatum(runner->lease));
 }
 
 void
@@ -425,7 +435,8 @@ count_jobs_left(JobRunner *runner)
 	value = field(0, 4, &isnull);
 	left.items_total = isnull ? 0 : DatumGetInt64(value);
 	value = field(0, 5, &isnull);
-	left.last_error = isnull ? NULL : MemoryContextStrdup(runner->context, TextDatumGetCString(value));
+	left.last_error =
+		isnull ? NULL : MemoryContextStrdup(runner->context, TextDatumGetCString(value));
 	end_step(runner);
 	MemoryContextReset(runner->step_context);
 	return left;

@@ -21,10 +21,10 @@ typedef struct JobScope
 typedef struct JobsLeft
 {
 	int64 jobs;
-	int64 ready_in;				/* milliseconds; meaningless without jobs */
+	int64 ready_in; /* milliseconds; meaningless without jobs */
 	int64 items_done;
-	int64 items_total;			/* 0 while unknown */
-	char *last_error;			/* NULL, or palloc'd */
+	int64 items_total; /* 0 while unknown */
+	char *last_error; /* NULL, or palloc'd */
 } JobsLeft;
 
 /*

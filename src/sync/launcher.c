@@ -52,8 +52,8 @@ typedef struct SharedState
 	LWLock *lock;
 	int launcher_pid;
 	uint64 wakes;
-	Oid held_database;			/* no worker is started in it ... */
-	TimestampTz held_until;		/* ... before then */
+	Oid held_database; /* no worker is started in it ... */
+	TimestampTz held_until; /* ... before then */
 	struct
 	{
 		Oid database;
@@ -141,7 +141,7 @@ keypup_wake_launcher(PG_FUNCTION_ARGS)
 	static bool registered = false;
 
 	if (shared == NULL)
-		PG_RETURN_VOID();		/* not preloaded: there is no launcher */
+		PG_RETURN_VOID(); /* not preloaded: there is no launcher */
 	if (!registered)
 		RegisterXactCallback(wake_after_commit, NULL);
 	registered = true;
@@ -188,7 +188,8 @@ signal_workers(Oid database)
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	shared->held_database = database;
-	shared->held_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_PATIENCE_MILLISECONDS);
+	shared->held_until =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_PATIENCE_MILLISECONDS);
 	for (int i = 0; i < MAX_WORKERS; i++)
 	{
 		if (shared->workers[i].pid != 0 && shared->workers[i].database == database)
@@ -205,30 +206,35 @@ static void
 stop_workers_of(const char *name)
 {
 	Oid database = get_database_oid(name, true);
-	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_PATIENCE_MILLISECONDS);
+	TimestampTz give_up =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_PATIENCE_MILLISECONDS);
 
 	/* Who may not drop the database may not stop its worker either. */
 	if (!OidIsValid(database) || !keypup_owns_database(database, GetUserId()))
 		return;
 	while (!signal_workers(database) && GetCurrentTimestamp() < give_up)
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
 
 static void
-before_utility(PlannedStmt *statement, const char *text, bool read_only_tree, ProcessUtilityContext context,
-			   ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
+before_utility(PlannedStmt *statement, const char *text, bool read_only_tree,
+			   ProcessUtilityContext context, ParamListInfo parameters,
+			   QueryEnvironment *environment, DestReceiver *destination,
 			   QueryCompletion *completion)
 {
 	if (shared != NULL && IsA(statement->utilityStmt, DropdbStmt))
 		stop_workers_of(((DropdbStmt *) statement->utilityStmt)->dbname);
 	if (previous_utility_hook)
-		previous_utility_hook(statement, text, read_only_tree, context, parameters, environment, destination, completion);
+		previous_utility_hook(statement, text, read_only_tree, context, parameters, environment,
+							  destination, completion);
 	else
-		standard_ProcessUtility(statement, text, read_only_tree, context, parameters, environment, destination, completion);
+		standard_ProcessUtility(statement, text, read_only_tree, context, parameters, environment,
+								destination, completion);
 }
 
 void
@@ -259,7 +265,7 @@ find_database(List **databases, Oid oid)
 	Database *database;
 	ListCell *cell;
 
-	foreach(cell, *databases)
+	foreach (cell, *databases)
 	{
 		database = lfirst(cell);
 		if (database->oid == oid)
@@ -280,7 +286,7 @@ read_databases(List **databases)
 	HeapTuple tuple;
 	ListCell *cell;
 
-	foreach(cell, *databases)
+	foreach (cell, *databases)
 		((Database *) lfirst(cell))->present = false;
 
 	StartTransactionCommand();
@@ -345,7 +351,8 @@ start_worker(Database *database)
 	database->handle = NULL;
 	context = MemoryContextSwitchTo(TopMemoryContext);
 	if (!RegisterDynamicBackgroundWorker(&worker, &database->handle))
-		ereport(LOG, (errmsg("keypup could not start a worker"), errhint("Raise max_worker_processes.")));
+		ereport(LOG, (errmsg("keypup could not start a worker"),
+					  errhint("Raise max_worker_processes.")));
 	MemoryContextSwitchTo(context);
 	database->started_at = GetCurrentTimestamp();
 }
@@ -359,10 +366,11 @@ start_missing_workers(List *databases, bool woken)
 {
 	ListCell *cell;
 
-	foreach(cell, databases)
+	foreach (cell, databases)
 	{
 		Database *database = lfirst(cell);
-		TimestampTz next = TimestampTzPlusMilliseconds(database->started_at, woken ? 0 : TRY_AGAIN_MILLISECONDS);
+		TimestampTz next =
+			TimestampTzPlusMilliseconds(database->started_at, woken ? 0 : TRY_AGAIN_MILLISECONDS);
 
 		if (!database->present || is_running(database) || is_held(database->oid))
 			continue;
@@ -398,7 +406,8 @@ keypup_launcher_main(Datum argument)
 		start_missing_workers(databases, wakes != wakes_seen);
 		wakes_seen = wakes;
 
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, RESTART_MILLISECONDS, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 RESTART_MILLISECONDS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)

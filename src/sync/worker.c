@@ -61,7 +61,8 @@ is_installed(void)
 static void
 sleep_until_woken(long milliseconds)
 {
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, PG_WAIT_EXTENSION);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 }
 
@@ -126,13 +127,15 @@ read_scope(FunctionCallInfo fcinfo)
 
 	/* keypup.authorize, called as our functions call it: as their owner, about the user outside. */
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner_of_extension_function(fcinfo->flinfo->fn_oid), security | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_execute_with_args("SELECT keypup.authorize($1, 'tokens.use'),"
-						  " (SELECT p.project_id FROM keypup.projects p"
-						  "   JOIN keypup.accounts a ON a.account_id OPERATOR(pg_catalog.=) p.account_id"
-						  "  WHERE a.name OPERATOR(pg_catalog.=) $1"
-						  "    AND pg_catalog.lower(p.name) OPERATOR(pg_catalog.=) pg_catalog.lower($2))",
-						  2, types, values, nulls, true, 1);
+	SetUserIdAndSecContext(owner_of_extension_function(fcinfo->flinfo->fn_oid),
+						   security | SECURITY_LOCAL_USERID_CHANGE);
+	SPI_execute_with_args(
+		"SELECT keypup.authorize($1, 'tokens.use'),"
+		" (SELECT p.project_id FROM keypup.projects p"
+		"   JOIN keypup.accounts a ON a.account_id OPERATOR(pg_catalog.=) p.account_id"
+		"  WHERE a.name OPERATOR(pg_catalog.=) $1"
+		"    AND pg_catalog.lower(p.name) OPERATOR(pg_catalog.=) pg_catalog.lower($2))",
+		2, types, values, nulls, true, 1);
 	SetUserIdAndSecContext(user, security);
 
 	row = SPI_tuptable->vals[0];
@@ -142,9 +145,10 @@ read_scope(FunctionCallInfo fcinfo)
 		Datum project = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
 
 		if (isnull)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-							errmsg("project \"%s\" is not tracked", text_to_cstring(PG_GETARG_TEXT_PP(1))),
-							errhint("Track it with keypup.track first.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("project \"%s\" is not tracked", text_to_cstring(PG_GETARG_TEXT_PP(1))),
+					 errhint("Track it with keypup.track first.")));
 		scope.has_project = true;
 		scope.project = DatumGetInt64(project);
 	}
@@ -155,7 +159,8 @@ static void
 report_progress(const JobsLeft *left)
 {
 	if (left->items_total > 0)
-		ereport(NOTICE, (errmsg("synced " INT64_FORMAT " of " INT64_FORMAT " issues and pull requests, " INT64_FORMAT " requests to go",
+		ereport(NOTICE, (errmsg("synced " INT64_FORMAT " of " INT64_FORMAT
+								" issues and pull requests, " INT64_FORMAT " requests to go",
 								left->items_done, left->items_total, left->jobs)));
 }
 
@@ -171,7 +176,8 @@ sync_until_done(JobRunner *runner)
 		bool busy = perform_jobs(runner, PROGRESS_MILLISECONDS);
 
 		CHECK_FOR_INTERRUPTS();
-		if (busy && !TimestampDifferenceExceeds(reported, GetCurrentTimestamp(), PROGRESS_MILLISECONDS))
+		if (busy &&
+			!TimestampDifferenceExceeds(reported, GetCurrentTimestamp(), PROGRESS_MILLISECONDS))
 			continue;
 		left = count_jobs_left(runner);
 		if (!busy && (left.jobs == 0 || left.ready_in > PATIENCE_MILLISECONDS))
@@ -190,8 +196,11 @@ sync_until_done(JobRunner *runner)
 	}
 	report_progress(&left);
 	if (left.last_error != NULL)
-		ereport(WARNING, (errmsg("the sync is not complete: %s", left.last_error),
-						  errhint("SELECT * FROM keypup.sync_status says more. What was read is stored; the rest is tried again.")));
+		ereport(
+			WARNING,
+			(errmsg("the sync is not complete: %s", left.last_error),
+			 errhint(
+				 "SELECT * FROM keypup.sync_status says more. What was read is stored; the rest is tried again.")));
 }
 
 Datum
@@ -200,7 +209,8 @@ keypup_sync(PG_FUNCTION_ARGS)
 	JobScope scope;
 	JobRunner *runner;
 
-	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) || castNode(CallContext, fcinfo->context)->atomic)
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 						errmsg("keypup.sync cannot run inside a transaction block"),
 						errdetail("It commits each page as it is stored."),

@@ -31,7 +31,8 @@ write_u32(uint8_t *to, uint32_t value)
 
 /* Feeds what is authenticated beside the ciphertext. */
 static bool
-authenticate(EVP_CIPHER_CTX *cipher, const uint8_t *header, const char *context, size_t context_length)
+authenticate(EVP_CIPHER_CTX *cipher, const uint8_t *header, const char *context,
+			 size_t context_length)
 {
 	static const uint8_t label[10] = "keypup/v1";
 	uint8_t length[4];
@@ -41,10 +42,10 @@ authenticate(EVP_CIPHER_CTX *cipher, const uint8_t *header, const char *context,
 		return false;
 	write_u32(length, (uint32_t) context_length);
 	return EVP_CipherUpdate(cipher, NULL, &n, label, sizeof(label)) == 1 &&
-		EVP_CipherUpdate(cipher, NULL, &n, header, HEADER_BYTES) == 1 &&
-		EVP_CipherUpdate(cipher, NULL, &n, length, sizeof(length)) == 1 &&
-		(context_length == 0 ||
-		 EVP_CipherUpdate(cipher, NULL, &n, (const uint8_t *) context, (int) context_length) == 1);
+		   EVP_CipherUpdate(cipher, NULL, &n, header, HEADER_BYTES) == 1 &&
+		   EVP_CipherUpdate(cipher, NULL, &n, length, sizeof(length)) == 1 &&
+		   (context_length == 0 || EVP_CipherUpdate(cipher, NULL, &n, (const uint8_t *) context,
+													(int) context_length) == 1);
 }
 
 bool
@@ -67,10 +68,11 @@ seal_envelope(const uint8_t *key, uint32_t key_id, const char *context, size_t c
 	if (cipher == NULL)
 		return false;
 	sealed = EVP_CipherInit_ex(cipher, EVP_aes_256_gcm(), NULL, key, iv, 1) == 1 &&
-		authenticate(cipher, envelope, context, context_length) &&
-		EVP_CipherUpdate(cipher, ciphertext, &n, plaintext, (int) plaintext_length) == 1 &&
-		EVP_CipherFinal_ex(cipher, ciphertext + plaintext_length, &n) == 1 &&
-		EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_GET_TAG, TAG_BYTES, ciphertext + plaintext_length) == 1;
+			 authenticate(cipher, envelope, context, context_length) &&
+			 EVP_CipherUpdate(cipher, ciphertext, &n, plaintext, (int) plaintext_length) == 1 &&
+			 EVP_CipherFinal_ex(cipher, ciphertext + plaintext_length, &n) == 1 &&
+			 EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_GET_TAG, TAG_BYTES,
+								 ciphertext + plaintext_length) == 1;
 	EVP_CIPHER_CTX_free(cipher);
 	return sealed;
 }
@@ -94,9 +96,11 @@ open_envelope(const uint8_t *key, const char *context, size_t context_length,
 	cipher = EVP_CIPHER_CTX_new();
 	if (cipher == NULL)
 		return false;
-	opened = EVP_CipherInit_ex(cipher, EVP_aes_256_gcm(), NULL, key, envelope + HEADER_BYTES, 0) == 1 &&
+	opened =
+		EVP_CipherInit_ex(cipher, EVP_aes_256_gcm(), NULL, key, envelope + HEADER_BYTES, 0) == 1 &&
 		authenticate(cipher, envelope, context, context_length) &&
-		EVP_CipherUpdate(cipher, plaintext, &n, envelope + HEADER_BYTES + IV_BYTES, (int) plaintext_length) == 1 &&
+		EVP_CipherUpdate(cipher, plaintext, &n, envelope + HEADER_BYTES + IV_BYTES,
+						 (int) plaintext_length) == 1 &&
 		EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, TAG_BYTES, tag) == 1 &&
 		EVP_CipherFinal_ex(cipher, plaintext + plaintext_length, &n) == 1;
 	EVP_CIPHER_CTX_free(cipher);
@@ -109,8 +113,10 @@ open_envelope(const uint8_t *key, const char *context, size_t context_length,
 bool
 read_envelope_key_id(const uint8_t *envelope, size_t length, uint32_t *key_id)
 {
-	if (length < ENVELOPE_MIN_BYTES || length > ENVELOPE_MAX_BYTES || memcmp(envelope, magic, sizeof(magic)) != 0)
+	if (length < ENVELOPE_MIN_BYTES || length > ENVELOPE_MAX_BYTES ||
+		memcmp(envelope, magic, sizeof(magic)) != 0)
 		return false;
-	*key_id = (uint32_t) envelope[4] << 24 | (uint32_t) envelope[5] << 16 | (uint32_t) envelope[6] << 8 | envelope[7];
+	*key_id = (uint32_t) envelope[4] << 24 | (uint32_t) envelope[5] << 16 |
+			  (uint32_t) envelope[6] << 8 | envelope[7];
 	return true;
 }

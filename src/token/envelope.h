@@ -24,8 +24,9 @@
  * Returns false when the length is out of range or OpenSSL fails.
  * NIST SP 800-38D; a 96-bit IV is used as it stands (8.2.2).
  */
-extern bool seal_envelope(const uint8_t *key, uint32_t key_id, const char *context, size_t context_length,
-						  const uint8_t *plaintext, size_t plaintext_length, uint8_t *envelope);
+extern bool
+seal_envelope(const uint8_t *key, uint32_t key_id, const char *context, size_t context_length,
+			  const uint8_t *plaintext, size_t plaintext_length, uint8_t *envelope);
 
 /*
  * open_envelope

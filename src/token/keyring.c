@@ -22,6 +22,7 @@
 #include "storage/fd.h"
 #include "utils/builtins.h"
 
+#include "compat.h"
 #include "keypup.h"
 #include "token/keyring.h"
 
@@ -35,15 +36,19 @@ typedef struct WrappingKeys
 	DataKey keys[MAX_WRAPPING_KEYS];
 } WrappingKeys;
 
-#define KEY_FILE_RULE \
+#define KEY_FILE_RULE                                                                              \
 	"It must be a regular file, owned by the server's user with mode 0600 or by root with mode 0640 or less."
 
 static void
 fail_key_source(const char *source, int line, const char *problem)
 {
-	ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("%s is malformed: line %d %s", source, line, problem),
-					errhint("Each line is a key's number and 64 hexadecimal digits: \"1 0123…\". Make one with: openssl rand -hex 32"),
-					errhidestmt(true)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_CONFIG_FILE_ERROR),
+		 errmsg("%s is malformed: line %d %s", source, line, problem),
+		 errhint(
+			 "Each line is a key's number and 64 hexadecimal digits: \"1 0123…\". Make one with: openssl rand -hex 32"),
+		 errhidestmt(true)));
 }
 
 /* Reads the file into text, which has room for MAX_KEY_FILE_BYTES. Returns NULL or what is wrong. */
@@ -59,7 +64,8 @@ read_key_file(const char *path, char *text)
 	/* The opened file is judged, not the path: that could be another by now. */
 	if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode) ||
 		(status.st_uid != geteuid() && status.st_uid != 0) ||
-		(status.st_mode & (status.st_uid == 0 ? (S_IWGRP | S_IXGRP | S_IRWXO) : (S_IRWXG | S_IRWXO))) != 0)
+		(status.st_mode &
+		 (status.st_uid == 0 ? (S_IWGRP | S_IXGRP | S_IRWXO) : (S_IRWXG | S_IRWXO))) != 0)
 	{
 		close(file);
 		return "its owner or permissions are wrong";
@@ -156,19 +162,24 @@ read_wrapping_keys(void)
 	int line = 1;
 
 	if (!is_file && (keypup_key_command == NULL || keypup_key_command[0] == '\0'))
-		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("no encryption key is configured"),
-						errhint("Set keypup.key_file or keypup.key_command, and reload."), errhidestmt(true)));
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("no encryption key is configured"),
+				 errhint("Set keypup.key_file or keypup.key_command, and reload."),
+				 errhidestmt(true)));
 
 	text = palloc0(MAX_KEY_FILE_BYTES);
 	keys = palloc0(sizeof(WrappingKeys));
-	problem = is_file ? read_key_file(keypup_key_file, text) : run_key_command(keypup_key_command, text);
+	problem =
+		is_file ? read_key_file(keypup_key_file, text) : run_key_command(keypup_key_command, text);
 	if (problem != NULL)
 	{
 		OPENSSL_cleanse(text, MAX_KEY_FILE_BYTES);
 		if (is_file)
-			ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("key file \"%s\" cannot be used: %s", keypup_key_file, problem),
+			ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
+							errmsg("key file \"%s\" cannot be used: %s", keypup_key_file, problem),
 							errhint(KEY_FILE_RULE), errhidestmt(true)));
-		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("keypup.key_command cannot be used: %s", problem),
+		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
+						errmsg("keypup.key_command cannot be used: %s", problem),
 						errhint("It must print the keys and exit with 0."), errhidestmt(true)));
 	}
 	for (char *at = text; problem == NULL && *at != '\0'; line++)
@@ -182,7 +193,8 @@ read_wrapping_keys(void)
 	if (problem != NULL || keys->count == 0)
 	{
 		OPENSSL_cleanse(keys, sizeof(WrappingKeys));
-		fail_key_source(source, problem != NULL ? line - 1 : 1, problem != NULL ? problem : "has no key");
+		fail_key_source(source, problem != NULL ? line - 1 : 1,
+						problem != NULL ? problem : "has no key");
 	}
 	return keys;
 }
@@ -207,7 +219,8 @@ compute_check_value(const uint8 *key, uint8 *check_value)
 	unsigned char digest[EVP_MAX_MD_SIZE];
 
 	if (HMAC(EVP_sha256(), key, ENVELOPE_KEY_BYTES, label, sizeof(label) - 1, digest, NULL) == NULL)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a key's check value")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a key's check value")));
 	memcpy(check_value, digest, CHECK_VALUE_BYTES);
 }
 
@@ -246,19 +259,23 @@ unwrap_data_key(HeapTuple row, TupleDesc description, DataKey *key)
 	}
 	snprintf(context, sizeof(context), "data_key:%u", key->key_id);
 	if (wrapping != NULL && VARSIZE_ANY_EXHDR(wrapped) == ENVELOPE_OVERHEAD + ENVELOPE_KEY_BYTES)
-		opened = open_envelope(wrapping->bytes, context, strlen(context), (uint8 *) VARDATA_ANY(wrapped),
-							   VARSIZE_ANY_EXHDR(wrapped), key->bytes);
+		opened =
+			open_envelope(wrapping->bytes, context, strlen(context), (uint8 *) VARDATA_ANY(wrapped),
+						  VARSIZE_ANY_EXHDR(wrapped), key->bytes);
 	OPENSSL_cleanse(keys, sizeof(WrappingKeys));
 	if (wrapping == NULL)
-		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("key %u, which wraps data key %u, is not available", kek_id, key->key_id),
-						errhint("Put key %u back in the key file.", kek_id), errhidestmt(true)));
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("key %u, which wraps data key %u, is not available", kek_id, key->key_id),
+				 errhint("Put key %u back in the key file.", kek_id), errhidestmt(true)));
 	if (opened)
 		compute_check_value(key->bytes, check_value);
 	if (!opened || VARSIZE_ANY_EXHDR(check) != CHECK_VALUE_BYTES ||
 		CRYPTO_memcmp(check_value, VARDATA_ANY(check), CHECK_VALUE_BYTES) != 0)
 	{
 		OPENSSL_cleanse(key->bytes, sizeof(key->bytes));
-		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("key %u is not the one that wraps data key %u", kek_id, key->key_id),
+		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
+						errmsg("key %u is not the one that wraps data key %u", kek_id, key->key_id),
 						errhint("The key file may be another server's."), errhidestmt(true)));
 	}
 }
@@ -290,9 +307,10 @@ find_data_key(uint32 key_id, DataKey *key)
 	if (key_id > PG_INT32_MAX)
 		return false;
 	SPI_connect();
-	query_data_keys("SELECT key_id, kek_id, wrapped, check_value FROM keypup.data_keys"
-					" WHERE key_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.<>) 'destroyed'",
-					1, types, values, NULL);
+	query_data_keys(
+		"SELECT key_id, kek_id, wrapped, check_value FROM keypup.data_keys"
+		" WHERE key_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.<>) 'destroyed'",
+		1, types, values, NULL);
 	found = SPI_processed == 1;
 	if (found)
 		unwrap_data_key(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, key);
@@ -300,8 +318,8 @@ find_data_key(uint32 key_id, DataKey *key)
 	return found;
 }
 
-#define ACTIVE_KEY \
-	"SELECT key_id, kek_id, wrapped, check_value FROM keypup.data_keys" \
+#define ACTIVE_KEY                                                                                 \
+	"SELECT key_id, kek_id, wrapped, check_value FROM keypup.data_keys"                            \
 	" WHERE state OPERATOR(pg_catalog.=) 'active' AND account_id IS NOT DISTINCT FROM $1"
 
 /* Makes and stores a data key; if another session was faster, its key stays. */
@@ -314,19 +332,22 @@ make_data_key(Datum account, const char *nulls)
 	char all_nulls[6] = {nulls[0], ' ', ' ', ' ', ' ', '\0'};
 	Datum values[5];
 	uint8 bytes[ENVELOPE_KEY_BYTES];
-	uint8 wrapped[ENVELOPE_OVERHEAD + ENVELOPE_KEY_BYTES];
-	uint8 check_value[CHECK_VALUE_BYTES];
+	uint8 wrapped[ENVELOPE_OVERHEAD + ENVELOPE_KEY_BYTES] = {0};
+	uint8 check_value[CHECK_VALUE_BYTES] = {0};
 	uint32 kek_id = wrapping->key_id;
 	char context[32];
 	int32 key_id;
 	bool isnull;
 	bool sealed;
 
-	query_data_keys("SELECT pg_catalog.nextval('keypup.data_key_ids'::pg_catalog.regclass)::pg_catalog.int4", 0, NULL, NULL, NULL);
+	query_data_keys(
+		"SELECT pg_catalog.nextval('keypup.data_key_ids'::pg_catalog.regclass)::pg_catalog.int4", 0,
+		NULL, NULL, NULL);
 	key_id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	snprintf(context, sizeof(context), "data_key:%d", key_id);
 	sealed = RAND_bytes(bytes, sizeof(bytes)) == 1 &&
-		seal_envelope(wrapping->bytes, kek_id, context, strlen(context), bytes, sizeof(bytes), wrapped);
+			 seal_envelope(wrapping->bytes, kek_id, context, strlen(context), bytes, sizeof(bytes),
+						   wrapped);
 	OPENSSL_cleanse(keys, sizeof(WrappingKeys));
 	if (sealed)
 		compute_check_value(bytes, check_value);
@@ -339,9 +360,10 @@ make_data_key(Datum account, const char *nulls)
 	values[2] = Int32GetDatum((int32) kek_id);
 	values[3] = PointerGetDatum(make_bytea(wrapped, sizeof(wrapped)));
 	values[4] = PointerGetDatum(make_bytea(check_value, sizeof(check_value)));
-	query_data_keys("INSERT INTO keypup.data_keys (account_id, key_id, kek_id, wrapped, check_value, state)"
-					" VALUES ($1, $2, $3, $4, $5, 'active') ON CONFLICT DO NOTHING",
-					5, types, values, all_nulls);
+	query_data_keys(
+		"INSERT INTO keypup.data_keys (account_id, key_id, kek_id, wrapped, check_value, state)"
+		" VALUES ($1, $2, $3, $4, $5, 'active') ON CONFLICT DO NOTHING",
+		5, types, values, all_nulls);
 }
 
 void
@@ -359,8 +381,9 @@ active_data_key(const pg_uuid_t *account, DataKey *key)
 		query_data_keys(ACTIVE_KEY, 1, types, values, nulls);
 	}
 	if (SPI_processed == 0)
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("a data key was made by another transaction"),
-						errhint("Try again."), errhidestmt(true)));
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("a data key was made by another transaction"), errhint("Try again."),
+						errhidestmt(true)));
 	unwrap_data_key(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, key);
 	SPI_finish();
 }

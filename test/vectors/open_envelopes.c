@@ -41,7 +41,8 @@ main(void)
 		size_t context_length, length, plaintext_length;
 		bool answer, expected;
 
-		if (sscanf(line, "%65535s %65535s %65535s %65535s %7s", texts[0], texts[1], texts[2], texts[3], valid) != 5)
+		if (sscanf(line, "%65535s %65535s %65535s %65535s %7s", texts[0], texts[1], texts[2],
+				   texts[3], valid) != 5)
 			continue;
 		read_hex(texts[0], key);
 		context_length = read_hex(texts[1], context);
@@ -50,7 +51,10 @@ main(void)
 		expected = strcmp(valid, "valid") == 0;
 		answer = open_envelope(key, (char *) context, context_length, envelope, length, opened);
 		printf("%sok %d - known answer %s\n",
-			   answer == expected && (!answer || (length - ENVELOPE_OVERHEAD == plaintext_length && memcmp(opened, plaintext, plaintext_length) == 0)) ? "" : "not ",
+			   answer == expected && (!answer || (length - ENVELOPE_OVERHEAD == plaintext_length &&
+												  memcmp(opened, plaintext, plaintext_length) == 0))
+				   ? ""
+				   : "not ",
 			   number + 1, valid);
 		number++;
 		if (expected && length < 200)
@@ -60,10 +64,12 @@ main(void)
 			for (size_t bit = 0; bit < length * 8; bit++)
 			{
 				envelope[bit / 8] ^= (uint8_t) (1 << bit % 8);
-				refused = refused && !open_envelope(key, (char *) context, context_length, envelope, length, opened);
+				refused = refused && !open_envelope(key, (char *) context, context_length, envelope,
+													length, opened);
 				envelope[bit / 8] ^= (uint8_t) (1 << bit % 8);
 			}
-			printf("%sok %d - all %zu single-bit flips are refused\n", refused ? "" : "not ", number + 1, length * 8);
+			printf("%sok %d - all %zu single-bit flips are refused\n", refused ? "" : "not ",
+				   number + 1, length * 8);
 			number++;
 		}
 	}

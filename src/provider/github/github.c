@@ -1,7 +1,7 @@
 /*
  * github.c
  *		Where GitHub's GraphQL API is, and how it is signed in to. What is asked
- *		and what answers mean stands in github.sql.
+ *		and what answers mean stands in the .sql files beside.
  */
 #include "postgres.h"
 
@@ -34,5 +34,6 @@ const Provider github_provider = {
 	.authorization_scheme = "Bearer ",
 	.headers = github_headers,
 	.request_query = "SELECT keypup.github_request($1, $2)::pg_catalog.text",
-	.store_query = "SELECT keypup.github_store($1, $2, $3, $4, $5::pg_catalog.jsonb, $6::pg_catalog.jsonb, $7, $8)",
+	.store_query =
+		"SELECT keypup.github_store($1, $2, $3, $4, $5::pg_catalog.jsonb, $6::pg_catalog.jsonb, $7, $8)",
 };

@@ -1,0 +1,60 @@
+/*
+ * request.h
+ *		One request, from its options to its reply. For client.c alone.
+ */
+#ifndef KEYPUP_REQUEST_H
+#define KEYPUP_REQUEST_H
+
+#include <curl/curl.h>
+
+#include "http/client.h"
+#include "http/policy.h"
+
+typedef struct Request
+{
+	struct Request *next;
+	CURL *easy;
+	struct curl_slist *header_lines;
+	char host[POLICY_HOST_BYTES];
+	char port[8];
+	char *body; /* malloc'd; what arrived */
+	size_t body_length;
+	char *header_text; /* malloc'd */
+	size_t header_length;
+	char *sent_body; /* malloc'd */
+	char error[CURL_ERROR_SIZE];
+	const char *refused; /* what a callback refused */
+	CURLcode result;
+	bool finished;
+	void *caller;
+} Request;
+
+/*
+ * open_request
+ *		A request that is ready for libcurl, or one whose refused says why it is not.
+ *
+ * Arguments as send_request's. Returns NULL when memory is out.
+ */
+extern Request *open_request(const char *url, const char *authorization, const char *body,
+							 const char *const *headers, void *caller);
+
+/*
+ * make_reply
+ *		The reply of a finished request, in CurrentMemoryContext.
+ */
+extern HttpReply *make_reply(Request *request);
+
+/*
+ * close_request
+ *		Releases all that libcurl and malloc hold for it. The caller has removed it from the multi handle.
+ */
+extern void close_request(Request *request);
+
+/*
+ * free_wiped, reallocate_wiped
+ *		free and realloc that leave nothing behind: a token passes through this memory.
+ */
+extern void free_wiped(void *memory);
+extern void *reallocate_wiped(void *memory, size_t size);
+
+#endif

@@ -1,0 +1,81 @@
+-- provider/github/request.sql: what GitHub is asked. Called by sync/ for one job at a time, as
+-- keypup_worker, for the account of the job.
+
+CREATE FUNCTION keypup.github_fragments(names text[]) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT string_agg(keypup.github_query(n.name), '' ORDER BY n.position) FROM unnest(names) WITH ORDINALITY AS n(name, position) $$;
+REVOKE ALL ON FUNCTION keypup.github_fragments(text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_fragments(text[]) IS 'The texts of several query files as one document.';
+
+CREATE FUNCTION keypup.github_nested(OUT connection text, OUT on_type text, OUT selection text, OUT fragments text[])
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp
+AS $$
+  VALUES
+    ('labels', 'PullRequest', 'labels(first: 100, after: $after%1$s) { ...LabelPage }', '{label_page}'::text[]),
+    ('assignees', 'PullRequest', 'assignees(first: 100, after: $after%1$s) { ...AssigneePage }', '{assignee_page,actor_fields}'),
+    ('reviewRequests', 'PullRequest', 'reviewRequests(first: 100, after: $after%1$s) { ...ReviewRequestPage }', '{review_request_page,reviewer_fields}'),
+    ('reviews', 'PullRequest', 'reviews(first: 100, after: $after%1$s) { ...ReviewPage }', '{review_page,actor_fields}'),
+    ('reviewThreads', 'PullRequest', 'reviewThreads(first: %2$s, after: $after%1$s) { ...ThreadPage }', '{thread_page,review_comment_page,actor_fields}'),
+    ('timelineItems', 'PullRequest', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, READY_FOR_REVIEW_EVENT, CONVERT_TO_DRAFT_EVENT, REVIEW_REQUESTED_EVENT, REVIEW_REQUEST_REMOVED_EVENT, MERGED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) { ...PullRequestTimelinePage }', '{pull_request_timeline_page,comment_fields,actor_fields,reviewer_fields}'),
+    ('closingIssuesReferences', 'PullRequest', 'closingIssuesReferences(first: 100, after: $after%1$s) { ...ClosingIssuePage }', '{closing_issue_page}'),
+    ('comments', 'PullRequestReviewThread', 'comments(first: 100, after: $after%1$s) { ...ReviewCommentPage }', '{review_comment_page,actor_fields}'),
+    ('labels', 'Issue', 'labels(first: 100, after: $after%1$s) { ...LabelPage }', '{label_page}'),
+    ('assignees', 'Issue', 'assignees(first: 100, after: $after%1$s) { ...AssigneePage }', '{assignee_page,actor_fields}'),
+    ('timelineItems', 'Issue', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, CLOSED_EVENT, REOPENED_EVENT]) { ...IssueTimelinePage }', '{issue_timeline_page,comment_fields,actor_fields}')
+$$;
+REVOKE ALL ON FUNCTION keypup.github_nested() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_nested() IS 'How a further page of each nested list is asked for.';
+
+CREATE FUNCTION keypup.github_request(account uuid, job bigint) RETURNS jsonb
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_job record;
+  query text;
+  variables jsonb;
+BEGIN
+  SELECT j.kind, j.arguments, p.name, p.external_id INTO STRICT the_job
+  FROM keypup.sync_jobs j JOIN keypup.projects p USING (account_id, project_id)
+  WHERE j.account_id = account AND j.job_id = job;
+
+  IF the_job.kind = 'repository' AND the_job.external_id IS NULL THEN
+    query := keypup.github_fragments('{repository_by_name,repository_fields}');
+    variables := jsonb_build_object('owner', split_part(the_job.name, '/', 1), 'name', split_part(the_job.name, '/', 2), 'first', 100);
+  ELSIF the_job.kind = 'repository' THEN
+    query := keypup.github_fragments('{repository_by_id,repository_fields}');
+    variables := jsonb_build_object('id', the_job.external_id, 'first', 100);
+  ELSIF the_job.kind IN ('labels', 'milestones', 'pull_request_stubs', 'issue_stubs') THEN
+    query := keypup.github_query(the_job.kind);
+    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after');
+  ELSIF the_job.kind = 'pull_requests' THEN
+    query := keypup.github_fragments('{pull_requests,label_page,assignee_page,review_request_page,review_page,pull_request_timeline_page,closing_issue_page,comment_fields,reviewer_fields,actor_fields}');
+    variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
+  ELSIF the_job.kind = 'issues' THEN
+    query := keypup.github_fragments('{issues,label_page,assignee_page,issue_timeline_page,comment_fields,actor_fields}');
+    variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
+  ELSIF the_job.kind = 'nested_pages' THEN
+    WITH page AS (
+      SELECT a.position - 1 AS i, a.page ->> 'node' AS node, a.page -> 'after' AS after,
+        -- Each thread asked for costs a hundredth of a point, there or not; most pull requests have few.
+        CASE WHEN a.page ->> 'after' IS NULL THEN 10 ELSE 40 END AS threads, n.on_type, n.selection, n.fragments
+      FROM jsonb_array_elements(the_job.arguments -> 'pages') WITH ORDINALITY AS a(page, position)
+      JOIN keypup.github_nested() n ON n.connection = a.page ->> 'connection'
+       AND n.on_type = CASE a.page ->> 'item' WHEN 'pull_request' THEN 'PullRequest' WHEN 'issue' THEN 'Issue' ELSE 'PullRequestReviewThread' END
+    )
+    SELECT format('query KeypupNestedPages(%s) { rateLimit { limit cost remaining resetAt } %s } %s',
+             string_agg(format('$id%1$s: ID!, $after%1$s: String', i), ', ' ORDER BY i),
+             string_agg(format('n%1$s: node(id: $id%1$s) { id ... on %2$s { %3$s } }', i, on_type, format(selection, i, threads)), ' ' ORDER BY i),
+             (SELECT keypup.github_fragments(array_agg(DISTINCT f.fragment)) FROM page AS p, unnest(p.fragments) AS f(fragment))),
+           (SELECT jsonb_object_agg(v.name, v.value) FROM page AS p,
+              LATERAL (VALUES ('id' || p.i, to_jsonb(p.node)), ('after' || p.i, p.after)) AS v(name, value))
+    INTO query, variables
+    FROM page;
+  ELSE
+    RAISE EXCEPTION 'job kind "%" is unknown', the_job.kind USING ERRCODE = 'internal_error';
+  END IF;
+  RETURN jsonb_build_object('query', query, 'variables', variables);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_request(uuid, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_request(uuid, bigint) IS 'The GraphQL request of a job: its query and variables.';
