@@ -1,5 +1,6 @@
 -- Base URLs: the spellings of this machine and of private networks are refused before any packet.
-SELECT u, keypup.check_base_url(u) FROM (VALUES ('https://api.github.com/'), ('https://github.example.com:8443/api/v3')) AS v(u);
+SELECT u, keypup.check_base_url(u) FROM (VALUES ('https://api.github.com/'), ('https://github.example.com:8443/api/v3'),
+  ('https://cafe.de'), ('HTTPS://api.github.com:443/a/../b//')) AS v(u);
 DO $$
 DECLARE
   u text;
@@ -8,7 +9,7 @@ BEGIN
     'https://017700000001', 'https://0.0.0.0', 'https://0', 'https://[::1]', 'https://[::ffff:127.0.0.1]', 'https://[::ffff:7f00:1]',
     'https://[::]', 'https://169.254.169.254', 'https://10.0.0.1', 'https://[64:ff9b::a00:1]', 'https://[2002:a00:1::]', 'https://[fd00:ec2::254]',
     'https://api.github.com@127.0.0.1/', 'https://user:password@api.github.com', 'https://api.github.com/?token=x', 'https://api.github.com/#x',
-    'https://api.github.com/a b', 'not a url', ''] LOOP
+    'https://api.github.com/a b', 'https://localhost', 'https://localhost.', 'https://git.localhost', 'https://127.0.0.1.', 'https://0x7f.1', 'not a url', ''] LOOP
     BEGIN
       PERFORM keypup.check_base_url(u);
       RAISE WARNING '% is accepted', u;
@@ -23,6 +24,10 @@ $$;
 SELECT keypup.clean_json('{"a": "x\\u0000y", "b": "\\\\u0000", "c": "\\ud83d", "d": "\\ud83d\\ude00", "e": 12345678901234567890}');
 SELECT keypup.clean_json('\x7b2261223a2022ff220a7d');
 SELECT keypup.clean_json('[1e400]');
+SELECT keypup.clean_json('[1e308, 1e-308]') = '[1e308, 1e-308]';
+SELECT keypup.clean_json('[1e4294967296]');
+SELECT keypup.clean_json('[1e99999999999999999999]');
+SELECT keypup.clean_json('\x5b225c00225d');
 SELECT keypup.clean_json(convert_to('[' || repeat('9', 65) || ']', 'UTF8'));
 SELECT keypup.clean_json(convert_to(repeat('[', 65) || repeat(']', 65), 'UTF8'));
 SELECT keypup.clean_json(convert_to(repeat('[', 100000), 'UTF8'));

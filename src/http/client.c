@@ -23,6 +23,7 @@
 #include "http/request.h"
 
 #define MAX_SOCKETS 256
+#define MAX_IDLE_CONNECTIONS 8L
 
 typedef struct WatchedSocket
 {
@@ -54,8 +55,9 @@ initialize_curl(void)
 
 	if (initialized)
 		return;
-	/* OpenSSL would write TLS keys to the file that this names. */
+	/* Debian's libcurl writes TLS keys to the file that this names; it reads it in curl_global_init. */
 	unsetenv("SSLKEYLOGFILE");
+	/* Without effect when another extension has started libcurl here: so close_request wipes by itself. */
 	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, free_wiped, reallocate_wiped, duplicate,
 							 calloc) != CURLE_OK)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not start libcurl")));
@@ -158,6 +160,7 @@ open_http_client(MemoryContext context)
 		curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client) != CURLM_OK ||
 		curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, set_timer) != CURLM_OK ||
 		curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client) != CURLM_OK ||
+		curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, MAX_IDLE_CONNECTIONS) != CURLM_OK ||
 		curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) != CURLM_OK)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not open an HTTP client")));
 	return client;
@@ -222,7 +225,7 @@ wait_for_replies(HttpClient *client, long timeout)
 	if (has_finished(client))
 		return;
 	if (client->timer >= 0)
-		timeout = Min(timeout, client->timer);
+		timeout = timeout < 0 ? client->timer : Min(timeout, client->timer);
 
 	set = keypup_create_wait_event_set(client->socket_count + 2);
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);

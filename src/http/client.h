@@ -41,6 +41,10 @@ extern void close_http_client(HttpClient *client);
 extern void send_request(HttpClient *client, const char *url, const char *authorization,
 						 const char *body, const char *const *headers, void *caller);
 
+/*
+ * requests_in_flight
+ *		How many requests were sent whose reply was not taken by next_reply.
+ */
 extern int requests_in_flight(HttpClient *client);
 
 /*
@@ -50,8 +54,18 @@ extern int requests_in_flight(HttpClient *client);
  */
 extern void wait_for_replies(HttpClient *client, long timeout);
 
-/* next_reply: a finished reply, or NULL. free_reply: when it is stored. */
+/*
+ * next_reply
+ *		A finished reply, or NULL. It lives in a context of its own, below the client's.
+ *
+ * Raises ERRCODE_OUT_OF_MEMORY only; the reply is then still there to be taken.
+ */
 extern HttpReply *next_reply(HttpClient *client);
+
+/*
+ * free_reply
+ *		Releases a reply and all that it points to, except caller.
+ */
 extern void free_reply(HttpReply *reply);
 
 #endif

@@ -43,7 +43,7 @@ read_escape(const char *at, const char *end)
 	return value;
 }
 
-/* Copies one escape of a string; returns where the next character is. */
+/* Copies one escape of a string; returns where the next character is, or NULL when JSON has no such escape. */
 static const char *
 copy_escape(const char *at, const char *end, StringInfo out)
 {
@@ -52,10 +52,11 @@ copy_escape(const char *at, const char *end, StringInfo out)
 
 	if (value < 0)
 	{
-		int taken = Min(2, (int) (end - at));
-
-		appendBinaryStringInfo(out, at, taken);
-		return at + taken;
+		/* strchr finds a NUL, too: PostgreSQL's own parser lets one pass here. */
+		if (end - at < 2 || at[1] == '\0' || strchr("\"\\/bfnrt", at[1]) == NULL)
+			return NULL;
+		appendBinaryStringInfo(out, at, 2);
+		return at + 2;
 	}
 	if (value >= 0xD800 && value <= 0xDBFF)
 	{
@@ -73,12 +74,12 @@ copy_escape(const char *at, const char *end, StringInfo out)
 	return at + 6;
 }
 
-/* Copies a string from its opening quote; returns where it ended. */
+/* Copies a string from its opening quote; returns where it ended, or NULL when it is malformed. */
 static const char *
 copy_string(const char *at, const char *end, StringInfo out)
 {
 	appendStringInfoChar(out, *at++);
-	while (at < end && *at != '"')
+	while (at != NULL && at < end && *at != '"')
 	{
 		unsigned char c = (unsigned char) *at;
 
@@ -102,9 +103,23 @@ copy_string(const char *at, const char *end, StringInfo out)
 			}
 		}
 	}
-	if (at < end)
+	if (at != NULL && at < end)
 		appendStringInfoChar(out, *at++);
 	return at;
+}
+
+/* Whether the digits of an exponent, after its e, are more than a number may have. */
+static bool
+exponent_is_absurd(const char *at, const char *end)
+{
+	int value = 0;
+
+	if (at < end && (*at == '+' || *at == '-'))
+		at++;
+	/* Stops at the first value beyond the limit, and so cannot overflow. */
+	for (; at < end && *at >= '0' && *at <= '9' && value <= MAX_EXPONENT; at++)
+		value = value * 10 + (*at - '0');
+	return value > MAX_EXPONENT;
 }
 
 /* Copies a number; returns where it ended, or NULL when it is absurd. */
@@ -121,7 +136,7 @@ copy_number(const char *at, const char *end, StringInfo out)
 		return NULL;
 	for (exponent = at; exponent < at + length && (*exponent | 0x20) != 'e'; exponent++)
 		;
-	if (exponent < at + length && abs(atoi(exponent + 1)) > MAX_EXPONENT)
+	if (exponent < at + length && exponent_is_absurd(exponent + 1, at + length))
 		return NULL;
 	appendBinaryStringInfo(out, at, (int) length);
 	return at + length;
@@ -140,7 +155,14 @@ clean_json(const char *bytes, Size length, const char **why)
 	while (at < end)
 	{
 		if (*at == '"')
+		{
 			at = copy_string(at, end, &out);
+			if (at == NULL)
+			{
+				*why = "the reply is not JSON";
+				return NULL;
+			}
+		}
 		else if (*at == '-' || (*at >= '0' && *at <= '9'))
 		{
 			at = copy_number(at, end, &out);

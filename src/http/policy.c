@@ -17,6 +17,8 @@
 #include "http/policy.h"
 #include "keypup.h"
 
+#define BASE_URL_BYTES 2048
+
 PG_FUNCTION_INFO_V1(keypup_check_base_url);
 
 typedef struct Range
@@ -100,6 +102,33 @@ host_is_private(const char *host, const char *port)
 	return false;
 }
 
+/*
+ * Whether the last label is a number: no top-level domain is, so the resolver
+ * would read the host as an IPv4 address. It is the rule of the WHATWG URL
+ * standard (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+ */
+static bool
+host_ends_in_number(const char *host)
+{
+	const char *dot = strrchr(host, '.');
+	const char *label = dot == NULL ? host : dot + 1;
+
+	if (label[0] == '0' && (label[1] == 'x' || label[1] == 'X'))
+		return label[2 + strspn(label + 2, "0123456789abcdefABCDEF")] == '\0';
+	return label[0] != '\0' && label[strspn(label, "0123456789")] == '\0';
+}
+
+/* localhost and all below it are this machine (RFC 6761, 6.3). */
+static bool
+host_is_localhost(const char *host)
+{
+	size_t length = strlen(host);
+	size_t name = strlen("localhost");
+
+	return length >= name && pg_strcasecmp(host + length - name, "localhost") == 0 &&
+		   (length == name || host[length - name - 1] == '.');
+}
+
 /* A literal address, or a name that can only mean this machine. */
 static bool
 host_is_literal_private(const char *host)
@@ -115,12 +144,31 @@ host_is_literal_private(const char *host)
 		strlcpy(bare, host + 1, sizeof(bare));
 		bare[strcspn(bare, "]%")] = '\0';
 	}
+	else if (length > 1 && bare[length - 1] == '.')
+		bare[length - 1] = '\0'; /* the root's dot: "localhost." is localhost */
 	if (inet_pton(AF_INET, bare, &v4.sin_addr) == 1)
 		return !address_is_public((struct sockaddr *) &v4);
 	if (inet_pton(AF_INET6, bare, &v6.sin6_addr) == 1)
 		return !address_is_public((struct sockaddr *) &v6);
-	return pg_strcasecmp(host, "localhost") == 0 ||
-		   strspn(host, "0123456789.xXabcdefABCDEF") == length;
+	return host_is_localhost(bare) || host_ends_in_number(bare);
+}
+
+/* The URL as libcurl understood it, without a last slash. Returns NULL or what is wrong. */
+static const char *
+normalize_url(CURLU *url, char *normal)
+{
+	char *text = NULL;
+	size_t length;
+
+	if (curl_url_get(url, CURLUPART_URL, &text, CURLU_NO_DEFAULT_PORT) != CURLUE_OK)
+		return "it is not a URL";
+	length = strlcpy(normal, text, BASE_URL_BYTES);
+	curl_free(text);
+	if (length >= BASE_URL_BYTES)
+		return "it is too long";
+	while (normal[length - 1] == '/')
+		normal[--length] = '\0';
+	return NULL;
 }
 
 /* One parse, by the library that will connect. Returns NULL or what is wrong. */
@@ -171,8 +219,11 @@ keypup_check_base_url(PG_FUNCTION_ARGS)
 	CURLU *url = curl_url();
 	const char *hint = NULL;
 	const char *problem = url == NULL ? "out of memory" : judge_url(url, written, &hint);
+	char normal[BASE_URL_BYTES];
 	size_t length = strlen(written);
 
+	if (problem == NULL)
+		problem = normalize_url(url, normal);
 	curl_url_cleanup(url);
 	if (problem == NULL &&
 		strspn(written, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:/-_~[]") !=
@@ -185,7 +236,5 @@ keypup_check_base_url(PG_FUNCTION_ARGS)
 	if (problem != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("base URL cannot be used: %s", problem), errhint("%s", hint)));
-	while (length > 0 && written[length - 1] == '/')
-		written[--length] = '\0';
-	PG_RETURN_TEXT_P(cstring_to_text(written));
+	PG_RETURN_TEXT_P(cstring_to_text(normal));
 }

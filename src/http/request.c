@@ -8,7 +8,9 @@
  */
 #include "postgres.h"
 
+#include <arpa/inet.h>
 #include <malloc.h>
+#include <netinet/in.h>
 
 #include <openssl/crypto.h>
 
@@ -99,6 +101,8 @@ take_header(char *bytes, size_t size, size_t count, void *argument)
 		return 0;
 	}
 	memcpy(grown + request->header_length, bytes, length);
+	if (length >= 5 && memcmp(bytes, "HTTP/", 5) == 0)
+		request->header_start = request->header_length;
 	grown[request->header_length + length] = '\0';
 	request->header_text = grown;
 	request->header_length += length;
@@ -113,10 +117,28 @@ open_socket(void *argument, curlsocktype purpose, struct curl_sockaddr *address)
 
 	if (!address_is_public(&address->addr) && !host_is_private(request->host, request->port))
 	{
-		request->refused = "address is private";
+		request->address_refused = true;
 		return CURL_SOCKET_BAD;
 	}
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Before the request is written: a connection that is used again has opened no socket. */
+static int
+check_peer(void *argument, char *peer, char *local, int peer_port, int local_port)
+{
+	Request *request = argument;
+	struct sockaddr_in v4 = {.sin_family = AF_INET};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+
+	if ((inet_pton(AF_INET, peer, &v4.sin_addr) == 1 &&
+		 address_is_public((struct sockaddr *) &v4)) ||
+		(inet_pton(AF_INET6, peer, &v6.sin6_addr) == 1 &&
+		 address_is_public((struct sockaddr *) &v6)) ||
+		host_is_private(request->host, request->port))
+		return CURL_PREREQFUNC_OK;
+	request->address_refused = true;
+	return CURL_PREREQFUNC_ABORT;
 }
 
 /* --- making a request --- */
@@ -195,6 +217,7 @@ set_options(Request *request, const char *url)
 	SET(CURLOPT_REDIR_PROTOCOLS_STR, "https");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_UNRESTRICTED_AUTH, 0L);
+	SET(CURLOPT_HTTPAUTH, (long) CURLAUTH_NONE);
 	SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
@@ -214,6 +237,8 @@ set_options(Request *request, const char *url)
 	SET(CURLOPT_BUFFERSIZE, 65536L);
 	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	SET(CURLOPT_OPENSOCKETDATA, request);
+	SET(CURLOPT_PREREQFUNCTION, check_peer);
+	SET(CURLOPT_PREREQDATA, request);
 	SET(CURLOPT_WRITEFUNCTION, take_body);
 	SET(CURLOPT_WRITEDATA, request);
 	SET(CURLOPT_HEADERFUNCTION, take_header);
@@ -249,6 +274,9 @@ close_request(Request *request)
 {
 	if (request->easy != NULL)
 		curl_easy_cleanup(request->easy);
+	/* Again here: libcurl frees by other means when another extension has started it. */
+	for (struct curl_slist *line = request->header_lines; line != NULL; line = line->next)
+		OPENSSL_cleanse(line->data, strlen(line->data));
 	curl_slist_free_all(request->header_lines);
 	free(request->body);
 	free(request->header_text);
@@ -262,7 +290,9 @@ static const char *
 describe_failure(Request *request, const char **hint)
 {
 	*hint = NULL;
-	if (request->refused != NULL && strcmp(request->refused, "address is private") == 0)
+	/* A refused address matters only when no other address of the host could be reached. */
+	if (request->address_refused &&
+		(request->result == CURLE_COULDNT_CONNECT || request->result == CURLE_ABORTED_BY_CALLBACK))
 	{
 		*hint = "A superuser can allow the host in keypup.private_hosts.";
 		return psprintf("host \"%s\" has a private address", request->host);
@@ -348,6 +378,7 @@ make_reply(Request *request)
 	initStringInfo(&reply->body);
 	if (request->body != NULL && reply->failure == NULL)
 		appendBinaryStringInfo(&reply->body, request->body, (int) request->body_length);
-	reply->headers = keep_headers(request->header_text);
+	reply->headers = keep_headers(
+		request->header_text == NULL ? NULL : request->header_text + request->header_start);
 	return reply;
 }

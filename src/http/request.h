@@ -21,9 +21,11 @@ typedef struct Request
 	size_t body_length;
 	char *header_text; /* malloc'd */
 	size_t header_length;
+	size_t header_start; /* of the last response: others are interim, as 103 */
 	char *sent_body; /* malloc'd */
 	char error[CURL_ERROR_SIZE];
 	const char *refused; /* what a callback refused */
+	bool address_refused; /* one of the host's addresses was; another may have done */
 	CURLcode result;
 	bool finished;
 	void *caller;

@@ -54,6 +54,8 @@ typedef struct SharedState
 	uint64 wakes;
 	Oid held_database; /* no worker is started in it ... */
 	TimestampTz held_until; /* ... before then */
+	Oid without_extension[MAX_WORKERS]; /* a ring of databases that were looked into in vain */
+	int without_extension_count; /* counts on; the next place is this modulo MAX_WORKERS */
 	struct
 	{
 		Oid database;
@@ -124,6 +126,7 @@ wake_after_commit(XactEvent event, void *argument)
 	{
 		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 		shared->wakes++;
+		memset(shared->without_extension, 0, sizeof(shared->without_extension));
 		set_latch_of(shared->launcher_pid);
 		for (int i = 0; i < MAX_WORKERS; i++)
 		{
@@ -178,6 +181,26 @@ leave_worker(void)
 		}
 	}
 	LWLockRelease(shared->lock);
+}
+
+void
+report_no_extension(Oid database)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->without_extension[shared->without_extension_count++ % MAX_WORKERS] = database;
+	LWLockRelease(shared->lock);
+}
+
+static bool
+has_no_extension(Oid database)
+{
+	bool found = false;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < MAX_WORKERS; i++)
+		found = found || shared->without_extension[i] == database;
+	LWLockRelease(shared->lock);
+	return found;
 }
 
 /* Ends the workers of a database. Returns whether none is left. */
@@ -358,8 +381,8 @@ start_worker(Database *database)
 }
 
 /*
- * A worker that ran a while is started again soon after its end; one that
- * ended at once, as it does where there is no extension, is tried again later.
+ * A worker that ended is started again soon, except where it found no extension: there it is tried
+ * again when an extension was created, or after some minutes.
  */
 static void
 start_missing_workers(List *databases, bool woken)
@@ -369,12 +392,12 @@ start_missing_workers(List *databases, bool woken)
 	foreach (cell, databases)
 	{
 		Database *database = lfirst(cell);
-		TimestampTz next =
-			TimestampTzPlusMilliseconds(database->started_at, woken ? 0 : TRY_AGAIN_MILLISECONDS);
+		int pause = has_no_extension(database->oid) ? TRY_AGAIN_MILLISECONDS : RESTART_MILLISECONDS;
 
 		if (!database->present || is_running(database) || is_held(database->oid))
 			continue;
-		if (database->started_at == 0 || GetCurrentTimestamp() >= next)
+		if (database->started_at == 0 || woken ||
+			GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(database->started_at, pause))
 			start_worker(database);
 	}
 }

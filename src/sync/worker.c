@@ -80,7 +80,10 @@ keypup_worker_main(Datum argument)
 	enter_worker(DatumGetObjectId(argument));
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
 	if (!is_installed())
+	{
+		report_no_extension(DatumGetObjectId(argument));
 		proc_exit(0);
+	}
 
 	pgstat_report_activity(STATE_IDLE, NULL);
 	runner = open_job_runner(&everything, false);
@@ -93,7 +96,10 @@ keypup_worker_main(Datum argument)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		if (!is_installed())
+		{
+			report_no_extension(DatumGetObjectId(argument));
 			break;
+		}
 
 		pgstat_report_activity(STATE_RUNNING, "looking what is due");
 		start_runs(runner, false);
