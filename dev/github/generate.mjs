@@ -23,7 +23,7 @@ export function generateHistory(settings) {
     createdAt: '2023-12-31T00:00:00Z', updatedAt: '2023-12-31T00:00:00Z', description: 'A made-up repository: "quotes", \\ and 🎉',
     isPrivate: Boolean(settings.private), visibility: settings.private ? 'PRIVATE' : 'PUBLIC', isEmpty: Boolean(settings.empty),
     hasIssuesEnabled: !settings.issues_disabled,
-  });
+  }, `${nameWithOwner}/${seed}`);
   if (settings.empty) return history;
   const random = seededRandom(`${nameWithOwner}/${seed}`);
   const cast = makeCast(history);

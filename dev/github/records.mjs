@@ -31,10 +31,10 @@ export function newActor(login, typename = 'User') {
   return actor;
 }
 
-/** An empty history of one repository. Everything else is added to it. */
-export function newHistory(nameWithOwner, fields = {}) {
+/** An empty history of one repository. Everything else is added to it. Repositories of different seeds share no id. */
+export function newHistory(nameWithOwner, fields = {}, idSeed = nameWithOwner) {
   const [owner, name] = nameWithOwner.split('/');
-  const databaseId = hash32(`repository:${nameWithOwner}`) & 0x7fffffff;
+  const databaseId = hash32(`repository:${idSeed}`) & 0x7fffffff;
   const history = {
     repository: {
       __typename: 'Repository', id: nodeId('R', 0, databaseId), databaseId, name, nameWithOwner,
@@ -48,7 +48,7 @@ export function newHistory(nameWithOwner, fields = {}) {
     actors: {}, teams: [], labels: [], milestones: [], issues: [], pullRequests: [],
   };
   // Ids beyond 32 bits, and apart from those of every other repository.
-  const firstId = 2_200_000_000 + (hash32(nameWithOwner) % 1_000_000) * 1_000_000;
+  const firstId = 2_200_000_000 + (hash32(idSeed) % 1_000_000) * 1_000_000;
   Object.defineProperty(history, 'lastDatabaseId', { value: firstId, writable: true, enumerable: false });
   return history;
 }

@@ -1,6 +1,17 @@
 -- access/access.sql: accounts, their members, what each role may do, and the one shape of policy
 -- that guards every tenant table.
 
+-- What people write has characters of all the world; other encodings would lose some of it, page by page.
+DO $$
+BEGIN
+  IF pg_catalog.getdatabaseencoding() <> 'UTF8' THEN
+    RAISE EXCEPTION 'keypup needs a database in encoding UTF8, not %', pg_catalog.getdatabaseencoding()
+      USING ERRCODE = 'feature_not_supported',
+            HINT = 'CREATE DATABASE name ENCODING ''UTF8'' LOCALE ''C.UTF-8'' TEMPLATE template0.';
+  END IF;
+END
+$$;
+
 -- Two group roles of the cluster. Neither can log in and neither sees a row by itself:
 -- keypup_member may ask (row-level security answers), keypup_worker stores what a provider sent.
 DO $$

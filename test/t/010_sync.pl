@@ -38,6 +38,7 @@ my $emulator = start(
 	[ 'node', 'dev/github/server.mjs', '--port', '0', @data, '--generate', 'demo/generated:pulls=2000,issues=1000,seed=7',
 		'--token', $token, '--dir', $dir ],
 	'>', \$out, '2>', \$err, timeout(300));
+END { $emulator->kill_kill if $emulator && $emulator->pumpable }
 pump $emulator until $out =~ /\n/;
 my $github = decode_json($out);
 
@@ -52,7 +53,7 @@ sub control
 }
 
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 append_to_file("$dir/keys", '1 ' . ('0123456789abcdef' x 4) . "\n");
 chmod 0600, "$dir/keys";
 $node->append_conf('postgresql.conf', <<CONF);

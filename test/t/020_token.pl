@@ -22,10 +22,13 @@ sub write_keys
 }
 
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.private_hosts = 'localhost'\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION keypup');
+$node->safe_psql('postgres', q{CREATE DATABASE narrow ENCODING 'SQL_ASCII' TEMPLATE template0});
+my ($code, $out, $error) = $node->psql('narrow', 'CREATE EXTENSION keypup');
+like($error, qr/needs a database in encoding UTF8, not SQL_ASCII.*HINT/s, 'a database of another encoding is refused');
 sub query { return $node->safe_psql('postgres', $_[0]); }
 
 sub refuses

@@ -13,6 +13,7 @@ use Time::HiRes qw(time);
 
 my $token = 'ghp_HTTPPROBE0123456789';
 my %emulators;
+END { $_->{process}->kill_kill foreach grep { $_->{process}->pumpable } values %emulators }
 
 sub start_emulator
 {
@@ -52,7 +53,7 @@ $ENV{$_} = 'http://127.0.0.1:9' foreach qw(http_proxy https_proxy HTTPS_PROXY AL
 $ENV{SSLKEYLOGFILE} = "$work/tls_keys";
 
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 append_to_file("$work/keys", '1 ' . ('0f' x 32) . "\n");
 chmod 0600, "$work/keys";
 chmod 0755, $work;

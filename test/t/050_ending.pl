@@ -15,11 +15,12 @@ my $dir = tempdir(CLEANUP => 1);
 my ($out, $err) = ('', '');
 my $emulator = start([ 'node', 'dev/github/server.mjs', '--port', '0', '--generate', 'demo/slow:pulls=300,issues=200,seed=5', '--token', $token, '--dir', $dir, '--latency', '1500' ],
 	'>', \$out, '2>', \$err, timeout(300));
+END { $emulator->kill_kill if $emulator && $emulator->pumpable }
 pump $emulator until $out =~ /\n/;
 my $github = decode_json($out);
 
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init(allows_streaming => 1);
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 append_to_file("$dir/keys", '1 ' . ('0f' x 32) . "\n");
 chmod 0600, "$dir/keys";
 $node->append_conf('postgresql.conf', <<CONF);
