@@ -39,6 +39,22 @@ $$;
 REVOKE ALL ON FUNCTION keypup.create_account(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.create_account(text) IS 'Creates an account (a customer). For operators: granted to nobody.';
 
+CREATE FUNCTION keypup.guard_owners(account_id uuid, old_role text, new_role text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF 'owner' IN (old_role, new_role) AND NOT keypup.has_permission(account_id, 'owners.manage') THEN
+    RAISE EXCEPTION 'only an owner may make, change or remove an owner' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  IF old_role = 'owner' AND new_role IS DISTINCT FROM 'owner'
+     AND (SELECT count(*) FROM keypup.members m WHERE m.account_id = guard_owners.account_id AND m.role = 'owner') = 1 THEN
+    RAISE EXCEPTION 'the last owner of an account stays its owner' USING ERRCODE = 'object_in_use', HINT = 'Add another owner first.';
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_owners(uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_owners(uuid, text, text) IS 'Refuses a change of role (NULL: no member) that only an owner may make, or that leaves no owner. The account''s row must be locked.';
+
 CREATE FUNCTION keypup.add_member(account text, member name, role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -57,13 +73,7 @@ BEGIN
   END IF;
   PERFORM FROM keypup.accounts a WHERE a.account_id = id FOR UPDATE;
   SELECT m.role INTO old_role FROM keypup.members m WHERE m.account_id = id AND m.member = add_member.member::text;
-  IF 'owner' IN (role, old_role) AND NOT keypup.has_permission(id, 'owners.manage') THEN
-    RAISE EXCEPTION 'only an owner may make or change an owner' USING ERRCODE = 'insufficient_privilege';
-  END IF;
-  IF old_role = 'owner' AND role <> 'owner'
-     AND (SELECT count(*) FROM keypup.members m WHERE m.account_id = id AND m.role = 'owner') = 1 THEN
-    RAISE EXCEPTION 'the last owner of account "%" stays its owner', account USING ERRCODE = 'object_in_use', HINT = 'Add another owner first.';
-  END IF;
+  PERFORM keypup.guard_owners(id, old_role, role);
   INSERT INTO keypup.members AS m (account_id, member, role, added_by)
   VALUES (id, add_member.member::text, add_member.role, keypup.asking_role())
   ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET role = excluded.role, added_by = excluded.added_by, added_at = now();
@@ -87,12 +97,7 @@ BEGIN
   IF old_role IS NULL THEN
     RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.members shows the members.';
   END IF;
-  IF old_role = 'owner' AND NOT keypup.has_permission(id, 'owners.manage') THEN
-    RAISE EXCEPTION 'only an owner may remove an owner' USING ERRCODE = 'insufficient_privilege';
-  END IF;
-  IF old_role = 'owner' AND (SELECT count(*) FROM keypup.members m WHERE m.account_id = id AND m.role = 'owner') = 1 THEN
-    RAISE EXCEPTION 'the last owner of account "%" cannot be removed', account USING ERRCODE = 'object_in_use', HINT = 'Add another owner first.';
-  END IF;
+  PERFORM keypup.guard_owners(id, old_role, NULL);
   DELETE FROM keypup.members m WHERE m.account_id = id AND m.member = remove_member.member::text;
   IF NOT EXISTS (SELECT FROM keypup.members m WHERE m.member = remove_member.member::text)
      AND EXISTS (SELECT FROM pg_roles r WHERE r.rolname = remove_member.member) THEN

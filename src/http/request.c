@@ -58,55 +58,47 @@ reallocate_wiped(void *memory, size_t size)
 
 /* --- callbacks: called by libcurl, raise nothing --- */
 
+/* Appends to a malloc'd text, ended by a NUL, of at most limit bytes. Returns NULL or what is wrong. */
+static const char *
+append_bytes(char **text, size_t *used, const char *bytes, size_t length, size_t limit,
+			 const char *too_much)
+{
+	char *grown;
+
+	if (length > limit - *used)
+		return too_much;
+	grown = realloc(*text, *used + length + 1);
+	if (grown == NULL)
+		return "out of memory";
+	memcpy(grown + *used, bytes, length);
+	*used += length;
+	grown[*used] = '\0';
+	*text = grown;
+	return NULL;
+}
+
 static size_t
 take_body(char *bytes, size_t size, size_t count, void *argument)
 {
 	Request *request = argument;
-	size_t length = size * count;
-	char *grown;
 
-	if (request->body_length + length > MAX_BODY_BYTES)
-	{
-		request->refused = "reply is larger than 8 MiB";
-		return 0;
-	}
-	grown = realloc(request->body, request->body_length + length + 1);
-	if (grown == NULL)
-	{
-		request->refused = "out of memory";
-		return 0;
-	}
-	memcpy(grown + request->body_length, bytes, length);
-	request->body = grown;
-	request->body_length += length;
-	return length;
+	request->refused = append_bytes(&request->body, &request->body_length, bytes, size * count,
+									MAX_BODY_BYTES, "reply is larger than 8 MiB");
+	return request->refused == NULL ? size * count : 0;
 }
 
 static size_t
 take_header(char *bytes, size_t size, size_t count, void *argument)
 {
 	Request *request = argument;
-	size_t length = size * count;
-	char *grown;
 
-	if (request->header_length + length > MAX_HEADER_BYTES)
-	{
-		request->refused = "reply has more than 64 KiB of headers";
-		return 0;
-	}
-	grown = realloc(request->header_text, request->header_length + length + 1);
-	if (grown == NULL)
-	{
-		request->refused = "out of memory";
-		return 0;
-	}
-	memcpy(grown + request->header_length, bytes, length);
-	if (length >= 5 && memcmp(bytes, "HTTP/", 5) == 0)
+	/* A status line begins a response; what came before was an interim one, as 103. */
+	if (size * count >= 5 && memcmp(bytes, "HTTP/", 5) == 0)
 		request->header_start = request->header_length;
-	grown[request->header_length + length] = '\0';
-	request->header_text = grown;
-	request->header_length += length;
-	return length;
+	request->refused =
+		append_bytes(&request->header_text, &request->header_length, bytes, size * count,
+					 MAX_HEADER_BYTES, "reply has more than 64 KiB of headers");
+	return request->refused == NULL ? size * count : 0;
 }
 
 /* Before any packet leaves: the address that was resolved, not the name that was written. */

@@ -4,8 +4,10 @@ use warnings;
 
 use Cwd;
 use File::Temp qw(tempdir);
-use IPC::Run qw(start pump finish timeout);
+use FindBin;
 use JSON::PP;
+use lib "$FindBin::RealBin/../lib";
+use KeypupTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -32,37 +34,10 @@ else
 }
 $repositories{'demo/generated'} = 1;
 
-# The emulated GitHub says where it is on its first line.
-my ($out, $err) = ('', '');
-my $emulator = start(
-	[ 'node', 'dev/github/server.mjs', '--port', '0', @data, '--generate', 'demo/generated:pulls=2000,issues=1000,seed=7',
-		'--token', $token, '--dir', $dir ],
-	'>', \$out, '2>', \$err, timeout(300));
-END { $emulator->kill_kill if $emulator && $emulator->pumpable }
-pump $emulator until $out =~ /\n/;
-my $github = decode_json($out);
-
-
-sub control
-{
-	my ($path, $body) = @_;
-	my @command = ('curl', '-sS', '--cacert', $github->{ca_file}, "$github->{url}/_emulator/$path");
-	push @command, '-H', 'Content-Type: application/json', '-d', encode_json($body) if defined $body;
-	my ($stdout, $stderr) = run_command(\@command);
-	return $stdout;
-}
-
-my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-append_to_file("$dir/keys", '1 ' . ('0123456789abcdef' x 4) . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<CONF);
+my $github = start_github($token, @data, '--generate', 'demo/generated:pulls=2000,issues=1000,seed=7');
+my $node = new_server($github, <<CONF);
 shared_preload_libraries = 'keypup'
-keypup.key_file = '$dir/keys'
-keypup.ca_file = '$github->{ca_file}'
-keypup.private_hosts = 'localhost'
 keypup.sync_interval = '1h'
-log_statement = 'none'
 restart_after_crash = on
 CONF
 $node->start;
@@ -94,7 +69,7 @@ query('CREATE TABLE truth (repository text, kind text, item jsonb)');
 sub read_truth
 {
 	my ($name) = @_;
-	my $json = control("truth?repository=$name");
+	my $json = control($github, "truth?repository=$name");
 	# Text cannot hold NUL or a lone surrogate: in both they are U+FFFD.
 	append_to_file("$dir/truth.sql", '');
 	open my $file, '>', "$dir/truth.json" or die;
@@ -180,7 +155,7 @@ foreach my $name (sort keys %repositories)
 	compare($name, 'after a full sync with a crash in it');
 }
 
-my $counters = decode_json(control('counters'));
+my $counters = decode_json(control($github, 'counters'));
 is_deeply($counters->{violations}, [], 'nothing that carries source code was asked for');
 is($counters->{body_requests}, 0, 'no body was asked for');
 diag("full sync: $counters->{requests} requests, $counters->{points} points");
@@ -189,12 +164,12 @@ diag("full sync: $counters->{requests} requests, $counters->{points} points");
 my $written = q{SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables WHERE relname IN
 	('pull_requests', 'issues', 'reviews', 'comments', 'timeline_events', 'labels', 'milestones', 'identities', 'people')};
 query('SELECT pg_stat_reset()');
-control('counters/reset', {});
+control($github, 'counters/reset', {});
 SKIP:
 {
 	skip 'needs a real history from shared/data', 1 unless @data;
 	query("CALL keypup.sync('acme', 'mlswg/mls-protocol')");
-	cmp_ok(decode_json(control('counters'))->{requests}, '<=', 3, 'an unchanged repository costs at most 3 requests');
+	cmp_ok(decode_json(control($github, 'counters'))->{requests}, '<=', 3, 'an unchanged repository costs at most 3 requests');
 }
 query("CALL keypup.sync('acme', 'demo/generated')");
 usleep(1_200_000);
@@ -202,14 +177,14 @@ is(query($written), '0', 'a quiet run writes no row');
 
 # Changes arrive.
 my $number = query(q{SELECT min(number) FROM keypup.pull_requests JOIN keypup.projects USING (account_id, project_id) WHERE name = 'demo/generated' AND state = 'open'});
-control('change', { repository => 'demo/generated', change => 'comment', number => $number + 0, at => '2030-01-01T00:00:00Z' });
-control('change', { repository => 'demo/generated', change => 'merge', number => $number + 0, at => '2030-01-01T00:00:01Z' });
+control($github, 'change', { repository => 'demo/generated', change => 'comment', number => $number + 0, at => '2030-01-01T00:00:00Z' });
+control($github, 'change', { repository => 'demo/generated', change => 'merge', number => $number + 0, at => '2030-01-01T00:00:01Z' });
 query("CALL keypup.sync('acme', 'demo/generated')");
 is(query("SELECT state FROM keypup.pull_requests JOIN keypup.projects USING (account_id, project_id) WHERE name = 'demo/generated' AND number = $number"),
 	'merged', 'a merge arrives with the next run');
 read_truth('demo/generated');
 compare('demo/generated', 'after changes');
-control('change', { repository => 'demo/generated', change => 'rename', to => 'demo/renamed' });
+control($github, 'change', { repository => 'demo/generated', change => 'rename', to => 'demo/renamed' });
 query("CALL keypup.sync('acme', 'demo/generated')");
 is(query("SELECT count(*) FROM keypup.projects WHERE name = 'demo/renamed'"), '1', 'a renamed repository keeps its project');
 
@@ -240,7 +215,4 @@ my $found = `grep -raoE 'LEAKPROBE[0-9]{4}' '@{[ $node->data_dir ]}' | head -n 3
 is($found, '', 'the data directory holds no token');
 my $logged = `grep -aoE 'LEAKPROBE[0-9]{4}' '@{[ $node->logfile ]}' | head -n 3`;
 is($logged, '', 'the log holds no token');
-
-$emulator->signal('TERM');
-finish $emulator;
 done_testing();

@@ -4,67 +4,35 @@ use strict;
 use warnings;
 
 use File::Temp qw(tempdir);
-use IPC::Run qw(start pump finish timeout);
+use FindBin;
 use JSON::PP;
+use lib "$FindBin::RealBin/../lib";
+use KeypupTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
 my $token = 'ghp_HTTPPROBE0123456789';
-my %emulators;
-END { $_->{process}->kill_kill foreach grep { $_->{process}->pumpable } values %emulators }
-
-sub start_emulator
-{
-	my ($name, @options) = @_;
-	my $dir = tempdir(CLEANUP => 1);
-	my ($out, $err) = ('', '');
-	my $process = start([ 'node', 'dev/github/server.mjs', '--port', '0', '--generate', 'demo/small:pulls=30,issues=20,seed=3', '--token', $token, '--dir', $dir, @options ],
-		'>', \$out, '2>', \$err, timeout(300));
-	pump $process until $out =~ /\n/;
-	$emulators{$name} = { process => $process, dir => $dir, %{ decode_json($out) } };
-	return $emulators{$name};
-}
-
-my $github = start_emulator('github');
-
-sub control
-{
-	my ($path, $body) = @_;
-	my @command = ('curl', '-sS', '-k', "$github->{url}/_emulator/$path");
-	push @command, '-H', 'Content-Type: application/json', '-d', encode_json($body) if defined $body;
-	my ($stdout, $stderr) = run_command(\@command);
-	return $stdout;
-}
+my @small = ('--generate', 'demo/small:pulls=30,issues=20,seed=3');
+my $github = start_github($token, @small);
 
 # A certificate of another host, from an authority that is trusted.
-my $other = start_emulator('other');
+my $other = start_github($token, @small);
 my $work = tempdir(CLEANUP => 1);
 append_to_file("$work/ext", "subjectAltName=DNS:elsewhere.example\n");
 system_or_bail('sh', '-c', "cd '$work' && openssl req -newkey rsa:2048 -nodes -keyout key -out csr -subj /CN=elsewhere.example 2>/dev/null && "
 	. "openssl x509 -req -in csr -CA '$github->{dir}/ca.pem' -CAkey '$github->{dir}/ca.key' -CAcreateserial -days 2 -extfile ext -out crt 2>/dev/null && "
 	. "openssl req -x509 -newkey rsa:2048 -nodes -keyout self.key -out self.crt -subj /CN=localhost -addext subjectAltName=DNS:localhost -days 2 2>/dev/null");
-my $misnamed = start_emulator('misnamed', '--cert', "$work/crt", '--key', "$work/key", '--ca', "$github->{dir}/ca.pem");
-my $self_signed = start_emulator('self_signed', '--cert', "$work/self.crt", '--key', "$work/self.key", '--ca', "$github->{dir}/ca.pem");
+my $misnamed = start_github($token, @small, '--cert', "$work/crt", '--key', "$work/key", '--ca', "$github->{dir}/ca.pem");
+my $self_signed = start_github($token, @small, '--cert', "$work/self.crt", '--key', "$work/self.key", '--ca', "$github->{dir}/ca.pem");
 
 # A proxy in the environment must see nothing: nobody listens there, so a request through it would fail.
 $ENV{$_} = 'http://127.0.0.1:9' foreach qw(http_proxy https_proxy HTTPS_PROXY ALL_PROXY);
 $ENV{SSLKEYLOGFILE} = "$work/tls_keys";
 
-my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-append_to_file("$work/keys", '1 ' . ('0f' x 32) . "\n");
-chmod 0600, "$work/keys";
-chmod 0755, $work;
 # Not preloaded: there is no worker, and CALL keypup.sync does all in the open.
-$node->append_conf('postgresql.conf', <<CONF);
-session_preload_libraries = 'keypup'
-log_statement = 'none'
-keypup.key_file = '$work/keys'
-keypup.ca_file = '$github->{dir}/ca.pem'
-keypup.private_hosts = 'localhost'
-CONF
+my $node = new_server($github, "session_preload_libraries = 'keypup'");
 $node->start;
 delete $ENV{$_} foreach qw(http_proxy https_proxy HTTPS_PROXY ALL_PROXY SSLKEYLOGFILE);
 sub query { return $node->safe_psql('postgres', $_[0]); }
@@ -101,8 +69,7 @@ sync_fails('self_signed', 'certificate of "localhost" is not valid', 'ca_file', 
 query(q{SELECT keypup.untrack('acme', 'demo/small')});
 foreach my $emulator ($misnamed, $self_signed)
 {
-	my ($counters) = run_command([ 'curl', '-sS', '-k', "$emulator->{url}/_emulator/counters" ]);
-	is(decode_json($counters)->{requests}, 0, 'no request reached it');
+	is(decode_json(control($emulator, 'counters'))->{requests}, 0, 'no request reached it');
 }
 
 connect_to('nowhere', 'https://localhost:1');
@@ -116,7 +83,7 @@ query(q{ALTER SYSTEM SET keypup.private_hosts = ''});
 query('SELECT pg_reload_conf()');
 $node->poll_query_until('postgres', q{SELECT current_setting('keypup.private_hosts') = ''});
 sync_fails('github', 'host "localhost" has a private address', 'private_hosts', 'a private address is refused before any packet');
-is(decode_json(control('counters'))->{requests}, 0, 'and so no request arrived');
+is(decode_json(control($github, 'counters'))->{requests}, 0, 'and so no request arrived');
 query(q{ALTER SYSTEM RESET keypup.private_hosts});
 query('SELECT pg_reload_conf()');
 $node->poll_query_until('postgres', q{SELECT current_setting('keypup.private_hosts') = 'localhost'});
@@ -139,16 +106,15 @@ foreach my $case (
 	[ { body => { data => undef, errors => [ { message => 'no' } ] } }, 'GitHub refused the query: no', '', 'a refused query is named' ])
 {
 	my ($fault, $pattern, $hint, $what) = @$case;
-	control('settings', { faults => [ { match => $always, %$fault } ] });
+	control($github, 'settings', { faults => [ { match => $always, %$fault } ] });
 	sync_fails('github', $pattern, $hint, $what);
 }
-my ($counters) = run_command([ 'curl', '-sS', '-k', "$other->{url}/_emulator/counters" ]);
-is(decode_json($counters)->{requests}, 0, 'where the redirect led no request arrived');
+is(decode_json(control($other, 'counters'))->{requests}, 0, 'where the redirect led no request arrived');
 
 # Well again, with some trouble on the way.
-control('settings', { faults => [ { match => { every => 4 }, status => 502, raw => '<html>' } ] });
+control($github, 'settings', { faults => [ { match => { every => 4 }, status => 502, raw => '<html>' } ] });
 query(q{CALL keypup.sync('acme')}) for 1 .. 3;
-control('settings', { faults => [] });
+control($github, 'settings', { faults => [] });
 query(q{CALL keypup.sync('acme')});
 is(query('SELECT count(*) FROM keypup.pull_requests'), '30', 'every pull request arrives in the end');
 is(query('SELECT count(*) FROM keypup.issues'), '20', 'every issue arrives in the end');
@@ -158,21 +124,16 @@ ok(!-e "$work/tls_keys", 'no TLS key was written to a file');
 # CALL in a transaction, and cancelled.
 my ($code, $out, $error) = $node->psql('postgres', q{BEGIN; CALL keypup.sync('acme')});
 like($error, qr/cannot run inside a transaction block/, 'CALL in a transaction is refused');
-control('settings', { latency_ms => 5000 });
+control($github, 'settings', { latency_ms => 5000 });
 my $before = time;
 ($code, $out, $error) = $node->psql('postgres', q{SET statement_timeout = '1s'; CALL keypup.sync('acme')});
 like($error, qr/canceling statement/, 'CALL can be cancelled');
 cmp_ok(time - $before, '<', 4, 'at once');
 is(query(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'and its lease is given back');
-control('settings', { latency_ms => 0 });
+control($github, 'settings', { latency_ms => 0 });
 query(q{CALL keypup.sync('acme')});
 is(query('SELECT count(*) FROM keypup.sync_jobs'), '0', 'the next CALL does what it left');
 
 $node->stop;
 unlike(slurp_file($node->logfile), qr/HTTPPROBE/, 'the log holds no token');
-foreach my $emulator (values %emulators)
-{
-	$emulator->{process}->signal('TERM');
-	finish $emulator->{process};
-}
 done_testing();

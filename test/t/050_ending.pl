@@ -2,33 +2,17 @@
 use strict;
 use warnings;
 
-use File::Temp qw(tempdir);
-use IPC::Run qw(start pump finish timeout);
-use JSON::PP;
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use KeypupTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
 my $token = 'ghp_ENDPROBE0123456789';
-my $dir = tempdir(CLEANUP => 1);
-my ($out, $err) = ('', '');
-my $emulator = start([ 'node', 'dev/github/server.mjs', '--port', '0', '--generate', 'demo/slow:pulls=300,issues=200,seed=5', '--token', $token, '--dir', $dir, '--latency', '1500' ],
-	'>', \$out, '2>', \$err, timeout(300));
-END { $emulator->kill_kill if $emulator && $emulator->pumpable }
-pump $emulator until $out =~ /\n/;
-my $github = decode_json($out);
-
-my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-append_to_file("$dir/keys", '1 ' . ('0f' x 32) . "\n");
-chmod 0600, "$dir/keys";
-$node->append_conf('postgresql.conf', <<CONF);
-shared_preload_libraries = 'keypup'
-keypup.key_file = '$dir/keys'
-keypup.ca_file = '$github->{ca_file}'
-keypup.private_hosts = 'localhost'
-CONF
+my $github = start_github($token, '--generate', 'demo/slow:pulls=300,issues=200,seed=5', '--latency', '1500');
+my $node = new_server($github, "shared_preload_libraries = 'keypup'");
 $node->start;
 
 sub begin_sync
@@ -90,6 +74,4 @@ $started = time;
 $node->stop('fast');
 cmp_ok(time - $started, '<', 10, 'a fast shutdown while syncing is fast');
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|segfault|signal 11/, 'and nothing crashed');
-$emulator->signal('TERM');
-finish $emulator;
 done_testing();

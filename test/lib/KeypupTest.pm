@@ -1,0 +1,71 @@
+# KeypupTest: an emulated GitHub and a server with the extension, for the tests in test/t.
+package KeypupTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use File::Temp qw(tempdir);
+use IPC::Run qw(start pump finish timeout);
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+
+our @EXPORT = qw(start_github control new_server);
+
+my @emulators;
+
+# Starts an emulated GitHub; returns {url, ca_file, dir, process}. It ends with the test, however that ends.
+sub start_github
+{
+	my ($token, @options) = @_;
+	my $dir = tempdir(CLEANUP => 1);
+	my ($out, $err) = ('', '');
+	my $process = start([ 'node', 'dev/github/server.mjs', '--port', '0', '--token', $token, '--dir', $dir, @options ],
+		'>', \$out, '2>', \$err, timeout(600));
+	pump $process until $out =~ /\n/;
+	my $github = { %{ decode_json($out) }, dir => $dir, process => $process };
+	push @emulators, $github;
+	return $github;
+}
+
+# Asks the emulated GitHub's control interface; returns its answer as text.
+sub control
+{
+	my ($github, $path, $body) = @_;
+	my @command = ('curl', '-sS', '-k', "$github->{url}/_emulator/$path");
+	push @command, '-H', 'Content-Type: application/json', '-d', encode_json($body) if defined $body;
+	my ($stdout, $stderr) = run_command(\@command);
+	return $stdout;
+}
+
+# A server that is not started yet, with a key file, that trusts and may reach the emulated GitHub.
+sub new_server
+{
+	my ($github, $configuration) = @_;
+	my $dir = tempdir(CLEANUP => 1);
+	my $node = PostgreSQL::Test::Cluster->new('main');
+	append_to_file("$dir/keys", '1 ' . ('0f' x 32) . "\n");
+	chmod 0600, "$dir/keys";
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+	$node->append_conf('postgresql.conf', <<CONF);
+keypup.key_file = '$dir/keys'
+keypup.ca_file = '$github->{ca_file}'
+keypup.private_hosts = 'localhost'
+log_statement = 'none'
+$configuration
+CONF
+	return $node;
+}
+
+END
+{
+	my $status = $?;
+	foreach my $github (@emulators)
+	{
+		$github->{process}->kill_kill if $github->{process}->pumpable;
+	}
+	$? = $status;
+}
+
+1;
