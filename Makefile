@@ -44,6 +44,9 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# PGXS knows no header dependencies: any change of a header builds all anew, which takes seconds.
+$(OBJS): $(wildcard src/*.h src/*/*.h)
+
 $(EXTENSION)--$(EXTVERSION).sql: $(ROOMS)
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION keypup" to load this file. \quit'; cat $^; } > $@
 

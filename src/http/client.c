@@ -24,9 +24,25 @@
 
 #define MAX_SOCKETS 256
 #define MAX_IDLE_CONNECTIONS 8L
+#define MAX_LANES 16
+
+/*
+ * The requests of one owner. libcurl keeps connections, names and TLS sessions
+ * in a multi handle, so that owners with a handle each share none of them.
+ */
+typedef struct Lane
+{
+	struct Lane *next;
+	HttpClient *client;
+	pg_uuid_t owner;
+	CURLM *multi;
+	int in_flight;
+	long timer; /* milliseconds until curl wants to act; -1 never */
+} Lane;
 
 typedef struct WatchedSocket
 {
+	Lane *lane;
 	curl_socket_t socket;
 	int events; /* WL_SOCKET_… */
 } WatchedSocket;
@@ -34,12 +50,12 @@ typedef struct WatchedSocket
 struct HttpClient
 {
 	MemoryContext context;
-	CURLM *multi;
 	Request *requests;
 	int in_flight;
+	Lane *lanes; /* malloc'd; the one used last is first */
+	int lane_count;
 	int socket_count;
 	WatchedSocket sockets[MAX_SOCKETS];
-	long timer; /* milliseconds until curl wants to act; -1 never */
 };
 
 static char *
@@ -69,7 +85,8 @@ initialize_curl(void)
 static int
 watch_socket(CURL *easy, curl_socket_t socket, int what, void *argument, void *unused)
 {
-	HttpClient *client = argument;
+	Lane *lane = argument;
+	HttpClient *client = lane->client;
 	int events = (what & CURL_POLL_IN ? WL_SOCKET_READABLE : 0) |
 				 (what & CURL_POLL_OUT ? WL_SOCKET_WRITEABLE : 0);
 	int i;
@@ -86,6 +103,7 @@ watch_socket(CURL *easy, curl_socket_t socket, int what, void *argument, void *u
 		return -1;
 	if (i == client->socket_count)
 		client->socket_count++;
+	client->sockets[i].lane = lane;
 	client->sockets[i].socket = socket;
 	client->sockets[i].events = events;
 	return 0;
@@ -94,7 +112,7 @@ watch_socket(CURL *easy, curl_socket_t socket, int what, void *argument, void *u
 static int
 set_timer(CURLM *multi, long milliseconds, void *argument)
 {
-	((HttpClient *) argument)->timer = milliseconds;
+	((Lane *) argument)->timer = milliseconds;
 	return 0;
 }
 
@@ -102,7 +120,7 @@ set_timer(CURLM *multi, long milliseconds, void *argument)
 
 /* libcurl may start a resolver thread, which inherits the signal mask: signals are the main thread's. */
 static void
-drive(HttpClient *client, curl_socket_t socket, int events)
+drive(Lane *lane, curl_socket_t socket, int events)
 {
 	sigset_t all;
 	sigset_t before;
@@ -111,18 +129,18 @@ drive(HttpClient *client, curl_socket_t socket, int events)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	if (socket == CURL_SOCKET_TIMEOUT)
-		client->timer = -1;
-	curl_multi_socket_action(client->multi, socket, events, &running);
+		lane->timer = -1;
+	curl_multi_socket_action(lane->multi, socket, events, &running);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 static void
-collect_finished(HttpClient *client)
+collect_finished(Lane *lane)
 {
 	CURLMsg *message;
 	int left;
 
-	while ((message = curl_multi_info_read(client->multi, &left)) != NULL)
+	while ((message = curl_multi_info_read(lane->multi, &left)) != NULL)
 	{
 		Request *request = NULL;
 
@@ -145,6 +163,95 @@ has_finished(HttpClient *client)
 	return false;
 }
 
+/* --- lanes --- */
+
+static bool
+set_lane_options(Lane *lane)
+{
+	return curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, watch_socket) == CURLM_OK &&
+		   curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane) == CURLM_OK &&
+		   curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, set_timer) == CURLM_OK &&
+		   curl_multi_setopt(lane->multi, CURLMOPT_TIMERDATA, lane) == CURLM_OK &&
+		   curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, MAX_IDLE_CONNECTIONS) == CURLM_OK &&
+		   curl_multi_setopt(lane->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) == CURLM_OK;
+}
+
+static Lane *
+open_lane(HttpClient *client, const pg_uuid_t *owner)
+{
+	Lane *lane = calloc(1, sizeof(Lane));
+
+	if (lane == NULL)
+		return NULL;
+	lane->client = client;
+	lane->owner = *owner;
+	lane->timer = -1;
+	lane->multi = curl_multi_init();
+	if (lane->multi == NULL || !set_lane_options(lane))
+	{
+		curl_multi_cleanup(lane->multi);
+		free(lane);
+		return NULL;
+	}
+	client->lane_count++;
+	return lane;
+}
+
+/* Takes a lane out of the list and closes its connections. */
+static void
+close_lane(HttpClient *client, Lane **at)
+{
+	Lane *lane = *at;
+
+	*at = lane->next;
+	curl_multi_cleanup(lane->multi);
+	free(lane);
+	client->lane_count--;
+}
+
+/* Too many owners: the lane that was used longest ago, and has nothing to do, goes. */
+static void
+close_idle_lane(HttpClient *client)
+{
+	Lane **idle = NULL;
+
+	for (Lane **at = &client->lanes; *at != NULL; at = &(*at)->next)
+	{
+		if ((*at)->in_flight == 0)
+			idle = at;
+	}
+	if (idle != NULL)
+		close_lane(client, idle);
+}
+
+/* The lane of an owner, first in the list from now on; NULL when memory is out. */
+static Lane *
+find_lane(HttpClient *client, const pg_uuid_t *owner)
+{
+	Lane **at = &client->lanes;
+	Lane *lane;
+
+	while (*at != NULL && memcmp(&(*at)->owner, owner, sizeof(*owner)) != 0)
+		at = &(*at)->next;
+	lane = *at;
+	if (lane != NULL)
+		*at = lane->next;
+	else
+	{
+		if (client->lane_count >= MAX_LANES)
+			close_idle_lane(client);
+		lane = open_lane(client, owner);
+	}
+	if (lane != NULL)
+	{
+		lane->next = client->lanes;
+		client->lanes = lane;
+	}
+	return lane;
+}
+
+/* --- the client --- */
+
 HttpClient *
 open_http_client(MemoryContext context)
 {
@@ -153,24 +260,18 @@ open_http_client(MemoryContext context)
 	initialize_curl();
 	client = MemoryContextAllocZero(context, sizeof(HttpClient));
 	client->context = context;
-	client->timer = -1;
-	client->multi = curl_multi_init();
-	if (client->multi == NULL ||
-		curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, watch_socket) != CURLM_OK ||
-		curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client) != CURLM_OK ||
-		curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, set_timer) != CURLM_OK ||
-		curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client) != CURLM_OK ||
-		curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, MAX_IDLE_CONNECTIONS) != CURLM_OK ||
-		curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) != CURLM_OK)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not open an HTTP client")));
 	return client;
 }
 
 static void
 release_request(HttpClient *client, Request *request)
 {
-	if (request->easy != NULL)
-		curl_multi_remove_handle(client->multi, request->easy);
+	Lane *lane = request->lane;
+
+	if (request->easy != NULL && lane != NULL)
+		curl_multi_remove_handle(lane->multi, request->easy);
+	if (lane != NULL)
+		lane->in_flight--;
 	close_request(request);
 	client->in_flight--;
 }
@@ -185,28 +286,39 @@ close_http_client(HttpClient *client)
 		client->requests = request->next;
 		release_request(client, request);
 	}
-	if (client->multi != NULL)
-		curl_multi_cleanup(client->multi);
-	client->multi = NULL;
+	while (client->lanes != NULL)
+		close_lane(client, &client->lanes);
 }
 
 void
-send_request(HttpClient *client, const char *url, const char *authorization, const char *body,
-			 const char *const *headers, void *caller)
+send_request(HttpClient *client, const pg_uuid_t *owner, const char *url, const char *authorization,
+			 const char *body, const char *const *headers, void *caller)
 {
 	Request *request = open_request(url, authorization, body, headers, caller);
+	Lane *lane;
 
 	if (request == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	request->next = client->requests;
 	client->requests = request;
 	client->in_flight++;
-	if (request->refused == NULL && curl_multi_add_handle(client->multi, request->easy) != CURLM_OK)
+
+	lane = find_lane(client, owner);
+	if (lane == NULL)
+		request->refused = "out of memory";
+	else
+	{
+		request->lane = lane;
+		lane->in_flight++;
+	}
+	if (request->refused == NULL && curl_multi_add_handle(lane->multi, request->easy) != CURLM_OK)
 		request->refused = "libcurl refused the request";
 	request->finished = request->refused != NULL;
 	if (!request->finished)
-		drive(client, CURL_SOCKET_TIMEOUT, 0);
-	collect_finished(client);
+	{
+		drive(lane, CURL_SOCKET_TIMEOUT, 0);
+		collect_finished(lane);
+	}
 }
 
 int
@@ -224,14 +336,18 @@ wait_for_replies(HttpClient *client, long timeout)
 
 	if (has_finished(client))
 		return;
-	if (client->timer >= 0)
-		timeout = timeout < 0 ? client->timer : Min(timeout, client->timer);
+	for (Lane *lane = client->lanes; lane != NULL; lane = lane->next)
+	{
+		if (lane->timer >= 0)
+			timeout = timeout < 0 ? lane->timer : Min(timeout, lane->timer);
+	}
 
 	set = keypup_create_wait_event_set(client->socket_count + 2);
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	for (int i = 0; i < client->socket_count; i++)
-		AddWaitEventToSet(set, client->sockets[i].events, client->sockets[i].socket, NULL, NULL);
+		AddWaitEventToSet(set, client->sockets[i].events, client->sockets[i].socket, NULL,
+						  client->sockets[i].lane);
 	count = WaitEventSetWait(set, timeout, events, client->socket_count + 2, PG_WAIT_EXTENSION);
 	FreeWaitEventSet(set);
 
@@ -240,13 +356,17 @@ wait_for_replies(HttpClient *client, long timeout)
 		if (events[i].events & WL_LATCH_SET)
 			ResetLatch(MyLatch);
 		else
-			drive(client, events[i].fd,
+			drive(events[i].user_data, events[i].fd,
 				  (events[i].events & WL_SOCKET_READABLE ? CURL_CSELECT_IN : 0) |
 					  (events[i].events & WL_SOCKET_WRITEABLE ? CURL_CSELECT_OUT : 0));
 	}
 	/* Acting early does no harm; acting late would. */
-	drive(client, CURL_SOCKET_TIMEOUT, 0);
-	collect_finished(client);
+	for (Lane *lane = client->lanes; lane != NULL; lane = lane->next)
+	{
+		if (lane->in_flight > 0)
+			drive(lane, CURL_SOCKET_TIMEOUT, 0);
+		collect_finished(lane);
+	}
 }
 
 HttpReply *

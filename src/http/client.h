@@ -6,6 +6,7 @@
 #define KEYPUP_CLIENT_H
 
 #include "lib/stringinfo.h"
+#include "utils/uuid.h"
 
 typedef struct HttpReply
 {
@@ -35,11 +36,13 @@ extern void close_http_client(HttpClient *client);
  * send_request
  *		Starts a POST of JSON. All that can go wrong comes back as a reply.
  *
+ * owner: whose request; owners share no connection, name or TLS session.
  * authorization: value of that header; copied, and wiped when the reply is there.
  * headers: further header lines, ended by NULL; must outlive the request.
  */
-extern void send_request(HttpClient *client, const char *url, const char *authorization,
-						 const char *body, const char *const *headers, void *caller);
+extern void
+send_request(HttpClient *client, const pg_uuid_t *owner, const char *url, const char *authorization,
+			 const char *body, const char *const *headers, void *caller);
 
 /*
  * requests_in_flight

@@ -13,6 +13,7 @@
 typedef struct Request
 {
 	struct Request *next;
+	struct Lane *lane; /* client.c's; NULL before it has one */
 	CURL *easy;
 	struct curl_slist *header_lines;
 	char host[POLICY_HOST_BYTES];

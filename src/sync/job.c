@@ -276,7 +276,8 @@ send_due_jobs(JobRunner *runner)
 	{
 		if (claimed[i]->authorization == NULL)
 			continue;
-		send_request(runner->client, claimed[i]->url, claimed[i]->authorization, claimed[i]->body,
+		send_request(runner->client, &claimed[i]->sent->account, claimed[i]->url,
+					 claimed[i]->authorization, claimed[i]->body,
 					 claimed[i]->sent->provider->headers, claimed[i]->sent);
 		explicit_bzero(claimed[i]->authorization, strlen(claimed[i]->authorization));
 	}

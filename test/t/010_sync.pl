@@ -34,7 +34,8 @@ else
 }
 $repositories{'demo/generated'} = 1;
 
-my $github = start_github($token, @data, '--generate', 'demo/generated:pulls=2000,issues=1000,seed=7');
+my $github = start_github($token, @data, '--generate', 'demo/generated:pulls=2000,issues=1000,seed=7',
+	'--generate', 'demo/small:pulls=3,issues=2,seed=1');
 my $node = new_server($github, <<CONF);
 shared_preload_libraries = 'keypup'
 keypup.sync_interval = '1h'
@@ -192,6 +193,16 @@ is(query("SELECT count(*) FROM keypup.projects WHERE name = 'demo/renamed'"), '1
 is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM keypup.pull_request_cycle WHERE cycle_time IS NOT NULL', extra_params => [ '-U', 'vera' ]), 't', 'a viewer reads cycle times');
 my ($rc, $stdout, $stderr) = $node->psql('postgres', 'SELECT count(*) FROM keypup.pull_request_cycle', extra_params => [ '-U', 'oscar' ]);
 like($stderr, qr/permission denied/, 'an outsider may not look');
+
+# Many accounts at once, more than the worker keeps connections for.
+control($github, 'counters/reset', {});
+query(qq{SELECT keypup.create_account('many' || i), keypup.connect('many' || i, 'github', '$token', '$github->{url}') FROM generate_series(1, 20) i});
+query(q{SELECT keypup.track('many' || i, 'demo/small') FROM generate_series(1, 20) i});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 20 FROM keypup.sync_status WHERE account ~ '^many' AND phase = 'idle'}), 'twenty accounts are synced by one worker');
+is(query(q{SELECT count(*), count(DISTINCT account_id), min(items_done), max(items_done) FROM keypup.sync_status WHERE account ~ '^many' AND items_done = items_total}), '20|20|5|5', 'each has all of its rows');
+cmp_ok(decode_json(control($github, 'counters'))->{connections}, '>=', 20, 'accounts share no connection');
+query(q{SELECT keypup.untrack('many' || i, 'demo/small') FROM generate_series(1, 20) i});
+is(query(q{SELECT count(*) FROM keypup.pull_requests JOIN keypup.accounts USING (account_id) WHERE accounts.name ~ '^many'}), '0', 'what is untracked is forgotten');
 
 # What goes wrong is said where it is looked for.
 query(q{SELECT keypup.track('acme', 'demo/missing')});
