@@ -5,11 +5,12 @@ MODULE_big = keypup
 
 OBJS = \
 	src/keypup.o \
-	src/token/envelope.o src/token/keyring.o src/token/token.o \
+	src/token/aes_gcm.o src/token/envelope.o src/token/key_file.o src/token/secret.o \
+	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
 	src/access/session.o \
 	src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/provider/github/github.o src/provider/provider.o \
-	src/sync/job.o src/sync/worker.o src/sync/launcher.o
+	src/sync/step.o src/sync/job.o src/sync/upkeep.o src/sync/worker.o src/sync/launcher.o
 
 # The install script is the rooms' SQL in dependency order: a room may only use rooms above it.
 ROOMS = \
@@ -24,6 +25,7 @@ ROOMS = \
 	src/provider/github/answer.sql \
 	src/operation/status.sql \
 	src/access/manage.sql \
+	src/token/rotation.sql \
 	src/insight/cycle_time.sql \
 	src/operation/install.sql
 

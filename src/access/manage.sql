@@ -183,7 +183,7 @@ BEGIN
   SELECT t.revision + 1 INTO new_revision FROM keypup.connection_tokens t
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token' FOR UPDATE;
   UPDATE keypup.connection_tokens t
-  SET revision = new_revision,
+  SET revision = new_revision, reseal_failed_at = NULL,
       envelope = keypup.encrypt_token(token, keypup.token_context(the_account, the_connection, new_revision, 'access_token'))
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
   UPDATE keypup.connections c SET state = 'new', blocked_until = NULL, blocked_reason = NULL

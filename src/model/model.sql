@@ -41,16 +41,22 @@ CREATE TABLE keypup.connection_tokens (
   purpose text NOT NULL CHECK (purpose IN ('access_token', 'refresh_token', 'webhook_secret', 'app_key')),
   revision bigint NOT NULL DEFAULT 1,
   envelope bytea NOT NULL CHECK (octet_length(envelope) BETWEEN 37 AND 8228 AND substr(envelope, 1, 4) = '\x4b500101'),
+  key_id integer GENERATED ALWAYS AS
+    (get_byte(envelope, 4) << 24 | get_byte(envelope, 5) << 16 | get_byte(envelope, 6) << 8 | get_byte(envelope, 7)) STORED,
+  reseal_failed_at timestamptz,
   PRIMARY KEY (account_id, connection_id, purpose),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
+CREATE INDEX connection_tokens_key ON keypup.connection_tokens (key_id);
 ALTER TABLE keypup.connection_tokens ALTER COLUMN envelope SET STORAGE EXTERNAL, ALTER COLUMN envelope SET STATISTICS 0;
 COMMENT ON TABLE keypup.connection_tokens IS 'Sealed tokens. No member may read this table; the worker opens one for one request.';
 COMMENT ON COLUMN keypup.connection_tokens.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.connection_tokens.connection_id IS 'The connection that the token is for.';
 COMMENT ON COLUMN keypup.connection_tokens.purpose IS 'What the secret is for; bound into the envelope.';
-COMMENT ON COLUMN keypup.connection_tokens.revision IS 'Rises when the token is replaced; bound into the envelope, so that an older one no longer opens.';
+COMMENT ON COLUMN keypup.connection_tokens.revision IS 'Rises when the token is replaced or sealed again; bound into the envelope, so that an older one no longer opens.';
 COMMENT ON COLUMN keypup.connection_tokens.envelope IS 'AES-256-GCM envelope version 1.';
+COMMENT ON COLUMN keypup.connection_tokens.key_id IS 'The data key that it is sealed with, as the envelope says.';
+COMMENT ON COLUMN keypup.connection_tokens.reseal_failed_at IS 'When it last could not be opened to be sealed again; NULL when all is well.';
 SELECT keypup.protect_table('keypup.connection_tokens', 'tokens.read');
 REVOKE ALL ON keypup.connection_tokens FROM keypup_member, keypup_worker;
 GRANT SELECT ON keypup.connection_tokens TO keypup_worker;

@@ -8,16 +8,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "access/asker.h"
@@ -26,6 +21,7 @@
 #include "keypup.h"
 #include "provider/provider.h"
 #include "sync/job.h"
+#include "sync/step.h"
 #include "token/token.h"
 
 /* First key of the advisory locks that show a lease to be live; claim_jobs has it, too. */
@@ -34,13 +30,9 @@
 struct JobRunner
 {
 	JobScope scope;
-	bool in_procedure;
+	Steps steps;
 	int32 lease;
 	HttpClient *client;
-	MemoryContext context; /* lives as long as the runner */
-	MemoryContext step_context; /* reset after each step */
-	Oid user_before;
-	int security_before;
 };
 
 /* A request that is under way; handed to the client and back. */
@@ -60,67 +52,8 @@ typedef struct ClaimedJob
 	bytea *envelope; /* NULL when the connection has no token */
 	char *url;
 	char *body;
-	char *authorization;
+	Secret *authorization; /* ended by a NUL */
 } ClaimedJob;
-
-/* A failure inside a step, copied out of its subtransaction. */
-typedef struct StepError
-{
-	char *message;
-	char *hint;
-} StepError;
-
-static void
-begin_step(JobRunner *runner)
-{
-	if (!runner->in_procedure)
-	{
-		SetCurrentStatementStartTimestamp();
-		StartTransactionCommand();
-		SPI_connect();
-		PushActiveSnapshot(GetTransactionSnapshot());
-	}
-	GetUserIdAndSecContext(&runner->user_before, &runner->security_before);
-	SetUserIdAndSecContext(role_of_worker(),
-						   runner->security_before | SECURITY_RESTRICTED_OPERATION);
-	MemoryContextSwitchTo(runner->step_context);
-}
-
-static void
-end_step(JobRunner *runner)
-{
-	set_job_account(NULL);
-	SetUserIdAndSecContext(runner->user_before, runner->security_before);
-	if (runner->in_procedure)
-		SPI_commit();
-	else
-	{
-		SPI_finish();
-		PopActiveSnapshot();
-		CommitTransactionCommand();
-		pgstat_report_stat(true);
-	}
-	MemoryContextSwitchTo(runner->context);
-}
-
-/* SPI_execute leaves its own context current, which does not outlive the step; ours does. */
-static void
-query(const char *text, int nargs, Oid *types, Datum *values, const char *nulls)
-{
-	MemoryContext context = CurrentMemoryContext;
-	int result = SPI_execute_with_args(text, nargs, types, values, nulls, false, 0);
-
-	MemoryContextSwitchTo(context);
-
-	if (result < 0)
-		elog(ERROR, "statement failed: %s", SPI_result_code_string(result));
-}
-
-static Datum
-field(uint64 row, int column, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
-}
 
 static void
 scope_arguments(JobRunner *runner, Datum *values, char *nulls)
@@ -131,50 +64,6 @@ scope_arguments(JobRunner *runner, Datum *values, char *nulls)
 	nulls[1] = runner->scope.has_project ? ' ' : 'n';
 }
 
-/*
- * Runs action(argument) in a subtransaction. Returns NULL, or what went wrong;
- * then all that the action did is undone and the transaction goes on.
- */
-static StepError *
-try_action(void (*action)(void *), void *argument)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	StepError *volatile error = NULL;
-	Oid user;
-	int security;
-
-	GetUserIdAndSecContext(&user, &security);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		action(argument);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *data;
-
-		MemoryContextSwitchTo(context);
-		data = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		if (data->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			data->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-			ReThrowError(data);
-		error = palloc0(sizeof(StepError));
-		error->message = data->message ? data->message : pstrdup("unknown error");
-		error->hint = data->hint;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	SetUserIdAndSecContext(user, security);
-	return error;
-}
-
 static void
 put_off_job(SentJob *job, StepError *error)
 {
@@ -183,8 +72,8 @@ put_off_job(SentJob *job, StepError *error)
 					  CStringGetTextDatum(error->message),
 					  error->hint ? CStringGetTextDatum(error->hint) : (Datum) 0};
 
-	query("SELECT keypup.job_failed($1, $2, $3, $4)", 4, types, values,
-		  error->hint ? "    " : "   n");
+	run_query("SELECT keypup.job_failed($1, $2, $3, $4)", 4, types, values,
+			  error->hint ? "    " : "   n");
 }
 
 /* Makes the request of a claimed job: its body, and the header that signs it in. */
@@ -197,15 +86,15 @@ prepare_request(void *argument)
 	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job)};
 	bool isnull;
 	char *context;
-	char *token;
+	Secret *token;
 	Size length;
 
 	if (claimed->envelope == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection has no token"),
 						errhint("Give it one with keypup.replace_token.")));
 
-	query(job->provider->request_query, 2, types, values, NULL);
-	claimed->body = TextDatumGetCString(field(0, 1, &isnull));
+	run_query(job->provider->request_query, 2, types, values, NULL);
+	claimed->body = TextDatumGetCString(read_field(0, 1, &isnull));
 	claimed->url = job->provider->endpoint(claimed->base_url);
 
 	context = psprintf(
@@ -213,9 +102,12 @@ prepare_request(void *argument)
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account))),
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&claimed->connection))),
 		claimed->revision);
-	token = open_token(claimed->envelope, context, &length);
-	claimed->authorization = psprintf("%s%s", job->provider->authorization_scheme, token);
-	explicit_bzero(token, length);
+	token = open_token(claimed->envelope, context);
+	length = strlen(job->provider->authorization_scheme);
+	claimed->authorization = allocate_secret(length + token->length + 1);
+	memcpy(claimed->authorization->bytes, job->provider->authorization_scheme, length);
+	memcpy(claimed->authorization->bytes + length, token->bytes, token->length);
+	wipe_secret(token);
 }
 
 static ClaimedJob *
@@ -225,15 +117,15 @@ read_claimed_job(JobRunner *runner, uint64 row)
 	bool isnull;
 	Datum value;
 
-	claimed->sent = MemoryContextAllocZero(runner->context, sizeof(SentJob));
-	claimed->sent->account = *DatumGetUUIDP(field(row, 1, &isnull));
-	claimed->sent->job = DatumGetInt64(field(row, 2, &isnull));
-	claimed->connection = *DatumGetUUIDP(field(row, 4, &isnull));
-	claimed->sent->provider = find_provider(TextDatumGetCString(field(row, 5, &isnull)));
-	claimed->base_url = TextDatumGetCString(field(row, 6, &isnull));
-	value = field(row, 7, &isnull);
+	claimed->sent = MemoryContextAllocZero(runner->steps.context, sizeof(SentJob));
+	claimed->sent->account = *DatumGetUUIDP(read_field(row, 1, &isnull));
+	claimed->sent->job = DatumGetInt64(read_field(row, 2, &isnull));
+	claimed->connection = *DatumGetUUIDP(read_field(row, 4, &isnull));
+	claimed->sent->provider = find_provider(TextDatumGetCString(read_field(row, 5, &isnull)));
+	claimed->base_url = TextDatumGetCString(read_field(row, 6, &isnull));
+	value = read_field(row, 7, &isnull);
 	claimed->revision = isnull ? 0 : DatumGetInt64(value);
-	value = field(row, 8, &isnull);
+	value = read_field(row, 8, &isnull);
 	claimed->envelope = isnull ? NULL : DatumGetByteaPCopy(value);
 	return claimed;
 }
@@ -252,11 +144,11 @@ send_due_jobs(JobRunner *runner)
 	if (room <= 0)
 		return 0;
 
-	begin_step(runner);
+	begin_step(&runner->steps);
 	values[0] = Int32GetDatum(runner->lease);
 	values[1] = Int32GetDatum(room);
 	scope_arguments(runner, values + 2, nulls + 2);
-	query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4)", 4, types, values, nulls);
+	run_query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4)", 4, types, values, nulls);
 	count = (int) SPI_processed;
 	claimed = palloc0(sizeof(ClaimedJob *) * Max(count, 1));
 	for (int i = 0; i < count; i++)
@@ -270,18 +162,18 @@ send_due_jobs(JobRunner *runner)
 		if (error != NULL)
 			put_off_job(claimed[i]->sent, error);
 	}
-	end_step(runner);
+	end_step(&runner->steps);
 
 	for (int i = 0; i < count; i++)
 	{
 		if (claimed[i]->authorization == NULL)
 			continue;
 		send_request(runner->client, &claimed[i]->sent->account, claimed[i]->url,
-					 claimed[i]->authorization, claimed[i]->body,
+					 (char *) claimed[i]->authorization->bytes, claimed[i]->body,
 					 claimed[i]->sent->provider->headers, claimed[i]->sent);
-		explicit_bzero(claimed[i]->authorization, strlen(claimed[i]->authorization));
+		wipe_secret(claimed[i]->authorization);
 	}
-	MemoryContextReset(runner->step_context);
+	reset_step(&runner->steps);
 	return count;
 }
 
@@ -320,7 +212,7 @@ store_reply(void *argument)
 	values[5] = text_or_null(json, &nulls[5]);
 	values[6] = text_or_null(reply->failure, &nulls[6]);
 	values[7] = text_or_null(reply->failure_hint, &nulls[7]);
-	query(job->provider->store_query, 8, types, values, nulls);
+	run_query(job->provider->store_query, 8, types, values, nulls);
 }
 
 static void
@@ -331,7 +223,7 @@ take_reply(JobRunner *runner, HttpReply *reply)
 	StepError *error;
 	char *account;
 
-	begin_step(runner);
+	begin_step(&runner->steps);
 	set_job_account(&job->account);
 	error = try_action(store_reply, &store);
 	if (error != NULL)
@@ -339,8 +231,8 @@ take_reply(JobRunner *runner, HttpReply *reply)
 	account = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account)));
 	Async_Notify("keypup", psprintf("{\"account_id\": \"%s\", \"job_id\": " INT64_FORMAT "}",
 									account, job->job));
-	end_step(runner);
-	MemoryContextReset(runner->step_context);
+	end_step(&runner->steps);
+	reset_step(&runner->steps);
 	pfree(job);
 	free_reply(reply);
 }
@@ -349,25 +241,23 @@ JobRunner *
 open_job_runner(const JobScope *scope, bool in_procedure)
 {
 	JobRunner *runner;
-	MemoryContext context;
+	Steps steps;
 	bool isnull;
 
-	context = AllocSetContextCreate(in_procedure ? PortalContext : TopMemoryContext, "keypup jobs",
-									ALLOCSET_DEFAULT_SIZES);
-	runner = MemoryContextAllocZero(context, sizeof(JobRunner));
+	open_steps(&steps, in_procedure);
+	runner = MemoryContextAllocZero(steps.context, sizeof(JobRunner));
 	runner->scope = *scope;
-	runner->in_procedure = in_procedure;
-	runner->context = context;
-	runner->step_context = AllocSetContextCreate(context, "keypup step", ALLOCSET_DEFAULT_SIZES);
+	runner->steps = steps;
 
-	begin_step(runner);
-	query("SELECT pg_catalog.nextval('keypup.sync_leases'::pg_catalog.regclass)::pg_catalog.int4",
-		  0, NULL, NULL, NULL);
-	runner->lease = DatumGetInt32(field(0, 1, &isnull));
+	begin_step(&runner->steps);
+	run_query(
+		"SELECT pg_catalog.nextval('keypup.sync_leases'::pg_catalog.regclass)::pg_catalog.int4", 0,
+		NULL, NULL, NULL);
+	runner->lease = DatumGetInt32(read_field(0, 1, &isnull));
 	DirectFunctionCall2(pg_advisory_lock_int4, Int32GetDatum(LEASE_LOCK_CLASS),
 						Int32GetDatum(runner->lease));
-	end_step(runner);
-	runner->client = open_http_client(context);
+	end_step(&runner->steps);
+	runner->client = open_http_client(runner->steps.context);
 	return runner;
 }
 
@@ -389,12 +279,12 @@ start_runs(JobRunner *runner, bool at_once)
 	Datum values[3];
 	char nulls[4] = "   ";
 
-	begin_step(runner);
+	begin_step(&runner->steps);
 	scope_arguments(runner, values, nulls);
 	values[2] = BoolGetDatum(at_once);
-	query("SELECT keypup.start_due_runs($1, $2, $3)", 3, types, values, nulls);
-	end_step(runner);
-	MemoryContextReset(runner->step_context);
+	run_query("SELECT keypup.start_due_runs($1, $2, $3)", 3, types, values, nulls);
+	end_step(&runner->steps);
+	reset_step(&runner->steps);
 }
 
 bool
@@ -425,20 +315,20 @@ count_jobs_left(JobRunner *runner)
 	bool isnull;
 	Datum value;
 
-	begin_step(runner);
+	begin_step(&runner->steps);
 	scope_arguments(runner, values, nulls);
-	query("SELECT * FROM keypup.jobs_left($1, $2)", 2, types, values, nulls);
-	left.jobs = DatumGetInt64(field(0, 1, &isnull));
-	value = field(0, 2, &isnull);
+	run_query("SELECT * FROM keypup.jobs_left($1, $2)", 2, types, values, nulls);
+	left.jobs = DatumGetInt64(read_field(0, 1, &isnull));
+	value = read_field(0, 2, &isnull);
 	left.ready_in = isnull ? 0 : DatumGetInt64(value);
-	value = field(0, 3, &isnull);
+	value = read_field(0, 3, &isnull);
 	left.items_done = isnull ? 0 : DatumGetInt64(value);
-	value = field(0, 4, &isnull);
+	value = read_field(0, 4, &isnull);
 	left.items_total = isnull ? 0 : DatumGetInt64(value);
-	value = field(0, 5, &isnull);
+	value = read_field(0, 5, &isnull);
 	left.last_error =
-		isnull ? NULL : MemoryContextStrdup(runner->context, TextDatumGetCString(value));
-	end_step(runner);
-	MemoryContextReset(runner->step_context);
+		isnull ? NULL : MemoryContextStrdup(runner->steps.context, TextDatumGetCString(value));
+	end_step(&runner->steps);
+	reset_step(&runner->steps);
 	return left;
 }

@@ -31,6 +31,9 @@
 #include "access/asker.h"
 #include "sync/job.h"
 #include "sync/launcher.h"
+#include "sync/step.h"
+#include "sync/upkeep.h"
+#include "token/secret.h"
 
 #define IDLE_MILLISECONDS 2000
 #define PROGRESS_MILLISECONDS 1000
@@ -71,7 +74,12 @@ keypup_worker_main(Datum argument)
 {
 	JobScope everything = {0};
 	JobRunner *runner;
+	Steps key_steps;
+	bool rewraps = true; /* the key file may have a new key since the last worker ended */
 
+	/* Before anything secret is in it. */
+	protect_process_memory();
+	overwrite_freed_memory();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -87,13 +95,17 @@ keypup_worker_main(Datum argument)
 
 	pgstat_report_activity(STATE_IDLE, NULL);
 	runner = open_job_runner(&everything, false);
+	open_steps(&key_steps, false);
 	for (;;)
 	{
+		bool reseals = true;
+
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			rewraps = true;
 		}
 		if (!is_installed())
 		{
@@ -104,8 +116,14 @@ keypup_worker_main(Datum argument)
 		pgstat_report_activity(STATE_RUNNING, "looking what is due");
 		start_runs(runner, false);
 		pgstat_report_activity(STATE_RUNNING, "syncing");
-		while (is_installed() && perform_jobs(runner, PROGRESS_MILLISECONDS))
+		for (bool busy = true; busy && is_installed();)
+		{
+			busy = perform_jobs(runner, PROGRESS_MILLISECONDS);
+			rewraps = rewraps && do_key_work(&key_steps, REWRAP_DATA_KEYS);
+			reseals = reseals && do_key_work(&key_steps, RESEAL_TOKENS);
+			busy = busy || rewraps || reseals;
 			CHECK_FOR_INTERRUPTS();
+		}
 		pgstat_report_activity(STATE_IDLE, NULL);
 		sleep_until_woken(IDLE_MILLISECONDS);
 	}

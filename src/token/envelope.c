@@ -1,7 +1,7 @@
 /*
  * envelope.c
- *		Seals and opens one record. Bytes in, bytes out: no keys are kept here,
- *		no PostgreSQL is called, and no error is raised.
+ *		The layout of one sealed record. Bytes in, bytes out: no keys are kept
+ *		here, no PostgreSQL is called, and no error is raised.
  *
  * Layout: "KP" 01 01 | key_id u32 BE | IV[12] | ciphertext | tag[16].
  * Authenticated beside it: "keypup/v1\0" | the first 8 bytes | context length u32 BE | context.
@@ -10,13 +10,10 @@
 
 #include <string.h>
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
-
 #define HEADER_BYTES 8
-#define IV_BYTES 12
-#define TAG_BYTES 16
+#define IV_AT HEADER_BYTES
+#define CIPHERTEXT_AT (IV_AT + AES_GCM_IV_BYTES)
+#define SPANS 4
 
 static const uint8_t magic[4] = {'K', 'P', 1, 1};
 
@@ -29,85 +26,52 @@ write_u32(uint8_t *to, uint32_t value)
 	to[3] = (uint8_t) value;
 }
 
-/* Feeds what is authenticated beside the ciphertext. */
-static bool
-authenticate(EVP_CIPHER_CTX *cipher, const uint8_t *header, const char *context,
-			 size_t context_length)
+/* What is authenticated beside the ciphertext; length is where the context's length is written. */
+static void
+list_spans(ByteSpan *spans, const uint8_t *envelope, const char *context, size_t context_length,
+		   uint8_t *length)
 {
 	static const uint8_t label[10] = "keypup/v1";
-	uint8_t length[4];
-	int n;
 
-	if (context_length > INT32_MAX)
-		return false;
 	write_u32(length, (uint32_t) context_length);
-	return EVP_CipherUpdate(cipher, NULL, &n, label, sizeof(label)) == 1 &&
-		   EVP_CipherUpdate(cipher, NULL, &n, header, HEADER_BYTES) == 1 &&
-		   EVP_CipherUpdate(cipher, NULL, &n, length, sizeof(length)) == 1 &&
-		   (context_length == 0 || EVP_CipherUpdate(cipher, NULL, &n, (const uint8_t *) context,
-													(int) context_length) == 1);
+	spans[0] = (ByteSpan){label, sizeof(label)};
+	spans[1] = (ByteSpan){envelope, HEADER_BYTES};
+	spans[2] = (ByteSpan){length, 4};
+	spans[3] = (ByteSpan){(const uint8_t *) context, context_length};
 }
 
 bool
-seal_envelope(const uint8_t *key, uint32_t key_id, const char *context, size_t context_length,
+seal_envelope(const AesGcmKey *key, uint32_t key_id, const char *context, size_t context_length,
 			  const uint8_t *plaintext, size_t plaintext_length, uint8_t *envelope)
 {
-	uint8_t *iv = envelope + HEADER_BYTES;
-	uint8_t *ciphertext = iv + IV_BYTES;
-	EVP_CIPHER_CTX *cipher;
-	bool sealed;
-	int n;
+	ByteSpan text = {plaintext, plaintext_length};
+	ByteSpan spans[SPANS];
+	uint8_t length[4];
 
 	if (plaintext_length < 1 || plaintext_length > ENVELOPE_MAX_PLAINTEXT)
 		return false;
 	memcpy(envelope, magic, sizeof(magic));
 	write_u32(envelope + sizeof(magic), key_id);
-	if (RAND_bytes(iv, IV_BYTES) != 1)
-		return false;
-	cipher = EVP_CIPHER_CTX_new();
-	if (cipher == NULL)
-		return false;
-	sealed = EVP_CipherInit_ex(cipher, EVP_aes_256_gcm(), NULL, key, iv, 1) == 1 &&
-			 authenticate(cipher, envelope, context, context_length) &&
-			 EVP_CipherUpdate(cipher, ciphertext, &n, plaintext, (int) plaintext_length) == 1 &&
-			 EVP_CipherFinal_ex(cipher, ciphertext + plaintext_length, &n) == 1 &&
-			 EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_GET_TAG, TAG_BYTES,
-								 ciphertext + plaintext_length) == 1;
-	EVP_CIPHER_CTX_free(cipher);
-	return sealed;
+	list_spans(spans, envelope, context, context_length, length);
+	return seal_aes_gcm(key, spans, SPANS, &text, envelope + IV_AT, envelope + CIPHERTEXT_AT,
+						envelope + CIPHERTEXT_AT + plaintext_length);
 }
 
 bool
-open_envelope(const uint8_t *key, const char *context, size_t context_length,
+open_envelope(const AesGcmKey *key, const char *context, size_t context_length,
 			  const uint8_t *envelope, size_t length, uint8_t *plaintext)
 {
-	uint8_t tag[TAG_BYTES];
-	EVP_CIPHER_CTX *cipher;
+	ByteSpan spans[SPANS];
+	ByteSpan ciphertext;
+	uint8_t context_bytes[4];
 	uint32_t key_id;
-	size_t plaintext_length;
-	bool opened;
-	int n;
 
 	if (!read_envelope_key_id(envelope, length, &key_id))
 		return false;
-	plaintext_length = length - ENVELOPE_OVERHEAD;
-	/* Always all 16 bytes: OpenSSL accepts a shorter tag, which is easier to forge. */
-	memcpy(tag, envelope + length - TAG_BYTES, TAG_BYTES);
-	cipher = EVP_CIPHER_CTX_new();
-	if (cipher == NULL)
-		return false;
-	opened =
-		EVP_CipherInit_ex(cipher, EVP_aes_256_gcm(), NULL, key, envelope + HEADER_BYTES, 0) == 1 &&
-		authenticate(cipher, envelope, context, context_length) &&
-		EVP_CipherUpdate(cipher, plaintext, &n, envelope + HEADER_BYTES + IV_BYTES,
-						 (int) plaintext_length) == 1 &&
-		EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, TAG_BYTES, tag) == 1 &&
-		EVP_CipherFinal_ex(cipher, plaintext + plaintext_length, &n) == 1;
-	EVP_CIPHER_CTX_free(cipher);
-	/* The plaintext stands there before the tag is checked. */
-	if (!opened)
-		OPENSSL_cleanse(plaintext, plaintext_length);
-	return opened;
+	ciphertext = (ByteSpan){envelope + CIPHERTEXT_AT, length - ENVELOPE_OVERHEAD};
+	list_spans(spans, envelope, context, context_length, context_bytes);
+	return open_aes_gcm(key, envelope + IV_AT, spans, SPANS, &ciphertext,
+						envelope + length - AES_GCM_TAG_BYTES, plaintext);
 }
 
 bool

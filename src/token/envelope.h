@@ -1,15 +1,12 @@
 /*
  * envelope.h
- *		The sealed record, version 1 (doc/envelope.md). Needs no backend.
+ *		The sealed record, version 1 (doc/tokens.md). Needs no backend.
  */
 #ifndef KEYPUP_ENVELOPE_H
 #define KEYPUP_ENVELOPE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "token/aes_gcm.h"
 
-#define ENVELOPE_KEY_BYTES 32
 #define ENVELOPE_OVERHEAD 36
 #define ENVELOPE_MAX_PLAINTEXT 8192
 #define ENVELOPE_MIN_BYTES (ENVELOPE_OVERHEAD + 1)
@@ -19,13 +16,12 @@
  * seal_envelope
  *		Encrypt 1..8192 bytes under AES-256-GCM with a fresh random 96-bit IV.
  *
- * key: 32 bytes. context: what the secret belongs to; authenticated, not stored.
+ * context: what the secret belongs to; authenticated, not stored.
  * envelope: room for plaintext_length + 36 bytes.
  * Returns false when the length is out of range or OpenSSL fails.
- * NIST SP 800-38D; a 96-bit IV is used as it stands (8.2.2).
  */
 extern bool
-seal_envelope(const uint8_t *key, uint32_t key_id, const char *context, size_t context_length,
+seal_envelope(const AesGcmKey *key, uint32_t key_id, const char *context, size_t context_length,
 			  const uint8_t *plaintext, size_t plaintext_length, uint8_t *envelope);
 
 /*
@@ -34,7 +30,7 @@ seal_envelope(const uint8_t *key, uint32_t key_id, const char *context, size_t c
  *
  * Returns false, with plaintext wiped, for every failure alike.
  */
-extern bool open_envelope(const uint8_t *key, const char *context, size_t context_length,
+extern bool open_envelope(const AesGcmKey *key, const char *context, size_t context_length,
 						  const uint8_t *envelope, size_t length, uint8_t *plaintext);
 
 /*

@@ -1,389 +1,390 @@
 /*
  * keyring.c
- *		Finds keys. The key file is read when a key is needed, by the process that
- *		needs it, and nothing of it is kept: no key is in the postmaster, in
- *		shared memory or in a process that does not use it.
+ *		Finds data keys and keeps them ready until the transaction ends.
+ *
+ * What is known of a key is true for one transaction: to seal with a key is to
+ * hold a lock on it, so that nobody destroys it before the record is committed;
+ * the lock and what a rolled back subtransaction made go together, and so does
+ * what is kept here.
+ *
+ * Encryptions are counted to keep random IVs from meeting (NIST SP 800-38D, 8.3:
+ * at most 2^32 under one key). One sequence counts those of all keys, in blocks,
+ * outside of transactions; a key has sealed at most what was counted since it
+ * was made. So no seal waits for another's transaction, and after a crash or a
+ * rollback the count is too high, never too low.
  */
 #include "postgres.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/rand.h>
-
-#include "catalog/pg_type.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/fd.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "keypup.h"
 #include "token/keyring.h"
+#include "token/wrapping.h"
 
-#define MAX_KEY_FILE_BYTES 65536
-#define MAX_WRAPPING_KEYS 256
-#define CHECK_VALUE_BYTES 8
+#define RENEW_AFTER_ENCRYPTIONS (INT64CONST(1) << 31)
+#define MAX_ENCRYPTIONS (INT64CONST(1) << 32)
+/* The increment of the sequence keypup.encryptions. */
+#define ENCRYPTIONS_BLOCK 1024
+#define MAX_KEPT_KEYS 64
+#define MAX_ATTEMPTS 5
 
-typedef struct WrappingKeys
+typedef struct KeptKey
 {
-	int count;
-	DataKey keys[MAX_WRAPPING_KEYS];
-} WrappingKeys;
+	DataKey key; /* key_id 0: free */
+	bool seals; /* locked, and active when it was */
+	bool has_account;
+	pg_uuid_t account;
+	int64 encryptions_before; /* the count when it was made */
+} KeptKey;
 
-#define KEY_FILE_RULE                                                                              \
-	"It must be a regular file, owned by the server's user with mode 0600 or by root with mode 0640 or less."
+static KeptKey kept_keys[MAX_KEPT_KEYS];
+static int kept_next = 0;
 
-static void
-fail_key_source(const char *source, int line, const char *problem)
+/* What is left of this session's block of the count. */
+static int64 block_next = 0;
+static int64 block_end = 0;
+
+typedef enum KeyQuery
 {
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_CONFIG_FILE_ERROR),
-		 errmsg("%s is malformed: line %d %s", source, line, problem),
-		 errhint(
-			 "Each line is a key's number and 64 hexadecimal digits: \"1 0123…\". Make one with: openssl rand -hex 32"),
-		 errhidestmt(true)));
-}
+	KEY_OF_ID,
+	ACTIVE_KEY_OF_ACCOUNT,
+	ACTIVE_SHARED_KEY,
+	START_KEY,
+	START_SHARED_KEY,
+	FREE_TO_RENEW
+} KeyQuery;
 
-/* Reads the file into text, which has room for MAX_KEY_FILE_BYTES. Returns NULL or what is wrong. */
-static const char *
-read_key_file(const char *path, char *text)
+#define KEY_COLUMNS                                                                                \
+	"SELECT k.key_id, k.kek_id, k.wrapped, k.check_value, k.encryptions_before,"                   \
+	" k.state OPERATOR(pg_catalog.=) 'active', k.account_id FROM keypup.data_keys k"
+
+static const struct
 {
-	struct stat status;
-	ssize_t length;
-	int file = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	const char *text;
+	int nargs;
+	Oid type;
+} key_queries[] = {
+	[KEY_OF_ID] = {KEY_COLUMNS " WHERE k.key_id OPERATOR(pg_catalog.=) $1"
+							   " AND k.state OPERATOR(pg_catalog.<>) 'destroyed'",
+				   1, INT4OID},
+	[ACTIVE_KEY_OF_ACCOUNT] = {KEY_COLUMNS " WHERE k.account_id OPERATOR(pg_catalog.=) $1"
+										   " AND k.state OPERATOR(pg_catalog.=) 'active'",
+							   1, UUIDOID},
+	[ACTIVE_SHARED_KEY] = {KEY_COLUMNS " WHERE k.account_id IS NULL"
+									   " AND k.state OPERATOR(pg_catalog.=) 'active'",
+						   0, InvalidOid},
+	[START_KEY] = {"SELECT keypup.start_data_key($1)", 1, UUIDOID},
+	[START_SHARED_KEY] = {"SELECT keypup.start_data_key(NULL)", 0, InvalidOid},
+	[FREE_TO_RENEW] = {"SELECT k.key_id FROM keypup.data_keys k"
+					   " WHERE k.key_id OPERATOR(pg_catalog.=) $1"
+					   " AND k.state OPERATOR(pg_catalog.=) 'active'"
+					   " FOR NO KEY UPDATE SKIP LOCKED",
+					   1, INT4OID}};
 
-	if (file < 0)
-		return errno == ELOOP ? "it is a symbolic link" : strerror(errno);
-	/* The opened file is judged, not the path: that could be another by now. */
-	if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode) ||
-		(status.st_uid != geteuid() && status.st_uid != 0) ||
-		(status.st_mode &
-		 (status.st_uid == 0 ? (S_IWGRP | S_IXGRP | S_IRWXO) : (S_IRWXG | S_IRWXO))) != 0)
+static SPIPlanPtr key_plans[lengthof(key_queries)];
+
+void
+forget_data_keys(void)
+{
+	for (int i = 0; i < MAX_KEPT_KEYS; i++)
 	{
-		close(file);
-		return "its owner or permissions are wrong";
+		if (kept_keys[i].key.key_id != 0)
+			release_aes_gcm_key(&kept_keys[i].key.cipher);
 	}
-	length = read(file, text, MAX_KEY_FILE_BYTES - 1);
-	close(file);
-	if (length < 0)
-		return "it cannot be read";
-	if (length == MAX_KEY_FILE_BYTES - 1)
-		return "it is too long";
-	text[length] = '\0';
-	return NULL;
-}
-
-static const char *
-run_key_command(const char *command, char *text)
-{
-	FILE *pipe = OpenPipeStream(command, "r");
-	size_t length;
-
-	if (pipe == NULL)
-		return "it cannot be run";
-	length = fread(text, 1, MAX_KEY_FILE_BYTES - 1, pipe);
-	text[length] = '\0';
-	if (ClosePipeStream(pipe) != 0)
-		return "it failed";
-	return NULL;
-}
-
-static int
-hexadecimal_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-/* Reads one line. Returns NULL or what is wrong; a blank or comment line adds no key. */
-static const char *
-parse_key_line(const char *line, size_t length, WrappingKeys *keys)
-{
-	const char *end = line + length;
-	DataKey *key = &keys->keys[keys->count];
-	uint64 id = 0;
-
-	while (line < end && (*line == ' ' || *line == '\t'))
-		line++;
-	while (line < end && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r'))
-		end--;
-	if (line == end || *line == '#')
-		return NULL;
-	if (keys->count == MAX_WRAPPING_KEYS)
-		return "is one key too many";
-	while (line < end && *line >= '0' && *line <= '9' && id <= PG_INT32_MAX)
-		id = id * 10 + (uint64) (*line++ - '0');
-	if (id == 0 || id > PG_INT32_MAX)
-		return "does not begin with a key's number";
-	while (line < end && (*line == ' ' || *line == '\t'))
-		line++;
-	if (end - line != ENVELOPE_KEY_BYTES * 2)
-		return "does not have 64 hexadecimal digits";
-	for (int i = 0; i < ENVELOPE_KEY_BYTES; i++)
-	{
-		int high = hexadecimal_digit(line[2 * i]);
-		int low = hexadecimal_digit(line[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return "does not have 64 hexadecimal digits";
-		key->bytes[i] = (uint8) (high << 4 | low);
-	}
-	for (int i = 0; i < keys->count; i++)
-	{
-		if (keys->keys[i].key_id == id)
-			return "repeats a key's number";
-	}
-	key->key_id = (uint32) id;
-	keys->count++;
-	return NULL;
-}
-
-/* Returns keys that the caller wipes; raises an error when there are none. */
-static WrappingKeys *
-read_wrapping_keys(void)
-{
-	bool is_file = keypup_key_file != NULL && keypup_key_file[0] != '\0';
-	const char *source = is_file ? "the key file" : "the output of keypup.key_command";
-	const char *problem;
-	WrappingKeys *keys;
-	char *text;
-	int line = 1;
-
-	if (!is_file && (keypup_key_command == NULL || keypup_key_command[0] == '\0'))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("no encryption key is configured"),
-				 errhint("Set keypup.key_file or keypup.key_command, and reload."),
-				 errhidestmt(true)));
-
-	text = palloc0(MAX_KEY_FILE_BYTES);
-	keys = palloc0(sizeof(WrappingKeys));
-	problem =
-		is_file ? read_key_file(keypup_key_file, text) : run_key_command(keypup_key_command, text);
-	if (problem != NULL)
-	{
-		OPENSSL_cleanse(text, MAX_KEY_FILE_BYTES);
-		if (is_file)
-			ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
-							errmsg("key file \"%s\" cannot be used: %s", keypup_key_file, problem),
-							errhint(KEY_FILE_RULE), errhidestmt(true)));
-		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
-						errmsg("keypup.key_command cannot be used: %s", problem),
-						errhint("It must print the keys and exit with 0."), errhidestmt(true)));
-	}
-	for (char *at = text; problem == NULL && *at != '\0'; line++)
-	{
-		size_t length = strcspn(at, "\n");
-
-		problem = parse_key_line(at, length, keys);
-		at += length + (at[length] == '\n' ? 1 : 0);
-	}
-	OPENSSL_cleanse(text, MAX_KEY_FILE_BYTES);
-	if (problem != NULL || keys->count == 0)
-	{
-		OPENSSL_cleanse(keys, sizeof(WrappingKeys));
-		fail_key_source(source, problem != NULL ? line - 1 : 1,
-						problem != NULL ? problem : "has no key");
-	}
-	return keys;
-}
-
-static const DataKey *
-newest_wrapping_key(const WrappingKeys *keys)
-{
-	const DataKey *newest = &keys->keys[0];
-
-	for (int i = 1; i < keys->count; i++)
-	{
-		if (keys->keys[i].key_id > newest->key_id)
-			newest = &keys->keys[i];
-	}
-	return newest;
+	memset(kept_keys, 0, sizeof(kept_keys));
+	kept_next = 0;
 }
 
 static void
-compute_check_value(const uint8 *key, uint8 *check_value)
+forget_at_end(XactEvent event, void *argument)
 {
-	static const unsigned char label[] = "keypup-kcv";
-	unsigned char digest[EVP_MAX_MD_SIZE];
-
-	if (HMAC(EVP_sha256(), key, ENVELOPE_KEY_BYTES, label, sizeof(label) - 1, digest, NULL) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a key's check value")));
-	memcpy(check_value, digest, CHECK_VALUE_BYTES);
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PARALLEL_PRE_COMMIT &&
+		event != XACT_EVENT_PRE_PREPARE)
+		forget_data_keys();
 }
 
-static bytea *
-make_bytea(const uint8 *bytes, Size length)
-{
-	bytea *result = palloc(VARHDRSZ + length);
-
-	SET_VARSIZE(result, VARHDRSZ + length);
-	memcpy(VARDATA(result), bytes, length);
-	return result;
-}
-
-/* Opens a row of keypup.data_keys: key_id, kek_id, wrapped, check_value. */
 static void
-unwrap_data_key(HeapTuple row, TupleDesc description, DataKey *key)
+forget_at_rollback(SubXactEvent event, SubTransactionId own, SubTransactionId parent,
+				   void *argument)
 {
-	WrappingKeys *keys = read_wrapping_keys();
-	const DataKey *wrapping = NULL;
-	uint8 check_value[CHECK_VALUE_BYTES];
-	bool isnull;
-	uint32 kek_id;
-	bytea *wrapped;
-	bytea *check;
-	char context[32];
-	bool opened = false;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_data_keys();
+}
 
-	key->key_id = DatumGetInt32(SPI_getbinval(row, description, 1, &isnull));
-	kek_id = DatumGetInt32(SPI_getbinval(row, description, 2, &isnull));
-	wrapped = DatumGetByteaPP(SPI_getbinval(row, description, 3, &isnull));
-	check = DatumGetByteaPP(SPI_getbinval(row, description, 4, &isnull));
-	for (int i = 0; i < keys->count; i++)
+/* A free place among the kept keys; the oldest goes when there is none. */
+static KeptKey *
+free_place(void)
+{
+	static bool registered = false;
+	KeptKey *place = &kept_keys[kept_next];
+
+	if (!registered)
 	{
-		if (keys->keys[i].key_id == kek_id)
-			wrapping = &keys->keys[i];
+		RegisterXactCallback(forget_at_end, NULL);
+		RegisterSubXactCallback(forget_at_rollback, NULL);
+		registered = true;
 	}
-	snprintf(context, sizeof(context), "data_key:%u", key->key_id);
-	if (wrapping != NULL && VARSIZE_ANY_EXHDR(wrapped) == ENVELOPE_OVERHEAD + ENVELOPE_KEY_BYTES)
-		opened =
-			open_envelope(wrapping->bytes, context, strlen(context), (uint8 *) VARDATA_ANY(wrapped),
-						  VARSIZE_ANY_EXHDR(wrapped), key->bytes);
-	OPENSSL_cleanse(keys, sizeof(WrappingKeys));
-	if (wrapping == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("key %u, which wraps data key %u, is not available", kek_id, key->key_id),
-				 errhint("Put key %u back in the key file.", kek_id), errhidestmt(true)));
-	if (opened)
-		compute_check_value(key->bytes, check_value);
-	if (!opened || VARSIZE_ANY_EXHDR(check) != CHECK_VALUE_BYTES ||
-		CRYPTO_memcmp(check_value, VARDATA_ANY(check), CHECK_VALUE_BYTES) != 0)
-	{
-		OPENSSL_cleanse(key->bytes, sizeof(key->bytes));
-		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
-						errmsg("key %u is not the one that wraps data key %u", kek_id, key->key_id),
-						errhint("The key file may be another server's."), errhidestmt(true)));
-	}
+	kept_next = (kept_next + 1) % MAX_KEPT_KEYS;
+	if (place->key.key_id != 0)
+		release_aes_gcm_key(&place->key.cipher);
+	memset(place, 0, sizeof(*place));
+	return place;
 }
 
 /*
- * All statements on data_keys run as the bootstrap superuser: no role has rights
- * on it. Not read-only, even to read: the same statement may have made the key.
+ * Runs one of the queries as the bootstrap superuser, since no role has rights
+ * on keypup.data_keys, and sees what is committed by now, whatever the
+ * transaction's isolation. Returns whether there is a row.
  */
-static void
-query_data_keys(const char *text, int nargs, Oid *types, Datum *values, const char *nulls)
+static bool
+run_key_query(KeyQuery query, Datum argument)
 {
+	SPIPlanPtr *plan = &key_plans[query];
+	Oid type = key_queries[query].type;
+	Datum values[] = {argument};
 	Oid user;
 	int security;
+	int result;
 
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
-	if (SPI_execute_with_args(text, nargs, types, values, nulls, false, 1) < 0)
-		elog(ERROR, "could not read data keys");
+	if (*plan == NULL)
+	{
+		SPIPlanPtr prepared = SPI_prepare(key_queries[query].text, key_queries[query].nargs, &type);
+
+		if (prepared == NULL || SPI_keepplan(prepared) != 0)
+			elog(ERROR, "could not prepare to read data keys");
+		*plan = prepared;
+	}
+	result = SPI_execute_snapshot(*plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, false,
+								  true, 0);
 	SetUserIdAndSecContext(user, security);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "could not read data keys: %s", SPI_result_code_string(result));
+	return SPI_processed > 0;
 }
 
-bool
-find_data_key(uint32 key_id, DataKey *key)
+static Datum
+column(int number, bool *isnull)
 {
-	Oid types[] = {INT4OID};
-	Datum values[] = {Int32GetDatum((int32) key_id)};
-	bool found;
-
-	if (key_id > PG_INT32_MAX)
-		return false;
-	SPI_connect();
-	query_data_keys(
-		"SELECT key_id, kek_id, wrapped, check_value FROM keypup.data_keys"
-		" WHERE key_id OPERATOR(pg_catalog.=) $1 AND state OPERATOR(pg_catalog.<>) 'destroyed'",
-		1, types, values, NULL);
-	found = SPI_processed == 1;
-	if (found)
-		unwrap_data_key(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, key);
-	SPI_finish();
-	return found;
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, isnull);
 }
 
-#define ACTIVE_KEY                                                                                 \
-	"SELECT key_id, kek_id, wrapped, check_value FROM keypup.data_keys"                            \
-	" WHERE state OPERATOR(pg_catalog.=) 'active' AND account_id IS NOT DISTINCT FROM $1"
-
-/* Makes and stores a data key; if another session was faster, its key stays. */
 static void
-make_data_key(Datum account, const char *nulls)
+read_bytes(int number, uint8 *bytes, Size length)
 {
-	WrappingKeys *keys = read_wrapping_keys();
-	const DataKey *wrapping = newest_wrapping_key(keys);
-	Oid types[] = {UUIDOID, INT4OID, INT4OID, BYTEAOID, BYTEAOID};
-	char all_nulls[6] = {nulls[0], ' ', ' ', ' ', ' ', '\0'};
-	Datum values[5];
-	uint8 bytes[ENVELOPE_KEY_BYTES];
-	uint8 wrapped[ENVELOPE_OVERHEAD + ENVELOPE_KEY_BYTES] = {0};
-	uint8 check_value[CHECK_VALUE_BYTES] = {0};
-	uint32 kek_id = wrapping->key_id;
-	char context[32];
-	int32 key_id;
 	bool isnull;
-	bool sealed;
+	bytea *value = DatumGetByteaPP(column(number, &isnull));
 
-	query_data_keys(
-		"SELECT pg_catalog.nextval('keypup.data_key_ids'::pg_catalog.regclass)::pg_catalog.int4", 0,
-		NULL, NULL, NULL);
-	key_id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	snprintf(context, sizeof(context), "data_key:%d", key_id);
-	sealed = RAND_bytes(bytes, sizeof(bytes)) == 1 &&
-			 seal_envelope(wrapping->bytes, kek_id, context, strlen(context), bytes, sizeof(bytes),
-						   wrapped);
-	OPENSSL_cleanse(keys, sizeof(WrappingKeys));
-	if (sealed)
-		compute_check_value(bytes, check_value);
-	OPENSSL_cleanse(bytes, sizeof(bytes));
-	if (!sealed)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not make a data key")));
+	if (isnull || VARSIZE_ANY_EXHDR(value) != length)
+		elog(ERROR, "data key is damaged");
+	memcpy(bytes, VARDATA_ANY(value), length);
+}
 
-	values[0] = account;
-	values[1] = Int32GetDatum(key_id);
-	values[2] = Int32GetDatum((int32) kek_id);
-	values[3] = PointerGetDatum(make_bytea(wrapped, sizeof(wrapped)));
-	values[4] = PointerGetDatum(make_bytea(check_value, sizeof(check_value)));
-	query_data_keys(
-		"INSERT INTO keypup.data_keys (account_id, key_id, kek_id, wrapped, check_value, state)"
-		" VALUES ($1, $2, $3, $4, $5, 'active') ON CONFLICT DO NOTHING",
-		5, types, values, all_nulls);
+/* Makes the key of the row that run_key_query found ready. */
+static KeptKey *
+keep_key(bool seals)
+{
+	WrappedKey wrapped;
+	KeptKey *kept;
+	AesGcmKey cipher = {0};
+	Secret *bytes;
+	bool isnull;
+	bool prepared;
+	Datum account;
+
+	wrapped.key_id = DatumGetInt32(column(1, &isnull));
+	wrapped.kek_id = DatumGetInt32(column(2, &isnull));
+	read_bytes(3, wrapped.wrapped, WRAPPED_KEY_BYTES);
+	read_bytes(4, wrapped.check_value, CHECK_VALUE_BYTES);
+	bytes = unwrap_key(&wrapped);
+	prepared = prepare_aes_gcm_key(&cipher, bytes->bytes);
+	wipe_secret(bytes);
+	if (!prepared)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not use a data key")));
+
+	kept = free_place();
+	kept->key.key_id = wrapped.key_id;
+	kept->key.cipher = cipher;
+	kept->seals = seals;
+	kept->encryptions_before = DatumGetInt64(column(5, &isnull));
+	account = column(7, &isnull);
+	kept->has_account = !isnull;
+	if (!isnull)
+		kept->account = *DatumGetUUIDP(account);
+	return kept;
+}
+
+static KeptKey *
+find_kept_key(uint32 key_id)
+{
+	for (int i = 0; i < MAX_KEPT_KEYS; i++)
+	{
+		if (kept_keys[i].key.key_id == key_id)
+			return &kept_keys[i];
+	}
+	return NULL;
+}
+
+static KeptKey *
+find_kept_active_key(const pg_uuid_t *account)
+{
+	for (int i = 0; i < MAX_KEPT_KEYS; i++)
+	{
+		KeptKey *kept = &kept_keys[i];
+
+		if (kept->seals && kept->has_account == (account != NULL) &&
+			(account == NULL || memcmp(&kept->account, account, sizeof(*account)) == 0))
+			return kept;
+	}
+	return NULL;
+}
+
+const DataKey *
+find_data_key(uint32 key_id)
+{
+	KeptKey *kept;
+
+	if (key_id == 0 || key_id > PG_INT32_MAX)
+		return NULL;
+	kept = find_kept_key(key_id);
+	if (kept == NULL)
+	{
+		SPI_connect();
+		if (run_key_query(KEY_OF_ID, Int32GetDatum((int32) key_id)))
+			kept = keep_key(false);
+		SPI_finish();
+	}
+	return kept == NULL ? NULL : &kept->key;
 }
 
 void
-active_data_key(const pg_uuid_t *account, DataKey *key)
+lock_data_key(uint32 key_id, bool exclusively)
 {
-	Oid types[] = {UUIDOID};
-	Datum values[] = {UUIDPGetDatum(account)};
-	const char *nulls = account == NULL ? "n" : " ";
+	LockDatabaseObject(get_relname_relid("data_keys", get_namespace_oid("keypup", false)), key_id,
+					   0, exclusively ? AccessExclusiveLock : AccessShareLock);
+}
 
-	SPI_connect();
-	query_data_keys(ACTIVE_KEY, 1, types, values, nulls);
-	if (SPI_processed == 0)
+/* The active key of the account, locked and ready. NULL when there is none. */
+static KeptKey *
+lock_active_key(const pg_uuid_t *account)
+{
+	KeyQuery query = account == NULL ? ACTIVE_SHARED_KEY : ACTIVE_KEY_OF_ACCOUNT;
+	bool isnull;
+
+	for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++)
 	{
-		make_data_key(values[0], nulls);
-		query_data_keys(ACTIVE_KEY, 1, types, values, nulls);
+		uint32 key_id;
+
+		if (!run_key_query(query, UUIDPGetDatum(account)))
+			return NULL;
+		key_id = DatumGetInt32(column(1, &isnull));
+		lock_data_key(key_id, false);
+		/* It may have been destroyed while we waited for the lock. */
+		if (run_key_query(KEY_OF_ID, Int32GetDatum((int32) key_id)) &&
+			DatumGetBool(column(6, &isnull)))
+			return keep_key(true);
 	}
-	if (SPI_processed == 0)
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("a data key was made by another transaction"), errhint("Try again."),
-						errhidestmt(true)));
-	unwrap_data_key(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, key);
+	return NULL;
+}
+
+/* Takes the next number of the count that is not below first. */
+static int64
+count_encryption(int64 first)
+{
+	if (block_next >= block_end || block_next < first)
+	{
+		Oid sequence = get_relname_relid("encryptions", get_namespace_oid("keypup", false));
+		XLogRecPtr logged = XactLastRecEnd;
+
+		block_next = nextval_internal(sequence, false);
+		block_end = block_next + ENCRYPTIONS_BLOCK;
+		/* What is not on disk could be handed out again after a crash. */
+		if (XactLastRecEnd != logged)
+			XLogFlush(XactLastRecEnd);
+	}
+	return block_next++;
+}
+
+/* Renews a key, unless another transaction is at it. */
+static bool
+renew_key(KeptKey *kept)
+{
+	bool has_account = kept->has_account;
+	pg_uuid_t account = kept->account;
+
+	if (!run_key_query(FREE_TO_RENEW, Int32GetDatum((int32) kept->key.key_id)))
+		return false;
+	run_key_query(has_account ? START_KEY : START_SHARED_KEY, UUIDPGetDatum(&account));
+	return true;
+}
+
+/* One encryption by the key is counted; NULL when it should be renewed, and was. */
+static KeptKey *
+count_for_key(KeptKey *kept)
+{
+	int64 encryptions = count_encryption(kept->encryptions_before) - kept->encryptions_before;
+	bool renewed;
+
+	if (encryptions < RENEW_AFTER_ENCRYPTIONS)
+		return kept;
+	SPI_connect();
+	renewed = renew_key(kept);
 	SPI_finish();
+	if (renewed)
+		return NULL;
+	if (encryptions < MAX_ENCRYPTIONS)
+		return kept;
+	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("data key %u has sealed as much as it may", kept->key.key_id),
+					errdetail("Another transaction is renewing it."),
+					errhint("Try again when that has ended."), errhidestmt(true)));
+	return NULL;
+}
+
+const DataKey *
+active_data_key(const pg_uuid_t *account)
+{
+	if (XactReadOnly || RecoveryInProgress())
+		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+						errmsg("cannot seal a token in a read-only transaction"),
+						errdetail("Each encryption is counted."),
+						errhint("Seal it on the primary server, in a transaction that may write."),
+						errhidestmt(true)));
+	for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++)
+	{
+		KeptKey *kept = find_kept_active_key(account);
+
+		if (kept == NULL)
+		{
+			SPI_connect();
+			kept = lock_active_key(account);
+			if (kept == NULL)
+			{
+				run_key_query(account == NULL ? START_SHARED_KEY : START_KEY,
+							  UUIDPGetDatum(account));
+				kept = lock_active_key(account);
+			}
+			SPI_finish();
+		}
+		if (kept != NULL)
+			kept = count_for_key(kept);
+		if (kept != NULL)
+			return &kept->key;
+	}
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("the data key is being replaced by another transaction"),
+					errhint("Try again."), errhidestmt(true)));
+	return NULL;
 }

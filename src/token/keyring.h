@@ -1,7 +1,6 @@
 /*
  * keyring.h
- *		Where keys come from: the key file (or command) holds the keys that wrap
- *		the data keys; keypup.data_keys holds those, wrapped.
+ *		The data keys of keypup.data_keys, ready for use.
  */
 #ifndef KEYPUP_KEYRING_H
 #define KEYPUP_KEYRING_H
@@ -13,25 +12,42 @@
 typedef struct DataKey
 {
 	uint32 key_id;
-	uint8 bytes[ENVELOPE_KEY_BYTES];
+	AesGcmKey cipher;
 } DataKey;
 
 /*
  * find_data_key
- *		The data key of that id, into key; the caller wipes it.
+ *		The data key of that id, to open with; NULL when there is none.
  *
- * Returns false when there is none. Raises ERRCODE_CONFIG_FILE_ERROR when the
- * key that wraps it is not to be had or is another.
+ * Valid until the next call of a function of this file. Raises
+ * ERRCODE_CONFIG_FILE_ERROR when the key that wraps it is not to be had or is another.
  */
-extern bool find_data_key(uint32 key_id, DataKey *key);
+extern const DataKey *find_data_key(uint32 key_id);
 
 /*
  * active_data_key
- *		The data key that new records are sealed with, into key; made at first use.
+ *		The data key to seal one record with; made at first use, and renewed when
+ *		it has sealed enough.
  *
- * account: whose; NULL for callers' own tables. Raises ERRCODE_CONFIG_FILE_ERROR
- * without a key file or command.
+ * account: whose; NULL for callers' own tables. Valid until the next call of a
+ * function of this file. Until the transaction ends the key cannot be destroyed.
+ * Raises ERRCODE_CONFIG_FILE_ERROR without a key file or command,
+ * ERRCODE_READ_ONLY_SQL_TRANSACTION where nothing may be written.
  */
-extern void active_data_key(const pg_uuid_t *account, DataKey *key);
+extern const DataKey *active_data_key(const pg_uuid_t *account);
+
+/*
+ * forget_data_keys
+ *		Wipes the keys that this session has ready. Happens by itself when a
+ *		transaction ends or a subtransaction is rolled back.
+ */
+extern void forget_data_keys(void);
+
+/*
+ * lock_data_key
+ *		Locks a data key until the transaction ends: shared to seal with it,
+ *		exclusively to destroy it.
+ */
+extern void lock_data_key(uint32 key_id, bool exclusively);
 
 #endif

@@ -14,6 +14,7 @@
 #include "utils/uuid.h"
 
 #include "compat.h"
+#include "token/envelope.h"
 #include "token/keyring.h"
 #include "token/token.h"
 
@@ -34,69 +35,86 @@ fail_to_open(void)
 					errhidestmt(true)));
 }
 
+static int
+lower_hexadecimal_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* The account that a context names, if it is of the form account:UUID/… */
 static bool
 read_account(const char *context, Size length, pg_uuid_t *account)
 {
-	static const char prefix[] = "account:";
-	char text[37];
-	Size skip = sizeof(prefix) - 1;
+	static const char form[] = "account:xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx/";
+	int digits = 0;
 
-	if (length < skip + 37 || memcmp(context, prefix, skip) != 0 || context[skip + 36] != '/')
+	if (length <= sizeof(form) - 1)
 		return false;
-	memcpy(text, context + skip, 36);
-	text[36] = '\0';
-	if (strspn(text, "0123456789abcdef-") != 36)
-		return false;
-	*account = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
+	for (int i = 0; form[i] != '\0'; i++)
+	{
+		int digit = form[i] == 'x' ? lower_hexadecimal_digit(context[i]) : 0;
+
+		if (form[i] == 'x' ? digit < 0 : context[i] != form[i])
+			return false;
+		if (form[i] != 'x')
+			continue;
+		if (digits % 2 == 0)
+			account->data[digits / 2] = (unsigned char) (digit << 4);
+		else
+			account->data[digits / 2] |= (unsigned char) digit;
+		digits++;
+	}
 	return true;
 }
 
 static bytea *
-seal_token(const char *token, Size token_length, const char *context, Size context_length)
+seal_token(const uint8 *token, Size token_length, const text *context)
 {
+	const char *context_text = VARDATA_ANY(context);
+	Size context_length = VARSIZE_ANY_EXHDR(context);
 	bytea *envelope = palloc(VARHDRSZ + token_length + ENVELOPE_OVERHEAD);
+	const DataKey *key;
 	pg_uuid_t account;
-	DataKey key;
-	bool sealed;
 
-	active_data_key(read_account(context, context_length, &account) ? &account : NULL, &key);
+	key = active_data_key(read_account(context_text, context_length, &account) ? &account : NULL);
 	SET_VARSIZE(envelope, VARHDRSZ + token_length + ENVELOPE_OVERHEAD);
-	sealed = seal_envelope(key.bytes, key.key_id, context, context_length, (const uint8 *) token,
-						   token_length, (uint8 *) VARDATA(envelope));
-	OPENSSL_cleanse(&key, sizeof(key));
-	if (!sealed)
+	if (!seal_envelope(&key->cipher, key->key_id, context_text, context_length, token, token_length,
+					   (uint8 *) VARDATA(envelope)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("cannot seal token"), errhidestmt(true)));
 	return envelope;
 }
 
-static char *
-open_with_context(const uint8 *envelope, Size length, const char *context, Size context_length,
-				  Size *plaintext_length)
+/* Opens into plaintext, which has room; false for every failure but a missing wrapping key. */
+static bool
+open_into(const bytea *envelope, const char *context, Size context_length, uint8 *plaintext)
 {
-	char *plaintext;
+	const uint8 *bytes = (const uint8 *) VARDATA_ANY(envelope);
+	Size length = VARSIZE_ANY_EXHDR(envelope);
+	const DataKey *key;
 	uint32 key_id;
-	DataKey key;
-	bool opened;
 
-	if (!read_envelope_key_id(envelope, length, &key_id) || !find_data_key(key_id, &key))
-		fail_to_open();
-	plaintext = palloc0(length - ENVELOPE_OVERHEAD + 1);
-	opened =
-		open_envelope(key.bytes, context, context_length, envelope, length, (uint8 *) plaintext);
-	OPENSSL_cleanse(&key, sizeof(key));
-	if (!opened)
-		fail_to_open();
-	*plaintext_length = length - ENVELOPE_OVERHEAD;
-	return plaintext;
+	if (!read_envelope_key_id(bytes, length, &key_id))
+		return false;
+	key = find_data_key(key_id);
+	return key != NULL &&
+		   open_envelope(&key->cipher, context, context_length, bytes, length, plaintext);
 }
 
-char *
-open_token(bytea *envelope, const char *context, Size *length)
+Secret *
+open_token(bytea *envelope, const char *context)
 {
-	return open_with_context((uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), context,
-							 strlen(context), length);
+	Size length = VARSIZE_ANY_EXHDR(envelope);
+	Secret *token;
+
+	if (length < ENVELOPE_MIN_BYTES || length > ENVELOPE_MAX_BYTES)
+		fail_to_open();
+	token = allocate_secret(length - ENVELOPE_OVERHEAD);
+	if (!open_into(envelope, context, strlen(context), token->bytes))
+		fail_to_open();
+	return token;
 }
 
 /* An envelope argument; a value of another size is refused before it is detoasted. */
@@ -114,16 +132,16 @@ Datum
 keypup_encrypt_token(PG_FUNCTION_ARGS)
 {
 	Size size = toast_raw_datum_size(PG_GETARG_DATUM(0)) - VARHDRSZ;
-	text *context = PG_GETARG_TEXT_PP(1);
 	text *token;
 
 	if (size < 1 || size > ENVELOPE_MAX_PLAINTEXT)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a token has 1 to %d bytes", ENVELOPE_MAX_PLAINTEXT), errhidestmt(true)));
+	protect_process_memory();
 	token = PG_GETARG_TEXT_PP(0);
-	PG_RETURN_BYTEA_P(seal_token(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token), VARDATA_ANY(context),
-								 VARSIZE_ANY_EXHDR(context)));
+	PG_RETURN_BYTEA_P(
+		seal_token((uint8 *) VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token), PG_GETARG_TEXT_PP(1)));
 }
 
 Datum
@@ -131,30 +149,37 @@ keypup_decrypt_token(PG_FUNCTION_ARGS)
 {
 	bytea *envelope = envelope_argument(PG_GETARG_DATUM(0));
 	text *context = PG_GETARG_TEXT_PP(1);
-	Size length;
-	char *token = open_with_context((uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
-									VARDATA_ANY(context), VARSIZE_ANY_EXHDR(context), &length);
-	text *result;
+	Size length = VARSIZE_ANY_EXHDR(envelope) - ENVELOPE_OVERHEAD;
+	text *token = palloc(VARHDRSZ + length);
 
-	/* Sealed elsewhere it may be anything; text must be valid. */
-	if (!pg_verifymbstr(token, (int) length, true))
+	protect_process_memory();
+	SET_VARSIZE(token, VARHDRSZ + length);
+	if (!open_into(envelope, VARDATA_ANY(context), VARSIZE_ANY_EXHDR(context),
+				   (uint8 *) VARDATA(token)))
 		fail_to_open();
-	result = cstring_to_text_with_len(token, (int) length);
-	OPENSSL_cleanse(token, length);
-	PG_RETURN_TEXT_P(result);
+	/* Sealed elsewhere it may be anything; text must be valid. */
+	if (!pg_verifymbstr(VARDATA(token), (int) length, true))
+	{
+		OPENSSL_cleanse(VARDATA(token), length);
+		fail_to_open();
+	}
+	PG_RETURN_TEXT_P(token);
 }
 
+/* reencrypt_token(envelope, context), and with a third argument for a new context. */
 Datum
 keypup_reencrypt_token(PG_FUNCTION_ARGS)
 {
 	bytea *envelope = envelope_argument(PG_GETARG_DATUM(0));
 	text *context = PG_GETARG_TEXT_PP(1);
-	Size length;
-	char *token = open_with_context((uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
-									VARDATA_ANY(context), VARSIZE_ANY_EXHDR(context), &length);
-	bytea *result = seal_token(token, length, VARDATA_ANY(context), VARSIZE_ANY_EXHDR(context));
+	text *new_context = PG_NARGS() > 2 ? PG_GETARG_TEXT_PP(2) : context;
+	Secret *token = allocate_secret(VARSIZE_ANY_EXHDR(envelope) - ENVELOPE_OVERHEAD);
+	bytea *result;
 
-	OPENSSL_cleanse(token, length);
+	if (!open_into(envelope, VARDATA_ANY(context), VARSIZE_ANY_EXHDR(context), token->bytes))
+		fail_to_open();
+	result = seal_token(token->bytes, token->length, new_context);
+	wipe_secret(token);
 	PG_RETURN_BYTEA_P(result);
 }
 
@@ -181,10 +206,10 @@ keypup_check_token(PG_FUNCTION_ARGS)
 
 	if (valid)
 	{
-		char *token = text_to_cstring(PG_GETARG_TEXT_PP(0));
+		text *token = PG_GETARG_TEXT_PP(0);
 
-		valid = strspn(token, allowed) == size;
-		OPENSSL_cleanse(token, size);
+		for (Size i = 0; valid && i < size; i++)
+			valid = memchr(allowed, VARDATA_ANY(token)[i], sizeof(allowed) - 1) != NULL;
 	}
 	/* A control character could end the header that the token travels in. */
 	if (!valid)

@@ -5,15 +5,17 @@
 #ifndef KEYPUP_TOKEN_H
 #define KEYPUP_TOKEN_H
 
+#include "token/secret.h"
+
 /*
  * open_token
  *		Decrypt one sealed token.
  *
  * context: what it belongs to; must equal the one it was sealed with.
- * Returns the plaintext, ended by a NUL, in CurrentMemoryContext, and its
- * length; the caller wipes it. Raises ERRCODE_DATA_EXCEPTION "cannot open
- * token" for every failure alike, ERRCODE_CONFIG_FILE_ERROR for missing keys.
+ * Returns the plaintext, for the caller to wipe; an error wipes it, too. Raises
+ * ERRCODE_DATA_EXCEPTION "cannot open token" for every failure alike,
+ * ERRCODE_CONFIG_FILE_ERROR for missing keys.
  */
-extern char *open_token(bytea *envelope, const char *context, Size *length);
+extern Secret *open_token(bytea *envelope, const char *context);
 
 #endif

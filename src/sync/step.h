@@ -1,0 +1,64 @@
+/*
+ * step.h
+ *		A step is one transaction of the sync, run as keypup_worker.
+ */
+#ifndef KEYPUP_STEP_H
+#define KEYPUP_STEP_H
+
+#include "utils/palloc.h"
+
+/* The series of steps of one session. */
+typedef struct Steps
+{
+	bool in_procedure; /* of a procedure that may commit; otherwise of a background worker */
+	MemoryContext context; /* lives as long as the series */
+	MemoryContext step_context; /* current within a step */
+	Oid user_before;
+	int security_before;
+} Steps;
+
+/* A failure inside a step, copied out of its subtransaction. */
+typedef struct StepError
+{
+	char *message;
+	char *hint; /* or NULL */
+} StepError;
+
+/*
+ * open_steps
+ *		Starts a series; its memory goes with the procedure or the process.
+ */
+extern void open_steps(Steps *steps, bool in_procedure);
+
+/*
+ * begin_step, end_step
+ *		Begin a transaction with SPI as keypup_worker, and commit it.
+ *
+ * step_context is current within, and keeps what is in it until reset_step.
+ */
+extern void begin_step(Steps *steps);
+extern void end_step(Steps *steps);
+extern void reset_step(Steps *steps);
+
+/*
+ * run_query
+ *		Runs one statement; the rows are in SPI_tuptable. CurrentMemoryContext stays.
+ */
+extern void run_query(const char *text, int nargs, Oid *types, Datum *values, const char *nulls);
+
+/*
+ * read_field
+ *		A column, counted from 1, of a row of SPI_tuptable, counted from 0.
+ */
+extern Datum read_field(uint64 row, int column, bool *isnull);
+
+/*
+ * try_action
+ *		Runs action(argument) in a subtransaction.
+ *
+ * Returns NULL, or what went wrong; then all that the action did is undone and
+ * the transaction goes on. A cancel or a shutdown is raised on.
+ */
+extern StepError *try_action(void (*action)(void *), void *argument);
+
+#endif
