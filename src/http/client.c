@@ -277,6 +277,13 @@ release_request(HttpClient *client, Request *request)
 }
 
 void
+rest_http_client(HttpClient *client)
+{
+	while (client->requests == NULL && client->lanes != NULL)
+		close_lane(client, &client->lanes);
+}
+
+void
 close_http_client(HttpClient *client)
 {
 	while (client->requests != NULL)
@@ -286,8 +293,7 @@ close_http_client(HttpClient *client)
 		client->requests = request->next;
 		release_request(client, request);
 	}
-	while (client->lanes != NULL)
-		close_lane(client, &client->lanes);
+	rest_http_client(client);
 }
 
 void

@@ -27,6 +27,13 @@ typedef struct HttpClient HttpClient;
 extern HttpClient *open_http_client(MemoryContext context);
 
 /*
+ * rest_http_client
+ *		Closes the connections, when nothing is in flight: HTTP/2 keeps the headers
+ *		that it compresses, the token among them, as long as its connection.
+ */
+extern void rest_http_client(HttpClient *client);
+
+/*
  * close_http_client
  *		Ends what is in flight and releases all that curl holds; safe after an error.
  */

@@ -294,7 +294,14 @@ perform_jobs(JobRunner *runner, long timeout)
 	int sent = send_due_jobs(runner);
 
 	if (requests_in_flight(runner->client) == 0)
+	{
+		if (sent == 0)
+		{
+			rest_http_client(runner->client);
+			overwrite_freed_memory();
+		}
 		return sent > 0;
+	}
 	wait_for_replies(runner->client, timeout);
 	CHECK_FOR_INTERRUPTS();
 	while ((reply = next_reply(runner->client)) != NULL)

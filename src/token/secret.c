@@ -19,6 +19,10 @@
 #define SECURE_HEAP_BYTES (1024 * 1024)
 #define SMALLEST_SECRET_BYTES 32
 
+/* glibc's defaults: glibc.malloc.tcache_count and tcache_max. */
+#define PIECES_AT_HAND 7
+#define LARGEST_AT_HAND 1032
+
 void
 protect_process_memory(void)
 {
@@ -39,11 +43,29 @@ protect_process_memory(void)
 	is_protected = true;
 }
 
+/*
+ * glibc overwrites what is freed when M_PERTURB is set, except for a few small
+ * pieces of each size that it keeps at hand for the next malloc: those are taken
+ * and overwritten here.
+ */
 void
 overwrite_freed_memory(void)
 {
 #ifdef M_PERTURB
+	void *pieces[PIECES_AT_HAND];
+
 	(void) mallopt(M_PERTURB, 0x55);
+	for (size_t size = 24; size <= LARGEST_AT_HAND; size += 16)
+	{
+		for (int i = 0; i < PIECES_AT_HAND; i++)
+		{
+			pieces[i] = malloc(size);
+			if (pieces[i] != NULL)
+				explicit_bzero(pieces[i], malloc_usable_size(pieces[i]));
+		}
+		for (int i = 0; i < PIECES_AT_HAND; i++)
+			free(pieces[i]);
+	}
 #endif
 }
 

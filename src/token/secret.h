@@ -25,8 +25,8 @@ extern void protect_process_memory(void);
 
 /*
  * overwrite_freed_memory
- *		From now on the C library overwrites what is freed: libraries that a token
- *		passes through (TLS, HTTP/2) free their buffers as they are.
+ *		Overwrites the C heap's free memory, now and as more is freed: libraries
+ *		that a token passes through (TLS, HTTP/2) free their buffers as they are.
  *
  * For processes that do little else; without effect on C libraries but glibc.
  */
