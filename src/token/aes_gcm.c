@@ -5,11 +5,45 @@
  */
 #include "token/aes_gcm.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+
+/* A draw from OpenSSL's generator costs the same for a few bytes as for many. */
+#ifndef IVS_A_DRAW
+#define IVS_A_DRAW 256
+#endif
+
+static uint8_t drawn[IVS_A_DRAW][AES_GCM_IV_BYTES];
+static int drawn_left = 0;
+
+static void
+forget_drawn(void)
+{
+	drawn_left = 0;
+}
+
+/* Writes an IV that no other record of this process, or of one forked from it, has. */
+static bool
+take_iv(uint8_t *iv)
+{
+	static bool watches_forks = false;
+
+	if (!watches_forks && pthread_atfork(NULL, NULL, forget_drawn) != 0)
+		return false;
+	watches_forks = true;
+	if (drawn_left == 0)
+	{
+		if (RAND_bytes(drawn[0], sizeof(drawn)) != 1)
+			return false;
+		drawn_left = IVS_A_DRAW;
+	}
+	memcpy(iv, drawn[--drawn_left], AES_GCM_IV_BYTES);
+	return true;
+}
 
 static EVP_CIPHER_CTX *
 prepare_direction(const uint8_t *bytes, int encrypts)
@@ -69,7 +103,7 @@ seal_aes_gcm(const AesGcmKey *key, const ByteSpan *beside, int spans, const Byte
 {
 	int n;
 
-	return plaintext->length <= INT32_MAX && RAND_bytes(iv, AES_GCM_IV_BYTES) == 1 &&
+	return plaintext->length <= INT32_MAX && take_iv(iv) &&
 		   start_record(key->sealing, iv, beside, spans) &&
 		   EVP_CipherUpdate(key->sealing, ciphertext, &n, plaintext->bytes,
 							(int) plaintext->length) == 1 &&

@@ -40,8 +40,10 @@ sub run_program
 my ($records) = run_command([ 'node', "$top/test/vault/seal_records.mjs" ]);
 cmp_ok(run_program('open_records', $records, @sanitizers), '>', 30, 'records sealed by node:crypto were tried');
 run_program('read_key_files', '', @sanitizers);
-my @wrapped = qw(EVP_CIPHER_CTX_new EVP_CipherInit_ex EVP_CipherUpdate EVP_CipherFinal_ex EVP_CIPHER_CTX_ctrl RAND_bytes);
-run_program('failing_calls', '', @sanitizers, map { "-Wl,--wrap=$_" } @wrapped);
+my @wrapped = qw(EVP_CIPHER_CTX_new EVP_CipherInit_ex EVP_CipherUpdate EVP_CipherFinal_ex EVP_CIPHER_CTX_ctrl RAND_bytes pthread_atfork);
+my @failing = ('-DIVS_A_DRAW=1', map { "-Wl,--wrap=$_" } @wrapped);
+run_program('failing_calls', '', @sanitizers, @failing);
+run_program('fork_while_sealing', '', @sanitizers);
 
 SKIP:
 {
@@ -62,7 +64,7 @@ SKIP:
 	my @objects;
 	my $cover = "$dir/cover";
 	mkdir $cover;
-	foreach my $program ([ 'open_records', $records ], [ 'read_key_files', '' ], [ 'failing_calls', '', map { "-Wl,--wrap=$_" } @wrapped ])
+	foreach my $program ([ 'open_records', $records ], [ 'read_key_files', '' ], [ 'failing_calls', '', @failing ], [ 'fork_while_sealing', '' ])
 	{
 		my ($name, $input, @options) = @$program;
 		system_or_bail('sh', '-c', "cd '$cover' && gcc @flags --coverage -O0 @options -o $name '$top/test/vault/$name.c' @vault -lcrypto");
