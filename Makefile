@@ -7,6 +7,7 @@ OBJS = \
 	src/keypup.o \
 	src/token/aes_gcm.o src/token/envelope.o src/token/key_file.o src/token/secret.o \
 	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
+	src/token/digest.o \
 	src/access/session.o \
 	src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/provider/github/github.o src/provider/provider.o \
@@ -16,6 +17,7 @@ OBJS = \
 ROOMS = \
 	src/access/access.sql \
 	src/token/token.sql \
+	src/token/digest.sql \
 	src/http/http.sql \
 	src/model/model.sql \
 	src/sync/sync.sql \
@@ -32,12 +34,12 @@ ROOMS = \
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/provider/github/queries.sql
 
-REGRESS = install access http github cycle_time
+REGRESS = install access digest http github cycle_time
 REGRESS_OPTS = --inputdir=. --outputdir=.
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement
 PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
-SHLIB_LINK = -lcurl -lcrypto
+SHLIB_LINK = -lcurl -lcrypto -lcrypt
 
 # Nothing here is worth inlining into a query: no bitcode is built.
 override with_llvm = no

@@ -22,6 +22,7 @@ char *keypup_ca_file = NULL;
 char *keypup_private_hosts = NULL;
 int keypup_max_requests = 4;
 int keypup_sync_interval = 300;
+int keypup_bcrypt_cost = 12;
 
 void _PG_init(void);
 
@@ -50,6 +51,10 @@ define_settings(void)
 	DefineCustomIntVariable(
 		"keypup.sync_interval", "Time from the end of a project's run to the start of its next.",
 		NULL, &keypup_sync_interval, 300, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.bcrypt_cost", "How slow a password's digest is: each step doubles its time.",
+		"Holds for new digests; those that are stored keep the cost they were made with.",
+		&keypup_bcrypt_cost, 12, 10, 16, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("keypup");
 }
 
