@@ -135,8 +135,9 @@ $$;
 REVOKE ALL ON FUNCTION keypup.find_connection(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.find_connection(uuid, text) IS 'The connection of that name, or the only one.';
 
+-- Functions that take a token plan without looking at it: a plan may be logged.
 CREATE FUNCTION keypup.connect(account text, provider text, token text, base_url text DEFAULT NULL, name text DEFAULT NULL) RETURNS uuid
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.create');
@@ -169,7 +170,7 @@ GRANT EXECUTE ON FUNCTION keypup.connect(text, text, text, text, text) TO keypup
 COMMENT ON FUNCTION keypup.connect(text, text, text, text, text) IS 'Connects a provider. Pass the token as a bind parameter, so that it stands in no log.';
 
 CREATE FUNCTION keypup.replace_token(account text, connection text, token text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.rotate');
