@@ -71,3 +71,11 @@ CONF
   PGUSER=$(server_user)
   export PGUSER
 }
+
+# prove, with PostgreSQL's modules; in the copy that copy_and_build made.
+run_tap() {
+  local pgxs
+  pgxs=$(dirname "$("$bin/pg_config" --pgxs)")/../..
+  as_server env PATH="$bin:$PATH" PG_REGRESS="$pgxs/src/test/regress/pg_regress" PGHOST= PGPORT="$(free_port)" \
+    PERL5LIB="$pgxs/src/test/perl" prove "$@"
+}

@@ -62,7 +62,8 @@ typedef enum KeyQuery
 	ACTIVE_SHARED_KEY,
 	START_KEY,
 	START_SHARED_KEY,
-	FREE_TO_RENEW
+	FREE_TO_RENEW,
+	RENEW_KEY
 } KeyQuery;
 
 #define KEY_COLUMNS                                                                                \
@@ -84,13 +85,16 @@ static const struct
 	[ACTIVE_SHARED_KEY] = {KEY_COLUMNS " WHERE k.account_id IS NULL"
 									   " AND k.state OPERATOR(pg_catalog.=) 'active'",
 						   0, InvalidOid},
-	[START_KEY] = {"SELECT keypup.start_data_key($1)", 1, UUIDOID},
-	[START_SHARED_KEY] = {"SELECT keypup.start_data_key(NULL)", 0, InvalidOid},
+	[START_KEY] = {"SELECT keypup.start_data_key($1, NULL)", 1, UUIDOID},
+	[START_SHARED_KEY] = {"SELECT keypup.start_data_key(NULL, NULL)", 0, InvalidOid},
 	[FREE_TO_RENEW] = {"SELECT k.key_id FROM keypup.data_keys k"
 					   " WHERE k.key_id OPERATOR(pg_catalog.=) $1"
 					   " AND k.state OPERATOR(pg_catalog.=) 'active'"
 					   " FOR NO KEY UPDATE SKIP LOCKED",
-					   1, INT4OID}};
+					   1, INT4OID},
+	[RENEW_KEY] = {"SELECT keypup.start_data_key(k.account_id, k.key_id) FROM keypup.data_keys k"
+				   " WHERE k.key_id OPERATOR(pg_catalog.=) $1",
+				   1, INT4OID}};
 
 static SPIPlanPtr key_plans[lengthof(key_queries)];
 
@@ -319,15 +323,10 @@ count_encryption(int64 first)
 
 /* Renews a key, unless another transaction is at it. */
 static bool
-renew_key(KeptKey *kept)
+renew_key(uint32 key_id)
 {
-	bool has_account = kept->has_account;
-	pg_uuid_t account = kept->account;
-
-	if (!run_key_query(FREE_TO_RENEW, Int32GetDatum((int32) kept->key.key_id)))
-		return false;
-	run_key_query(has_account ? START_KEY : START_SHARED_KEY, UUIDPGetDatum(&account));
-	return true;
+	return run_key_query(FREE_TO_RENEW, Int32GetDatum((int32) key_id)) &&
+		   run_key_query(RENEW_KEY, Int32GetDatum((int32) key_id));
 }
 
 /* One encryption by the key is counted; NULL when it should be renewed, and was. */
@@ -340,7 +339,7 @@ count_for_key(KeptKey *kept)
 	if (encryptions < RENEW_AFTER_ENCRYPTIONS)
 		return kept;
 	SPI_connect();
-	renewed = renew_key(kept);
+	renewed = renew_key(kept->key.key_id);
 	SPI_finish();
 	if (renewed)
 		return NULL;

@@ -21,8 +21,7 @@ CREATE FUNCTION keypup.rotate_keys() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT keypup.wake_launcher();
-  SELECT count(keypup.start_data_key(k.account_id))
-  FROM (SELECT DISTINCT d.account_id FROM keypup.data_keys d WHERE d.state = 'active') k
+  SELECT count(keypup.start_data_key(k.account_id, k.key_id)) FROM keypup.data_keys k WHERE k.state = 'active'
 $$;
 REVOKE ALL ON FUNCTION keypup.rotate_keys() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.rotate_keys() IS 'Starts a new data key for every account that has one, and for callers'' own tables; the worker seals every token again. Returns how many keys. For operators: granted to nobody.';
@@ -30,8 +29,10 @@ COMMENT ON FUNCTION keypup.rotate_keys() IS 'Starts a new data key for every acc
 CREATE FUNCTION keypup.rotate_keys(account text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'tokens.rotate');
 BEGIN
-  PERFORM keypup.start_data_key(keypup.authorize(account, 'tokens.rotate'));
+  PERFORM keypup.start_data_key(the_account, (SELECT k.key_id FROM keypup.data_keys k WHERE k.account_id = the_account AND k.state = 'active'));
   PERFORM keypup.wake_launcher();
   RETURN 1;
 END

@@ -39,22 +39,22 @@ LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_make_data_key';
 REVOKE ALL ON FUNCTION keypup.make_data_key(integer) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.make_data_key(integer) IS 'A new random data key, wrapped by the newest key of the key file.';
 
-CREATE FUNCTION keypup.start_data_key(account uuid) RETURNS integer
+CREATE FUNCTION keypup.start_data_key(account uuid, replaced integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   new_id integer := nextval('keypup.data_key_ids');
 BEGIN
-  UPDATE keypup.data_keys k SET state = 'decrypt_only' WHERE k.state = 'active' AND k.account_id IS NOT DISTINCT FROM account;
-  -- Where another transaction was faster to make the first key, that one stays.
+  UPDATE keypup.data_keys k SET state = 'decrypt_only' WHERE k.state = 'active' AND k.key_id = replaced;
+  -- Where another transaction was faster, its key stays.
   INSERT INTO keypup.data_keys (key_id, account_id, kek_id, wrapped, check_value, state, encryptions_before)
   SELECT new_id, account, m.kek_id, m.wrapped, m.check_value, 'active', nextval('keypup.encryptions') FROM keypup.make_data_key(new_id) m
   ON CONFLICT DO NOTHING;
   RETURN new_id;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.start_data_key(uuid) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.start_data_key(uuid) IS 'Starts a new data key for an account (NULL: for callers'' own tables); the one before only opens from now on.';
+REVOKE ALL ON FUNCTION keypup.start_data_key(uuid, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.start_data_key(uuid, integer) IS 'Starts a new data key for an account (NULL: for callers'' own tables). The one that it replaces (NULL: none is there) only opens from now on.';
 
 -- Those that seal write to keypup.data_keys or count: they are not for parallel plans.
 CREATE FUNCTION keypup.encrypt_token(token text, context text) RETURNS bytea

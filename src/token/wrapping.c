@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
@@ -14,6 +15,7 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
+#include "lib/stringinfo.h"
 #include "storage/fd.h"
 
 #include "keypup.h"
@@ -21,6 +23,9 @@
 #include "token/wrapping.h"
 
 #define MAX_KEY_FILE_BYTES 65536
+#define KEY_COMMAND_SECONDS 10
+/* What timeout(1) exits with when it has ended the command. */
+#define TIMEOUT_STATUS 124
 
 #define KEY_FILE_RULE                                                                              \
 	"It must be a regular file, owned by the server's user with mode 0600 or by root with mode 0640 or less."
@@ -54,17 +59,40 @@ read_key_file(const char *path, Secret *text, Size *length)
 	return NULL;
 }
 
+/* The command for a shell, which ends it when it takes too long: nobody can cancel it, and a shutdown waits for it. */
+static char *
+limit_command(const char *command)
+{
+	StringInfoData limited;
+
+	initStringInfo(&limited);
+	appendStringInfo(&limited, "timeout -k 1 %d sh -c '", KEY_COMMAND_SECONDS);
+	for (const char *c = command; *c != '\0'; c++)
+	{
+		if (*c == '\'')
+			appendStringInfoString(&limited, "'\\''");
+		else
+			appendStringInfoChar(&limited, *c);
+	}
+	appendStringInfoChar(&limited, '\'');
+	return limited.data;
+}
+
 static const char *
 run_key_command(const char *command, Secret *text, Size *length)
 {
-	FILE *pipe = OpenPipeStream(command, "r");
+	FILE *pipe = OpenPipeStream(limit_command(command), "r");
+	int status;
 
 	if (pipe == NULL)
 		return "it cannot be run";
 	/* Without a buffer of stdio's, which would not be wiped. */
 	setvbuf(pipe, NULL, _IONBF, 0);
 	*length = fread(text->bytes, 1, text->length, pipe);
-	if (ClosePipeStream(pipe) != 0)
+	status = ClosePipeStream(pipe);
+	if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == TIMEOUT_STATUS)
+		return "it takes too long";
+	if (status != 0)
 		return "it failed";
 	if (*length == text->length)
 		return "its output is too long";
@@ -98,7 +126,9 @@ read_wrapping_keys(void)
 	if (problem != NULL)
 		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
 						errmsg("keypup.key_command cannot be used: %s", problem),
-						errhint("It must print the keys and exit with 0."), errhidestmt(true)));
+						errhint("It must print the keys and exit with 0, within %d seconds.",
+								KEY_COMMAND_SECONDS),
+						errhidestmt(true)));
 
 	keys = allocate_secret(sizeof(WrappingKeys));
 	problem = parse_key_file((char *) text->bytes, length, (WrappingKeys *) keys->bytes, &line);

@@ -110,8 +110,21 @@ refuses(q{SELECT keypup.decrypt_token(envelope, 'a') FROM kept}, qr/key 1, which
 configure("keypup.key_file = ''", 'keypup.key_file', '');
 configure("keypup.key_command = 'echo 1 $wrapping_key'", 'keypup.key_command', "echo 1 $wrapping_key");
 is(query(q{SELECT keypup.decrypt_token(envelope, 'a') FROM kept}), 'secret', 'a key command serves as well');
-configure("keypup.key_command = 'echo 1 $wrapping_key; exit 1'", 'keypup.key_command', "echo 1 $wrapping_key; exit 1");
-refuses(q{SELECT keypup.decrypt_token(envelope, 'a') FROM kept}, qr/keypup.key_command cannot be used/, 'a key command that fails is refused');
+# F13: a command that fails, hangs, or prints something else.
+foreach my $case (
+	[ "echo 1 $wrapping_key; exit 1", qr/keypup.key_command cannot be used: it failed/, 'that fails' ],
+	[ 'no_such_command_anywhere', qr/it failed/, 'that is not there' ],
+	[ 'sleep 60', qr/it takes too long.*within 10 seconds/s, 'that hangs' ],
+	[ 'head -c 100000 /dev/zero', qr/output is too long/, 'that prints too much' ],
+	[ 'head -c 100 /dev/zero', qr/output of keypup.key_command is malformed: line 1/, 'that prints NULs' ],
+	[ "printf \"1 $wrapping_key\"; printf x", qr/line 1 does not have 64/, 'that prints a key that is too long' ],
+	[ 'true', qr/has no key/, 'that prints nothing' ])
+{
+	configure("keypup.key_command = '$case->[0]'", 'keypup.key_command', $case->[0]);
+	refuses(q{SELECT keypup.decrypt_token(envelope, 'a') FROM kept}, $case->[1], "a key command $case->[2] is refused");
+}
+configure("keypup.key_command = 'printf \"%s %s\\n\" ''1'' $wrapping_key'", 'keypup.key_command', "printf \"%s %s\\n\" ''1'' $wrapping_key");
+is(query(q{SELECT keypup.decrypt_token(envelope, 'a') FROM kept}), 'secret', 'quotes in a key command are the shell\'s');
 
 # A dump holds envelopes, and no secret.
 my ($dump) = run_command([ 'pg_dump', '-h', $node->host, '-p', $node->port, 'postgres' ]);

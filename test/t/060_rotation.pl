@@ -141,7 +141,7 @@ query(q{DO $$
 DECLARE e bytea;
 BEGIN
   BEGIN
-    PERFORM keypup.start_data_key(NULL), keypup.encrypt_token('x', 'y');
+    PERFORM keypup.rotate_keys(), keypup.encrypt_token('x', 'y');
     RAISE EXCEPTION 'back';
   EXCEPTION WHEN raise_exception THEN NULL;
   END;
@@ -166,7 +166,7 @@ query(q{SELECT keypup.encrypt_token('a', 'b')});
 cmp_ok(query($shared_key), '>', $before, 'at 2^31 encryptions a new key is made');
 $before = query($shared_key);
 my $renewer = $node->background_psql('postgres');
-$renewer->query_safe('BEGIN; SELECT keypup.start_data_key(NULL)');
+$renewer->query_safe('BEGIN; SELECT keypup.start_data_key(NULL, ' . $before . ')');
 $limit->(2**31);
 is(query(q{SELECT keypup.token_key_id(keypup.encrypt_token('a', 'b'))}), $before, 'while another transaction renews it, the key goes on');
 $limit->(2**32);
