@@ -4,18 +4,18 @@ EXTVERSION = 0.1
 MODULE_big = keypup
 
 OBJS = \
-	src/keypup.o \
+	src/keypup.o src/kept_plan.o \
 	src/token/aes_gcm.o src/token/envelope.o src/token/key_file.o src/token/secret.o \
 	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
 	src/token/digest.o \
-	src/access/session.o \
+	src/access/asker.o src/access/session.o \
 	src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/provider/github/github.o src/provider/provider.o \
 	src/sync/step.o src/sync/job.o src/sync/upkeep.o src/sync/worker.o src/sync/launcher.o
 
 # The install script is the rooms' SQL in dependency order: a room may only use rooms above it.
 ROOMS = \
-	src/access/access.sql \
+	src/access/access.sql src/access/role.sql \
 	src/token/token.sql \
 	src/token/digest.sql \
 	src/http/http.sql \
@@ -26,7 +26,8 @@ ROOMS = \
 	src/provider/github/store.sql \
 	src/provider/github/answer.sql \
 	src/operation/status.sql \
-	src/access/manage.sql \
+	src/access/support.sql src/access/session.sql src/access/rights.sql \
+	src/access/member.sql src/access/manage.sql \
 	src/token/rotation.sql \
 	src/insight/cycle_time.sql \
 	src/operation/install.sql
@@ -51,8 +52,8 @@ include $(PGXS)
 # PGXS knows no header dependencies: any change of a header builds all anew, which takes seconds.
 $(OBJS): $(wildcard src/*.h src/*/*.h)
 
-$(EXTENSION)--$(EXTVERSION).sql: $(ROOMS)
-	{ printf '%s\n' '\echo Use "CREATE EXTENSION keypup" to load this file. \quit'; cat $^; } > $@
+$(EXTENSION)--$(EXTVERSION).sql: $(ROOMS) Makefile
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION keypup" to load this file. \quit'; cat $(ROOMS); } > $@
 
 # Each query stands in a .graphql file of its own; the database keeps its text in a function.
 GITHUB_QUERIES = $(sort $(wildcard src/provider/github/*.graphql))

@@ -42,17 +42,35 @@ CREATE FUNCTION keypup.my_accounts(permission text) RETURNS SETOF uuid
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_accounts';
 REVOKE ALL ON FUNCTION keypup.my_accounts(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.my_accounts(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.my_accounts(text) IS 'The accounts in which the asking role has the permission, for example ''data.read''.';
+COMMENT ON FUNCTION keypup.my_accounts(text) IS 'The accounts in which the asker has the permission, for example ''data.read''.';
+
+CREATE FUNCTION keypup.my_projects(permission text) RETURNS SETOF bigint
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_projects';
+REVOKE ALL ON FUNCTION keypup.my_projects(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.my_projects(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.my_projects(text) IS 'The projects in which the asker has the permission.';
+
+CREATE FUNCTION keypup.sees_all_projects(permission text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_sees_all_projects';
+REVOKE ALL ON FUNCTION keypup.sees_all_projects(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.sees_all_projects(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.sees_all_projects(text) IS 'Whether the asker is limited to some projects in none of those accounts.';
 
 CREATE FUNCTION keypup.has_permission(account_id uuid, permission text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_has_permission';
 REVOKE ALL ON FUNCTION keypup.has_permission(uuid, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.has_permission(uuid, text) IS 'Whether the role that called a keypup function has the permission in the account. Superusers have all.';
+COMMENT ON FUNCTION keypup.has_permission(uuid, text) IS 'Whether the asker has the permission in the account. Superusers have all, unless they use a session.';
 
-CREATE FUNCTION keypup.asking_role() RETURNS name
+CREATE FUNCTION keypup.asking_role() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_asking_role';
 REVOKE ALL ON FUNCTION keypup.asking_role() FROM PUBLIC;
-COMMENT ON FUNCTION keypup.asking_role() IS 'The role that called a keypup function.';
+COMMENT ON FUNCTION keypup.asking_role() IS 'Who called a keypup function: the person or API key of the session that is used, or else the database role.';
+
+CREATE FUNCTION keypup.whoami() RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_whoami';
+REVOKE ALL ON FUNCTION keypup.whoami() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.whoami() TO keypup_member;
+COMMENT ON FUNCTION keypup.whoami() IS 'As whom the asker reads: a person, an API key or a database role; NULL when no account knows the asker.';
 
 CREATE FUNCTION keypup.job_account() RETURNS uuid
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_job_account';
@@ -63,66 +81,35 @@ COMMENT ON FUNCTION keypup.job_account() IS 'The account whose page the worker i
 CREATE FUNCTION keypup.protect_table(relation regclass, permission text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  guard text := format('account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts(%L)))', permission);
 BEGIN
+  IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'project_id') THEN
+    guard := guard || format(' AND ((SELECT keypup.sees_all_projects(%1$L)) OR project_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_projects(%1$L))))', permission);
+  END IF;
   EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', relation);
   EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
   EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', relation);
   EXECUTE format('GRANT SELECT ON %s TO keypup_member', relation);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO keypup_worker', relation);
-  EXECUTE format('CREATE POLICY member_reads ON %s FOR SELECT TO keypup_member '
-                 'USING (account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts(%L))))', relation, permission);
+  EXECUTE format('CREATE POLICY member_reads ON %s FOR SELECT TO keypup_member USING (%s)', relation, guard);
   EXECUTE format('CREATE POLICY worker_stores ON %s TO keypup_worker '
                  'USING (account_id OPERATOR(pg_catalog.=) (SELECT keypup.job_account())) '
                  'WITH CHECK (account_id OPERATOR(pg_catalog.=) (SELECT keypup.job_account()))', relation);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.protect_table(regclass, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.protect_table(regclass, text) IS 'Gives a tenant table the one shape of policy: members with the permission read, the worker stores for the account of its job.';
+COMMENT ON FUNCTION keypup.protect_table(regclass, text) IS 'Gives a tenant table the one shape of policy: members with the permission read, those who are limited to some projects the rows of these; the worker stores for the account of its job.';
 
 CREATE TABLE keypup.accounts (
   account_id uuid NOT NULL DEFAULT gen_random_uuid() PRIMARY KEY,
   name text NOT NULL UNIQUE CHECK (name ~ '^[^[:cntrl:]]{1,100}$'),
-  created_at timestamptz NOT NULL DEFAULT now()
+  created_at timestamptz NOT NULL DEFAULT now(),
+  members_changed_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
 COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';
 COMMENT ON COLUMN keypup.accounts.name IS 'Name by which functions address the account.';
 COMMENT ON COLUMN keypup.accounts.created_at IS 'When create_account made it.';
+COMMENT ON COLUMN keypup.accounts.members_changed_at IS 'When its members or roles last changed; changes wait for each other here.';
 SELECT keypup.protect_table('keypup.accounts', 'data.read');
-
-CREATE TABLE keypup.role_permissions (
-  role text NOT NULL,
-  permission text NOT NULL,
-  PRIMARY KEY (role, permission)
-);
-COMMENT ON TABLE keypup.role_permissions IS 'What each built-in role may do in an account.';
-COMMENT ON COLUMN keypup.role_permissions.role IS 'owner, admin, member or viewer.';
-COMMENT ON COLUMN keypup.role_permissions.permission IS 'One right, as subject.action; tokens can be created, used, rotated and deleted, never read.';
-REVOKE ALL ON keypup.role_permissions FROM PUBLIC;
-GRANT SELECT ON keypup.role_permissions TO keypup_member;
-
-INSERT INTO keypup.role_permissions (role, permission)
-SELECT r.role, p.permission
-FROM (VALUES
-  ('data.read', 1), ('settings.read', 1),
-  ('tokens.use', 2),
-  ('settings.write', 3), ('users.read', 3), ('users.manage', 3), ('tokens.create', 3), ('tokens.rotate', 3),
-  ('tokens.delete', 3), ('features.manage', 3), ('audit.read', 3), ('billing.manage', 3), ('support.grant', 3),
-  ('owners.manage', 4), ('account.delete', 4)) AS p(permission, rank)
-JOIN (VALUES ('viewer', 1), ('member', 2), ('admin', 3), ('owner', 4)) AS r(role, rank) ON r.rank >= p.rank;
-
-CREATE TABLE keypup.members (
-  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
-  member text NOT NULL,
-  role text NOT NULL CHECK (role IN ('owner', 'admin', 'member', 'viewer')),
-  added_at timestamptz NOT NULL DEFAULT now(),
-  added_by text NOT NULL,
-  PRIMARY KEY (account_id, member)
-);
-COMMENT ON TABLE keypup.members IS 'Which database roles belong to an account, and as what.';
-COMMENT ON COLUMN keypup.members.account_id IS 'The account.';
-COMMENT ON COLUMN keypup.members.member IS 'Name of a database role; whoever has that role is a member too.';
-COMMENT ON COLUMN keypup.members.role IS 'owner, admin, member or viewer: see role_permissions.';
-COMMENT ON COLUMN keypup.members.added_at IS 'When the member was added.';
-COMMENT ON COLUMN keypup.members.added_by IS 'Database role that added the member.';
-SELECT keypup.protect_table('keypup.members', 'users.read');

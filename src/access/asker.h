@@ -7,6 +7,21 @@
 
 #include "utils/uuid.h"
 
+#define HANDLE_DIGEST_BYTES 32
+
+/* A session that this backend uses. */
+typedef struct SessionIdentity
+{
+	pg_uuid_t account;
+	uint8 handle_digest[HANDLE_DIGEST_BYTES];
+} SessionIdentity;
+
+/*
+ * used_session
+ *		The session that the current transaction uses, or NULL.
+ */
+extern const SessionIdentity *used_session(void);
+
 /*
  * set_job_account
  *		From now on the worker's policies admit the rows of this account.

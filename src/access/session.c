@@ -1,169 +1,182 @@
 /*
  * session.c
- *		Who is asking? Called by row-level security policies and by the
- *		functions that customers' admins call (manage.sql).
+ *		Which session this transaction uses. On a pooled connection many people
+ *		ask through one database role: each transaction names its session by a
+ *		handle that only the person who signed in has.
  *
- * The asker is the current user, as everywhere in PostgreSQL. Only inside a
- * function of our own that runs as its owner is it the user outside; and there
- * nobody asks while a maintenance command runs somebody's expression, since the
- * user outside is then a superuser who never called us.
- *
- * No identity is held in a setting: a setting can be set by anyone.
+ * The identity is in this process's memory, in no setting, which anybody could
+ * set; and it lasts for the transaction, since neither ROLLBACK nor DISCARD ALL
+ * touches a variable of ours, and the next transaction is another person's.
+ * What was used within a savepoint goes when that is rolled back.
  */
 #include "postgres.h"
 
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/syscache.h"
-#include "utils/tuplestore.h"
+#include "utils/memutils.h"
 
 #include "access/asker.h"
+#include "kept_plan.h"
 
-PG_FUNCTION_INFO_V1(keypup_my_accounts);
-PG_FUNCTION_INFO_V1(keypup_has_permission);
-PG_FUNCTION_INFO_V1(keypup_asking_role);
-PG_FUNCTION_INFO_V1(keypup_job_account);
+PG_FUNCTION_INFO_V1(keypup_new_handle);
+PG_FUNCTION_INFO_V1(keypup_use_session);
 
-static pg_uuid_t job_account;
-static bool job_account_is_set = false;
+/* A handle: the account's id, then 256 random bits, in hexadecimal. */
+#define SECRET_BYTES 32
+#define HANDLE_BYTES (UUID_LEN + SECRET_BYTES)
+#define HANDLE_DIGITS (2 * HANDLE_BYTES)
 
-/* Every object is named in full: the caller's search path is in force here. */
-#define MEMBERSHIPS                                                                                \
-	"SELECT DISTINCT m.account_id"                                                                 \
-	"  FROM keypup.members m"                                                                      \
-	"  JOIN pg_catalog.pg_roles r ON r.rolname OPERATOR(pg_catalog.=) m.member::pg_catalog.name"   \
-	"  JOIN keypup.role_permissions p ON p.role OPERATOR(pg_catalog.=) m.role"                     \
-	" WHERE p.permission OPERATOR(pg_catalog.=) $2"                                                \
-	"   AND pg_catalog.pg_has_role($1, r.oid, 'USAGE'::pg_catalog.text)"
-
-Oid
-owner_of_extension_function(Oid function)
+typedef struct UsedSession
 {
-	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Oid owner;
+	SessionIdentity identity;
+	SubTransactionId level; /* where it was named */
+	struct UsedSession *outer; /* which holds again when that is rolled back */
+} UsedSession;
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
-	ReleaseSysCache(tuple);
-	return owner;
+/* In TopTransactionContext: gone with the transaction, whatever happens. */
+static UsedSession *used = NULL;
+
+const SessionIdentity *
+used_session(void)
+{
+	return used == NULL ? NULL : &used->identity;
 }
 
-static Oid
-asking_role(Oid owner)
-{
-	if (GetUserId() != owner)
-		return GetUserId();
-	if (InSecurityRestrictedOperation())
-		return InvalidOid;
-	return GetOuterUserId();
-}
-
-/* Runs a query on our own tables as their owner; the answer is in SPI_tuptable. */
 static void
-select_memberships(Oid owner, const char *query, int nargs, Oid *types, Datum *values)
+end_transaction(XactEvent event, void *argument)
 {
-	Oid user;
-	int context;
-
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
-	if (SPI_execute_with_args(query, nargs, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read memberships");
-	SetUserIdAndSecContext(user, context);
+	if (event == XACT_EVENT_PRE_PREPARE && used != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot prepare a transaction that uses a session of keypup")));
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PARALLEL_PRE_COMMIT &&
+		event != XACT_EVENT_PRE_PREPARE)
+		used = NULL;
 }
 
-Datum
-keypup_my_accounts(PG_FUNCTION_ARGS)
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId own, SubTransactionId parent,
+				   void *argument)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
-	Oid asker = asking_role(owner);
-	Oid types[] = {OIDOID, TEXTOID};
-	Datum values[] = {ObjectIdGetDatum(asker), PG_GETARG_DATUM(0)};
-
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	if (!OidIsValid(asker))
-		return (Datum) 0;
-
-	SPI_connect();
-	select_memberships(owner, MEMBERSHIPS, 2, types, values);
-	for (uint64 row = 0; row < SPI_processed; row++)
+	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
-		bool isnull;
-		Datum account = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull);
-
-		tuplestore_putvalues(result->setResult, result->setDesc, &account, &isnull);
+		while (used != NULL && used->level == own)
+			used = used->outer;
 	}
-	SPI_finish();
-	return (Datum) 0;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (UsedSession *session = used; session != NULL && session->level == own;
+			 session = session->outer)
+			session->level = parent;
+	}
 }
 
-Datum
-keypup_has_permission(PG_FUNCTION_ARGS)
+static void
+use(const SessionIdentity *identity)
 {
-	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
-	Oid asker = asking_role(owner);
-	Oid types[] = {OIDOID, TEXTOID, UUIDOID};
-	Datum values[] = {ObjectIdGetDatum(asker), PG_GETARG_DATUM(1), PG_GETARG_DATUM(0)};
+	static bool registered = false;
+	UsedSession *session = MemoryContextAlloc(TopTransactionContext, sizeof(UsedSession));
+
+	if (!registered)
+	{
+		RegisterXactCallback(end_transaction, NULL);
+		RegisterSubXactCallback(end_subtransaction, NULL);
+		registered = true;
+	}
+	session->identity = *identity;
+	session->level = GetCurrentSubTransactionId();
+	session->outer = used;
+	used = session;
+}
+
+static bool
+digest_handle(const char *handle, uint8 *digest)
+{
+	return EVP_Digest(handle, HANDLE_DIGITS, digest, NULL, EVP_sha256(), NULL) == 1;
+}
+
+/* A row of handle, digest. */
+Datum
+keypup_new_handle(PG_FUNCTION_ARGS)
+{
+	uint8 bytes[HANDLE_BYTES];
+	char handle[HANDLE_DIGITS];
+	bytea *digest = palloc(VARHDRSZ + HANDLE_DIGEST_BYTES);
+	bool nulls[2] = {false, false};
+	TupleDesc description;
+	Datum values[2];
+
+	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE ||
+		description->natts != 2)
+		elog(ERROR, "the function's result is not as installed");
+	memcpy(bytes, PG_GETARG_UUID_P(0)->data, UUID_LEN);
+	SET_VARSIZE(digest, VARHDRSZ + HANDLE_DIGEST_BYTES);
+	if (RAND_bytes(bytes + UUID_LEN, SECRET_BYTES) != 1 ||
+		hex_encode((char *) bytes, HANDLE_BYTES, handle) != HANDLE_DIGITS ||
+		!digest_handle(handle, (uint8 *) VARDATA(digest)))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not make a handle")));
+	values[0] = PointerGetDatum(cstring_to_text_with_len(handle, HANDLE_DIGITS));
+	values[1] = PointerGetDatum(digest);
+	OPENSSL_cleanse(bytes, sizeof(bytes));
+	OPENSSL_cleanse(handle, sizeof(handle));
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
+}
+
+/* The account and the digest of a handle; false for what is none. */
+static bool
+read_handle(const text *handle, SessionIdentity *identity)
+{
+	const char *digits = VARDATA_ANY(handle);
+
+	if (VARSIZE_ANY_EXHDR(handle) != HANDLE_DIGITS)
+		return false;
+	for (int i = 0; i < HANDLE_DIGITS; i++)
+	{
+		if (!((digits[i] >= '0' && digits[i] <= '9') || (digits[i] >= 'a' && digits[i] <= 'f')))
+			return false;
+	}
+	hex_decode(digits, 2 * UUID_LEN, (char *) identity->account.data);
+	return digest_handle(digits, identity->handle_digest);
+}
+
+static bool
+is_live(const SessionIdentity *identity)
+{
+	static KeptPlan live =
+		KEPT_PLAN("SELECT FROM keypup.sessions s WHERE s.account_id OPERATOR(pg_catalog.=) $1"
+				  " AND s.handle_digest OPERATOR(pg_catalog.=) $2"
+				  " AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()",
+				  2, UUIDOID, BYTEAOID);
+	bytea *digest = palloc(VARHDRSZ + HANDLE_DIGEST_BYTES);
+	Datum values[] = {UUIDPGetDatum(&identity->account), PointerGetDatum(digest)};
 	bool found;
 
-	if (!OidIsValid(asker))
-		PG_RETURN_BOOL(false);
-	if (superuser_arg(asker))
-		PG_RETURN_BOOL(true);
-
+	SET_VARSIZE(digest, VARHDRSZ + HANDLE_DIGEST_BYTES);
+	memcpy(VARDATA(digest), identity->handle_digest, HANDLE_DIGEST_BYTES);
 	SPI_connect();
-	select_memberships(owner, MEMBERSHIPS " AND m.account_id OPERATOR(pg_catalog.=) $3", 3, types,
-					   values);
-	found = SPI_processed > 0;
+	found = run_kept_plan(&live, BOOTSTRAP_SUPERUSERID, values, InvalidSnapshot, true);
 	SPI_finish();
-	PG_RETURN_BOOL(found);
+	return found;
 }
 
 Datum
-keypup_asking_role(PG_FUNCTION_ARGS)
+keypup_use_session(PG_FUNCTION_ARGS)
 {
-	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
-	Name name;
+	SessionIdentity identity;
 
-	if (!OidIsValid(asker))
-		PG_RETURN_NULL();
-	name = (Name) palloc0(NAMEDATALEN);
-	namestrcpy(name, GetUserNameFromId(asker, false));
-	PG_RETURN_NAME(name);
-}
-
-Datum
-keypup_job_account(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t *account;
-
-	if (!job_account_is_set)
-		PG_RETURN_NULL();
-	account = (pg_uuid_t *) palloc(sizeof(pg_uuid_t));
-	*account = job_account;
-	PG_RETURN_UUID_P(account);
-}
-
-void
-set_job_account(const pg_uuid_t *account)
-{
-	job_account_is_set = account != NULL;
-	if (account != NULL)
-		job_account = *account;
-}
-
-Oid
-role_of_worker(void)
-{
-	return get_role_oid("keypup_worker", false);
+	if (!read_handle(PG_GETARG_TEXT_PP(0), &identity) || !is_live(&identity))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("session is not valid"),
+				 errhint("It may have ended; sign in again for another."), errhidestmt(true)));
+	use(&identity);
+	PG_RETURN_VOID();
 }

@@ -21,7 +21,6 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -29,6 +28,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "kept_plan.h"
 #include "token/keyring.h"
 #include "token/wrapping.h"
 
@@ -70,33 +70,27 @@ typedef enum KeyQuery
 	"SELECT k.key_id, k.kek_id, k.wrapped, k.check_value, k.encryptions_before,"                   \
 	" k.state OPERATOR(pg_catalog.=) 'active', k.account_id FROM keypup.data_keys k"
 
-static const struct
-{
-	const char *text;
-	int nargs;
-	Oid type;
-} key_queries[] = {
-	[KEY_OF_ID] = {KEY_COLUMNS " WHERE k.key_id OPERATOR(pg_catalog.=) $1"
-							   " AND k.state OPERATOR(pg_catalog.<>) 'destroyed'",
-				   1, INT4OID},
-	[ACTIVE_KEY_OF_ACCOUNT] = {KEY_COLUMNS " WHERE k.account_id OPERATOR(pg_catalog.=) $1"
-										   " AND k.state OPERATOR(pg_catalog.=) 'active'",
-							   1, UUIDOID},
-	[ACTIVE_SHARED_KEY] = {KEY_COLUMNS " WHERE k.account_id IS NULL"
-									   " AND k.state OPERATOR(pg_catalog.=) 'active'",
-						   0, InvalidOid},
-	[START_KEY] = {"SELECT keypup.start_data_key($1, NULL)", 1, UUIDOID},
-	[START_SHARED_KEY] = {"SELECT keypup.start_data_key(NULL, NULL)", 0, InvalidOid},
-	[FREE_TO_RENEW] = {"SELECT k.key_id FROM keypup.data_keys k"
-					   " WHERE k.key_id OPERATOR(pg_catalog.=) $1"
-					   " AND k.state OPERATOR(pg_catalog.=) 'active'"
-					   " FOR NO KEY UPDATE SKIP LOCKED",
-					   1, INT4OID},
-	[RENEW_KEY] = {"SELECT keypup.start_data_key(k.account_id, k.key_id) FROM keypup.data_keys k"
-				   " WHERE k.key_id OPERATOR(pg_catalog.=) $1",
-				   1, INT4OID}};
-
-static SPIPlanPtr key_plans[lengthof(key_queries)];
+static KeptPlan key_queries[] = {
+	[KEY_OF_ID] = KEPT_PLAN(KEY_COLUMNS " WHERE k.key_id OPERATOR(pg_catalog.=) $1"
+										" AND k.state OPERATOR(pg_catalog.<>) 'destroyed'",
+							1, INT4OID),
+	[ACTIVE_KEY_OF_ACCOUNT] = KEPT_PLAN(KEY_COLUMNS " WHERE k.account_id OPERATOR(pg_catalog.=) $1"
+													" AND k.state OPERATOR(pg_catalog.=) 'active'",
+										1, UUIDOID),
+	[ACTIVE_SHARED_KEY] = KEPT_PLAN(KEY_COLUMNS " WHERE k.account_id IS NULL"
+												" AND k.state OPERATOR(pg_catalog.=) 'active'",
+									0, InvalidOid),
+	[START_KEY] = KEPT_PLAN("SELECT keypup.start_data_key($1, NULL)", 1, UUIDOID),
+	[START_SHARED_KEY] = KEPT_PLAN("SELECT keypup.start_data_key(NULL, NULL)", 0, InvalidOid),
+	[FREE_TO_RENEW] = KEPT_PLAN("SELECT k.key_id FROM keypup.data_keys k"
+								" WHERE k.key_id OPERATOR(pg_catalog.=) $1"
+								" AND k.state OPERATOR(pg_catalog.=) 'active'"
+								" FOR NO KEY UPDATE SKIP LOCKED",
+								1, INT4OID),
+	[RENEW_KEY] =
+		KEPT_PLAN("SELECT keypup.start_data_key(k.account_id, k.key_id) FROM keypup.data_keys k"
+				  " WHERE k.key_id OPERATOR(pg_catalog.=) $1",
+				  1, INT4OID)};
 
 void
 forget_data_keys(void)
@@ -154,35 +148,14 @@ free_place(void)
 static bool
 run_key_query(KeyQuery query, Datum argument)
 {
-	SPIPlanPtr *plan = &key_plans[query];
-	Oid type = key_queries[query].type;
-	Datum values[] = {argument};
-	Oid user;
-	int security;
-	int result;
-
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
-	if (*plan == NULL)
-	{
-		SPIPlanPtr prepared = SPI_prepare(key_queries[query].text, key_queries[query].nargs, &type);
-
-		if (prepared == NULL || SPI_keepplan(prepared) != 0)
-			elog(ERROR, "could not prepare to read data keys");
-		*plan = prepared;
-	}
-	result = SPI_execute_snapshot(*plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, false,
-								  true, 0);
-	SetUserIdAndSecContext(user, security);
-	if (result != SPI_OK_SELECT)
-		elog(ERROR, "could not read data keys: %s", SPI_result_code_string(result));
-	return SPI_processed > 0;
+	return run_kept_plan(&key_queries[query], BOOTSTRAP_SUPERUSERID, &argument, GetLatestSnapshot(),
+						 false);
 }
 
 static Datum
 column(int number, bool *isnull)
 {
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, isnull);
+	return kept_plan_column(0, number, isnull);
 }
 
 static void

@@ -1,0 +1,306 @@
+/*
+ * asker.c
+ *		Who is asking? Called by row-level security policies and by the
+ *		functions that customers' admins call.
+ *
+ * The asker is the person or API key of the session that the transaction uses
+ * (session.c), or else the current user, as everywhere in PostgreSQL. Only
+ * inside a function of our own that runs as its owner is it the user outside;
+ * and there nobody asks while a maintenance command runs somebody's expression,
+ * since the user outside is then a superuser who never called us.
+ *
+ * What the asker may do is in the view keypup.rights, read anew by each statement:
+ * what is taken away is gone with the next one.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+#include "utils/tuplestore.h"
+
+#include "access/asker.h"
+#include "kept_plan.h"
+
+PG_FUNCTION_INFO_V1(keypup_my_accounts);
+PG_FUNCTION_INFO_V1(keypup_my_projects);
+PG_FUNCTION_INFO_V1(keypup_sees_all_projects);
+PG_FUNCTION_INFO_V1(keypup_has_permission);
+PG_FUNCTION_INFO_V1(keypup_asking_role);
+PG_FUNCTION_INFO_V1(keypup_whoami);
+PG_FUNCTION_INFO_V1(keypup_job_account);
+
+static pg_uuid_t job_account;
+static bool job_account_is_set = false;
+
+/*
+ * The rights of a database role: those of each role that it has the use of, and
+ * consents to support that name it, and not a role that it merely has.
+ * $1: the permission; $2: the role.
+ */
+#define RIGHTS_OF_ROLE                                                                             \
+	" FROM held h"                                                                                 \
+	" JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) h.oid"                            \
+	" JOIN keypup.rights x ON x.holder OPERATOR(pg_catalog.=) r.rolname::pg_catalog.text"          \
+	" WHERE x.permission OPERATOR(pg_catalog.=) $1"                                                \
+	" AND (x.kind OPERATOR(pg_catalog.=) 'database_role'"                                          \
+	"  AND pg_catalog.pg_has_role($2, h.oid, 'USAGE'::pg_catalog.text)"                            \
+	"  OR x.kind OPERATOR(pg_catalog.=) 'support' AND h.oid OPERATOR(pg_catalog.=) $2)"
+#define HELD                                                                                       \
+	"WITH RECURSIVE held (oid) AS (SELECT $2 UNION SELECT g.roleid"                                \
+	" FROM pg_catalog.pg_auth_members g JOIN held h ON g.member OPERATOR(pg_catalog.=) h.oid) "
+
+/* Those of a session. $1: the permission; $2: the account; $3: the handle's digest. */
+#define RIGHTS_OF_SESSION                                                                          \
+	" FROM keypup.sessions s"                                                                      \
+	" JOIN keypup.rights x ON x.account_id OPERATOR(pg_catalog.=) s.account_id"                    \
+	" AND x.kind OPERATOR(pg_catalog.=) s.kind AND x.holder OPERATOR(pg_catalog.=) s.holder"       \
+	" WHERE x.permission OPERATOR(pg_catalog.=) $1 AND s.account_id OPERATOR(pg_catalog.=) $2"     \
+	" AND s.handle_digest OPERATOR(pg_catalog.=) $3"                                               \
+	" AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()"
+
+#define ACCOUNTS "SELECT DISTINCT x.account_id"
+#define ALL_PROJECTS "SELECT pg_catalog.bool_and(x.all_projects)"
+#define PROJECTS                                                                                   \
+	"SELECT p.project_id FROM keypup.projects p WHERE EXISTS (SELECT"                              \
+	" FROM (SELECT x.account_id, x.all_projects, x.limit_id"
+#define PROJECTS_END                                                                               \
+	") y WHERE y.account_id OPERATOR(pg_catalog.=) p.account_id AND (y.all_projects"               \
+	" OR EXISTS (SELECT FROM keypup.project_limits l WHERE l.account_id OPERATOR(pg_catalog.=) "   \
+	"p.account_id AND l.limit_id OPERATOR(pg_catalog.=) y.limit_id"                                \
+	" AND l.project_id OPERATOR(pg_catalog.=) p.project_id)))"
+
+/* What is asked, of a role and of a session. */
+typedef struct Question
+{
+	KeptPlan of_role;
+	KeptPlan of_session;
+} Question;
+
+#define QUESTION(start, end)                                                                       \
+	{                                                                                              \
+		KEPT_PLAN(HELD start RIGHTS_OF_ROLE end, 2, TEXTOID, OIDOID),                              \
+			KEPT_PLAN(start RIGHTS_OF_SESSION end, 3, TEXTOID, UUIDOID, BYTEAOID)                  \
+	}
+
+static Question accounts_question = QUESTION(ACCOUNTS, "");
+static Question all_projects_question = QUESTION(ALL_PROJECTS, "");
+static Question projects_question = QUESTION(PROJECTS, PROJECTS_END);
+
+Oid
+owner_of_extension_function(Oid function)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static Oid
+asking_role(Oid owner)
+{
+	if (GetUserId() != owner)
+		return GetUserId();
+	if (InSecurityRestrictedOperation())
+		return InvalidOid;
+	return GetOuterUserId();
+}
+
+static Datum
+session_digest(const SessionIdentity *session)
+{
+	bytea *digest = palloc(VARHDRSZ + HANDLE_DIGEST_BYTES);
+
+	SET_VARSIZE(digest, VARHDRSZ + HANDLE_DIGEST_BYTES);
+	memcpy(VARDATA(digest), session->handle_digest, HANDLE_DIGEST_BYTES);
+	return PointerGetDatum(digest);
+}
+
+/* Asks about the asker; the answer is in SPI_tuptable. False: there is none, or nobody asks. */
+static bool
+ask(FunctionCallInfo fcinfo, Question *question, Datum permission)
+{
+	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
+	Oid asker = asking_role(owner);
+	const SessionIdentity *session = used_session();
+	Datum values[3] = {permission};
+
+	if (!OidIsValid(asker))
+		return false;
+	if (session == NULL)
+	{
+		values[1] = ObjectIdGetDatum(asker);
+		return run_kept_plan(&question->of_role, owner, values, InvalidSnapshot, true);
+	}
+	values[1] = UUIDPGetDatum(&session->account);
+	values[2] = session_digest(session);
+	return run_kept_plan(&question->of_session, owner, values, InvalidSnapshot, true);
+}
+
+/* Answers with the first column of every row. */
+static Datum
+return_column(FunctionCallInfo fcinfo, Question *question)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	SPI_connect();
+	if (ask(fcinfo, question, PG_GETARG_DATUM(0)))
+	{
+		for (uint64 row = 0; row < SPI_processed; row++)
+		{
+			bool isnull;
+			Datum value = kept_plan_column(row, 1, &isnull);
+
+			tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
+		}
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
+
+Datum
+keypup_my_accounts(PG_FUNCTION_ARGS)
+{
+	return return_column(fcinfo, &accounts_question);
+}
+
+Datum
+keypup_my_projects(PG_FUNCTION_ARGS)
+{
+	return return_column(fcinfo, &projects_question);
+}
+
+Datum
+keypup_sees_all_projects(PG_FUNCTION_ARGS)
+{
+	bool answer = false;
+	bool isnull = true;
+
+	SPI_connect();
+	if (ask(fcinfo, &all_projects_question, PG_GETARG_DATUM(0)))
+		answer = DatumGetBool(kept_plan_column(0, 1, &isnull));
+	SPI_finish();
+	PG_RETURN_BOOL(!isnull && answer);
+}
+
+Datum
+keypup_has_permission(PG_FUNCTION_ARGS)
+{
+	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	pg_uuid_t *account = PG_GETARG_UUID_P(0);
+	bool found = false;
+
+	if (OidIsValid(asker) && used_session() == NULL && superuser_arg(asker))
+		PG_RETURN_BOOL(true);
+	SPI_connect();
+	if (ask(fcinfo, &accounts_question, PG_GETARG_DATUM(1)))
+	{
+		for (uint64 row = 0; row < SPI_processed && !found; row++)
+		{
+			bool isnull;
+			Datum held = kept_plan_column(row, 1, &isnull);
+
+			found = memcmp(DatumGetUUIDP(held), account, sizeof(*account)) == 0;
+		}
+	}
+	SPI_finish();
+	PG_RETURN_BOOL(found);
+}
+
+/* The holder of the session, or the role's name; NULL when nobody asks. */
+static text *
+name_asker(FunctionCallInfo fcinfo)
+{
+	static KeptPlan holder =
+		KEPT_PLAN("SELECT s.holder FROM keypup.sessions s"
+				  " WHERE s.account_id OPERATOR(pg_catalog.=) $1"
+				  " AND s.handle_digest OPERATOR(pg_catalog.=) $2"
+				  " AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()",
+				  2, UUIDOID, BYTEAOID);
+	MemoryContext context = CurrentMemoryContext;
+	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
+	Oid asker = asking_role(owner);
+	const SessionIdentity *session = used_session();
+	Datum values[2];
+	text *name = NULL;
+	bool isnull;
+
+	if (!OidIsValid(asker))
+		return NULL;
+	if (session == NULL)
+		return cstring_to_text(GetUserNameFromId(asker, false));
+	values[0] = UUIDPGetDatum(&session->account);
+	values[1] = session_digest(session);
+	SPI_connect();
+	if (run_kept_plan(&holder, owner, values, InvalidSnapshot, true))
+	{
+		text *found = DatumGetTextPP(kept_plan_column(0, 1, &isnull));
+		MemoryContext before = MemoryContextSwitchTo(context);
+
+		name = cstring_to_text_with_len(VARDATA_ANY(found), (int) VARSIZE_ANY_EXHDR(found));
+		MemoryContextSwitchTo(before);
+	}
+	SPI_finish();
+	return name;
+}
+
+Datum
+keypup_asking_role(PG_FUNCTION_ARGS)
+{
+	text *name = name_asker(fcinfo);
+
+	if (name == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(name);
+}
+
+Datum
+keypup_whoami(PG_FUNCTION_ARGS)
+{
+	bool known;
+
+	SPI_connect();
+	known = ask(fcinfo, &accounts_question, CStringGetTextDatum("data.read"));
+	SPI_finish();
+	if (!known)
+		PG_RETURN_NULL();
+	return keypup_asking_role(fcinfo);
+}
+
+Datum
+keypup_job_account(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *account;
+
+	if (!job_account_is_set)
+		PG_RETURN_NULL();
+	account = (pg_uuid_t *) palloc(sizeof(pg_uuid_t));
+	*account = job_account;
+	PG_RETURN_UUID_P(account);
+}
+
+void
+set_job_account(const pg_uuid_t *account)
+{
+	job_account_is_set = account != NULL;
+	if (account != NULL)
+		job_account = *account;
+}
+
+Oid
+role_of_worker(void)
+{
+	return get_role_oid("keypup_worker", false);
+}

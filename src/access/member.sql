@@ -1,0 +1,276 @@
+-- access/member.sql: accounts, and who belongs to them. These functions run as their owner; each asks
+-- keypup.authorize first, which knows who called, and says no unless the caller may.
+
+CREATE FUNCTION keypup.authorize(account text, permission text) RETURNS uuid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  found_id uuid;
+BEGIN
+  SELECT a.account_id INTO found_id FROM keypup.accounts a WHERE a.name = account;
+  -- One answer for an account that is not there and one that is another's.
+  IF found_id IS NULL OR NOT keypup.has_permission(found_id, permission) THEN
+    RAISE EXCEPTION 'account "%" does not exist, or you may not do this in it', account
+      USING ERRCODE = 'insufficient_privilege', DETAIL = format('The permission needed is "%s".', permission),
+            HINT = 'SELECT name FROM keypup.accounts shows your accounts; an owner or admin of the account can change your role.';
+  END IF;
+  RETURN found_id;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.authorize(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.authorize(text, text) IS 'The id of the account, if the role that called a keypup function has the permission in it.';
+
+CREATE FUNCTION keypup.create_account(name text) RETURNS uuid
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  new_id uuid;
+BEGIN
+  IF name IS NULL OR name !~ '^[^[:cntrl:]]{1,100}$' THEN
+    RAISE EXCEPTION 'an account name has 1 to 100 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF EXISTS (SELECT FROM keypup.accounts a WHERE a.name = create_account.name) THEN
+    RAISE EXCEPTION 'account "%" exists already', name USING ERRCODE = 'duplicate_object', HINT = 'Choose another name.';
+  END IF;
+  INSERT INTO keypup.accounts (name) VALUES (create_account.name) RETURNING account_id INTO new_id;
+  RETURN new_id;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.create_account(text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.create_account(text) IS 'Creates an account (a customer). For operators: granted to nobody.';
+
+CREATE FUNCTION keypup.guard_permissions(account_id uuid, role text, permissions text[]) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  missing text;
+BEGIN
+  SELECT p INTO missing FROM unnest(permissions) p WHERE NOT keypup.has_permission(account_id, p) ORDER BY p LIMIT 1;
+  IF missing IS NOT NULL THEN
+    RAISE EXCEPTION 'you can neither give nor take role "%": it may do more than you', role
+      USING ERRCODE = 'insufficient_privilege', DETAIL = format('It has the permission "%s", which you have not.', missing);
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_permissions(uuid, text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_permissions(uuid, text, text[]) IS 'Refuses a role with these permissions if the caller has not all of them.';
+
+CREATE FUNCTION keypup.guard_role(account_id uuid, role text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  permissions text[] := ARRAY(SELECT r.permission FROM keypup.roles r WHERE r.account_id = guard_role.account_id AND r.role = guard_role.role);
+BEGIN
+  IF role IS NULL OR cardinality(permissions) = 0 THEN
+    RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = 'invalid_parameter_value',
+      HINT = 'The roles are ' || (SELECT string_agg(DISTINCT r.role, ', ' ORDER BY r.role) FROM keypup.roles r WHERE r.account_id = guard_role.account_id) || '.';
+  END IF;
+  PERFORM keypup.guard_permissions(account_id, role, permissions);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_role(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_role(uuid, text) IS 'Refuses a role that is not there, or that may do more than who calls.';
+
+CREATE FUNCTION keypup.guard_change(account_id uuid, old_role text, new_role text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF old_role IS NOT NULL THEN
+    PERFORM keypup.guard_role(account_id, old_role);
+  END IF;
+  IF new_role IS NOT NULL THEN
+    PERFORM keypup.guard_role(account_id, new_role);
+  END IF;
+  IF old_role = 'owner' AND new_role IS DISTINCT FROM 'owner'
+     AND (SELECT count(*) FROM keypup.members m WHERE m.account_id = guard_change.account_id AND m.role = 'owner') = 1 THEN
+    RAISE EXCEPTION 'the last owner of an account stays its owner' USING ERRCODE = 'object_in_use', HINT = 'Add another owner first.';
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_change(uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_change(uuid, text, text) IS 'Refuses a change of role (NULL: no member) that the caller may not make, or that leaves no owner. lock_members comes first.';
+
+CREATE FUNCTION keypup.lock_members(account_id uuid) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  -- A change, not a lock: a transaction that sees the members as they were before must fail, not go on.
+  UPDATE keypup.accounts a SET members_changed_at = clock_timestamp() WHERE a.account_id = lock_members.account_id
+$$;
+REVOKE ALL ON FUNCTION keypup.lock_members(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.lock_members(uuid) IS 'Has changes of an account''s members and roles come one after the other.';
+
+CREATE FUNCTION keypup.open_schema_to(database_role name) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  EXECUTE format('GRANT keypup_member TO %I', database_role);
+  EXECUTE format('GRANT USAGE ON SCHEMA keypup TO %I', database_role);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.open_schema_to(name) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.open_schema_to(name) IS 'Lets a database role ask; what it sees is for row-level security to say.';
+
+CREATE FUNCTION keypup.close_schema_to(database_role name) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF EXISTS (SELECT FROM keypup.members m WHERE m.member = database_role::text AND m.kind = 'database_role')
+     OR EXISTS (SELECT FROM keypup.rights r WHERE r.kind = 'support' AND r.holder = database_role::text)
+     OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = database_role) THEN
+    RETURN;
+  END IF;
+  EXECUTE format('REVOKE USAGE ON SCHEMA keypup FROM %I', database_role);
+  -- The group is the cluster's: another database may need it still.
+  IF NOT EXISTS (SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid AND r.rolname = database_role
+                 WHERE d.refclassid = 'pg_authid'::regclass AND d.classid = 'pg_namespace'::regclass AND d.deptype = 'a'
+                   AND d.dbid <> (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())) THEN
+    EXECUTE format('REVOKE keypup_member FROM %I', database_role);
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.close_schema_to(name) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.close_schema_to(name) IS 'Takes back what open_schema_to granted, unless it is needed still.';
+
+CREATE FUNCTION keypup.put_member(account_id uuid, member text, kind text, role text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  old record;
+BEGIN
+  PERFORM keypup.lock_members(account_id);
+  SELECT m.role, m.kind INTO old FROM keypup.members m WHERE m.account_id = put_member.account_id AND m.member = put_member.member;
+  PERFORM keypup.guard_change(account_id, old.role, role);
+  IF old.kind <> kind THEN
+    RAISE EXCEPTION '"%" is a member already, of another kind', member USING ERRCODE = 'duplicate_object', HINT = 'Choose another name for the person.';
+  END IF;
+  INSERT INTO keypup.members AS m (account_id, member, kind, role, added_by)
+  VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.asking_role())
+  ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET role = excluded.role, added_by = excluded.added_by, added_at = now();
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.put_member(uuid, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.put_member(uuid, text, text, text) IS 'Adds a member or changes the role of one.';
+
+CREATE FUNCTION keypup.add_member(account text, member name, role text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+BEGIN
+  PERFORM keypup.guard_role(the_account, role);
+  IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = member) THEN
+    RAISE EXCEPTION 'database role "%" does not exist', member USING ERRCODE = 'undefined_object', HINT = format('CREATE ROLE %I LOGIN first.', member);
+  END IF;
+  IF member::text ~ '^(pg_|keypup_)' THEN
+    RAISE EXCEPTION 'role "%" cannot be a member', member USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the role of a person or of a BI tool.';
+  END IF;
+  PERFORM keypup.put_member(the_account, member::text, 'database_role', role);
+  PERFORM keypup.open_schema_to(member);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.add_member(text, name, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.add_member(text, name, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.add_member(text, name, text) IS 'Makes a database role a member of the account, or changes its role: owner, admin, member, viewer or one of the account''s own.';
+
+CREATE FUNCTION keypup.add_person(account text, person text, role text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+BEGIN
+  IF person IS NULL OR person !~ '^[^[:cntrl:]]{1,200}$' THEN
+    RAISE EXCEPTION 'a person''s name has 1 to 200 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  PERFORM keypup.put_member(the_account, person, 'person', role);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.add_person(text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.add_person(text, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.add_person(text, text, text) IS 'Makes a person who signs in, and has no database role, a member of the account, or changes the person''s role.';
+
+CREATE FUNCTION keypup.remove_member(account text, member text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+  old record;
+BEGIN
+  PERFORM keypup.lock_members(the_account);
+  SELECT m.role, m.kind INTO old FROM keypup.members m WHERE m.account_id = the_account AND m.member = remove_member.member;
+  IF old.role IS NULL THEN
+    RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.members shows the members.';
+  END IF;
+  PERFORM keypup.guard_change(the_account, old.role, NULL);
+  DELETE FROM keypup.members m WHERE m.account_id = the_account AND m.member = remove_member.member;
+  DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = remove_member.member;
+  IF old.kind = 'database_role' THEN
+    PERFORM keypup.close_schema_to(member::name);
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.remove_member(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.remove_member(text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.remove_member(text, text) IS 'Ends a membership; the role or person sees nothing of the account from the next statement on.';
+
+CREATE FUNCTION keypup.limit_member(account text, member text, projects text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_projects bigint[] := keypup.find_projects(the_account, projects);
+  old_role text;
+BEGIN
+  PERFORM keypup.lock_members(the_account);
+  SELECT m.role INTO old_role FROM keypup.members m WHERE m.account_id = the_account AND m.member = limit_member.member;
+  IF old_role IS NULL THEN
+    RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.members shows the members.';
+  END IF;
+  PERFORM keypup.guard_role(the_account, old_role);
+  IF old_role = 'owner' AND projects IS NOT NULL THEN
+    RAISE EXCEPTION 'an owner is not limited to some projects' USING ERRCODE = 'invalid_parameter_value', HINT = 'Give another role first.';
+  END IF;
+  UPDATE keypup.members m SET all_projects = projects IS NULL WHERE m.account_id = the_account AND m.member = limit_member.member;
+  DELETE FROM keypup.member_projects p WHERE p.account_id = the_account AND p.member = limit_member.member;
+  INSERT INTO keypup.member_projects (account_id, member, project_id) SELECT the_account, limit_member.member, p FROM unnest(the_projects) p;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.limit_member(text, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.limit_member(text, text, text[]) TO keypup_member;
+COMMENT ON FUNCTION keypup.limit_member(text, text, text[]) IS 'Limits a member to reading the named projects; NULL: all projects again.';
+
+CREATE FUNCTION keypup.define_role(account text, role text, permissions text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+  wrong text;
+BEGIN
+  IF role IS NULL OR role !~ '^[^[:cntrl:]]{1,63}$' OR role IN ('owner', 'admin', 'member', 'viewer') THEN
+    RAISE EXCEPTION 'role "%" cannot be defined', regexp_replace(left(role, 63), '[[:cntrl:]]', '?', 'g')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'A name has 1 to 63 characters and is none of owner, admin, member and viewer.';
+  END IF;
+  SELECT p INTO wrong FROM unnest(permissions) p
+  WHERE p IS NULL OR p NOT IN (SELECT b.permission FROM keypup.role_permissions b WHERE b.role = 'admin') ORDER BY p LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'permission "%" cannot be given to a role of one''s own', wrong
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT permission FROM keypup.role_permissions WHERE role = ''admin'' shows those that can.';
+  END IF;
+  PERFORM keypup.lock_members(the_account);
+  IF coalesce(cardinality(permissions), 0) = 0
+     AND EXISTS (SELECT FROM keypup.members m WHERE m.account_id = the_account AND m.role = define_role.role
+                 UNION ALL SELECT FROM keypup.api_keys k WHERE k.account_id = the_account AND k.role = define_role.role AND k.revoked_at IS NULL) THEN
+    RAISE EXCEPTION 'role "%" is in use', role USING ERRCODE = 'object_in_use', HINT = 'Give its members another role first, and revoke its API keys.';
+  END IF;
+  -- Before anything is written: the role may be the caller's own.
+  IF EXISTS (SELECT FROM keypup.account_role_permissions p WHERE p.account_id = the_account AND p.role = define_role.role) THEN
+    PERFORM keypup.guard_role(the_account, role);
+  END IF;
+  PERFORM keypup.guard_permissions(the_account, role, permissions);
+  DELETE FROM keypup.account_role_permissions p WHERE p.account_id = the_account AND p.role = define_role.role;
+  INSERT INTO keypup.account_role_permissions (account_id, role, permission)
+  SELECT DISTINCT the_account, define_role.role, p FROM unnest(permissions) p;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.define_role(text, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.define_role(text, text, text[]) TO keypup_member;
+COMMENT ON FUNCTION keypup.define_role(text, text, text[]) IS 'Makes a role of the account''s own, or changes what it may do; no permissions: drops it.';

@@ -1,0 +1,67 @@
+-- access/role.sql: what each role may do, and who has which role.
+
+CREATE TABLE keypup.role_permissions (
+  role text NOT NULL,
+  permission text NOT NULL,
+  PRIMARY KEY (role, permission)
+);
+COMMENT ON TABLE keypup.role_permissions IS 'What each built-in role may do in an account.';
+COMMENT ON COLUMN keypup.role_permissions.role IS 'owner, admin, member or viewer.';
+COMMENT ON COLUMN keypup.role_permissions.permission IS 'One right, as subject.action; tokens can be created, used, rotated and deleted, never read.';
+REVOKE ALL ON keypup.role_permissions FROM PUBLIC;
+GRANT SELECT ON keypup.role_permissions TO keypup_member;
+
+INSERT INTO keypup.role_permissions (role, permission)
+SELECT r.role, p.permission
+FROM (VALUES
+  ('data.read', 1), ('settings.read', 1),
+  ('tokens.use', 2),
+  ('settings.write', 3), ('users.read', 3), ('users.manage', 3), ('tokens.create', 3), ('tokens.rotate', 3),
+  ('tokens.delete', 3), ('features.manage', 3), ('audit.read', 3), ('billing.manage', 3), ('support.grant', 3),
+  ('owners.manage', 4), ('account.delete', 4)) AS p(permission, rank)
+JOIN (VALUES ('viewer', 1), ('member', 2), ('admin', 3), ('owner', 4)) AS r(role, rank) ON r.rank >= p.rank;
+
+-- What an account's own roles may do. A role is there while it has a permission.
+CREATE TABLE keypup.account_role_permissions (
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
+  role text NOT NULL CHECK (role ~ '^[^[:cntrl:]]{1,63}$' AND role NOT IN ('owner', 'admin', 'member', 'viewer')),
+  permission text NOT NULL,
+  PRIMARY KEY (account_id, role, permission)
+);
+COMMENT ON TABLE keypup.account_role_permissions IS 'What each of an account''s own roles may do in it.';
+COMMENT ON COLUMN keypup.account_role_permissions.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.account_role_permissions.role IS 'Name of the role.';
+COMMENT ON COLUMN keypup.account_role_permissions.permission IS 'One right, as in role_permissions.';
+SELECT keypup.protect_table('keypup.account_role_permissions', 'users.read');
+
+CREATE VIEW keypup.roles WITH (security_invoker = true, security_barrier = true) AS
+SELECT a.account_id, p.role, p.permission FROM keypup.accounts a CROSS JOIN keypup.role_permissions p
+UNION ALL
+SELECT o.account_id, o.role, o.permission FROM keypup.account_role_permissions o;
+REVOKE ALL ON keypup.roles FROM PUBLIC;
+GRANT SELECT ON keypup.roles TO keypup_member;
+COMMENT ON VIEW keypup.roles IS 'The roles that an account''s members can have, built-in ones and its own, and what each may do.';
+COMMENT ON COLUMN keypup.roles.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.roles.role IS 'Name of the role.';
+COMMENT ON COLUMN keypup.roles.permission IS 'One right, as subject.action.';
+
+CREATE TABLE keypup.members (
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
+  member text NOT NULL CHECK (member ~ '^[^[:cntrl:]]{1,200}$'),
+  kind text NOT NULL DEFAULT 'database_role' CHECK (kind IN ('database_role', 'person')),
+  role text NOT NULL,
+  all_projects boolean NOT NULL DEFAULT true,
+  added_at timestamptz NOT NULL DEFAULT now(),
+  added_by text NOT NULL,
+  PRIMARY KEY (account_id, member)
+);
+CREATE INDEX members_member ON keypup.members (member);
+COMMENT ON TABLE keypup.members IS 'Who belongs to an account, and as what.';
+COMMENT ON COLUMN keypup.members.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.members.member IS 'Name of a database role (whoever has that role is a member too), or of a person who signs in.';
+COMMENT ON COLUMN keypup.members.kind IS 'database_role or person.';
+COMMENT ON COLUMN keypup.members.role IS 'owner, admin, member, viewer or one of the account''s own: see roles.';
+COMMENT ON COLUMN keypup.members.all_projects IS 'Whether the member sees all projects; otherwise those in member_projects, and may only read.';
+COMMENT ON COLUMN keypup.members.added_at IS 'When the member was added.';
+COMMENT ON COLUMN keypup.members.added_by IS 'Who added the member.';
+SELECT keypup.protect_table('keypup.members', 'users.read');

@@ -1,0 +1,154 @@
+-- access/session.sql: those who are no database roles. A session stands for a person who signed in, or for an
+-- API key; its handle is shown once, and only its digest is stored. use_session names it for one transaction.
+
+CREATE TABLE keypup.api_keys (
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
+  prefix text NOT NULL,
+  name text NOT NULL CHECK (name ~ '^[^[:cntrl:]]{1,100}$'),
+  role text NOT NULL,
+  digest bytea NOT NULL CHECK (octet_length(digest) = 32),
+  created_at timestamptz NOT NULL DEFAULT now(),
+  created_by text NOT NULL,
+  expires_at timestamptz NOT NULL,
+  last_used_at timestamptz,
+  revoked_at timestamptz,
+  PRIMARY KEY (account_id, prefix)
+);
+CREATE INDEX api_keys_prefix ON keypup.api_keys (prefix);
+COMMENT ON TABLE keypup.api_keys IS 'Keys for BI tools and scripts. The key itself was shown once and is not stored.';
+COMMENT ON COLUMN keypup.api_keys.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.api_keys.prefix IS 'The beginning of the key, by which people recognise it.';
+COMMENT ON COLUMN keypup.api_keys.name IS 'What it is for.';
+COMMENT ON COLUMN keypup.api_keys.role IS 'What it may do: see roles.';
+COMMENT ON COLUMN keypup.api_keys.digest IS 'SHA-256 of the key.';
+COMMENT ON COLUMN keypup.api_keys.created_at IS 'When it was made.';
+COMMENT ON COLUMN keypup.api_keys.created_by IS 'Who made it.';
+COMMENT ON COLUMN keypup.api_keys.expires_at IS 'It does not serve from then on.';
+COMMENT ON COLUMN keypup.api_keys.last_used_at IS 'When a session was last started with it.';
+COMMENT ON COLUMN keypup.api_keys.revoked_at IS 'When it was revoked; NULL while it was not.';
+SELECT keypup.protect_table('keypup.api_keys', 'users.read');
+REVOKE ALL ON keypup.api_keys FROM keypup_member, keypup_worker;
+GRANT SELECT (account_id, prefix, name, role, created_at, created_by, expires_at, last_used_at, revoked_at) ON keypup.api_keys TO keypup_member;
+
+CREATE TABLE keypup.sessions (
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
+  handle_digest bytea NOT NULL CHECK (octet_length(handle_digest) = 32),
+  kind text NOT NULL CHECK (kind IN ('person', 'api_key')),
+  holder text NOT NULL,
+  started_at timestamptz NOT NULL DEFAULT now(),
+  expires_at timestamptz NOT NULL,
+  PRIMARY KEY (account_id, handle_digest)
+);
+CREATE INDEX sessions_expiry ON keypup.sessions (account_id, expires_at);
+COMMENT ON TABLE keypup.sessions IS 'Who is signed in. The handle itself is not stored.';
+COMMENT ON COLUMN keypup.sessions.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.sessions.handle_digest IS 'SHA-256 of the handle.';
+COMMENT ON COLUMN keypup.sessions.kind IS 'person or api_key.';
+COMMENT ON COLUMN keypup.sessions.holder IS 'The member, or the prefix of the API key.';
+COMMENT ON COLUMN keypup.sessions.started_at IS 'When it was started.';
+COMMENT ON COLUMN keypup.sessions.expires_at IS 'It ends then.';
+SELECT keypup.protect_table('keypup.sessions', 'users.read');
+REVOKE ALL ON keypup.sessions FROM keypup_member, keypup_worker;
+GRANT SELECT (account_id, kind, holder, started_at, expires_at) ON keypup.sessions TO keypup_member;
+
+CREATE FUNCTION keypup.new_handle(account_id uuid, OUT handle text, OUT digest bytea)
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_new_handle';
+REVOKE ALL ON FUNCTION keypup.new_handle(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.new_handle(uuid) IS 'A random handle for a session in the account, and its digest.';
+
+CREATE FUNCTION keypup.use_session(handle text) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_use_session';
+REVOKE ALL ON FUNCTION keypup.use_session(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.use_session(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.use_session(text) IS 'Until this transaction ends, the person or API key of the session asks, and nobody else. For pooled connections: BEGIN; SELECT keypup.use_session($1); …; COMMIT.';
+
+CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, lasts interval) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  made record;
+BEGIN
+  DELETE FROM keypup.sessions s WHERE s.account_id = start_session.account_id AND s.expires_at <= now();
+  SELECT h.handle, h.digest INTO made FROM keypup.new_handle(account_id) h;
+  INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at)
+  VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts);
+  RETURN made.handle;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, interval) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.start_session(uuid, text, text, interval) IS 'Starts a session for whoever was recognised already; returns its handle.';
+
+CREATE FUNCTION keypup.sign_out(handle text) RETURNS boolean
+LANGUAGE sql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+  -- The account's id leads the handle, as it leads the key of the table.
+  WITH ended AS (
+    DELETE FROM keypup.sessions s
+    WHERE handle ~ '^[0-9a-f]{96}$' AND s.account_id::text = regexp_replace(left(handle, 32), '(.{8})(.{4})(.{4})(.{4})(.{12})', '\1-\2-\3-\4-\5')
+      AND s.handle_digest = keypup.digest_secret(handle)
+    RETURNING 1
+  )
+  SELECT EXISTS (SELECT FROM ended)
+$$;
+REVOKE ALL ON FUNCTION keypup.sign_out(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.sign_out(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.sign_out(text) IS 'Ends a session at once, wherever it is used. Returns whether there was one.';
+
+CREATE FUNCTION keypup.create_api_key(account text, name text, role text, valid_for interval DEFAULT '90 days') RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+  made record;
+BEGIN
+  PERFORM keypup.guard_role(the_account, role);
+  IF name IS NULL OR name !~ '^[^[:cntrl:]]{1,100}$' THEN
+    RAISE EXCEPTION 'an API key''s name has 1 to 100 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF valid_for IS NULL OR valid_for <= interval '0' OR valid_for > interval '366 days' THEN
+    RAISE EXCEPTION 'an API key is valid for at most 366 days' USING ERRCODE = 'invalid_parameter_value', HINT = 'Make another when it ends.';
+  END IF;
+  SELECT k.api_key, k.prefix, k.digest INTO made FROM keypup.new_api_key() k;
+  INSERT INTO keypup.api_keys (account_id, prefix, name, role, digest, created_by, expires_at)
+  VALUES (the_account, made.prefix, create_api_key.name, create_api_key.role, made.digest, keypup.asking_role(), now() + valid_for);
+  RETURN made.api_key;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.create_api_key(text, text, text, interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.create_api_key(text, text, text, interval) TO keypup_member;
+COMMENT ON FUNCTION keypup.create_api_key(text, text, text, interval) IS 'Makes an API key with a role of the account, and shows it, once.';
+
+CREATE FUNCTION keypup.revoke_api_key(account text, prefix text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+BEGIN
+  UPDATE keypup.api_keys k SET revoked_at = now() WHERE k.account_id = the_account AND k.prefix = revoke_api_key.prefix AND k.revoked_at IS NULL;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'API key "%" does not exist', left(prefix, 15) USING ERRCODE = 'undefined_object', HINT = 'SELECT prefix, name FROM keypup.api_keys shows them.';
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.revoke_api_key(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.revoke_api_key(text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.revoke_api_key(text, text) IS 'Ends an API key and its sessions, from their next statement on.';
+
+CREATE FUNCTION keypup.sign_in_with_api_key(api_key text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+  found_key record;
+BEGIN
+  UPDATE keypup.api_keys k SET last_used_at = now()
+  WHERE k.prefix = left(api_key, 15) AND keypup.secret_matches(api_key, k.digest) AND k.revoked_at IS NULL AND k.expires_at > now()
+  RETURNING k.account_id, k.prefix, k.expires_at INTO found_key;
+  IF found_key.account_id IS NULL THEN
+    RAISE EXCEPTION 'API key is not valid' USING ERRCODE = 'invalid_authorization_specification', HINT = 'It may have ended or been revoked; an admin of the account makes another.';
+  END IF;
+  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, least(interval '12 hours', found_key.expires_at - now()));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.sign_in_with_api_key(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.sign_in_with_api_key(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.sign_in_with_api_key(text) IS 'Starts a session for an API key; pass the handle to use_session.';

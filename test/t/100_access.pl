@@ -1,0 +1,168 @@
+# Who may see what: roles, limits, sessions, API keys and consent, as database roles and through one pooled connection.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use KeypupTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.sync_interval = '1d'\nmax_prepared_transactions = 5\n");
+$node->start;
+sub query { return $node->safe_psql('postgres', $_[0]); }
+
+# What a role is told: rows, and the error without its place.
+sub as
+{
+	my ($role, $sql) = @_;
+	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 0);
+	$out .= $1 while $error =~ /ERROR:  (.*)$/mg;
+	return $out;
+}
+sub tells { my ($role, $sql, $pattern, $name) = @_; like(as($role, $sql), $pattern, $name); }
+
+query('CREATE EXTENSION keypup');
+query("CREATE ROLE $_ LOGIN") foreach qw(olga adam mia vera oscar bella sam eve);
+query(q{CREATE ROLE app LOGIN; GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app});
+# Two accounts with the same names of everything, three projects each, ten pull requests a project.
+query(q{SELECT keypup.create_account(a) FROM unnest(ARRAY['acme', 'bolt']) a;
+	INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) SELECT account_id, 'github', 'github', 'https://api.github.com', 'test' FROM keypup.accounts;
+	INSERT INTO keypup.projects (account_id, connection_id, name, external_id, tracked_by) SELECT account_id, connection_id, 'demo/p' || n, 'R_' || n, 'test' FROM keypup.connections, generate_series(1, 3) n;
+	INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, created_at, updated_at)
+	SELECT account_id, project_id, n, n, 'PR_' || n, a.name || ' ' || n, 'open', false, now(), now() FROM keypup.projects p JOIN keypup.accounts a USING (account_id), generate_series(1, 10) n});
+query(q{SELECT keypup.add_member('acme', 'olga', 'owner'); SELECT keypup.add_member('bolt', 'bella', 'owner')});
+tells('olga', q{SELECT keypup.add_member('acme', 'adam', 'admin'); SELECT keypup.add_member('acme', 'mia', 'member'); SELECT keypup.add_member('acme', 'vera', 'viewer')}, qr/^\s*$/, 'an owner adds members');
+my $count = 'SELECT count(*), count(DISTINCT account_id) FROM keypup.pull_requests';
+is(as($_, $count), '30|1', "$_ sees the own account") foreach qw(olga adam mia vera bella);
+is(as('oscar', $count), 'permission denied for schema keypup', 'an outsider sees nothing');
+
+# T27: escalation.
+tells('adam', q{SELECT keypup.add_member('acme', 'adam', 'owner')}, qr/neither give nor take role "owner"/, 'an admin does not become owner');
+tells('adam', q{SELECT keypup.add_member('acme', 'eve', 'owner')}, qr/neither give nor take role "owner"/, 'nor makes one');
+tells('adam', q{SELECT keypup.add_member('acme', 'olga', 'viewer')}, qr/neither give nor take role "owner"/, 'nor demotes one');
+tells('adam', q{SELECT keypup.remove_member('acme', 'olga')}, qr/neither give nor take role "owner"/, 'nor removes one');
+tells('olga', q{SELECT keypup.remove_member('acme', 'olga')}, qr/last owner/, 'the last owner stays');
+tells('olga', q{SELECT keypup.add_member('acme', 'olga', 'admin')}, qr/last owner/, 'and stays owner');
+tells('mia', q{SELECT keypup.add_member('acme', 'mia', 'admin')}, qr/may not do this/, 'a member manages nobody');
+tells('bella', q{SELECT keypup.add_member('acme', 'bella', 'viewer')}, qr/may not do this/, q{an owner of another account neither});
+
+# An account's own roles.
+tells('adam', q{SELECT keypup.define_role('acme', 'people manager', ARRAY['data.read', 'users.read', 'users.manage'])}, qr/^\s*$/, 'an admin defines a role');
+tells('adam', q{SELECT keypup.define_role('acme', 'x', ARRAY['owners.manage'])}, qr/permission "owners.manage" cannot be given/, 'not with an owner\'s permissions');
+tells('adam', q{SELECT keypup.define_role('acme', 'owner', ARRAY['data.read'])}, qr/role "owner" cannot be defined/, 'nor under a built-in name');
+tells('adam', q{SELECT keypup.add_member('acme', 'eve', 'people manager')}, qr/^\s*$/, 'and gives it');
+is(as('eve', $count), '30|1', 'whoever has it sees what it allows');
+tells('eve', q{SELECT keypup.add_member('acme', 'eve', 'admin')}, qr/neither give nor take role "admin".*|may do more/, 'but does not give what it has not');
+tells('eve', q{SELECT keypup.define_role('acme', 'people manager', ARRAY['data.read', 'users.manage', 'tokens.rotate'])}, qr/may do more than you/, 'nor widens it');
+tells('eve', q{SELECT keypup.remove_member('acme', 'adam')}, qr/may do more than you/, 'nor removes who may do more');
+tells('eve', q{SELECT keypup.add_member('acme', 'vera', 'people manager')}, qr/may do more than you/, 'nor takes a role that may do what it may not');
+tells('adam', q{SELECT keypup.define_role('acme', 'people manager', NULL)}, qr/is in use/, 'a role in use is not dropped');
+tells('adam', q{SELECT keypup.remove_member('acme', 'eve'); SELECT keypup.define_role('acme', 'people manager', NULL)}, qr/^\s*$/, 'one that is not, is');
+is(as('eve', $count), 'permission denied for schema keypup', 'a removed member sees nothing');
+tells('bella', q{SELECT count(*) FROM keypup.roles WHERE role = 'people manager'}, qr/^0$/, 'roles are the account\'s own');
+
+# Limited to some projects.
+tells('adam', q{SELECT keypup.limit_member('acme', 'mia', ARRAY['demo/p1', 'DEMO/P2'])}, qr/^\s*$/, 'a member is limited to two projects');
+is(as('mia', $count), '20|1', 'and sees those');
+is(as('mia', q{SELECT string_agg(name, ' ' ORDER BY name) FROM keypup.projects}), 'demo/p1 demo/p2', 'in every table');
+tells('mia', q{CALL keypup.sync('acme')}, qr/may not do this/, 'and only reads');
+tells('adam', q{SELECT keypup.limit_member('acme', 'mia', ARRAY['demo/none'])}, qr/project "demo\/none" is not tracked/, 'a project that is not there is named');
+tells('adam', q{SELECT keypup.limit_member('acme', 'olga', ARRAY['demo/p1'])}, qr/may do more/, 'an admin does not limit an owner');
+query(q{SELECT keypup.untrack('acme', 'demo/p1'); SELECT keypup.untrack('acme', 'demo/p2')});
+is(as('mia', 'SELECT count(*) FROM keypup.pull_requests'), '0', 'when the projects go, nothing opens instead');
+tells('adam', q{SELECT keypup.limit_member('acme', 'mia', NULL)}, qr/^\s*$/, 'the limit is taken back');
+is(as('mia', $count), '10|1', 'then all is seen again');
+
+# T28: taken away in the middle of a session.
+my $living = $node->background_psql('postgres', extra_params => [ '-U', 'vera' ]);
+is($living->query_safe('SELECT count(*) FROM keypup.pull_requests'), '10', 'a viewer is at work');
+query(q{SELECT keypup.add_member('acme', 'eve', 'viewer')});
+query(q{DELETE FROM keypup.members WHERE member = 'vera'});
+is($living->query_safe('SELECT count(*) FROM keypup.pull_requests'), '0', 'and sees nothing from the next statement on');
+$living->quit;
+query(q{SELECT keypup.add_member('acme', 'vera', 'viewer')});
+
+# API keys, on a pooled connection.
+my $key = as('adam', q{SELECT keypup.create_api_key('acme', 'dashboard', 'viewer')});
+like($key, qr/^keypup_[0-9a-f]{8}_[0-9a-f]{48}$/, 'an admin makes an API key, and sees it once');
+is(query(qq{SELECT count(*) FROM keypup.api_keys k WHERE k::text LIKE '%' || right('$key', 20) || '%'}), '0', 'it is not stored');
+tells('adam', q{SELECT keypup.create_api_key('acme', 'x', 'owner')}, qr/may do more than you/, 'an admin makes none for an owner\'s role');
+tells('adam', q{SELECT keypup.create_api_key('acme', 'x', 'viewer', '2 years')}, qr/at most 366 days/, 'nor one for ever');
+tells('adam', 'SELECT digest FROM keypup.api_keys', qr/permission denied/, 'nobody reads a digest');
+my $handle = as('app', "SELECT keypup.sign_in_with_api_key('$key')");
+like($handle, qr/^[0-9a-f]{96}$/, 'the pool signs the key in');
+my $bella_key = as('bella', q{SELECT keypup.create_api_key('bolt', 'dashboard', 'viewer')});
+my $bella = as('app', "SELECT keypup.sign_in_with_api_key('$bella_key')");
+is(as('app', "$count; SELECT keypup.whoami() IS NULL"), "0|0\nt", 'without a session the pool sees nothing, and is nobody');
+is(as('app', "BEGIN; SELECT keypup.use_session('$handle'); $count; SELECT keypup.whoami(); COMMIT; $count; SELECT keypup.whoami() IS NULL"),
+	"\n10|1\n" . substr($key, 0, 15) . "\n0|0\nt", 'T19: with one it sees the account of the key, until the transaction ends');
+is(as('app', "BEGIN; SELECT keypup.use_session('$handle'); ROLLBACK; $count; BEGIN; SELECT keypup.use_session('$handle'); DISCARD PLANS; SELECT 1/0; ROLLBACK; $count"),
+	"\n0|0\n\n0|0division by zero", 'T19: or is rolled back, or fails');
+is(as('app', "BEGIN; SELECT keypup.use_session('$handle'); SAVEPOINT s; SELECT keypup.use_session('$bella'); SELECT min(title) FROM keypup.pull_requests; ROLLBACK TO s; SELECT min(title) FROM keypup.pull_requests;
+	SAVEPOINT t; SELECT keypup.use_session('$bella'); RELEASE t; SELECT min(title) FROM keypup.pull_requests; ROLLBACK TO s; SELECT min(title) FROM keypup.pull_requests; COMMIT"),
+	"\n\nbolt 1\nacme 1\n\nbolt 1\nacme 1", 'T20: what is used in a savepoint goes with it');
+tells('app', "BEGIN; SELECT keypup.use_session('$handle'); PREPARE TRANSACTION 'x'", qr/cannot prepare a transaction that uses a session/, 'nor is it prepared for another session to commit');
+tells('app', "BEGIN; SELECT keypup.use_session('$handle'); SELECT keypup.add_member('acme', 'oscar', 'viewer')", qr/may not do this/, 'a viewer\'s key manages nobody');
+is(as('olga', "BEGIN; SELECT keypup.use_session('$bella'); SELECT DISTINCT split_part(title, ' ', 1) FROM keypup.pull_requests"), "\nbolt", 'a session is instead of the role\'s own rights, not beside them');
+is(query("BEGIN; SELECT keypup.use_session('$handle'); SELECT keypup.has_permission((SELECT account_id FROM keypup.accounts WHERE name = 'acme'), 'users.manage')"), "\nf",
+	'even of a superuser\'s');
+foreach my $wrong ('', 'x', substr($handle, 0, 95), uc $handle, substr($bella, 0, 32) . substr($handle, 32), substr($handle, 0, 95) . 'g', "$handle'; --" =~ s/'/''/r)
+{
+	is(as('app', "SELECT keypup.use_session('$wrong')"), 'session is not valid', 'a handle that is none is refused: one error');
+}
+is(as('app', "SELECT keypup.sign_in_with_api_key('$_')"), 'API key is not valid', 'an API key that is none is refused: one error') foreach '', 'keypup_', substr($key, 0, 60) . 'x', substr($key, 0, 15);
+
+# T18: no setting makes anybody somebody.
+my @settings = split /\n/, query(q{SELECT name FROM pg_settings WHERE name LIKE 'keypup.%'});
+is(as('app', join(';', map { "SET $_ = 'acme'" } @settings) . "; $count") =~ /^0\|0/m ? 'nothing' : 'rows', 'nothing', 'T18: no setting opens a row');
+is(as('app', "SELECT set_config('keypup.account', 'acme', false)"), 'invalid configuration parameter name "keypup.account"', 'T18: nor can one be made up');
+
+# T21: parallel plans. The leader asks.
+is(query(q{SET debug_parallel_query = off}) // '', '', 'debug_parallel_query') if $node->pg_version >= 16;
+my $parallel = 'SET force_parallel_mode = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2';
+$parallel =~ s/force_parallel_mode/debug_parallel_query/ if $node->pg_version >= 16;
+is(as('vera', "$parallel; $count"), '10|1', 'T21: a parallel plan sees the same');
+is(as('app', "$parallel; BEGIN; SELECT keypup.use_session('$handle'); $count"), "\n10|1", 'T21: and so does one of a session');
+
+# Ends of sessions and keys.
+is(as('app', "SELECT keypup.sign_out('$handle'), keypup.sign_out('$handle'), keypup.sign_out('x')"), 't|f|f', 'sign_out ends a session');
+is(as('app', "SELECT keypup.use_session('$handle')"), 'session is not valid', 'at once');
+$handle = as('app', "SELECT keypup.sign_in_with_api_key('$key')");
+my $pooled = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
+is($pooled->query_safe("BEGIN; SELECT keypup.use_session('$handle'); SELECT count(*) FROM keypup.pull_requests"), "\n10", 'a session is at work');
+as('adam', "SELECT keypup.revoke_api_key('acme', '" . substr($key, 0, 15) . "')");
+is($pooled->query_safe('SELECT count(*) FROM keypup.pull_requests'), '0', 'revoking its key ends it within the transaction');
+$pooled->query_safe('COMMIT');
+$pooled->quit;
+is(as('app', "SELECT keypup.sign_in_with_api_key('$key')"), 'API key is not valid', 'and the key');
+query(q{UPDATE keypup.sessions SET expires_at = clock_timestamp() + interval '1 second'});
+is(as('app', "BEGIN; SELECT keypup.use_session('$bella'); SELECT count(*) FROM keypup.pull_requests; SELECT pg_sleep(1.1); SELECT count(*) FROM keypup.pull_requests"), "\n30\n\n0",
+	'T40: a session ends at its second, also within a transaction');
+
+# T47: support.
+tells('sam', $count, qr/permission denied for schema/, 'T47: staff see nothing');
+my $support = sub { my ($role, $grantee, $reason, $lasts, $projects) = @_; return as($role, "SELECT keypup.grant_support('acme', '$grantee', '$reason', '$lasts'" . ($projects ? ", ARRAY['$projects']" : '') . ')'); };
+like($support->('mia', 'sam', 'a failing sync', '1 hour'), qr/may not do this/, 'T47: a member does not consent');
+like($support->('bella', 'sam', 'a failing sync', '1 hour'), qr/may not do this/, 'T47: nor another account\'s owner');
+like($support->('adam', 'sam', 'a failing sync', '25 hours'), qr/at most 24 hours/, 'T47: nor for longer than 24 hours');
+like($support->('adam', 'adam', 'a failing sync', '1 hour'), qr/nobody consents to the own access/, 'T47: nor to oneself');
+like($support->('adam', 'sam', 'why not', '1 hour'), qr/10 to 1000 characters/, 'T47: nor without a reason');
+query(q{INSERT INTO keypup.projects (account_id, connection_id, name, external_id, tracked_by) SELECT account_id, connection_id, 'demo/p4', 'R_4', 'test' FROM keypup.connections JOIN keypup.accounts a USING (account_id) WHERE a.name = 'acme'});
+my $grant = $support->('adam', 'sam', 'a failing sync', '1 hour', 'demo/p3');
+like($grant, qr/^\d+$/, 'T47: an admin consents');
+is(as('sam', "$count; SELECT string_agg(name, ' ') FROM keypup.projects"), "10|1\ndemo/p3", 'T47: one person of the staff reads the named project');
+tells('sam', q{CALL keypup.sync('acme')}, qr/may not do this/, 'T47: and does nothing else');
+query('CREATE ROLE trainee LOGIN; GRANT sam TO trainee');
+is(as('trainee', $count), '0|0', 'T47: nobody else, not even who has the role');
+as('olga', "SELECT keypup.revoke_support('acme', $grant)");
+is(as('sam', $count), '0|0', 'T47: a consent ends when it is taken back');
+$support->('olga', 'sam', 'a failing sync', '1 second');
+is(as('sam', "SELECT count(*) FROM keypup.projects; SELECT pg_sleep(1.1); SELECT count(*) FROM keypup.projects"), "2\n\n0", 'T47: or at its second, by itself');
+is(as('olga', 'SELECT count(*), count(revoked_by) FROM keypup.support_grants'), '2|1', 'T47: the account sees what it consented to');
+is(as('mia', 'SELECT count(*) FROM keypup.support_grants'), '0', 'T47: its admins, that is');
+$node->stop;
+done_testing();
