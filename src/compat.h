@@ -24,11 +24,20 @@
 #endif
 
 #if PG_VERSION_NUM >= 170000
-#define keypup_json_lexer(bytes, length)                                                           \
-	makeJsonLexContextCstringLen(NULL, (bytes), (length), PG_UTF8, false)
+#define keypup_json_lexer(bytes, length, escapes)                                                  \
+	makeJsonLexContextCstringLen(NULL, (bytes), (length), PG_UTF8, (escapes))
 #else
-#define keypup_json_lexer(bytes, length)                                                           \
-	makeJsonLexContextCstringLen((char *) (bytes), (length), PG_UTF8, false)
+#define keypup_json_lexer(bytes, length, escapes)                                                  \
+	makeJsonLexContextCstringLen((char *) (bytes), (length), PG_UTF8, (escapes))
+#endif
+
+/* What a callback of the JSON parser returns. */
+#if PG_VERSION_NUM >= 160000
+#define keypup_json_result JsonParseErrorType
+#define KEYPUP_JSON_GO_ON return JSON_SUCCESS
+#else
+#define keypup_json_result void
+#define KEYPUP_JSON_GO_ON return
 #endif
 
 #if PG_VERSION_NUM >= 160000

@@ -191,7 +191,7 @@ clean_json(const char *bytes, Size length, const char **why)
 	*why = "the reply is not JSON";
 	if (at < end)
 		return NULL;
-	lexer = keypup_json_lexer(out.data, out.len);
+	lexer = keypup_json_lexer(out.data, out.len, false);
 	if (pg_parse_json(lexer, &nullSemAction) != JSON_SUCCESS)
 		return NULL;
 	*why = NULL;

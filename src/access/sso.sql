@@ -1,0 +1,203 @@
+-- access/sso.sql: single sign-on. A person proves who they are with an OpenID Connect ID token of a provider that
+-- the account trusts; (issuer, subject) is the person, an e-mail address never is.
+
+CREATE FUNCTION keypup.read_id_token(token text, OUT header jsonb, OUT payload jsonb)
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_read_id_token';
+CREATE FUNCTION keypup.id_token_is_signed(token text, key jsonb) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_id_token_is_signed';
+CREATE FUNCTION keypup.key_is_usable(key jsonb) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_key_is_usable';
+REVOKE ALL ON FUNCTION keypup.read_id_token(text), keypup.id_token_is_signed(text, jsonb), keypup.key_is_usable(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.read_id_token(text) IS 'Header and claims of an ID token, unverified; NULL when it cannot be read in one way only.';
+COMMENT ON FUNCTION keypup.id_token_is_signed(text, jsonb) IS 'Whether the public key (JWK) signed the token, by RS256 or ES256.';
+COMMENT ON FUNCTION keypup.key_is_usable(jsonb) IS 'Whether a key of a key set may check signatures: RSA of 2048 bits or more, or P-256, and no secret.';
+
+CREATE TABLE keypup.identity_providers (
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
+  issuer text NOT NULL CHECK (issuer ~ '^https://[^[:cntrl:][:space:]]+$' AND length(issuer) <= 500),
+  client_ids text[] NOT NULL CHECK (cardinality(client_ids) BETWEEN 1 AND 20),
+  keys jsonb NOT NULL DEFAULT '[]',
+  keys_read_at timestamptz,
+  added_at timestamptz NOT NULL DEFAULT now(),
+  added_by text NOT NULL,
+  PRIMARY KEY (account_id, issuer)
+);
+CREATE INDEX identity_providers_issuer ON keypup.identity_providers (issuer);
+COMMENT ON TABLE keypup.identity_providers IS 'Which OpenID Connect providers an account trusts to say who its people are.';
+COMMENT ON COLUMN keypup.identity_providers.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.identity_providers.issuer IS 'The provider, exactly as the claim iss has it.';
+COMMENT ON COLUMN keypup.identity_providers.client_ids IS 'For whom a token may be made out: the claim aud.';
+COMMENT ON COLUMN keypup.identity_providers.keys IS 'The usable public keys of its key set.';
+COMMENT ON COLUMN keypup.identity_providers.keys_read_at IS 'When the key set was last taken over.';
+COMMENT ON COLUMN keypup.identity_providers.added_at IS 'When it was added.';
+COMMENT ON COLUMN keypup.identity_providers.added_by IS 'Who added it.';
+SELECT keypup.protect_table('keypup.identity_providers', 'users.read');
+REVOKE ALL ON keypup.identity_providers FROM keypup_worker;
+
+CREATE TABLE keypup.person_identities (
+  account_id uuid NOT NULL,
+  issuer text NOT NULL,
+  subject text NOT NULL CHECK (octet_length(subject) BETWEEN 1 AND 255),
+  member text NOT NULL,
+  PRIMARY KEY (account_id, issuer, subject),
+  FOREIGN KEY (account_id, issuer) REFERENCES keypup.identity_providers ON DELETE CASCADE,
+  FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE CASCADE
+);
+COMMENT ON TABLE keypup.person_identities IS 'As whom a person is known to a provider.';
+COMMENT ON COLUMN keypup.person_identities.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.person_identities.issuer IS 'The provider.';
+COMMENT ON COLUMN keypup.person_identities.subject IS 'The provider''s id of the person: the claim sub.';
+COMMENT ON COLUMN keypup.person_identities.member IS 'The member that the person is.';
+SELECT keypup.protect_table('keypup.person_identities', 'users.read');
+REVOKE ALL ON keypup.person_identities FROM keypup_worker;
+
+CREATE TABLE keypup.used_id_tokens (
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
+  token_digest bytea NOT NULL,
+  expires_at timestamptz NOT NULL,
+  PRIMARY KEY (account_id, token_digest)
+);
+COMMENT ON TABLE keypup.used_id_tokens IS 'ID tokens that were used: each signs in once. Kept until they expire.';
+COMMENT ON COLUMN keypup.used_id_tokens.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.used_id_tokens.token_digest IS 'SHA-256 of the token.';
+COMMENT ON COLUMN keypup.used_id_tokens.expires_at IS 'When it could no longer be used anyway.';
+SELECT keypup.protect_table('keypup.used_id_tokens', 'users.read');
+REVOKE ALL ON keypup.used_id_tokens FROM keypup_member, keypup_worker;
+DROP POLICY member_reads ON keypup.used_id_tokens;
+
+CREATE FUNCTION keypup.usable_keys(key_set jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  problem text;
+BEGIN
+  problem := CASE
+    WHEN jsonb_typeof(key_set -> 'keys') IS DISTINCT FROM 'array' THEN 'it has no list of keys'
+    WHEN jsonb_array_length(key_set -> 'keys') > 100 THEN 'it has more than 100 keys'
+    WHEN EXISTS (SELECT FROM jsonb_array_elements(key_set -> 'keys') k WHERE k ->> 'kty' = 'oct' OR k ? 'd' OR k ? 'k') THEN 'it has a key that is not public'
+    WHEN EXISTS (SELECT FROM jsonb_array_elements(key_set -> 'keys') k GROUP BY k ->> 'kid' HAVING count(*) > 1 AND count(k ->> 'kid') > 0) THEN 'two of its keys have the same id'
+    WHEN NOT EXISTS (SELECT FROM jsonb_array_elements(key_set -> 'keys') k WHERE keypup.key_is_usable(k)) THEN 'it has no key for RS256 or ES256'
+  END;
+  IF problem IS NOT NULL THEN
+    RAISE EXCEPTION 'key set cannot be used: %', problem USING ERRCODE = 'invalid_parameter_value', HINT = 'A key set is what the provider''s jwks_uri answers.';
+  END IF;
+  RETURN (SELECT jsonb_agg(k) FROM jsonb_array_elements(key_set -> 'keys') k WHERE keypup.key_is_usable(k));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.usable_keys(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.usable_keys(jsonb) IS 'The keys of a key set (JWKS) that may check signatures; an error for a set that cannot be trusted.';
+
+CREATE FUNCTION keypup.add_identity_provider(account text, issuer text, client_ids text[], key_set jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+BEGIN
+  IF issuer IS NULL OR issuer !~ '^https://[^[:cntrl:][:space:]]+$' OR length(issuer) > 500 OR issuer = 'https://token.actions.githubusercontent.com' THEN
+    RAISE EXCEPTION 'issuer cannot be used' USING ERRCODE = 'invalid_parameter_value',
+      HINT = 'Write it exactly as the provider does, with https://. GitHub''s issuer of workflows vouches for no person.';
+  END IF;
+  IF coalesce(cardinality(client_ids), 0) = 0 OR array_position(client_ids, NULL) IS NOT NULL THEN
+    RAISE EXCEPTION 'a client id is needed' USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider gave it when your application was registered.';
+  END IF;
+  INSERT INTO keypup.identity_providers AS p (account_id, issuer, client_ids, keys, keys_read_at, added_by)
+  VALUES (the_account, add_identity_provider.issuer, add_identity_provider.client_ids, keypup.usable_keys(key_set), now(), keypup.asking_role())
+  ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
+    SET client_ids = excluded.client_ids, keys = excluded.keys, keys_read_at = excluded.keys_read_at, added_by = excluded.added_by;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) TO keypup_member;
+COMMENT ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) IS 'Has the account trust an OpenID Connect provider, or takes over its new keys.';
+
+CREATE FUNCTION keypup.link_person(account text, person text, issuer text, subject text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_role text;
+BEGIN
+  PERFORM keypup.lock_members(the_account);
+  SELECT m.role INTO the_role FROM keypup.members m WHERE m.account_id = the_account AND m.member = person AND m.kind = 'person';
+  IF the_role IS NULL THEN
+    RAISE EXCEPTION 'person "%" is not a member of account "%"', person, account USING ERRCODE = 'undefined_object', HINT = 'Add the person with keypup.add_person first.';
+  END IF;
+  PERFORM keypup.guard_role(the_account, the_role);
+  IF NOT EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account AND p.issuer = link_person.issuer) THEN
+    RAISE EXCEPTION 'issuer is not trusted' USING ERRCODE = 'undefined_object', HINT = 'Add it with keypup.add_identity_provider first.';
+  END IF;
+  INSERT INTO keypup.person_identities AS i (account_id, issuer, subject, member)
+  VALUES (the_account, link_person.issuer, link_person.subject, person);
+EXCEPTION
+  WHEN unique_violation THEN
+    RAISE EXCEPTION 'the subject is linked to a person already' USING ERRCODE = 'duplicate_object', HINT = 'Remove that person first.';
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.link_person(text, text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.link_person(text, text, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.link_person(text, text, text, text) IS 'Says which subject of a provider a person is.';
+
+CREATE FUNCTION keypup.accepts_claims(claims jsonb, client_ids text[], nonce text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH moment AS (
+    SELECT extract(epoch FROM clock_timestamp()) AS now
+  ), audience AS (
+    SELECT CASE jsonb_typeof(claims -> 'aud') WHEN 'string' THEN jsonb_build_array(claims -> 'aud') WHEN 'array' THEN claims -> 'aud' ELSE '[]' END AS list
+  )
+  -- CASE, not AND: what is no number is not compared with one.
+  SELECT CASE
+    WHEN jsonb_typeof(claims -> 'exp') IS DISTINCT FROM 'number' OR jsonb_typeof(claims -> 'iat') IS DISTINCT FROM 'number'
+      OR jsonb_typeof(claims -> 'sub') IS DISTINCT FROM 'string' OR coalesce(jsonb_typeof(claims -> 'nbf'), 'number') <> 'number' THEN false
+    WHEN (claims ->> 'exp')::numeric <= now OR (claims ->> 'exp')::numeric > now + 86400 THEN false
+    WHEN (claims ->> 'iat')::numeric > now + 60 OR coalesce((claims ->> 'nbf')::numeric > now + 60, false) THEN false
+    WHEN octet_length(claims ->> 'sub') NOT BETWEEN 1 AND 255 THEN false
+    WHEN EXISTS (SELECT FROM jsonb_array_elements(list) a WHERE jsonb_typeof(a) <> 'string') THEN false
+    WHEN NOT EXISTS (SELECT FROM jsonb_array_elements_text(list) a WHERE a = ANY (client_ids)) THEN false
+    -- OpenID Connect Core 3.1.3.7, 4 and 5.
+    WHEN (jsonb_array_length(list) > 1 OR claims ? 'azp') AND coalesce(claims ->> 'azp' <> ALL (client_ids), true) THEN false
+    WHEN nonce IS NOT NULL AND claims ->> 'nonce' IS DISTINCT FROM nonce THEN false
+    ELSE true
+  END
+  FROM moment, audience
+$$;
+REVOKE ALL ON FUNCTION keypup.accepts_claims(jsonb, text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.accepts_claims(jsonb, text[], text) IS 'Whether an ID token is valid now, and made out for one of the clients (OpenID Connect Core 3.1.3.7).';
+
+CREATE FUNCTION keypup.sign_in(id_token text, nonce text DEFAULT NULL, account text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+  token record;
+  person record;
+  people bigint;
+BEGIN
+  SELECT t.header, t.payload INTO token FROM keypup.read_id_token(id_token) t;
+  SELECT p.account_id, i.member, to_timestamp((token.payload ->> 'exp')::double precision) AS expires_at, count(*) OVER () AS people
+  INTO person
+  FROM keypup.identity_providers p
+  JOIN keypup.accounts a ON a.account_id = p.account_id AND (account IS NULL OR a.name = account)
+  JOIN LATERAL (SELECT k FROM jsonb_array_elements(p.keys) k
+                WHERE CASE WHEN token.header ? 'kid' THEN k -> 'kid' = token.header -> 'kid' ELSE jsonb_array_length(p.keys) = 1 END) AS key (k)
+    ON keypup.id_token_is_signed(id_token, key.k)
+  JOIN keypup.person_identities i ON i.account_id = p.account_id AND i.issuer = p.issuer AND i.subject = token.payload ->> 'sub'
+  WHERE p.issuer = token.payload ->> 'iss' AND keypup.accepts_claims(token.payload, p.client_ids, nonce);
+  IF person.people > 1 THEN
+    RAISE EXCEPTION 'you belong to % accounts', person.people USING ERRCODE = 'ambiguous_parameter', HINT = 'Name one of them.';
+  END IF;
+  IF person.account_id IS NOT NULL THEN
+    DELETE FROM keypup.used_id_tokens u WHERE u.account_id = person.account_id AND u.expires_at <= now();
+    INSERT INTO keypup.used_id_tokens (account_id, token_digest, expires_at)
+    VALUES (person.account_id, keypup.digest_secret(id_token), person.expires_at) ON CONFLICT DO NOTHING;
+  END IF;
+  IF person.account_id IS NULL OR NOT FOUND THEN
+    -- One answer for every reason: it must not tell a guesser how far the guess went.
+    RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification',
+      HINT = 'The ID token must be fresh, unused, of a provider that the account trusts, and of a person who is its member.';
+  END IF;
+  RETURN keypup.start_session(person.account_id, 'person', person.member, least(interval '12 hours', person.expires_at - now()));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.sign_in(text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.sign_in(text, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.sign_in(text, text, text) IS 'Starts a session for the person of an ID token; pass the handle to use_session. Each token signs in once.';

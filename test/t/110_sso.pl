@@ -1,0 +1,114 @@
+# Single sign-on: what an ID token must be to sign a person in, and everything that it must not be.
+use strict;
+use warnings;
+
+use Cwd;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $shared = getcwd() . '/../shared/data/vectors';
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\n");
+$node->start;
+sub query { return $node->safe_psql('postgres', $_[0]); }
+
+# What a role is told: rows, and the error without its place.
+sub as
+{
+	my ($role, $sql) = @_;
+	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 0);
+	$out .= $1 while $error =~ /ERROR:  (.*)$/mg;
+	return $out;
+}
+sub literal { my $text = shift; $text =~ s/'/''/g; return "'$text'"; }
+
+query('CREATE EXTENSION keypup');
+query(q{CREATE ROLE olga LOGIN; CREATE ROLE app LOGIN; GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app;
+	SELECT keypup.create_account('acme'), keypup.create_account('bolt'); SELECT keypup.add_member('acme', 'olga', 'owner')});
+my ($issuer, $client) = ('https://id.example', 'client-1');
+my ($made) = run_command([ 'node', 'test/sso/tokens.mjs', $issuer, $client ]);
+my $tokens = decode_json($made);
+my $key_set = literal(encode_json($tokens->{key_set}));
+
+like(as('olga', "SELECT keypup.add_identity_provider('acme', 'http://id.example', ARRAY['$client'], $key_set)"), qr/issuer cannot be used/, 'an issuer without TLS is refused');
+like(as('olga', "SELECT keypup.add_identity_provider('acme', '$issuer', NULL, $key_set)"), qr/client id is needed/, 'one without a client id, too');
+like(as('olga', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['$client'], '{}')"), qr/no list of keys/, 'and one without keys');
+like(as('olga', "SELECT keypup.add_identity_provider('bolt', '$issuer', ARRAY['$client'], $key_set)"), qr/may not do this/, 'and another account');
+is(as('olga', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['$client', 'client-2'], $key_set)"), '', 'an owner adds a provider');
+like(as('olga', "SELECT keypup.link_person('acme', 'ann', '$issuer', 'subject-1')"), qr/person "ann" is not a member/, 'a person must be a member first');
+is(as('olga', "SELECT keypup.add_person('acme', 'ann', 'viewer'); SELECT keypup.link_person('acme', 'ann', '$issuer', 'subject-1')"), "\n", 'a person is added, and linked');
+like(as('olga', "SELECT keypup.link_person('acme', 'ann', '$issuer', 'subject-1')"), qr/linked to a person already/, 'a subject is one person');
+
+my $sign_in = sub { my ($token, $more) = @_; return as('app', 'SELECT keypup.sign_in(' . literal($token) . ($more // '') . ')'); };
+my %handles;
+foreach my $name ('rs256', 'es256', 'audience in a list')
+{
+	like($handles{$name} = $sign_in->($tokens->{good}{$name}), qr/^[0-9a-f]{96}$/, "accepted: $name");
+}
+is(as('app', "BEGIN; SELECT keypup.use_session('$handles{rs256}'); SELECT keypup.whoami(); SELECT name FROM keypup.accounts"), "\nann\nacme", 'the handle is the person\'s');
+is($sign_in->($tokens->{good}{rs256}), 'sign-in is refused', 'T41: a token signs in once');
+is($sign_in->($tokens->{good}{nonce}, ", 'n-2'"), 'sign-in is refused', 'a nonce must be the one that was asked for');
+like($sign_in->($tokens->{good}{nonce}, ", 'n-1'"), qr/^[0-9a-f]{96}$/, 'and is');
+is($sign_in->($tokens->{fresh}, ", NULL, 'bolt'"), 'sign-in is refused', 'not in another account');
+
+# T39, T43: all the ways to be wrong have one answer.
+foreach my $name (sort keys %{ $tokens->{bad} })
+{
+	my $answer = $sign_in->($tokens->{bad}{$name});
+	is($answer, 'sign-in is refused', "refused: $name");
+}
+like($sign_in->($tokens->{fresh}), qr/^[0-9a-f]{96}$/, 'after all of these a good one is accepted');
+
+# T41: twenty at once.
+my $file = PostgreSQL::Test::Utils::tempdir() . '/sign_in.sql';
+append_to_file($file, 'SELECT keypup.sign_in(' . literal($tokens->{good}{parallel}) . ");\n");
+my $sessions = query('SELECT count(*) FROM keypup.sessions');
+$node->command_fails([ 'pgbench', '-n', '-U', 'app', '-c', '20', '-j', '2', '-t', '1', '-f', $file, 'postgres' ], 'twenty clients sign in with one token');
+is(query('SELECT count(*) FROM keypup.sessions') - $sessions, '1', 'T41: exactly one succeeds');
+
+# T40: the token's end is the session's.
+my $short = $sign_in->($tokens->{good}{short});
+if ($short =~ /^[0-9a-f]{96}$/)
+{
+	is(as('app', "BEGIN; SELECT keypup.use_session('$short'); SELECT count(*) FROM keypup.accounts; SELECT pg_sleep(4.2); SELECT count(*) FROM keypup.accounts"), "\n1\n\n0",
+		'T40: when the token expires the session ends, within its transaction');
+}
+else
+{
+	is($short, 'sign-in is refused', 'T40: the short token had expired already');
+}
+is(as('olga', "SELECT keypup.remove_member('acme', 'ann')"), '', 'the person is removed');
+is(as('app', "SELECT keypup.use_session('$handles{es256}')"), 'session is not valid', 'and all sessions with her');
+
+SKIP:
+{
+	skip 'shared/data/vectors is not here', 3 unless -d $shared;
+	my $vectors = decode_json(slurp_file("$shared/wycheproof-jws.json"));
+	my (%count, @wrong, @rows);
+	foreach my $group (@{ $vectors->{testGroups} })
+	{
+		my $key = encode_json($group->{public} // $group->{private});
+		push @rows, map { [ $_->{tcId}, $_->{keypup_expected}, ref $_->{jws} ? encode_json($_->{jws}) : $_->{jws}, $key ] } @{ $group->{tests} };
+	}
+	query('CREATE TABLE vectors (id integer, expected text, jws text, key jsonb)');
+	query('INSERT INTO vectors VALUES ' . join(', ', map { my ($id, @texts) = @$_; "($id, " . join(', ', map { literal($_) } @texts) . ')' } @rows));
+	is(query(q{SELECT string_agg(id || ' ' || expected, ', ' ORDER BY id) FROM vectors WHERE expected IN ('valid', 'invalid') AND (expected = 'valid') <> keypup.id_token_is_signed(jws, key)}), '',
+		'every JWS vector of Wycheproof is judged as it should be');
+	is(query(q{SELECT count(*) FILTER (WHERE expected = 'valid'), count(*) FILTER (WHERE expected = 'invalid'), count(*) FILTER (WHERE expected NOT IN ('valid', 'invalid')) FROM vectors}), '10|389|2',
+		'10 are accepted, 389 rejected, 2 skipped');
+	$vectors = decode_json(slurp_file("$shared/wycheproof-jwk.json"));
+	my @accepted;
+	foreach my $group (@{ $vectors->{testGroups} })
+	{
+		my $key = $group->{public} // $group->{private};
+		my $set = literal(encode_json($key->{keys} ? $key : { keys => [$key] }));
+		my ($code, $out, $error) = $node->psql('postgres', "SELECT keypup.usable_keys($set)");
+		push @accepted, map { $_->{tcId} } @{ $group->{tests} } if $out ne '';
+	}
+	is("@accepted", '5', 'of the JWK vectors only the key of 5 is taken');
+}
+$node->stop;
+done_testing();
