@@ -37,6 +37,8 @@ EXTRA_CLEAN = src/provider/github/queries.sql
 
 REGRESS = install access digest http github cycle_time
 REGRESS_OPTS = --inputdir=. --outputdir=.
+ISOLATION = last_owner
+ISOLATION_OPTS = --inputdir=. --outputdir=.
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement
 PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)

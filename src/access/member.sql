@@ -103,7 +103,10 @@ CREATE FUNCTION keypup.open_schema_to(database_role name) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  EXECUTE format('GRANT keypup_member TO %I', database_role);
+  IF NOT EXISTS (SELECT FROM pg_auth_members g JOIN pg_roles r ON r.oid = g.member
+                 WHERE g.roleid = 'keypup_member'::regrole AND r.rolname = database_role) THEN
+    EXECUTE format('GRANT keypup_member TO %I', database_role);
+  END IF;
   EXECUTE format('GRANT USAGE ON SCHEMA keypup TO %I', database_role);
 END
 $$;

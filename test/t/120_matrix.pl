@@ -1,0 +1,151 @@
+# T22: every relation x every command x everybody: what the roles allow, and nothing else.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use KeypupTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $token = 'ghp_matrix0123456789';
+my $github = start_github($token, '--generate', 'demo/one:pulls=30,issues=20,seed=3', '--generate', 'demo/two:pulls=10,issues=10,seed=4');
+my $node = new_server($github, <<CONF);
+shared_preload_libraries = 'keypup'
+keypup.sync_interval = '1d'
+CONF
+$node->start;
+sub query { return $node->safe_psql('postgres', $_[0]); }
+
+sub as
+{
+	my ($role, $sql) = @_;
+	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 0);
+	return $error =~ /ERROR:  (.*)$/m ? "error: $1" : $out =~ s/^\s+//r;
+}
+
+# Two accounts with the same repositories, so that everything but the account is alike.
+query('CREATE EXTENSION keypup');
+query("CREATE ROLE $_ LOGIN") foreach qw(olga adam mia vera lim auditor gone oscar bella sam old app);
+query('GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app');
+foreach my $account (qw(acme bolt))
+{
+	query(qq{SELECT keypup.create_account('$account'); SELECT keypup.connect('$account', 'github', '$token', '$github->{url}');
+		SELECT keypup.track('$account', 'demo/one'), keypup.track('$account', 'demo/two')});
+}
+query(q{SELECT keypup.add_member('acme', 'olga', 'owner'), keypup.add_member('acme', 'adam', 'admin'), keypup.add_member('acme', 'mia', 'member'),
+	keypup.add_member('acme', 'vera', 'viewer'), keypup.add_member('acme', 'lim', 'admin'), keypup.add_member('acme', 'gone', 'admin'), keypup.add_member('bolt', 'bella', 'owner')});
+ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'both accounts are synced');
+query(q{SELECT keypup.limit_member('acme', 'lim', ARRAY['demo/two']); SELECT keypup.define_role('acme', 'auditor', ARRAY['users.read', 'audit.read']);
+	SELECT keypup.add_member('acme', 'auditor', 'auditor'); SELECT keypup.remove_member('acme', 'gone');
+	SELECT keypup.grant_support(a, 'sam', 'looking at a sync', '1 hour', ARRAY['demo/one']) FROM unnest(ARRAY['acme']) a;
+	SELECT keypup.grant_support(a, 'old', 'looked at a sync', '1 second') FROM unnest(ARRAY['acme', 'bolt']) a;
+	SELECT keypup.grant_support('bolt', 'oscar', 'looks at the other', '1 hour', ARRAY['demo/one'])});
+query(q{SELECT keypup.add_person(a, 'ann', 'viewer') FROM unnest(ARRAY['acme', 'bolt']) a});
+query(q{INSERT INTO keypup.sync_jobs (account_id, project_id, kind, due_at) SELECT account_id, project_id, 'repository', now() + interval '1 day' FROM keypup.projects;
+	INSERT INTO keypup.identity_providers (account_id, issuer, client_ids, added_by) SELECT account_id, 'https://id.example', '{c}', 'test' FROM keypup.accounts;
+	INSERT INTO keypup.person_identities SELECT account_id, 'https://id.example', 's', 'ann' FROM keypup.accounts;
+	INSERT INTO keypup.used_id_tokens SELECT account_id, '\x00', now() + interval '1 hour' FROM keypup.accounts;
+	SELECT keypup.limit_member('bolt', 'ann', ARRAY['demo/one']); SELECT keypup.define_role('bolt', 'own', ARRAY['data.read'])});
+my %key = map { $_ => query("SELECT keypup.create_api_key('$_', 'k', 'viewer')") } qw(acme bolt);
+my %session = map { $_ => as('app', "SELECT keypup.sign_in_with_api_key('$key{$_}')") } qw(acme bolt);
+my $ended = as('app', "SELECT keypup.sign_in_with_api_key('$key{acme}')");
+query("UPDATE keypup.sessions SET expires_at = now() WHERE handle_digest = sha256('$ended')");
+sleep 1;    # the consent of one second
+
+# Who, and what the right answer is: the permissions in an account, and the projects they hold for.
+my $permissions = sub { return query("SELECT string_agg(permission, ' ') FROM keypup.role_permissions WHERE role = '$_[0]'"); };
+my @askers = (
+	[ 'owner', 'olga', '', 'acme', $permissions->('owner') ], [ 'admin', 'adam', '', 'acme', $permissions->('admin') ],
+	[ 'member', 'mia', '', 'acme', $permissions->('member') ], [ 'viewer', 'vera', '', 'acme', $permissions->('viewer') ],
+	[ 'limited admin', 'lim', '', 'acme', 'data.read settings.read', 'demo/two' ], [ 'own role', 'auditor', '', 'acme', 'users.read audit.read' ],
+	[ 'owner of another account', 'bella', '', 'bolt', $permissions->('owner') ], [ 'support', 'sam', '', 'acme', 'data.read settings.read', 'demo/one' ],
+	[ 'support of another account', 'oscar', '', 'bolt', 'data.read settings.read', 'demo/one' ],
+	[ 'support that has ended', 'old', '', 'acme', '' ], [ 'pool without a session', 'app', '', 'acme', '' ],
+	[ 'API key', 'app', "BEGIN; SELECT keypup.use_session('$session{acme}');", 'acme', $permissions->('viewer') ],
+	[ 'API key of another account', 'app', "BEGIN; SELECT keypup.use_session('$session{bolt}');", 'bolt', $permissions->('viewer') ]);
+my @relations = map { [ split /\|/ ] } split /\n/, query(q{
+	SELECT c.relname, coalesce(substring(p.qual FROM $$my_accounts\('([a-z.]+)'$$), ''),
+		EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'project_id'),
+		has_any_column_privilege('keypup_member', c.oid, 'SELECT')
+	FROM pg_class c LEFT JOIN pg_policies p ON p.schemaname = 'keypup' AND p.tablename = c.relname AND p.policyname = 'member_reads'
+	WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' ORDER BY 1});
+cmp_ok(scalar @relations, '>=', 25, scalar(@relations) . ' tables are tried for ' . @askers . ' askers');
+is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'data_keys')
+	AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = 'keypup' AND p.tablename = c.relname)}), '', 'every table has its policies');
+my $cells = 0;
+foreach my $asker (@askers)
+{
+	my ($name, $role, $first, $account, $held, $project) = @$asker;
+	my %held = map { $_ => 1 } split / /, $held;
+	my @wrong;
+	foreach my $relation (@relations)
+	{
+		my ($table, $permission, $has_project, $readable) = @$relation;
+		next if $table eq 'role_permissions';
+		my $expected = 'error: permission denied for table ' . $table;
+		if ($readable eq 't')
+		{
+			my $limit = $project && $has_project eq 't' ? " AND project_id = (SELECT p.project_id FROM keypup.projects p WHERE p.account_id = t.account_id AND p.name = '$project')" : '';
+			my $truth = query("SELECT count(*) FROM keypup.$table t WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = '$account')$limit");
+			$expected = $held{$permission} ? $truth : 0;
+			push @wrong, "$table is empty" if $truth == 0 && $has_project ne 't' && !$limit;
+		}
+		my $got = as($role, "$first SELECT count(*) FROM keypup.$table");
+		push @wrong, "SELECT $table: $got, not $expected" if $got ne $expected;
+		$cells++;
+		foreach my $write ("INSERT INTO keypup.$table SELECT", "UPDATE keypup.$table SET account_id = account_id", "DELETE FROM keypup.$table", "TRUNCATE keypup.$table", "BEGIN; LOCK TABLE keypup.$table")
+		{
+			$got = as($role, "$first $write");
+			push @wrong, "$write: $got" if $got !~ /^error: permission denied for table $table$/ && !($write =~ /^UPDATE/ && $got =~ /permission denied/);
+			$cells++;
+		}
+	}
+	is(join('; ', @wrong), '', "$name: every table answers as it should");
+}
+foreach my $asker ([ 'outsider', 'oscar2' ], [ 'removed member', 'gone' ])
+{
+	query("CREATE ROLE $asker->[1] LOGIN") if $asker->[1] eq 'oscar2';
+	is(scalar(grep { as($asker->[1], "SELECT count(*) FROM keypup.$_->[0]") ne 'error: permission denied for schema keypup' } @relations), 0, "$asker->[0]: nothing at all");
+	$cells += @relations;
+}
+diag("$cells cells were tried");
+
+# Views show what their tables show.
+foreach my $view (split /\n/, query(q{SELECT relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind = 'v' AND has_table_privilege('keypup_member', oid, 'SELECT') AND relname NOT IN ('key_status', 'roles')
+	AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = pg_class.oid AND a.attname = 'account_id')}))
+{
+	my $truth = query("SELECT count(*) FROM keypup.$view WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')");
+	is(as('vera', "SELECT count(*), count(DISTINCT account_id) FROM keypup.$view"), "$truth|1", "view $view: a viewer sees the own account's $truth rows");
+	is(as('old', "SELECT count(*) FROM keypup.$view"), '0', "view $view: whose consent has ended sees none");
+}
+
+# Catalog: T26, T31, T23.
+is(query(q{SELECT string_agg(DISTINCT c.relname || ' ' || x.privilege_type, ', ') FROM pg_class c, aclexplode(c.relacl) x JOIN pg_roles r ON r.oid = x.grantee AND NOT r.rolsuper
+	WHERE c.relnamespace = 'keypup'::regnamespace AND (x.privilege_type IN ('TRUNCATE', 'TRIGGER', 'REFERENCES') OR x.privilege_type <> 'SELECT' AND r.rolname <> 'keypup_worker' AND c.relkind <> 'S')}),
+	'', 'T26: nobody may truncate, set triggers or refer, and only the worker writes');
+is(query(q{SELECT count(*) FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind IN ('m', 'p', 'f')}), '0', 'T23, T25: no materialized view, partition or foreign table');
+is(query(q{SELECT string_agg(oid::regprocedure::text, ' ') FROM pg_proc WHERE pronamespace = 'keypup'::regnamespace AND prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)}), '',
+	'T29: every function that runs as its owner has its search path pinned');
+
+# T29: objects of a low role's own, named like those that our functions use.
+query('CREATE TABLE canary (what text); GRANT INSERT ON canary TO PUBLIC; GRANT CREATE ON SCHEMA public TO PUBLIC; CREATE SCHEMA evil; GRANT ALL ON SCHEMA evil TO PUBLIC');
+my $hijack = join "\n", map {
+	my $schema = $_;
+	(map { "CREATE FUNCTION $schema.$_ LANGUAGE plpgsql AS \$\$ BEGIN INSERT INTO public.canary VALUES ('$schema'); RETURN NULL; END \$\$;" }
+		'now() RETURNS timestamptz', 'format(text, VARIADIC text[]) RETURNS text', 'lower(text) RETURNS text', 'count(anyelement) RETURNS bigint', 'left(text, int) RETURNS text', 'gen_random_uuid() RETURNS uuid',
+		'coalesce_text(text, text) RETURNS text', 'eq(text, text) RETURNS boolean', 'eqv(varchar, varchar) RETURNS boolean', 'equ(uuid, uuid) RETURNS boolean', 'eqi(int, int) RETURNS boolean'),
+	(map { my ($function, $type) = @$_; "CREATE OPERATOR $schema.= (LEFTARG = $type, RIGHTARG = $type, FUNCTION = $schema.$function);" } [ 'eq', 'text' ], [ 'eqv', 'varchar' ], [ 'equ', 'uuid' ], [ 'eqi', 'int' ])
+} qw(public evil pg_temp);
+$hijack .= "CREATE TEMP TABLE accounts (account_id uuid, name text); CREATE TEMP TABLE members (account_id uuid, member text, role text); CREATE TEMP TABLE pg_roles (rolname text); SET search_path = pg_temp, evil, public, pg_catalog;";
+my @calls = map { "SELECT $_;" } "keypup.track('acme', 'a/b')", "keypup.untrack('acme', 'a/b')", "keypup.add_member('acme', 'vera', 'viewer')", "keypup.limit_member('acme', 'mia', NULL)",
+	"keypup.define_role('acme', 'r', ARRAY['data.read'])", "keypup.create_api_key('acme', 'h', 'viewer')", "keypup.grant_support('acme', 'sam', 'a long reason', '1 hour')", "keypup.connect('acme', 'github', 'ghp_hijack012345', '$github->{url}', 'h')",
+	"keypup.replace_token('acme', 'h', 'ghp_hijack012345')", "keypup.rotate_keys('acme')", "keypup.sign_in('a.b.c')", "keypup.sign_in_with_api_key('x')", "keypup.sign_out('x')", "keypup.whoami()", "keypup.add_person('acme', 'pat', 'viewer')",
+	"keypup.link_person('acme', 'pat', 'https://id.example', 'pat')", "keypup.add_identity_provider('acme', 'https://id2.example', ARRAY['c'], '{}')", "keypup.remove_member('acme', 'pat')", "keypup.revoke_api_key('acme', 'x')", "keypup.revoke_support('acme', 0)",
+	"count(*) FROM keypup.pull_requests", "count(*) FROM keypup.pull_request_cycle", "count(*) FROM keypup.sync_status", "count(*) FROM keypup.key_status", "count(*) FROM keypup.roles";
+as('olga', join "\n", $hijack, @calls);
+is(query(q{SELECT string_agg(DISTINCT what, ' ') FROM canary}), '', 'T29: no object of a low role is called by ours');
+is(query(q{SELECT count(*) FROM keypup.account_role_permissions WHERE role = 'r'}), '1', '(and they were called)');
+$node->stop;
+done_testing();
