@@ -8,7 +8,7 @@ OBJS = \
 	src/token/aes_gcm.o src/token/envelope.o src/token/key_file.o src/token/secret.o \
 	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
 	src/token/digest.o \
-	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o \
+	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/provider/github/github.o src/provider/provider.o \
 	src/sync/step.o src/sync/job.o src/sync/upkeep.o src/sync/worker.o src/sync/launcher.o
@@ -27,7 +27,7 @@ ROOMS = \
 	src/provider/github/answer.sql \
 	src/operation/status.sql \
 	src/access/support.sql src/access/session.sql src/access/rights.sql \
-	src/access/member.sql src/access/sso.sql src/access/manage.sql \
+	src/access/member.sql src/access/sso.sql src/access/password.sql src/access/manage.sql \
 	src/token/rotation.sql \
 	src/insight/cycle_time.sql \
 	src/operation/install.sql

@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "access/attempts.h"
 #include "keypup.h"
 #include "sync/launcher.h"
 
@@ -63,5 +64,8 @@ _PG_init(void)
 {
 	define_settings();
 	if (process_shared_preload_libraries_in_progress)
+	{
 		register_launcher();
+		register_attempts();
+	}
 }

@@ -148,7 +148,7 @@ BEGIN
   END IF;
   INSERT INTO keypup.members AS m (account_id, member, kind, role, added_by)
   VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.asking_role())
-  ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET role = excluded.role, added_by = excluded.added_by, added_at = now();
+  ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET role = excluded.role, by_groups = false, added_by = excluded.added_by, added_at = now();
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.put_member(uuid, text, text, text) FROM PUBLIC;
@@ -261,8 +261,9 @@ BEGIN
   PERFORM keypup.lock_members(the_account);
   IF coalesce(cardinality(permissions), 0) = 0
      AND EXISTS (SELECT FROM keypup.members m WHERE m.account_id = the_account AND m.role = define_role.role
-                 UNION ALL SELECT FROM keypup.api_keys k WHERE k.account_id = the_account AND k.role = define_role.role AND k.revoked_at IS NULL) THEN
-    RAISE EXCEPTION 'role "%" is in use', role USING ERRCODE = 'object_in_use', HINT = 'Give its members another role first, and revoke its API keys.';
+                 UNION ALL SELECT FROM keypup.api_keys k WHERE k.account_id = the_account AND k.role = define_role.role AND k.revoked_at IS NULL
+                 UNION ALL SELECT FROM keypup.identity_groups g WHERE g.account_id = the_account AND g.role = define_role.role) THEN
+    RAISE EXCEPTION 'role "%" is in use', role USING ERRCODE = 'object_in_use', HINT = 'Give its members and groups another role first, and revoke its API keys.';
   END IF;
   -- Before anything is written: the role may be the caller's own.
   IF EXISTS (SELECT FROM keypup.account_role_permissions p WHERE p.account_id = the_account AND p.role = define_role.role) THEN

@@ -33,7 +33,11 @@ WHERE k.revoked_at IS NULL AND k.expires_at > clock_timestamp()
 UNION ALL
 SELECT g.account_id, 'support', g.grantee, s.permission, g.all_projects, 'support:' || g.grant_id
 FROM keypup.support_grants g CROSS JOIN (VALUES ('data.read'), ('settings.read')) AS s (permission)
-WHERE g.revoked_at IS NULL AND g.ends_at > clock_timestamp();
+WHERE g.revoked_at IS NULL AND g.ends_at > clock_timestamp()
+UNION ALL
+SELECT b.account_id, 'support', b.grantee, s.permission, true, NULL
+FROM keypup.break_glass b CROSS JOIN (VALUES ('data.read'), ('settings.read')) AS s (permission)
+WHERE b.ends_at > clock_timestamp();
 REVOKE ALL ON keypup.rights FROM PUBLIC;
 COMMENT ON VIEW keypup.rights IS 'Who holds which permission at this moment. Granted to nobody.';
 COMMENT ON COLUMN keypup.rights.account_id IS 'The account.';

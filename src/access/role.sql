@@ -51,6 +51,7 @@ CREATE TABLE keypup.members (
   kind text NOT NULL DEFAULT 'database_role' CHECK (kind IN ('database_role', 'person')),
   role text NOT NULL,
   all_projects boolean NOT NULL DEFAULT true,
+  by_groups boolean NOT NULL DEFAULT false,
   added_at timestamptz NOT NULL DEFAULT now(),
   added_by text NOT NULL,
   PRIMARY KEY (account_id, member)
@@ -62,6 +63,7 @@ COMMENT ON COLUMN keypup.members.member IS 'Name of a database role (whoever has
 COMMENT ON COLUMN keypup.members.kind IS 'database_role or person.';
 COMMENT ON COLUMN keypup.members.role IS 'owner, admin, member, viewer or one of the account''s own: see roles.';
 COMMENT ON COLUMN keypup.members.all_projects IS 'Whether the member sees all projects; otherwise those in member_projects, and may only read.';
+COMMENT ON COLUMN keypup.members.by_groups IS 'Whether the role follows the person''s groups at the identity provider.';
 COMMENT ON COLUMN keypup.members.added_at IS 'When the member was added.';
 COMMENT ON COLUMN keypup.members.added_by IS 'Who added the member.';
 SELECT keypup.protect_table('keypup.members', 'users.read');

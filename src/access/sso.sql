@@ -16,6 +16,7 @@ CREATE TABLE keypup.identity_providers (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   issuer text NOT NULL CHECK (issuer ~ '^https://[^[:cntrl:][:space:]]+$' AND length(issuer) <= 500),
   client_ids text[] NOT NULL CHECK (cardinality(client_ids) BETWEEN 1 AND 20),
+  groups_claim text NOT NULL DEFAULT 'groups',
   keys jsonb NOT NULL DEFAULT '[]',
   keys_read_at timestamptz,
   added_at timestamptz NOT NULL DEFAULT now(),
@@ -27,6 +28,7 @@ COMMENT ON TABLE keypup.identity_providers IS 'Which OpenID Connect providers an
 COMMENT ON COLUMN keypup.identity_providers.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.identity_providers.issuer IS 'The provider, exactly as the claim iss has it.';
 COMMENT ON COLUMN keypup.identity_providers.client_ids IS 'For whom a token may be made out: the claim aud.';
+COMMENT ON COLUMN keypup.identity_providers.groups_claim IS 'The claim that lists a person''s groups.';
 COMMENT ON COLUMN keypup.identity_providers.keys IS 'The usable public keys of its key set.';
 COMMENT ON COLUMN keypup.identity_providers.keys_read_at IS 'When the key set was last taken over.';
 COMMENT ON COLUMN keypup.identity_providers.added_at IS 'When it was added.';
@@ -50,6 +52,22 @@ COMMENT ON COLUMN keypup.person_identities.subject IS 'The provider''s id of the
 COMMENT ON COLUMN keypup.person_identities.member IS 'The member that the person is.';
 SELECT keypup.protect_table('keypup.person_identities', 'users.read');
 REVOKE ALL ON keypup.person_identities FROM keypup_worker;
+
+CREATE TABLE keypup.identity_groups (
+  account_id uuid NOT NULL,
+  issuer text NOT NULL,
+  group_name text NOT NULL,
+  role text NOT NULL CHECK (role <> 'owner'),
+  PRIMARY KEY (account_id, issuer, group_name),
+  FOREIGN KEY (account_id, issuer) REFERENCES keypup.identity_providers ON DELETE CASCADE
+);
+COMMENT ON TABLE keypup.identity_groups IS 'Which role the people of a provider''s group have.';
+COMMENT ON COLUMN keypup.identity_groups.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.identity_groups.issuer IS 'The provider.';
+COMMENT ON COLUMN keypup.identity_groups.group_name IS 'The group, as the provider writes it in the token.';
+COMMENT ON COLUMN keypup.identity_groups.role IS 'The role; never owner.';
+SELECT keypup.protect_table('keypup.identity_groups', 'users.read');
+REVOKE ALL ON keypup.identity_groups FROM keypup_worker;
 
 CREATE TABLE keypup.used_id_tokens (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
@@ -137,6 +155,30 @@ REVOKE ALL ON FUNCTION keypup.link_person(text, text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.link_person(text, text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.link_person(text, text, text, text) IS 'Says which subject of a provider a person is.';
 
+CREATE FUNCTION keypup.map_group(account text, issuer text, group_name text, role text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+BEGIN
+  DELETE FROM keypup.identity_groups g WHERE g.account_id = the_account AND g.issuer = map_group.issuer AND g.group_name = map_group.group_name;
+  IF role IS NULL THEN
+    RETURN;
+  END IF;
+  PERFORM keypup.guard_role(the_account, role);
+  IF role = 'owner' THEN
+    RAISE EXCEPTION 'a group cannot have role "owner"' USING ERRCODE = 'invalid_parameter_value', HINT = 'Add owners one by one.';
+  END IF;
+  IF NOT EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account AND p.issuer = map_group.issuer) THEN
+    RAISE EXCEPTION 'issuer is not trusted' USING ERRCODE = 'undefined_object', HINT = 'Add it with keypup.add_identity_provider first.';
+  END IF;
+  INSERT INTO keypup.identity_groups (account_id, issuer, group_name, role) VALUES (the_account, map_group.issuer, map_group.group_name, map_group.role);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.map_group(text, text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.map_group(text, text, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.map_group(text, text, text, text) IS 'Gives the people of a provider''s group a role, without adding them one by one; NULL takes it back.';
+
 CREATE FUNCTION keypup.accepts_claims(claims jsonb, client_ids text[], nonce text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -164,38 +206,85 @@ $$;
 REVOKE ALL ON FUNCTION keypup.accepts_claims(jsonb, text[], text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.accepts_claims(jsonb, text[], text) IS 'Whether an ID token is valid now, and made out for one of the clients (OpenID Connect Core 3.1.3.7).';
 
+CREATE FUNCTION keypup.recognise_person(account_id uuid, issuer text, claims jsonb) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_subject text := claims ->> 'sub';
+  known record;
+  new_role text;
+BEGIN
+  SELECT m.member, m.role, m.by_groups INTO known
+  FROM keypup.person_identities i JOIN keypup.members m ON m.account_id = i.account_id AND m.member = i.member
+  WHERE i.account_id = recognise_person.account_id AND i.issuer = recognise_person.issuer AND i.subject = the_subject;
+  IF known.member IS NOT NULL AND NOT known.by_groups THEN
+    RETURN known.member;
+  END IF;
+  -- Of several groups' roles, the one that may do most.
+  SELECT g.role INTO new_role
+  FROM keypup.identity_providers p
+  JOIN keypup.identity_groups g ON g.account_id = p.account_id AND g.issuer = p.issuer
+  WHERE p.account_id = recognise_person.account_id AND p.issuer = recognise_person.issuer
+    AND jsonb_typeof(claims -> p.groups_claim) = 'array' AND claims -> p.groups_claim ? g.group_name
+  ORDER BY (SELECT count(*) FROM keypup.roles r WHERE r.account_id = g.account_id AND r.role = g.role) DESC, g.role LIMIT 1;
+  IF new_role IS NULL THEN
+    -- Also whoever has left all groups: does not sign in any more.
+    RETURN NULL;
+  ELSIF known.member IS NOT NULL THEN
+    UPDATE keypup.members m SET role = new_role WHERE m.account_id = recognise_person.account_id AND m.member = known.member AND m.role <> new_role;
+    RETURN known.member;
+  END IF;
+  known.member := left(regexp_replace(the_subject, '[[:cntrl:]]', '?', 'g'), 80) || ' at ' || left(issuer, 100);
+  INSERT INTO keypup.members (account_id, member, kind, role, by_groups, added_by)
+  VALUES (recognise_person.account_id, known.member, 'person', new_role, true, 'a group of ' || left(issuer, 100));
+  INSERT INTO keypup.person_identities (account_id, issuer, subject, member)
+  VALUES (recognise_person.account_id, recognise_person.issuer, the_subject, known.member);
+  RETURN known.member;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.recognise_person(uuid, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.recognise_person(uuid, text, jsonb) IS 'The member that verified claims are about: linked by name, or by a group; NULL for nobody.';
+
 CREATE FUNCTION keypup.sign_in(id_token text, nonce text DEFAULT NULL, account text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   token record;
-  person record;
-  people bigint;
+  provider record;
+  person text;
+  found_account uuid;
+  found_person text;
 BEGIN
   SELECT t.header, t.payload INTO token FROM keypup.read_id_token(id_token) t;
-  SELECT p.account_id, i.member, to_timestamp((token.payload ->> 'exp')::double precision) AS expires_at, count(*) OVER () AS people
-  INTO person
-  FROM keypup.identity_providers p
-  JOIN keypup.accounts a ON a.account_id = p.account_id AND (account IS NULL OR a.name = account)
-  JOIN LATERAL (SELECT k FROM jsonb_array_elements(p.keys) k
-                WHERE CASE WHEN token.header ? 'kid' THEN k -> 'kid' = token.header -> 'kid' ELSE jsonb_array_length(p.keys) = 1 END) AS key (k)
-    ON keypup.id_token_is_signed(id_token, key.k)
-  JOIN keypup.person_identities i ON i.account_id = p.account_id AND i.issuer = p.issuer AND i.subject = token.payload ->> 'sub'
-  WHERE p.issuer = token.payload ->> 'iss' AND keypup.accepts_claims(token.payload, p.client_ids, nonce);
-  IF person.people > 1 THEN
-    RAISE EXCEPTION 'you belong to % accounts', person.people USING ERRCODE = 'ambiguous_parameter', HINT = 'Name one of them.';
-  END IF;
-  IF person.account_id IS NOT NULL THEN
-    DELETE FROM keypup.used_id_tokens u WHERE u.account_id = person.account_id AND u.expires_at <= now();
+  FOR provider IN
+    SELECT p.account_id, p.issuer
+    FROM keypup.identity_providers p
+    JOIN keypup.accounts a ON a.account_id = p.account_id AND (account IS NULL OR a.name = account)
+    JOIN LATERAL (SELECT k FROM jsonb_array_elements(p.keys) k
+                  WHERE CASE WHEN token.header ? 'kid' THEN k -> 'kid' = token.header -> 'kid' ELSE jsonb_array_length(p.keys) = 1 END) AS key (k)
+      ON keypup.id_token_is_signed(id_token, key.k)
+    WHERE p.issuer = token.payload ->> 'iss' AND keypup.accepts_claims(token.payload, p.client_ids, nonce)
+  LOOP
+    person := keypup.recognise_person(provider.account_id, provider.issuer, token.payload);
+    IF person IS NOT NULL AND found_person IS NOT NULL THEN
+      RAISE EXCEPTION 'you belong to several accounts' USING ERRCODE = 'ambiguous_parameter', HINT = 'Name one of them.';
+    ELSIF person IS NOT NULL THEN
+      found_person := person;
+      found_account := provider.account_id;
+    END IF;
+  END LOOP;
+  IF found_person IS NOT NULL THEN
+    DELETE FROM keypup.used_id_tokens u WHERE u.account_id = found_account AND u.expires_at <= now();
     INSERT INTO keypup.used_id_tokens (account_id, token_digest, expires_at)
-    VALUES (person.account_id, keypup.digest_secret(id_token), person.expires_at) ON CONFLICT DO NOTHING;
+    VALUES (found_account, keypup.digest_secret(id_token), to_timestamp((token.payload ->> 'exp')::double precision)) ON CONFLICT DO NOTHING;
   END IF;
-  IF person.account_id IS NULL OR NOT FOUND THEN
+  IF found_person IS NULL OR NOT FOUND THEN
     -- One answer for every reason: it must not tell a guesser how far the guess went.
     RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification',
       HINT = 'The ID token must be fresh, unused, of a provider that the account trusts, and of a person who is its member.';
   END IF;
-  RETURN keypup.start_session(person.account_id, 'person', person.member, least(interval '12 hours', person.expires_at - now()));
+  RETURN keypup.start_session(found_account, 'person', found_person,
+    least(interval '12 hours', to_timestamp((token.payload ->> 'exp')::double precision) - now()));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in(text, text, text) FROM PUBLIC;

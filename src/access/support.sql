@@ -93,3 +93,92 @@ $$;
 REVOKE ALL ON FUNCTION keypup.revoke_support(text, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.revoke_support(text, bigint) TO keypup_member;
 COMMENT ON FUNCTION keypup.revoke_support(text, bigint) IS 'Takes a consent back, from the next statement on.';
+
+-- Break-glass, for security incidents when nobody of the account can be asked: two other persons of the operator approve,
+-- it lasts 60 minutes, and the account is told. The operator grants these functions to the roles that may call them.
+
+CREATE TABLE keypup.break_glass (
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
+  request_id bigint GENERATED ALWAYS AS IDENTITY,
+  grantee text NOT NULL,
+  reason text NOT NULL CHECK (length(reason) BETWEEN 20 AND 1000),
+  requested_by text NOT NULL,
+  requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  first_approver text,
+  second_approver text,
+  ends_at timestamptz,
+  PRIMARY KEY (account_id, request_id),
+  CHECK (first_approver <> second_approver AND grantee NOT IN (first_approver, second_approver)),
+  CHECK ((second_approver IS NULL) = (ends_at IS NULL) AND (first_approver IS NOT NULL OR second_approver IS NULL))
+);
+CREATE INDEX break_glass_grantee ON keypup.break_glass (grantee, ends_at);
+COMMENT ON TABLE keypup.break_glass IS 'Access of the operator''s staff without consent, in security incidents: who, why, approved by whom, until when.';
+COMMENT ON COLUMN keypup.break_glass.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.break_glass.request_id IS 'Identifies the request.';
+COMMENT ON COLUMN keypup.break_glass.grantee IS 'The database role of the person who may read once two have approved.';
+COMMENT ON COLUMN keypup.break_glass.reason IS 'Why.';
+COMMENT ON COLUMN keypup.break_glass.requested_by IS 'Who asked for it.';
+COMMENT ON COLUMN keypup.break_glass.requested_at IS 'When.';
+COMMENT ON COLUMN keypup.break_glass.first_approver IS 'Who approved first.';
+COMMENT ON COLUMN keypup.break_glass.second_approver IS 'Who approved second, and is another.';
+COMMENT ON COLUMN keypup.break_glass.ends_at IS 'It ends then: 60 minutes after the second approval; NULL while it has not begun.';
+SELECT keypup.protect_table('keypup.break_glass', 'audit.read');
+REVOKE ALL ON keypup.break_glass FROM keypup_worker;
+
+CREATE FUNCTION keypup.request_break_glass(account text, grantee name, reason text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  new_id bigint;
+BEGIN
+  IF reason IS NULL OR length(reason) NOT BETWEEN 20 AND 1000 THEN
+    RAISE EXCEPTION 'a reason has 20 to 1000 characters' USING ERRCODE = 'invalid_parameter_value', HINT = 'Say which incident it is; the account will read it.';
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = grantee) THEN
+    RAISE EXCEPTION 'database role "%" does not exist', grantee USING ERRCODE = 'undefined_object';
+  END IF;
+  INSERT INTO keypup.break_glass (account_id, grantee, reason, requested_by)
+  SELECT a.account_id, request_break_glass.grantee, request_break_glass.reason, keypup.asking_role() FROM keypup.accounts a WHERE a.name = account
+  RETURNING request_id INTO new_id;
+  IF new_id IS NULL THEN
+    RAISE EXCEPTION 'account "%" does not exist', account USING ERRCODE = 'undefined_object';
+  END IF;
+  RETURN new_id;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.request_break_glass(text, name, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.request_break_glass(text, name, text) IS 'Asks for access to an account without its consent, in a security incident. Returns the request''s number, for two others to approve. For operators: granted to nobody.';
+
+CREATE FUNCTION keypup.approve_break_glass(account text, request_id bigint) RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  approver text := keypup.asking_role();
+  request record;
+  new_end timestamptz;
+BEGIN
+  SELECT b.* INTO request FROM keypup.break_glass b JOIN keypup.accounts a ON a.account_id = b.account_id
+  WHERE a.name = account AND b.request_id = approve_break_glass.request_id AND b.ends_at IS NULL AND b.requested_at > clock_timestamp() - interval '60 minutes'
+  FOR UPDATE OF b;
+  IF request.account_id IS NULL THEN
+    RAISE EXCEPTION 'request % does not exist, or has ended', request_id USING ERRCODE = 'undefined_object', HINT = 'A request is approved within 60 minutes.';
+  END IF;
+  -- session_user as well: SET ROLE makes nobody another person.
+  IF approver IN (request.grantee, request.requested_by) OR session_user::text IN (request.grantee, request.requested_by)
+     OR approver = request.first_approver OR session_user::text = request.first_approver THEN
+    RAISE EXCEPTION 'two others must approve' USING ERRCODE = 'insufficient_privilege', HINT = 'Neither who asked nor who is to read, and not the same person twice.';
+  END IF;
+  IF request.first_approver IS NULL THEN
+    UPDATE keypup.break_glass b SET first_approver = session_user::text WHERE b.account_id = request.account_id AND b.request_id = request.request_id;
+    RETURN NULL;
+  END IF;
+  new_end := clock_timestamp() + interval '60 minutes';
+  UPDATE keypup.break_glass b SET second_approver = session_user::text, ends_at = new_end
+  WHERE b.account_id = request.account_id AND b.request_id = request.request_id;
+  PERFORM keypup.open_schema_to(request.grantee::name);
+  PERFORM pg_notify('keypup', json_build_object('account_id', request.account_id, 'break_glass', request.request_id)::text);
+  RETURN new_end;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.approve_break_glass(text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.approve_break_glass(text, bigint) IS 'Approves a request: the second approval of another person opens the account for 60 minutes, announces it on channel keypup, and returns when it ends. For operators: granted to nobody.';

@@ -25,6 +25,10 @@ const good = {
   nonce: rs({ nonce: 'n-1' }),
   'audience in a list': rs({ aud: [client, 'another'], azp: client }),
   'parallel': rs({ jti: `${serial++}` }),
+  'in a group': rs({ sub: 'subject-7', groups: ['people', 'readers'] }),
+  'in two groups': rs({ sub: 'subject-7', groups: ['readers', 'leads'] }),
+  'in no group of ours': rs({ sub: 'subject-7', groups: ['people'] }),
+  'groups in text': rs({ sub: 'subject-8', groups: 'readers' }),
   short: rs({ exp: now + 4, jti: 'short' }),
 };
 const fresh = make(rs256, claims({ jti: 'fresh' }));

@@ -143,6 +143,23 @@ query(q{UPDATE keypup.sessions SET expires_at = clock_timestamp() + interval '1 
 is(as('app', "BEGIN; SELECT keypup.use_session('$bella'); SELECT count(*) FROM keypup.pull_requests; SELECT pg_sleep(1.1); SELECT count(*) FROM keypup.pull_requests"), "\n30\n\n0",
 	'T40: a session ends at its second, also within a transaction');
 
+# Passwords.
+like(as('adam', q{SELECT keypup.add_person('acme', 'ann', 'viewer'); SELECT keypup.set_password('acme', 'ann', 'tooshort')}), qr/password is too weak/, 'a weak password is refused');
+like(as('adam', "SELECT keypup.set_password('acme', 'ann', '$_')"), qr/password is too weak/, "as is $_") foreach 'aaaaaaaaaaaaaaaa', 'Xy7-ann-Xy7-xyzzy';
+like(as('adam', 'SELECT keypup.set_password(\'acme\', \'ann\', \'' . ('ab3dEf' x 13) . '\')'), qr/1 to 72 bytes/, 'and one that bcrypt would not read whole');
+is(as('adam', q{SELECT keypup.set_password('acme', 'ann', 'correct horse battery')}), '', 'an admin sets a password');
+like(as('mia', q{SELECT keypup.set_password('acme', 'ann', 'correct horse battery')}), qr/may not do this/, 'a member does not');
+my $ann = as('app', q{SELECT keypup.sign_in_with_password('acme', 'ann', 'correct horse battery')});
+like($ann, qr/^[0-9a-f]{96}$/, 'the person signs in');
+is(as('app', "BEGIN; SELECT keypup.use_session('$ann'); SELECT keypup.whoami(); SELECT keypup.set_password('acme', 'ann', 'another horse battery'); COMMIT"), "\nann\n", 'and sets another password');
+is(as('app', "SELECT keypup.use_session('$ann')"), 'session is not valid', 'which ends the sessions');
+is(as('app', "SELECT keypup.sign_in_with_password($_)"), 'sign-in is refused', "refused with one answer: $_") foreach
+  q{'acme', 'ann', 'correct horse battery'}, q{'acme', 'nobody', 'correct horse battery'}, q{'nowhere', 'ann', 'x'}, q{'acme', 'olga', 'x'}, q{NULL, NULL, NULL};
+as('app', q{SELECT keypup.sign_in_with_password('acme', 'ann', 'wrong')}) foreach 1 .. 4;
+is(as('app', q{SELECT keypup.sign_in_with_password('acme', 'ann', 'another horse battery')}), 'too many attempts to sign in', 'after five failures in a row even the right one waits');
+as('app', q{SELECT keypup.sign_in_with_password('acme', 'nobody', 'wrong')}) foreach 1 .. 4;
+is(as('app', q{SELECT keypup.sign_in_with_password('acme', 'nobody', 'x')}), 'too many attempts to sign in', 'as it does for somebody who is not there');
+
 # T47: support.
 tells('sam', $count, qr/permission denied for schema/, 'T47: staff see nothing');
 my $support = sub { my ($role, $grantee, $reason, $lasts, $projects) = @_; return as($role, "SELECT keypup.grant_support('acme', '$grantee', '$reason', '$lasts'" . ($projects ? ", ARRAY['$projects']" : '') . ')'); };
@@ -164,5 +181,28 @@ $support->('olga', 'sam', 'a failing sync', '1 second');
 is(as('sam', "SELECT count(*) FROM keypup.projects; SELECT pg_sleep(1.1); SELECT count(*) FROM keypup.projects"), "2\n\n0", 'T47: or at its second, by itself');
 is(as('olga', 'SELECT count(*), count(revoked_by) FROM keypup.support_grants'), '2|1', 'T47: the account sees what it consented to');
 is(as('mia', 'SELECT count(*) FROM keypup.support_grants'), '0', 'T47: its admins, that is');
+
+# T47: break-glass.
+query("CREATE ROLE $_ LOGIN; GRANT keypup_member TO $_; GRANT USAGE ON SCHEMA keypup TO $_") foreach qw(ina ida);
+query("GRANT EXECUTE ON FUNCTION keypup.request_break_glass(text, name, text), keypup.approve_break_glass(text, bigint) TO ina, ida, sam");
+like(as('olga', q{SELECT keypup.request_break_glass('acme', 'sam', 'a leak of tokens was reported')}), qr/permission denied/, 'T47: an account does not break its own glass');
+like(as('sam', q{SELECT keypup.request_break_glass('acme', 'sam', 'short')}), qr/20 to 1000 characters/, 'T47: break-glass has a reason');
+my $request = as('sam', q{SELECT keypup.request_break_glass('acme', 'sam', 'a leak of tokens was reported')});
+like($request, qr/^\d+$/, 'T47: staff ask for it');
+is(as('sam', $count), '0|0', 'T47: which opens nothing');
+like(as('sam', "SELECT keypup.approve_break_glass('acme', $request)"), qr/two others must approve/, 'T47: nor does the own approval');
+is(as('ina', "SELECT keypup.approve_break_glass('acme', $request) IS NULL"), 't', 'T47: one approves');
+is(as('sam', $count), '0|0', 'T47: which is not enough');
+like(as('ina', "SELECT keypup.approve_break_glass('acme', $request)"), qr/two others must approve/, 'T47: nor is the same one twice');
+like(as('ida', "SELECT keypup.approve_break_glass('bolt', $request)"), qr/does not exist/, 'T47: nor one for another account');
+my $listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN keypup');
+is(as('ida', "SELECT t BETWEEN now() + interval '59 minutes' AND now() + interval '61 minutes' FROM keypup.approve_break_glass('acme', $request) t"), 't', 'T47: a second opens the account for 60 minutes');
+is(as('sam', $count), '10|1', 'T47: then it is read');
+like($listener->query_safe('SELECT 1'), qr/"break_glass" : $request/, 'T47: and the account is told by NOTIFY');
+$listener->quit;
+is(as('olga', 'SELECT grantee, first_approver, second_approver, reason FROM keypup.break_glass'), 'sam|ina|ida|a leak of tokens was reported', 'T47: and reads who and why');
+query("UPDATE keypup.break_glass SET ends_at = clock_timestamp()");
+is(as('sam', $count), '0|0', 'T47: it ends by itself');
 $node->stop;
 done_testing();

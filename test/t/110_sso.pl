@@ -62,6 +62,18 @@ foreach my $name (sort keys %{ $tokens->{bad} })
 }
 like($sign_in->($tokens->{fresh}), qr/^[0-9a-f]{96}$/, 'after all of these a good one is accepted');
 
+# Groups.
+is($sign_in->($tokens->{good}{'in a group'}), 'sign-in is refused', 'a group that is not mapped is nothing');
+like(as('olga', "SELECT keypup.map_group('acme', '$issuer', 'leads', 'owner')"), qr/cannot have role "owner"/, 'no group makes owners');
+is(as('olga', "SELECT keypup.map_group('acme', '$issuer', 'readers', 'viewer'), keypup.map_group('acme', '$issuer', 'leads', 'admin')"), '|', 'groups are mapped to roles');
+my $grouped = $sign_in->($tokens->{good}{'in a group'});
+like($grouped, qr/^[0-9a-f]{96}$/, 'who is in a group signs in, and is a member by that');
+is(query("SELECT role, by_groups FROM keypup.members WHERE member = 'subject-7 at $issuer'"), 'viewer|t', 'with the role of the group');
+like($sign_in->($tokens->{good}{'in two groups'}), qr/^[0-9a-f]{96}$/, 'the next sign-in');
+is(query("SELECT role FROM keypup.members WHERE member = 'subject-7 at $issuer'"), 'admin', 'brings the role of the groups of now');
+is($sign_in->($tokens->{good}{'in no group of ours'}), 'sign-in is refused', 'who has left the groups does not sign in');
+is($sign_in->($tokens->{good}{'groups in text'}), 'sign-in is refused', 'a claim that is no list has no groups');
+
 # T41: twenty at once.
 my $file = PostgreSQL::Test::Utils::tempdir() . '/sign_in.sql';
 append_to_file($file, 'SELECT keypup.sign_in(' . literal($tokens->{good}{parallel}) . ");\n");

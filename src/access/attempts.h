@@ -1,0 +1,14 @@
+/*
+ * attempts.h
+ *		How often a password was guessed wrong, in shared memory.
+ */
+#ifndef KEYPUP_ATTEMPTS_H
+#define KEYPUP_ATTEMPTS_H
+
+/*
+ * register_attempts
+ *		Asks for the shared memory; called at preload.
+ */
+extern void register_attempts(void);
+
+#endif
