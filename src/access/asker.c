@@ -23,7 +23,10 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "access/asker.h"
@@ -45,17 +48,18 @@ static bool job_account_is_set = false;
  * consents to support that name it, and not a role that it merely has.
  * $1: the permission; $2: the role.
  */
-#define RIGHTS_OF_ROLE                                                                             \
-	" FROM held h"                                                                                 \
-	" JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) h.oid"                            \
-	" JOIN keypup.rights x ON x.holder OPERATOR(pg_catalog.=) r.rolname::pg_catalog.text"          \
-	" WHERE x.permission OPERATOR(pg_catalog.=) $1"                                                \
-	" AND (x.kind OPERATOR(pg_catalog.=) 'database_role'"                                          \
-	"  AND pg_catalog.pg_has_role($2, h.oid, 'USAGE'::pg_catalog.text)"                            \
-	"  OR x.kind OPERATOR(pg_catalog.=) 'support' AND h.oid OPERATOR(pg_catalog.=) $2)"
 #define HELD                                                                                       \
 	"WITH RECURSIVE held (oid) AS (SELECT $2 UNION SELECT g.roleid"                                \
 	" FROM pg_catalog.pg_auth_members g JOIN held h ON g.member OPERATOR(pg_catalog.=) h.oid) "
+#define RIGHTS_OF_ROLE                                                                             \
+	" FROM keypup.rights x WHERE x.permission OPERATOR(pg_catalog.=) $1"                           \
+	" AND x.holder OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT r.rolname::pg_catalog.text"            \
+	" FROM held h JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) h.oid"                \
+	" WHERE pg_catalog.pg_has_role($2, h.oid, 'USAGE'::pg_catalog.text)))"                         \
+	" AND (x.kind OPERATOR(pg_catalog.=) 'database_role'"                                          \
+	"  OR x.kind OPERATOR(pg_catalog.=) 'support' AND x.holder OPERATOR(pg_catalog.=) "            \
+	"(SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r"                                \
+	" WHERE r.oid OPERATOR(pg_catalog.=) $2))"
 
 /* Those of a session. $1: the permission; $2: the account; $3: the handle's digest. */
 #define RIGHTS_OF_SESSION                                                                          \
@@ -66,8 +70,8 @@ static bool job_account_is_set = false;
 	" AND s.handle_digest OPERATOR(pg_catalog.=) $3"                                               \
 	" AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()"
 
-#define ACCOUNTS "SELECT DISTINCT x.account_id"
-#define ALL_PROJECTS "SELECT pg_catalog.bool_and(x.all_projects)"
+#define ACCOUNTS "SELECT x.account_id, pg_catalog.bool_and(x.all_projects)"
+#define ACCOUNTS_END " GROUP BY x.account_id"
 #define PROJECTS                                                                                   \
 	"SELECT p.project_id FROM keypup.projects p WHERE EXISTS (SELECT"                              \
 	" FROM (SELECT x.account_id, x.all_projects, x.limit_id"
@@ -90,8 +94,7 @@ typedef struct Question
 			KEPT_PLAN(start RIGHTS_OF_SESSION end, 3, TEXTOID, UUIDOID, BYTEAOID)                  \
 	}
 
-static Question accounts_question = QUESTION(ACCOUNTS, "");
-static Question all_projects_question = QUESTION(ALL_PROJECTS, "");
+static Question accounts_question = QUESTION(ACCOUNTS, ACCOUNTS_END);
 static Question projects_question = QUESTION(PROJECTS, PROJECTS_END);
 
 Oid
@@ -148,22 +151,146 @@ ask(FunctionCallInfo fcinfo, Question *question, Datum permission)
 	return run_kept_plan(&question->of_session, owner, values, InvalidSnapshot, true);
 }
 
-/* Answers with the first column of every row. */
-static Datum
-return_column(FunctionCallInfo fcinfo, Question *question)
+/*
+ * The accounts in which the asker has a permission. A query asks for each of its
+ * tables, and a BI tool sends query after query: the answer is kept while it
+ * must be the same. It is, as long as nothing was committed and nothing changed
+ * by ourselves, which the snapshot tells; but consents and sessions end by the
+ * clock, so it is not kept for long.
+ */
+#define KEPT_ANSWERS 4
+#define KEPT_MICROSECONDS 100000
+#define MAX_PERMISSION 32
+
+typedef struct Answer
+{
+	char permission[MAX_PERMISSION]; /* empty: none */
+	Oid asker;
+	bool of_session;
+	SessionIdentity session;
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32 xcnt;
+	int32 subxcnt;
+	CommandId curcid;
+	TimestampTz since;
+	bool all_projects;
+	int count;
+	pg_uuid_t *accounts; /* in TopMemoryContext */
+} Answer;
+
+static Answer answers[KEPT_ANSWERS];
+
+/* What an answer depends on, beside the clock. */
+static void
+describe_question(Answer *answer, const char *permission, Oid asker)
+{
+	const SessionIdentity *session = used_session();
+	Snapshot snapshot = GetActiveSnapshot();
+
+	memset(answer, 0, sizeof(*answer));
+	strlcpy(answer->permission, permission, MAX_PERMISSION);
+	answer->asker = asker;
+	answer->of_session = session != NULL;
+	if (session != NULL)
+		answer->session = *session;
+	answer->xmin = snapshot->xmin;
+	answer->xmax = snapshot->xmax;
+	answer->xcnt = snapshot->xcnt;
+	answer->subxcnt = snapshot->subxcnt;
+	answer->curcid = snapshot->curcid;
+}
+
+static void
+fetch_answer(FunctionCallInfo fcinfo, Answer *answer)
+{
+	pg_uuid_t *accounts = NULL;
+	bool all_projects = true;
+	int count = 0;
+
+	SPI_connect();
+	if (ask(fcinfo, &accounts_question, CStringGetTextDatum(answer->permission)))
+	{
+		accounts = MemoryContextAlloc(TopMemoryContext, SPI_processed * sizeof(pg_uuid_t));
+		for (; count < (int) SPI_processed; count++)
+		{
+			bool isnull;
+
+			accounts[count] = *DatumGetUUIDP(kept_plan_column(count, 1, &isnull));
+			all_projects = all_projects && DatumGetBool(kept_plan_column(count, 2, &isnull));
+		}
+	}
+	SPI_finish();
+	answer->accounts = accounts;
+	answer->count = count;
+	answer->all_projects = all_projects;
+	answer->since = GetCurrentTimestamp();
+}
+
+/* Valid until it is asked for again. */
+static const Answer *
+find_answer(FunctionCallInfo fcinfo, Datum permission)
+{
+	static int next = 0;
+	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	char *name = TextDatumGetCString(permission);
+	Answer question;
+
+	if (strlen(name) >= MAX_PERMISSION)
+		name = "";
+	describe_question(&question, name, asker);
+	for (int i = 0; i < KEPT_ANSWERS; i++)
+	{
+		Answer *kept = &answers[i];
+		TimestampTz age;
+
+		if (memcmp(kept, &question, offsetof(Answer, since)) != 0)
+			continue;
+		age = GetCurrentTimestamp() - kept->since;
+		if (age >= 0 && age < KEPT_MICROSECONDS)
+			return kept;
+	}
+	fetch_answer(fcinfo, &question);
+	if (answers[next].accounts != NULL)
+		pfree(answers[next].accounts);
+	answers[next] = question;
+	next = (next + 1) % KEPT_ANSWERS;
+	return &answers[(next + KEPT_ANSWERS - 1) % KEPT_ANSWERS];
+}
+
+Datum
+keypup_my_accounts(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const Answer *answer;
+	bool isnull = false;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	answer = find_answer(fcinfo, PG_GETARG_DATUM(0));
+	for (int i = 0; i < answer->count; i++)
+	{
+		Datum account = UUIDPGetDatum(&answer->accounts[i]);
+
+		tuplestore_putvalues(result->setResult, result->setDesc, &account, &isnull);
+	}
+	return (Datum) 0;
+}
+
+Datum
+keypup_my_projects(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
-	if (ask(fcinfo, question, PG_GETARG_DATUM(0)))
+	if (ask(fcinfo, &projects_question, PG_GETARG_DATUM(0)))
 	{
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
 			bool isnull;
-			Datum value = kept_plan_column(row, 1, &isnull);
+			Datum project = kept_plan_column(row, 1, &isnull);
 
-			tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
+			tuplestore_putvalues(result->setResult, result->setDesc, &project, &isnull);
 		}
 	}
 	SPI_finish();
@@ -171,28 +298,9 @@ return_column(FunctionCallInfo fcinfo, Question *question)
 }
 
 Datum
-keypup_my_accounts(PG_FUNCTION_ARGS)
-{
-	return return_column(fcinfo, &accounts_question);
-}
-
-Datum
-keypup_my_projects(PG_FUNCTION_ARGS)
-{
-	return return_column(fcinfo, &projects_question);
-}
-
-Datum
 keypup_sees_all_projects(PG_FUNCTION_ARGS)
 {
-	bool answer = false;
-	bool isnull = true;
-
-	SPI_connect();
-	if (ask(fcinfo, &all_projects_question, PG_GETARG_DATUM(0)))
-		answer = DatumGetBool(kept_plan_column(0, 1, &isnull));
-	SPI_finish();
-	PG_RETURN_BOOL(!isnull && answer);
+	PG_RETURN_BOOL(find_answer(fcinfo, PG_GETARG_DATUM(0))->all_projects);
 }
 
 Datum
@@ -200,23 +308,17 @@ keypup_has_permission(PG_FUNCTION_ARGS)
 {
 	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	pg_uuid_t *account = PG_GETARG_UUID_P(0);
-	bool found = false;
+	const Answer *answer;
 
 	if (OidIsValid(asker) && used_session() == NULL && superuser_arg(asker))
 		PG_RETURN_BOOL(true);
-	SPI_connect();
-	if (ask(fcinfo, &accounts_question, PG_GETARG_DATUM(1)))
+	answer = find_answer(fcinfo, PG_GETARG_DATUM(1));
+	for (int i = 0; i < answer->count; i++)
 	{
-		for (uint64 row = 0; row < SPI_processed && !found; row++)
-		{
-			bool isnull;
-			Datum held = kept_plan_column(row, 1, &isnull);
-
-			found = memcmp(DatumGetUUIDP(held), account, sizeof(*account)) == 0;
-		}
+		if (memcmp(&answer->accounts[i], account, sizeof(*account)) == 0)
+			PG_RETURN_BOOL(true);
 	}
-	SPI_finish();
-	PG_RETURN_BOOL(found);
+	PG_RETURN_BOOL(false);
 }
 
 /* The holder of the session, or the role's name; NULL when nobody asks. */
@@ -269,12 +371,7 @@ keypup_asking_role(PG_FUNCTION_ARGS)
 Datum
 keypup_whoami(PG_FUNCTION_ARGS)
 {
-	bool known;
-
-	SPI_connect();
-	known = ask(fcinfo, &accounts_question, CStringGetTextDatum("data.read"));
-	SPI_finish();
-	if (!known)
+	if (find_answer(fcinfo, CStringGetTextDatum("data.read"))->count == 0)
 		PG_RETURN_NULL();
 	return keypup_asking_role(fcinfo);
 }

@@ -31,7 +31,8 @@ DECLARE
   url text;
 BEGIN
   IF provider IS DISTINCT FROM 'github' THEN
-    RAISE EXCEPTION 'provider "%" is unknown', provider USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider is github.';
+    -- Only what may be a provider's name is repeated: it could be a token in the wrong place.
+    RAISE EXCEPTION 'provider "%" is unknown', CASE WHEN provider ~ '^[a-z]{1,15}$' THEN provider ELSE '…' END USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider is github.';
   END IF;
   IF token IS NULL THEN
     RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed', HINT = 'Create one at the provider, with read access to metadata, issues and pull requests.';
