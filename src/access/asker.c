@@ -160,45 +160,53 @@ ask(FunctionCallInfo fcinfo, Question *question, Datum permission)
  */
 #define KEPT_ANSWERS 4
 #define KEPT_MICROSECONDS 100000
-#define MAX_PERMISSION 32
+#define MAX_PERMISSION 31
 
-typedef struct Answer
+/* What an answer depends on, beside the clock. Compared as bytes: there is no padding. */
+typedef struct AskedWhen
 {
-	char permission[MAX_PERMISSION]; /* empty: none */
 	Oid asker;
-	bool of_session;
-	SessionIdentity session;
 	TransactionId xmin;
 	TransactionId xmax;
 	uint32 xcnt;
 	int32 subxcnt;
 	CommandId curcid;
-	TimestampTz since;
+	SessionIdentity session;
+	char permission[MAX_PERMISSION]; /* empty: none */
+	bool of_session;
+} AskedWhen;
+
+StaticAssertDecl(sizeof(AskedWhen) == offsetof(AskedWhen, of_session) + 1,
+				 "AskedWhen is compared as bytes");
+
+typedef struct Answer
+{
+	AskedWhen when;
 	bool all_projects;
 	int count;
 	pg_uuid_t *accounts; /* in TopMemoryContext */
+	TimestampTz since;
 } Answer;
 
 static Answer answers[KEPT_ANSWERS];
 
-/* What an answer depends on, beside the clock. */
 static void
-describe_question(Answer *answer, const char *permission, Oid asker)
+describe_question(AskedWhen *when, const char *permission, Oid asker)
 {
 	const SessionIdentity *session = used_session();
 	Snapshot snapshot = GetActiveSnapshot();
 
-	memset(answer, 0, sizeof(*answer));
-	strlcpy(answer->permission, permission, MAX_PERMISSION);
-	answer->asker = asker;
-	answer->of_session = session != NULL;
+	memset(when, 0, sizeof(*when));
+	strlcpy(when->permission, permission, MAX_PERMISSION);
+	when->asker = asker;
+	when->of_session = session != NULL;
 	if (session != NULL)
-		answer->session = *session;
-	answer->xmin = snapshot->xmin;
-	answer->xmax = snapshot->xmax;
-	answer->xcnt = snapshot->xcnt;
-	answer->subxcnt = snapshot->subxcnt;
-	answer->curcid = snapshot->curcid;
+		when->session = *session;
+	when->xmin = snapshot->xmin;
+	when->xmax = snapshot->xmax;
+	when->xcnt = snapshot->xcnt;
+	when->subxcnt = snapshot->subxcnt;
+	when->curcid = snapshot->curcid;
 }
 
 static void
@@ -209,7 +217,7 @@ fetch_answer(FunctionCallInfo fcinfo, Answer *answer)
 	int count = 0;
 
 	SPI_connect();
-	if (ask(fcinfo, &accounts_question, CStringGetTextDatum(answer->permission)))
+	if (ask(fcinfo, &accounts_question, CStringGetTextDatum(answer->when.permission)))
 	{
 		accounts = MemoryContextAlloc(TopMemoryContext, SPI_processed * sizeof(pg_uuid_t));
 		for (; count < (int) SPI_processed; count++)
@@ -234,26 +242,26 @@ find_answer(FunctionCallInfo fcinfo, Datum permission)
 	static int next = 0;
 	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	char *name = TextDatumGetCString(permission);
-	Answer question;
+	Answer fresh;
 
 	if (strlen(name) >= MAX_PERMISSION)
 		name = "";
-	describe_question(&question, name, asker);
+	describe_question(&fresh.when, name, asker);
 	for (int i = 0; i < KEPT_ANSWERS; i++)
 	{
 		Answer *kept = &answers[i];
 		TimestampTz age;
 
-		if (memcmp(kept, &question, offsetof(Answer, since)) != 0)
+		if (memcmp(&kept->when, &fresh.when, sizeof(AskedWhen)) != 0)
 			continue;
 		age = GetCurrentTimestamp() - kept->since;
 		if (age >= 0 && age < KEPT_MICROSECONDS)
 			return kept;
 	}
-	fetch_answer(fcinfo, &question);
+	fetch_answer(fcinfo, &fresh);
 	if (answers[next].accounts != NULL)
 		pfree(answers[next].accounts);
-	answers[next] = question;
+	answers[next] = fresh;
 	next = (next + 1) % KEPT_ANSWERS;
 	return &answers[(next + KEPT_ANSWERS - 1) % KEPT_ANSWERS];
 }

@@ -19,16 +19,12 @@ REVOKE ALL ON keypup.member_projects FROM keypup_worker;
 CREATE VIEW keypup.rights WITH (security_invoker = true) AS
 SELECT m.account_id, m.kind, m.member AS holder, r.permission, m.all_projects, 'member:' || m.member AS limit_id
 FROM keypup.members m
-JOIN (SELECT NULL::uuid AS account_id, p.role, p.permission FROM keypup.role_permissions p
-      UNION ALL SELECT o.account_id, o.role, o.permission FROM keypup.account_role_permissions o) r
-  ON r.role = m.role AND (r.account_id IS NULL OR r.account_id = m.account_id)
+JOIN keypup.role_rights r ON r.role = m.role AND (r.account_id IS NULL OR r.account_id = m.account_id)
 WHERE m.all_projects OR r.permission IN ('data.read', 'settings.read')
 UNION ALL
 SELECT k.account_id, 'api_key', k.prefix, r.permission, true, NULL
 FROM keypup.api_keys k
-JOIN (SELECT NULL::uuid AS account_id, p.role, p.permission FROM keypup.role_permissions p
-      UNION ALL SELECT o.account_id, o.role, o.permission FROM keypup.account_role_permissions o) r
-  ON r.role = k.role AND (r.account_id IS NULL OR r.account_id = k.account_id)
+JOIN keypup.role_rights r ON r.role = k.role AND (r.account_id IS NULL OR r.account_id = k.account_id)
 WHERE k.revoked_at IS NULL AND k.expires_at > clock_timestamp()
 UNION ALL
 SELECT g.account_id, 'support', g.grantee, s.permission, g.all_projects, 'support:' || g.grant_id

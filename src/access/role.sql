@@ -34,6 +34,16 @@ COMMENT ON COLUMN keypup.account_role_permissions.role IS 'Name of the role.';
 COMMENT ON COLUMN keypup.account_role_permissions.permission IS 'One right, as in role_permissions.';
 SELECT keypup.protect_table('keypup.account_role_permissions', 'users.read');
 
+CREATE VIEW keypup.role_rights WITH (security_invoker = true) AS
+SELECT NULL::uuid AS account_id, p.role, p.permission FROM keypup.role_permissions p
+UNION ALL
+SELECT o.account_id, o.role, o.permission FROM keypup.account_role_permissions o;
+REVOKE ALL ON keypup.role_rights FROM PUBLIC;
+COMMENT ON VIEW keypup.role_rights IS 'What each role may do: built-in ones in every account, others in their own. Granted to nobody; read roles.';
+COMMENT ON COLUMN keypup.role_rights.account_id IS 'The account whose own role it is; NULL for a built-in one.';
+COMMENT ON COLUMN keypup.role_rights.role IS 'Name of the role.';
+COMMENT ON COLUMN keypup.role_rights.permission IS 'One right, as subject.action.';
+
 CREATE VIEW keypup.roles WITH (security_invoker = true, security_barrier = true) AS
 SELECT a.account_id, p.role, p.permission FROM keypup.accounts a CROSS JOIN keypup.role_permissions p
 UNION ALL

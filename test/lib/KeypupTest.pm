@@ -11,7 +11,7 @@ use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw(start_github control new_server);
+our @EXPORT = qw(start_github control new_server as_role);
 
 my @emulators;
 
@@ -56,6 +56,15 @@ log_statement = 'none'
 $configuration
 CONF
 	return $node;
+}
+
+# What a role is told: rows, then each error without its place.
+sub as_role
+{
+	my ($node, $role, $sql) = @_;
+	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 0);
+	$out .= $1 while $error =~ /ERROR:  (.*)$/mg;
+	return $out;
 }
 
 END

@@ -14,15 +14,7 @@ $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.sync_interval = '1d'\nmax_prepared_transactions = 5\n");
 $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
-
-# What a role is told: rows, and the error without its place.
-sub as
-{
-	my ($role, $sql) = @_;
-	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 0);
-	$out .= $1 while $error =~ /ERROR:  (.*)$/mg;
-	return $out;
-}
+sub as { return as_role($node, @_); }
 sub tells { my ($role, $sql, $pattern, $name) = @_; like(as($role, $sql), $pattern, $name); }
 
 query('CREATE EXTENSION keypup');

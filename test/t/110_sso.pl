@@ -3,7 +3,10 @@ use strict;
 use warnings;
 
 use Cwd;
+use FindBin;
 use JSON::PP;
+use lib "$FindBin::RealBin/../lib";
+use KeypupTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -14,15 +17,7 @@ $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\n");
 $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
-
-# What a role is told: rows, and the error without its place.
-sub as
-{
-	my ($role, $sql) = @_;
-	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 0);
-	$out .= $1 while $error =~ /ERROR:  (.*)$/mg;
-	return $out;
-}
+sub as { return as_role($node, @_); }
 sub literal { my $text = shift; $text =~ s/'/''/g; return "'$text'"; }
 
 query('CREATE EXTENSION keypup');
