@@ -4,7 +4,7 @@ EXTVERSION = 0.1
 MODULE_big = keypup
 
 OBJS = \
-	src/keypup.o src/kept_plan.o \
+	src/keypup.o src/datum.o src/kept_plan.o \
 	src/token/aes_gcm.o src/token/envelope.o src/token/key_file.o src/token/secret.o \
 	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
 	src/token/digest.o \

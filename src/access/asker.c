@@ -9,8 +9,8 @@
  * and there nobody asks while a maintenance command runs somebody's expression,
  * since the user outside is then a superuser who never called us.
  *
- * What the asker may do is in the view keypup.rights, read anew by each statement:
- * what is taken away is gone with the next one.
+ * What the asker may do is in the view keypup.rights. What is taken away is gone
+ * with the next statement: an answer is kept only while it must be the same.
  */
 #include "postgres.h"
 
@@ -30,6 +30,7 @@
 #include "utils/tuplestore.h"
 
 #include "access/asker.h"
+#include "datum.h"
 #include "kept_plan.h"
 
 PG_FUNCTION_INFO_V1(keypup_my_accounts);
@@ -120,16 +121,6 @@ asking_role(Oid owner)
 	return GetOuterUserId();
 }
 
-static Datum
-session_digest(const SessionIdentity *session)
-{
-	bytea *digest = palloc(VARHDRSZ + HANDLE_DIGEST_BYTES);
-
-	SET_VARSIZE(digest, VARHDRSZ + HANDLE_DIGEST_BYTES);
-	memcpy(VARDATA(digest), session->handle_digest, HANDLE_DIGEST_BYTES);
-	return PointerGetDatum(digest);
-}
-
 /* Asks about the asker; the answer is in SPI_tuptable. False: there is none, or nobody asks. */
 static bool
 ask(FunctionCallInfo fcinfo, Question *question, Datum permission)
@@ -147,7 +138,7 @@ ask(FunctionCallInfo fcinfo, Question *question, Datum permission)
 		return run_kept_plan(&question->of_role, owner, values, InvalidSnapshot, true);
 	}
 	values[1] = UUIDPGetDatum(&session->account);
-	values[2] = session_digest(session);
+	values[2] = make_bytea(session->handle_digest, HANDLE_DIGEST_BYTES);
 	return run_kept_plan(&question->of_session, owner, values, InvalidSnapshot, true);
 }
 
@@ -242,6 +233,7 @@ find_answer(FunctionCallInfo fcinfo, Datum permission)
 	static int next = 0;
 	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	char *name = TextDatumGetCString(permission);
+	Answer *place = &answers[next];
 	Answer fresh;
 
 	if (strlen(name) >= MAX_PERMISSION)
@@ -259,11 +251,11 @@ find_answer(FunctionCallInfo fcinfo, Datum permission)
 			return kept;
 	}
 	fetch_answer(fcinfo, &fresh);
-	if (answers[next].accounts != NULL)
-		pfree(answers[next].accounts);
-	answers[next] = fresh;
+	if (place->accounts != NULL)
+		pfree(place->accounts);
+	*place = fresh;
 	next = (next + 1) % KEPT_ANSWERS;
-	return &answers[(next + KEPT_ANSWERS - 1) % KEPT_ANSWERS];
+	return place;
 }
 
 Datum
@@ -333,37 +325,14 @@ keypup_has_permission(PG_FUNCTION_ARGS)
 static text *
 name_asker(FunctionCallInfo fcinfo)
 {
-	static KeptPlan holder =
-		KEPT_PLAN("SELECT s.holder FROM keypup.sessions s"
-				  " WHERE s.account_id OPERATOR(pg_catalog.=) $1"
-				  " AND s.handle_digest OPERATOR(pg_catalog.=) $2"
-				  " AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()",
-				  2, UUIDOID, BYTEAOID);
-	MemoryContext context = CurrentMemoryContext;
-	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
-	Oid asker = asking_role(owner);
+	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	const SessionIdentity *session = used_session();
-	Datum values[2];
-	text *name = NULL;
-	bool isnull;
 
 	if (!OidIsValid(asker))
 		return NULL;
 	if (session == NULL)
 		return cstring_to_text(GetUserNameFromId(asker, false));
-	values[0] = UUIDPGetDatum(&session->account);
-	values[1] = session_digest(session);
-	SPI_connect();
-	if (run_kept_plan(&holder, owner, values, InvalidSnapshot, true))
-	{
-		text *found = DatumGetTextPP(kept_plan_column(0, 1, &isnull));
-		MemoryContext before = MemoryContextSwitchTo(context);
-
-		name = cstring_to_text_with_len(VARDATA_ANY(found), (int) VARSIZE_ANY_EXHDR(found));
-		MemoryContextSwitchTo(before);
-	}
-	SPI_finish();
-	return name;
+	return find_session_holder(session);
 }
 
 Datum

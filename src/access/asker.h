@@ -23,6 +23,12 @@ typedef struct SessionIdentity
 extern const SessionIdentity *used_session(void);
 
 /*
+ * find_session_holder
+ *		Whose session it is, palloc'd; NULL when it has ended.
+ */
+extern text *find_session_holder(const SessionIdentity *session);
+
+/*
  * set_job_account
  *		From now on the worker's policies admit the rows of this account.
  *

@@ -10,9 +10,7 @@
 #include <openssl/evp.h>
 
 #include "access/detoast.h"
-#include "access/htup_details.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
@@ -20,6 +18,7 @@
 
 #include "access/jws.h"
 #include "compat.h"
+#include "datum.h"
 
 PG_FUNCTION_INFO_V1(keypup_read_id_token);
 PG_FUNCTION_INFO_V1(keypup_id_token_is_signed);
@@ -237,19 +236,15 @@ keypup_read_id_token(PG_FUNCTION_ARGS)
 	Jsonb *header = NULL;
 	Jsonb *payload = NULL;
 	bool nulls[2];
-	TupleDesc description;
 	Datum values[2];
 	Jws jws;
 
-	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE ||
-		description->natts != 2)
-		elog(ERROR, "the function's result is not as installed");
 	if (split_token(PG_GETARG_DATUM(0), &jws) && (header = read_object(&jws.header)) != NULL)
 		payload = read_object(&jws.payload);
 	nulls[0] = nulls[1] = payload == NULL;
 	values[0] = JsonbPGetDatum(header);
 	values[1] = JsonbPGetDatum(payload);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
+	return return_row(fcinfo, 2, values, nulls);
 }
 
 Datum

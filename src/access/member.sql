@@ -191,18 +191,47 @@ REVOKE ALL ON FUNCTION keypup.add_person(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.add_person(text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.add_person(text, text, text) IS 'Makes a person who signs in, and has no database role, a member of the account, or changes the person''s role.';
 
+CREATE FUNCTION keypup.lock_member(account_id uuid, account text, member text) RETURNS keypup.members
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  found_member keypup.members;
+BEGIN
+  PERFORM keypup.lock_members(account_id);
+  SELECT m.* INTO found_member FROM keypup.members m WHERE m.account_id = lock_member.account_id AND m.member = lock_member.member;
+  IF found_member.member IS NULL THEN
+    RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.members shows the members.';
+  END IF;
+  RETURN found_member;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.lock_member(uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.lock_member(uuid, text, text) IS 'A member of the account (which is also named, for the error when there is none), with changes of members held off.';
+
+CREATE FUNCTION keypup.guard_person(account_id uuid, account text, person text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_role text;
+BEGIN
+  SELECT m.role INTO the_role FROM keypup.members m WHERE m.account_id = guard_person.account_id AND m.member = person AND m.kind = 'person';
+  IF the_role IS NULL THEN
+    RAISE EXCEPTION 'person "%" is not a member of account "%"', person, account USING ERRCODE = 'undefined_object', HINT = 'Add the person with keypup.add_person first.';
+  END IF;
+  PERFORM keypup.guard_role(account_id, the_role);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_person(uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_person(uuid, text, text) IS 'Refuses a person who is not a member, or who may do more than who calls.';
+
 CREATE FUNCTION keypup.remove_member(account text, member text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'users.manage');
-  old record;
+  old keypup.members;
 BEGIN
-  PERFORM keypup.lock_members(the_account);
-  SELECT m.role, m.kind INTO old FROM keypup.members m WHERE m.account_id = the_account AND m.member = remove_member.member;
-  IF old.role IS NULL THEN
-    RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.members shows the members.';
-  END IF;
+  old := keypup.lock_member(the_account, account, member);
   PERFORM keypup.guard_change(the_account, old.role, NULL);
   DELETE FROM keypup.members m WHERE m.account_id = the_account AND m.member = remove_member.member;
   DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = remove_member.member;
@@ -221,15 +250,11 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'users.manage');
   the_projects bigint[] := keypup.find_projects(the_account, projects);
-  old_role text;
+  old keypup.members;
 BEGIN
-  PERFORM keypup.lock_members(the_account);
-  SELECT m.role INTO old_role FROM keypup.members m WHERE m.account_id = the_account AND m.member = limit_member.member;
-  IF old_role IS NULL THEN
-    RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.members shows the members.';
-  END IF;
-  PERFORM keypup.guard_role(the_account, old_role);
-  IF old_role = 'owner' AND projects IS NOT NULL THEN
+  old := keypup.lock_member(the_account, account, member);
+  PERFORM keypup.guard_role(the_account, old.role);
+  IF old.role = 'owner' AND projects IS NOT NULL THEN
     RAISE EXCEPTION 'an owner is not limited to some projects' USING ERRCODE = 'invalid_parameter_value', HINT = 'Give another role first.';
   END IF;
   UPDATE keypup.members m SET all_projects = projects IS NULL WHERE m.account_id = the_account AND m.member = limit_member.member;

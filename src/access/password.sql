@@ -31,13 +31,8 @@ AS $$
 DECLARE
   -- People set their own; whoever manages users sets that of those who may not do more.
   the_account uuid := keypup.authorize(account, CASE WHEN person = keypup.asking_role() THEN 'data.read' ELSE 'users.manage' END);
-  the_role text;
 BEGIN
-  SELECT m.role INTO the_role FROM keypup.members m WHERE m.account_id = the_account AND m.member = person AND m.kind = 'person';
-  IF the_role IS NULL THEN
-    RAISE EXCEPTION 'person "%" is not a member of account "%"', person, account USING ERRCODE = 'undefined_object', HINT = 'Add the person with keypup.add_person first.';
-  END IF;
-  PERFORM keypup.guard_role(the_account, the_role);
+  PERFORM keypup.guard_person(the_account, account, person);
   IF EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account) THEN
     RAISE EXCEPTION 'the account has single sign-on' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Its people sign in there, and have no passwords here.';
   END IF;

@@ -15,16 +15,15 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "access/asker.h"
+#include "datum.h"
 #include "kept_plan.h"
 
 PG_FUNCTION_INFO_V1(keypup_new_handle);
@@ -109,25 +108,19 @@ keypup_new_handle(PG_FUNCTION_ARGS)
 {
 	uint8 bytes[HANDLE_BYTES];
 	char handle[HANDLE_DIGITS];
-	bytea *digest = palloc(VARHDRSZ + HANDLE_DIGEST_BYTES);
-	bool nulls[2] = {false, false};
-	TupleDesc description;
+	uint8 digest[HANDLE_DIGEST_BYTES];
 	Datum values[2];
 
-	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE ||
-		description->natts != 2)
-		elog(ERROR, "the function's result is not as installed");
 	memcpy(bytes, PG_GETARG_UUID_P(0)->data, UUID_LEN);
-	SET_VARSIZE(digest, VARHDRSZ + HANDLE_DIGEST_BYTES);
 	if (RAND_bytes(bytes + UUID_LEN, SECRET_BYTES) != 1 ||
 		hex_encode((char *) bytes, HANDLE_BYTES, handle) != HANDLE_DIGITS ||
-		!digest_handle(handle, (uint8 *) VARDATA(digest)))
+		!digest_handle(handle, digest))
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not make a handle")));
 	values[0] = PointerGetDatum(cstring_to_text_with_len(handle, HANDLE_DIGITS));
-	values[1] = PointerGetDatum(digest);
+	values[1] = make_bytea(digest, sizeof(digest));
 	OPENSSL_cleanse(bytes, sizeof(bytes));
 	OPENSSL_cleanse(handle, sizeof(handle));
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
+	return return_row(fcinfo, 2, values, NULL);
 }
 
 /* The account and the digest of a handle; false for what is none. */
@@ -147,24 +140,31 @@ read_handle(const text *handle, SessionIdentity *identity)
 	return digest_handle(digits, identity->handle_digest);
 }
 
-static bool
-is_live(const SessionIdentity *identity)
+text *
+find_session_holder(const SessionIdentity *session)
 {
-	static KeptPlan live =
-		KEPT_PLAN("SELECT FROM keypup.sessions s WHERE s.account_id OPERATOR(pg_catalog.=) $1"
+	static KeptPlan holder =
+		KEPT_PLAN("SELECT s.holder FROM keypup.sessions s"
+				  " WHERE s.account_id OPERATOR(pg_catalog.=) $1"
 				  " AND s.handle_digest OPERATOR(pg_catalog.=) $2"
 				  " AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()",
 				  2, UUIDOID, BYTEAOID);
-	bytea *digest = palloc(VARHDRSZ + HANDLE_DIGEST_BYTES);
-	Datum values[] = {UUIDPGetDatum(&identity->account), PointerGetDatum(digest)};
-	bool found;
+	Datum values[] = {UUIDPGetDatum(&session->account),
+					  make_bytea(session->handle_digest, HANDLE_DIGEST_BYTES)};
+	MemoryContext context = CurrentMemoryContext;
+	text *name = NULL;
 
-	SET_VARSIZE(digest, VARHDRSZ + HANDLE_DIGEST_BYTES);
-	memcpy(VARDATA(digest), identity->handle_digest, HANDLE_DIGEST_BYTES);
 	SPI_connect();
-	found = run_kept_plan(&live, BOOTSTRAP_SUPERUSERID, values, InvalidSnapshot, true);
+	if (run_kept_plan(&holder, BOOTSTRAP_SUPERUSERID, values, InvalidSnapshot, true))
+	{
+		bool isnull;
+		Datum found = kept_plan_column(0, 1, &isnull);
+
+		MemoryContextSwitchTo(context);
+		name = DatumGetTextPCopy(found);
+	}
 	SPI_finish();
-	return found;
+	return name;
 }
 
 Datum
@@ -172,7 +172,7 @@ keypup_use_session(PG_FUNCTION_ARGS)
 {
 	SessionIdentity identity;
 
-	if (!read_handle(PG_GETARG_TEXT_PP(0), &identity) || !is_live(&identity))
+	if (!read_handle(PG_GETARG_TEXT_PP(0), &identity) || find_session_holder(&identity) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("session is not valid"),

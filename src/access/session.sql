@@ -84,7 +84,7 @@ AS $$
   -- The account's id leads the handle, as it leads the key of the table.
   WITH ended AS (
     DELETE FROM keypup.sessions s
-    WHERE handle ~ '^[0-9a-f]{96}$' AND s.account_id::text = regexp_replace(left(handle, 32), '(.{8})(.{4})(.{4})(.{4})(.{12})', '\1-\2-\3-\4-\5')
+    WHERE s.account_id = CASE WHEN handle ~ '^[0-9a-f]{96}$' THEN left(handle, 32)::uuid END
       AND s.handle_digest = keypup.digest_secret(handle)
     RETURNING 1
   )

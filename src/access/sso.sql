@@ -133,14 +133,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'users.manage');
-  the_role text;
 BEGIN
   PERFORM keypup.lock_members(the_account);
-  SELECT m.role INTO the_role FROM keypup.members m WHERE m.account_id = the_account AND m.member = person AND m.kind = 'person';
-  IF the_role IS NULL THEN
-    RAISE EXCEPTION 'person "%" is not a member of account "%"', person, account USING ERRCODE = 'undefined_object', HINT = 'Add the person with keypup.add_person first.';
-  END IF;
-  PERFORM keypup.guard_role(the_account, the_role);
+  PERFORM keypup.guard_person(the_account, account, person);
   IF NOT EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account AND p.issuer = link_person.issuer) THEN
     RAISE EXCEPTION 'issuer is not trusted' USING ERRCODE = 'undefined_object', HINT = 'Add it with keypup.add_identity_provider first.';
   END IF;

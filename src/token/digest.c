@@ -12,12 +12,11 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-#include "access/htup_details.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 
 #include "compat.h"
+#include "datum.h"
 #include "keypup.h"
 #include "token/secret.h"
 
@@ -54,19 +53,6 @@ digest_bytes(const void *bytes, Size length)
 	return digest;
 }
 
-static char *
-write_hexadecimal(char *to, const uint8 *bytes, int length)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (int i = 0; i < length; i++)
-	{
-		*to++ = digits[bytes[i] >> 4];
-		*to++ = digits[bytes[i] & 15];
-	}
-	return to;
-}
-
 /* A row of api_key, prefix, digest. */
 Datum
 keypup_new_api_key(PG_FUNCTION_ARGS)
@@ -75,26 +61,23 @@ keypup_new_api_key(PG_FUNCTION_ARGS)
 	char key[sizeof(API_KEY_MARK) + 2 * (PREFIX_BYTES + API_KEY_BYTES) + 1];
 	char *prefix_end;
 	char *end;
-	bool nulls[3] = {false, false, false};
-	TupleDesc description;
 	Datum values[3];
 
-	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE ||
-		description->natts != 3)
-		elog(ERROR, "the function's result is not as installed");
 	if (RAND_bytes(random->bytes, (int) random->length) != 1)
 		fail_to_digest();
 	memcpy(key, API_KEY_MARK, sizeof(API_KEY_MARK) - 1);
-	prefix_end = write_hexadecimal(key + sizeof(API_KEY_MARK) - 1, random->bytes, PREFIX_BYTES);
+	prefix_end = key + sizeof(API_KEY_MARK) - 1;
+	prefix_end += hex_encode((char *) random->bytes, PREFIX_BYTES, prefix_end);
 	*prefix_end = '_';
-	end = write_hexadecimal(prefix_end + 1, random->bytes + PREFIX_BYTES, API_KEY_BYTES);
+	end = prefix_end + 1;
+	end += hex_encode((char *) random->bytes + PREFIX_BYTES, API_KEY_BYTES, end);
 	wipe_secret(random);
 
 	values[0] = PointerGetDatum(cstring_to_text_with_len(key, (int) (end - key)));
 	values[1] = PointerGetDatum(cstring_to_text_with_len(key, (int) (prefix_end - key)));
 	values[2] = PointerGetDatum(digest_bytes(key, (Size) (end - key)));
 	OPENSSL_cleanse(key, sizeof(key));
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
+	return return_row(fcinfo, 3, values, NULL);
 }
 
 Datum

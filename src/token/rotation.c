@@ -5,12 +5,10 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "fmgr.h"
-#include "funcapi.h"
-#include "miscadmin.h"
 
 #include "compat.h"
+#include "datum.h"
 #include "token/keyring.h"
 #include "token/wrapping.h"
 
@@ -19,31 +17,16 @@ PG_FUNCTION_INFO_V1(keypup_rewrap_data_key);
 PG_FUNCTION_INFO_V1(keypup_newest_wrapping_key);
 PG_FUNCTION_INFO_V1(keypup_lock_data_key);
 
-static Datum
-make_bytea(const uint8 *bytes, Size length)
-{
-	bytea *result = palloc(VARHDRSZ + length);
-
-	SET_VARSIZE(result, VARHDRSZ + length);
-	memcpy(VARDATA(result), bytes, length);
-	return PointerGetDatum(result);
-}
-
 /* A row of kek_id, wrapped, check_value. */
 static Datum
 return_wrapped_key(FunctionCallInfo fcinfo, const WrappedKey *key)
 {
-	bool nulls[3] = {false, false, false};
-	TupleDesc description;
 	Datum values[3];
 
-	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE ||
-		description->natts != 3)
-		elog(ERROR, "the function's result is not as installed");
 	values[0] = Int32GetDatum((int32) key->kek_id);
 	values[1] = make_bytea(key->wrapped, WRAPPED_KEY_BYTES);
 	values[2] = make_bytea(key->check_value, CHECK_VALUE_BYTES);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
+	return return_row(fcinfo, 3, values, NULL);
 }
 
 Datum
