@@ -44,6 +44,8 @@ logfile = $dir/log
 pidfile = $dir/pid
 CONF
 system_or_bail($bouncer, '-q', '-d', "$dir/pgbouncer.ini");
+# It listens a moment after it has gone to the background.
+foreach (1 .. 100) { last if -S "$dir/.s.PGSQL.$port"; select undef, undef, undef, 0.1; }
 my $connect = sub { return DBI->connect("dbi:Pg:dbname=postgres;host=$dir;port=$port;user=app", undef, undef, { RaiseError => 1, PrintError => 0, pg_server_prepare => 0 }); };
 
 # A person's turns: use the session, look, and every other time roll back; then look without it, as whoever has the connection next.
