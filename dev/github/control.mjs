@@ -4,6 +4,7 @@
 import { applyChange } from './change.mjs';
 import { readGenerateSpec } from './options.mjs';
 import { generateHistory } from './generate.mjs';
+import { leaveOut } from './schema.mjs';
 
 class BadRequest extends Error {}
 
@@ -26,9 +27,14 @@ function historyByName(emulator, name) {
 }
 
 const handlers = {
-  'GET /_emulator/counters': (emulator) => ({ ...emulator.counters.report(), points_remaining: emulator.budget.remaining, faults: emulator.faults.report() }),
+  'GET /_emulator/counters': (emulator) => ({
+    ...emulator.counters.report(), app_tokens: emulator.apps.issued, secondary_refused: emulator.secondary.refused,
+    points_remaining: emulator.budget.remaining, budgets: emulator.tokens.report(), faults: emulator.faults.report(),
+  }),
   'POST /_emulator/counters/reset': (emulator) => {
     emulator.counters.reset();
+    emulator.apps.issued = 0;
+    emulator.secondary.refused = 0;
     return emulator.counters.report();
   },
   'GET /_emulator/repositories': (emulator) => emulator.world.histories.map(({ repository, issues, pullRequests }) => ({
@@ -40,6 +46,8 @@ const handlers = {
     const history = emulator.world.add(generateHistory(readGenerateSpec(generate)));
     return { nameWithOwner: history.repository.nameWithOwner, id: history.repository.id };
   },
+  'POST /_emulator/user': (emulator, url, user) => emulator.tokens.setUser(user),
+  'POST /_emulator/app': (emulator, url, app) => emulator.apps.setApp(app),
   'POST /_emulator/settings': (emulator, url, settings) => changeSettings(emulator, settings),
 };
 
@@ -53,10 +61,21 @@ function changeSettings(emulator, settings) {
     scopes: (value) => { emulator.scopes = value; },
     token: (value) => { emulator.token = value; },
     faults: (value) => emulator.faults.set(value),
+    secondary_concurrency: (value) => { emulator.secondary.concurrency = value === null ? null : Number(value); },
+    secondary_retry_after: (value) => { emulator.secondary.retryAfter = value; },
+    without: (value) => {
+      leaveOut(value);
+      emulator.without = value;
+    },
+    server_version: (value) => { emulator.serverVersion = value; },
   };
   for (const [name, value] of Object.entries(settings)) {
     if (!setters[name]) throw new BadRequest(`no setting "${name}"`);
     setters[name](value);
   }
-  return { latency_ms: emulator.latency, points_limit: emulator.budget.limit, points_remaining: emulator.budget.remaining, clock_offset_ms: emulator.clockOffset, scopes: emulator.scopes, faults: emulator.faults.list.length };
+  const { latency, budget, clockOffset, scopes, faults, secondary, without, serverVersion } = emulator;
+  return {
+    latency_ms: latency, points_limit: budget.limit, points_remaining: budget.remaining, clock_offset_ms: clockOffset, scopes, faults: faults.list.length,
+    secondary_concurrency: secondary.concurrency, secondary_retry_after: secondary.retryAfter, without, server_version: serverVersion,
+  };
 }

@@ -91,7 +91,8 @@ function noteField(survey, type, name, node) {
   if (carriesSource(type.name, name)) survey.source.add(`${type.name}.${name}`);
   if (carriesBody(type.name, name)) survey.bodies.add(`${type.name}.${name}`);
   const needed = SCOPED_FIELDS.get(`${type.name}.${name}`);
-  if (!needed || needed.some((scope) => survey.scopes.includes(scope))) return;
+  // Null: an app, which has permissions instead.
+  if (!needed || survey.scopes === null || needed.some((scope) => survey.scopes.includes(scope))) return;
   const list = (scopes) => `[${scopes.map((scope) => `'${scope}'`).join(', ')}]`;
   addError(survey, 'INSUFFICIENT_SCOPES', node, undefined, `Your token has not been granted the required scopes to execute this query. The '${name}' field requires one of the following scopes: ${list(needed)}, but your token has only been granted the: ${list(survey.scopes)} scopes. Please modify your token's scopes at: https://github.com/settings/tokens.`);
 }

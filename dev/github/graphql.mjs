@@ -13,8 +13,8 @@ export function operationNameOf(request) {
   return /\b(?:query|mutation|subscription)\s+(\w+)/.exec(String(request?.query ?? '').replace(/#.*/g, ''))?.[1] ?? 'anonymous';
 }
 
-export async function answerGraphql(emulator, request) {
-  const { counters, budget } = emulator;
+export async function answerGraphql(emulator, request, access) {
+  const { counters } = emulator;
   const name = operationNameOf(request);
   const refuse = (errors, extra = {}) => {
     counters.refused += 1;
@@ -32,23 +32,23 @@ export async function answerGraphql(emulator, request) {
   const { coerced, errors: variableErrors } = getVariableValues(schema, operation.variableDefinitions ?? [], request.variables ?? {});
   if (variableErrors) return refuse(variableErrors.map((error) => ({ extensions: { value: null, problems: [{ path: [], explanation: error.message }] }, locations: error.locations, message: error.message })));
 
-  const asked = estimate(document, operation, coerced, emulator.scopes);
+  const asked = estimate(document, operation, coerced, access.scopes);
   // Recorded even when the request is then refused: the client did ask.
   for (const field of asked.source) counters.violations.push({ query: name, field });
   if (asked.bodies.length > 0) counters.bodyRequests += 1;
   if (asked.errors.length > 0) return refuse(asked.errors, asked.errors.some((error) => error.type === 'MAX_NODE_LIMIT_EXCEEDED') ? {} : { data: null });
-  if (!budget.spend(asked.points)) {
+  if (!access.budget.spend(asked.points)) {
     counters.countOperation(name, 0);
-    return { status: 200, body: { errors: [{ type: 'RATE_LIMITED', message: `API rate limit exceeded for user ID ${emulator.world.viewer.databaseId}.` }] } };
+    return { status: 200, body: { errors: [{ type: 'RATE_LIMITED', message: `API rate limit exceeded for ${access.limited}.` }] } };
   }
   counters.countOperation(name, asked.points);
-  return { status: 200, body: await run(emulator, document, operation, request, asked) };
+  return { status: 200, body: await run(emulator, access, document, operation, request, asked) };
 }
 
-async function run(emulator, document, operation, request, asked) {
+async function run(emulator, access, document, operation, request, asked) {
   const result = await execute({
     schema, document, operationName: operation.name?.value, variableValues: request.variables ?? {},
-    contextValue: { world: emulator.world, rateLimit: emulator.budget.field(asked.points, asked.nodes) },
+    contextValue: { world: emulator.world, access, rateLimit: access.budget.field(asked.points, asked.nodes) },
     fieldResolver: resolveField, typeResolver: resolveType,
   });
   if (!result.errors) return { data: result.data };

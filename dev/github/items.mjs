@@ -63,17 +63,19 @@ const pullRequestCommits = (pull) => pull.commits.map((commit, index) => ({
 }));
 
 /** The timeline: events, and where they are asked for also comments, reviews, threads and commits. */
-function timelineItems(item, args, { world }) {
+function timelineItems(item, args, { world, access }, { schema }) {
   const types = args.itemTypes ? new Set(args.itemTypes.map(typeOfItem)) : null;
   const wants = (type) => types === null || types.has(type);
   let list = types === null ? item.events.slice() : item.events.filter((event) => types.has(event.__typename));
   if (wants('IssueComment')) list = list.concat(item.comments);
   if (item.__typename === 'PullRequest') {
-    if (wants('PullRequestReview')) list = list.concat(world.visibleReviews(item));
+    if (wants('PullRequestReview')) list = list.concat(world.visibleReviews(item, access.viewer));
     if (types?.has('PullRequestReviewThread')) list = list.concat(item.reviewThreads.map((thread) => Object.assign(Object.create(thread), { createdAt: thread.comments[0].createdAt })));
     if (wants('PullRequestCommit')) list = list.concat(pullRequestCommits(item));
   }
   if (args.since) list = list.filter((each) => Date.parse(each.createdAt) >= Date.parse(args.since));
+  // A server that does not know a kind of event does not tell of it.
+  list = list.filter((each) => schema.getType(each.__typename));
   const result = sortedPage(list, args, { order: 'timeline', keyOf: (each) => [...creationKey(each), each.id] });
   return Object.assign(result, { updatedAt: item.updatedAt });
 }
@@ -83,8 +85,8 @@ function commentPage(item, args) {
   return sortedPage(item.comments, args, { order: 'comments', keyOf: (c) => [c.createdAt, ...databaseKey(c)], descending });
 }
 
-function reviewPage(pull, args, { world }) {
-  const reviews = world.visibleReviews(pull).filter((review) => (!args.states || args.states.includes(review.state))
+function reviewPage(pull, args, { world, access }) {
+  const reviews = world.visibleReviews(pull, access.viewer).filter((review) => (!args.states || args.states.includes(review.state))
     && (!args.author || (review.author && sameLogin(args.author, review.author))));
   return sortedPage(reviews, args, { order: 'reviews', keyOf: creationKey });
 }
@@ -95,10 +97,10 @@ function participants(item, args) {
 }
 
 /** A fork is a repository of which only the name is known. */
-function headRepository(pull, _, { world }) {
+function headRepository(pull, _, { world, access }) {
   if (pull.headRepository === null) return null;
   const known = world.find(pull.headRepository);
-  if (known) return known.repository;
+  if (known) return access.sees(known) ? known.repository : null;
   const [owner, name] = pull.headRepository.split('/');
   const { databaseId } = newActor(pull.headRepository);
   return { __typename: 'Repository', id: nodeId('R', 0, databaseId), databaseId, name, nameWithOwner: pull.headRepository, owner: newActor(owner), isFork: true };
@@ -125,7 +127,7 @@ export function itemResolvers({ labelPage, repositoryOf, branch, SITE }) {
   const kindOf = (item) => (item.__typename === 'PullRequest' ? 'pull' : 'issues');
   const path = (item, context) => `${repositoryOf(item, null, context).nameWithOwner}/${kindOf(item)}/${item.number}`;
   const address = { url: (item, _, context) => `${SITE}/${path(item, context)}`, resourcePath: (item, _, context) => `/${path(item, context)}` };
-  const common = { repository: repositoryOf, databaseId: (record) => shortId(record), viewerDidAuthor: (record, _, { world }) => record.author?.login === world.viewer.login };
+  const common = { repository: repositoryOf, databaseId: (record) => shortId(record), viewerDidAuthor: (record, _, { access }) => record.author?.login === access.viewer.login };
   const subject = (record, _, { world }) => world.parentOf(record);
   const anchored = (name) => ({
     url: (record, _, context) => `${SITE}/${path(itemOf(record, context), context)}#${name}-${record.fullDatabaseId}`,
@@ -152,8 +154,8 @@ export function itemResolvers({ labelPage, repositoryOf, branch, SITE }) {
     reviewThreads: (pull, args) => sortedPage(pull.reviewThreads, args, { order: 'threads', keyOf: databaseKey }),
     reviewRequests: (pull, args) => sortedPage(pull.reviewRequests, args, { order: 'review requests', keyOf: databaseKey }),
     totalCommentsCount: (pull) => pull.comments.length + reviewCommentCount(pull),
-    closingIssuesReferences: (pull, args, { world }) => sortedPage(
-      pull.closingIssuesReferences.map((reference) => world.byId.get(reference.id)).filter(Boolean), args, { order: 'closing', keyOf: (issue) => [issue.number] }),
+    closingIssuesReferences: (pull, args, { world, access }) => sortedPage(
+      pull.closingIssuesReferences.map((reference) => world.byId.get(reference.id)).filter((issue) => issue && access.sees(world.historyOf(issue))), args, { order: 'closing', keyOf: (issue) => [issue.number] }),
   };
   const reviewComments = (record, args, { world }) => sortedPage(record.comments ?? world.reviewComments.get(record.id) ?? [], args, inCreationOrder);
   const thread = { repository: repositoryOf, pullRequest: subject, comments: reviewComments };

@@ -14,6 +14,8 @@ export const USAGE = `usage: node server.mjs [options]
   --scopes LIST      scopes of the token, comma separated (repo,read:org)
   --viewer LOGIN     the account of the token (emulated-viewer)
   --points N         points an hour (5000)
+  --without LIST     Type.field,Type: what an older Enterprise Server lacks
+  --server-version V be an Enterprise Server of this version (3.9.1)
   --latency MS       wait before each answer (0)
   --dir DIR          where the certificates are made (a folder below the system's temporary one)
   --cert, --key, --ca FILE   use these certificates instead
@@ -25,7 +27,7 @@ export function readOptions(argv) {
     args: argv,
     options: {
       port: text('0'), host: text('127.0.0.1'), token: text(''), scopes: text('repo,read:org'), viewer: text('emulated-viewer'), points: text('5000'),
-      latency: text('0'), dir: text(''), cert: text(''), key: text(''), ca: text(''),
+      latency: text('0'), without: text(''), 'server-version': text(''), dir: text(''), cert: text(''), key: text(''), ca: text(''),
       data: { type: 'string', multiple: true, default: [] }, generate: { type: 'string', multiple: true, default: [] },
       verbose: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
     },
@@ -34,11 +36,13 @@ export function readOptions(argv) {
     ...values,
     port: wholeNumber('port', values.port), points: wholeNumber('points', values.points), latency: wholeNumber('latency', values.latency),
     token: values.token || `ghp_${randomBytes(18).toString('hex')}`,
-    scopes: values.scopes.split(',').map((scope) => scope.trim()).filter(Boolean),
+    scopes: readList(values.scopes), without: readList(values.without), serverVersion: values['server-version'],
     dir: values.dir || join(tmpdir(), `emulated-github.${process.pid}`),
     generate: values.generate.map(readGenerateSpec),
   };
 }
+
+const readList = (text) => text.split(',').map((part) => part.trim()).filter(Boolean);
 
 function wholeNumber(name, value) {
   if (!/^\d+$/.test(value)) throw new Error(`--${name} takes a whole number, not "${value}"`);

@@ -43,7 +43,7 @@ export function newHistory(nameWithOwner, fields = {}, idSeed = nameWithOwner) {
       isDisabled: false, isLocked: false, lockReason: null, isEmpty: false, isFork: false, isMirror: false,
       isTemplate: false, hasIssuesEnabled: true, hasDiscussionsEnabled: false,
       createdAt: '2020-01-01T00:00:00Z', updatedAt: '2020-01-01T00:00:00Z', pushedAt: null,
-      defaultBranch: 'main', viewerPermission: 'READ', ...fields,
+      defaultBranch: 'main', ...fields,
     },
     actors: {}, teams: [], labels: [], milestones: [], issues: [], pullRequests: [],
   };

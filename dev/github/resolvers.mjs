@@ -10,14 +10,17 @@ import { itemResolvers, issuesPage, pullRequestsPage } from './items.mjs';
 
 const SITE = 'https://github.com';
 
-function repositoryByName(world, owner, name, followRenames) {
+function repositoryByName({ world, access }, owner, name, followRenames) {
   const history = world.find(`${owner}/${name}`, followRenames);
-  return history ? history.repository : notFound(`a Repository with the name '${owner}/${name}'`);
+  // GitHub does not tell a private repository from one that does not exist.
+  return history && access.sees(history) ? history.repository : notFound(`a Repository with the name '${owner}/${name}'`);
 }
 
-function nodeById(world, id) {
+function nodeById({ world, access }, id, { schema: current }) {
   const record = world.byId.get(id);
-  const hidden = record?.state === 'PENDING' && record.author?.login !== world.viewer.login;
+  const history = world.historyOfId.get(id);
+  const unwritten = record?.state === 'PENDING' && record.author?.login !== access.viewer.login;
+  const hidden = unwritten || (history && !access.sees(history)) || (record && !current.getType(record.__typename));
   return record && !hidden ? record : notFound(`a node with the global id of '${id}'`);
 }
 
@@ -26,6 +29,7 @@ function ownerByLogin(world, login) {
   const history = world.histories.find((each) => each.repository.owner.login.toLowerCase() === key);
   if (history) return history.repository.owner;
   if (key === world.viewer.login.toLowerCase()) return world.viewer;
+  if (world.accounts.has(key)) return world.accounts.get(key);
   return world.histories.map((each) => each.actors[key]).find(Boolean);
 }
 
@@ -35,12 +39,12 @@ const ownerOrNotFound = (typename) => (_, { login }, { world }) => {
 };
 
 const Query = {
-  viewer: (_, __, { world }) => world.viewer,
+  viewer: (_, __, { access }) => access.viewer,
   relay: () => ({ __typename: 'Query' }),
   id: () => 'Q_query',
-  node: (_, { id }, { world }) => nodeById(world, id),
-  nodes: (_, { ids }, { world }) => ids.map((id) => nodeById(world, id)),
-  repository: (_, { owner, name, followRenames }, { world }) => repositoryByName(world, owner, name, followRenames),
+  node: (_, { id }, context, info) => nodeById(context, id, info),
+  nodes: (_, { ids }, context, info) => ids.map((id) => nodeById(context, id, info)),
+  repository: (_, { owner, name, followRenames }, context) => repositoryByName(context, owner, name, followRenames),
   repositoryOwner: (_, { login }, { world }) => ownerByLogin(world, login) ?? null,
   organization: ownerOrNotFound('Organization'),
   user: ownerOrNotFound('User'),
@@ -52,17 +56,17 @@ const REPOSITORY_KEYS = {
   UPDATED_AT: (r) => [r.updatedAt, r.databaseId], PUSHED_AT: (r) => [r.pushedAt ?? '', r.databaseId], STARGAZERS: databaseKey,
 };
 
-/** Repositories of an owner; the viewer sees all that the server has. */
-function repositories(owner, args, { world }) {
-  const all = world.histories.map((history) => history.repository);
-  const own = owner === world.viewer ? all : all.filter((repository) => repository.owner.id === owner.id);
+/** Repositories of an owner; those of the viewer are all that the token has to do with. */
+function repositories(owner, args, { world, access }) {
+  const isOwn = owner.id === access.viewer.id ? (history) => access.isAffiliatedWith(history) : ({ repository }) => repository.owner.id === owner.id;
+  const own = world.histories.filter((history) => access.sees(history) && isOwn(history)).map((history) => history.repository);
   const { field = 'NAME', direction = 'ASC' } = args.orderBy ?? {};
   return sortedPage(own, args, { order: `repositories ${field}`, keyOf: REPOSITORY_KEYS[field], descending: direction === 'DESC' });
 }
 
 const account = {
   repositories,
-  repository: (owner, { name, followRenames }, { world }) => repositoryByName(world, owner.login, name, followRenames),
+  repository: (owner, { name, followRenames }, context) => repositoryByName(context, owner.login, name, followRenames),
   url: (actor) => `${SITE}/${actor.login}`,
   resourcePath: (actor) => `/${actor.login}`,
   avatarUrl: (actor) => `https://avatars.githubusercontent.com/u/${actor.databaseId}?v=4`,
@@ -92,6 +96,7 @@ const itemOfType = (typename, words) => (repository, { number }, { world }) => {
 };
 
 const Repository = {
+  viewerPermission: (repository, _, { world, access }) => (world.historyOf(repository) ? access.permissionOn(world.historyOf(repository)) : 'READ'),
   url: (repository) => `${SITE}/${repository.nameWithOwner}`,
   resourcePath: (repository) => `/${repository.nameWithOwner}`,
   sshUrl: (repository) => `git@github.com:${repository.nameWithOwner}.git`,
@@ -140,8 +145,8 @@ const Commit = {
 
 const table = {
   Query, Repository, Label, Milestone, Commit,
-  User: { ...account, isViewer: (user, _, { world }) => user === world.viewer },
-  Organization: account,
+  User: { ...account, isViewer: (user, _, { access }) => user.id === access.viewer.id },
+  Organization: { ...account, viewerIsAMember: (organization, _, { access }) => access.isMemberOf(organization.login) },
   Bot: account,
   Mannequin: account,
   Team: { combinedSlug: (team, _, { world }) => `${world.historyOf(team).repository.owner.login}/${team.slug}` },
@@ -151,6 +156,7 @@ const table = {
 /** graphql-js asks this for every field. */
 export function resolveField(source, args, context, info) {
   const { parentType, fieldName } = info;
+  context.access.refuseField(parentType.name, fieldName);
   if (carriesSource(parentType.name, fieldName)) return marked(info.returnType, SOURCE_MARKER);
   if (carriesBody(parentType.name, fieldName)) return marked(info.returnType, `${BODY_MARKER} of ${source.id}`);
   const resolver = table[parentType.name]?.[fieldName];

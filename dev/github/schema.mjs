@@ -1,16 +1,30 @@
 // GitHub's published schema, and what it says about a document: valid or refused.
 
 import { readFileSync } from 'node:fs';
-import { buildSchema, parse, validate, GraphQLError } from 'graphql';
+import { buildASTSchema, parse, validate, GraphQLError } from 'graphql';
 import { formatRefusal } from './errors.mjs';
+import { withoutParts } from './older.mjs';
 
 // The package's own entry parses an older copy of the schema; the text beside it is the current one.
 const schemaFile = new URL('./node_modules/@octokit/graphql-schema/schema.graphql', import.meta.url);
-export const schema = buildSchema(readFileSync(schemaFile, 'utf8'), { assumeValid: true });
+const published = parse(readFileSync(schemaFile, 'utf8'), { noLocation: true });
 
-const dateTime = schema.getType('DateTime');
-dateTime.parseValue = readTime;
-dateTime.parseLiteral = (node) => readTime(node.value);
+/** The schema in use. It changes when parts are left out; importers see the new one. */
+export let schema = build(published);
+
+function build(document) {
+  const built = buildASTSchema(document, { assumeValid: true, assumeValidSDL: true });
+  const dateTime = built.getType('DateTime');
+  dateTime.parseValue = readTime;
+  dateTime.parseLiteral = (node) => readTime(node.value);
+  return built;
+}
+
+/** Be an older server that lacks these: ["Type.field", "Type", ...]; an empty list brings everything back. */
+export function leaveOut(names) {
+  schema = build(withoutParts(published, names));
+  known.clear();
+}
 
 function readTime(value) {
   if (typeof value !== 'string' || Number.isNaN(Date.parse(value))) throw new GraphQLError(`${JSON.stringify(value)} is not a valid DateTime`);

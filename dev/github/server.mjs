@@ -4,6 +4,7 @@
 
 import { readFileSync } from 'node:fs';
 import { createSecureServer } from 'node:http2';
+import { Apps } from './apps.mjs';
 import { Budget, Counters } from './budget.mjs';
 import { localCertificate } from './certificate.mjs';
 import { answerControl } from './control.mjs';
@@ -12,6 +13,10 @@ import { generateHistory } from './generate.mjs';
 import { answerGraphql, operationNameOf } from './graphql.mjs';
 import { loadHistory } from './history.mjs';
 import { USAGE, readOptions } from './options.mjs';
+import { answerRest } from './rest.mjs';
+import { leaveOut } from './schema.mjs';
+import { SecondaryLimit } from './secondary.mjs';
+import { Tokens } from './tokens.mjs';
 import { drop, readBody, sendBytes, sendJson } from './transport.mjs';
 import { World } from './world.mjs';
 
@@ -23,11 +28,17 @@ function makeEmulator(options) {
   const world = new World({ viewerLogin: options.viewer });
   for (const file of options.data) world.add(loadHistory(file));
   for (const settings of options.generate) world.add(generateHistory(settings));
-  return {
-    world, budget: new Budget(options.points), counters: new Counters(), faults: new Faults(),
+  if (options.without.length > 0) leaveOut(options.without);
+  const emulator = {
+    world, budget: new Budget(options.points), counters: new Counters(), faults: new Faults(), secondary: new SecondaryLimit(),
     token: options.token, scopes: options.scopes, latency: options.latency, clockOffset: 0,
+    without: options.without, serverVersion: options.serverVersion,
     log: (line) => { if (options.verbose) process.stderr.write(`${line}\n`); },
+    now: () => Date.now() + emulator.clockOffset,
   };
+  emulator.tokens = new Tokens(emulator, options.points);
+  emulator.apps = new Apps(emulator);
+  return emulator;
 }
 
 async function handle(emulator, request, response) {
@@ -38,11 +49,19 @@ async function handle(emulator, request, response) {
   }
   emulator.counters.requests += 1;
   emulator.counters.enter();
+  const admitted = emulator.secondary.enter();
   try {
-    return await answerClient(emulator, request, response, url);
+    return await (admitted ? answerClient(emulator, request, response, url) : refuseClient(emulator, request, response));
   } finally {
     emulator.counters.leave();
+    if (admitted) emulator.secondary.leave();
   }
+}
+
+async function refuseClient(emulator, request, response) {
+  await readBody(request);
+  const { status, headers, body } = emulator.secondary.answer();
+  return sendJson(request, response, status, { ...headersOf(emulator, request), ...headers }, body);
 }
 
 async function answerClient(emulator, request, response, url) {
@@ -57,23 +76,29 @@ async function answerClient(emulator, request, response, url) {
     if (fault.delay_ms) await wait(fault.delay_ms);
     if (replacesAnswer(fault)) return sendFault(emulator, request, response, fault, operation);
   }
-  const { status, body } = await clientAnswer(emulator, request, url, isGraphql, query);
+  const { status, body } = await clientAnswer(emulator, request, url, { isGraphql, query, text });
   emulator.log(`${request.method} ${url.pathname} ${operation ?? ''} ${status}`);
-  return sendJson(request, response, status, headersOf(emulator), body, fault);
+  return sendJson(request, response, status, headersOf(emulator, request), body, fault);
 }
 
 async function sendFault(emulator, request, response, fault, operation) {
   emulator.log(`fault for ${operation ?? request.url}`);
   if (fault.drop) return drop(request);
   const { status, headers, bytes } = await faultAnswer(fault);
-  return sendBytes(request, response, status, { ...headersOf(emulator), ...headers, ...(fault.headers ?? {}) }, bytes, fault);
+  return sendBytes(request, response, status, { ...headersOf(emulator, request), ...headers, ...(fault.headers ?? {}) }, bytes, fault);
 }
 
-async function clientAnswer(emulator, request, url, isGraphql, query) {
+async function clientAnswer(emulator, request, url, { isGraphql, query, text }) {
   if (!request.headers['user-agent']) {
     return { status: 403, body: { message: 'Request forbidden by administrative rules. Please make sure your request has a User-Agent header (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required).' } };
   }
-  if (!isAuthorized(emulator, request.headers.authorization)) {
+  const rest = answerRest(emulator, request, url, text);
+  if (rest) {
+    if (rest.status === 401) emulator.counters.unauthorized += 1;
+    return rest;
+  }
+  const access = emulator.tokens.find(request.headers.authorization);
+  if (!access) {
     emulator.counters.unauthorized += 1;
     return { status: 401, body: { message: 'Bad credentials', documentation_url: DOCUMENTATION, status: '401' } };
   }
@@ -82,11 +107,7 @@ async function clientAnswer(emulator, request, url, isGraphql, query) {
     return { status: 404, body: { message: 'Not Found', documentation_url: 'https://docs.github.com/rest', status: '404' } };
   }
   if (query === undefined) return { status: 400, body: { message: 'Problems parsing JSON', documentation_url: DOCUMENTATION } };
-  return answerGraphql(emulator, query);
-}
-
-function isAuthorized(emulator, authorization = '') {
-  return /^(?:bearer|token) +(.+)$/i.exec(authorization)?.[1] === emulator.token;
+  return answerGraphql(emulator, query, access);
 }
 
 function readJson(text) {
@@ -97,11 +118,13 @@ function readJson(text) {
   }
 }
 
-function headersOf(emulator) {
+function headersOf(emulator, request) {
+  const access = emulator.tokens.find(request.headers.authorization);
   return {
-    ...emulator.budget.headers(),
-    date: new Date(Date.now() + emulator.clockOffset).toUTCString(),
-    'x-oauth-scopes': emulator.scopes.join(', '),
+    ...(access?.budget ?? emulator.budget).headers(),
+    date: new Date(emulator.now()).toUTCString(),
+    ...(access?.scopes ? { 'x-oauth-scopes': access.scopes.join(', ') } : {}),
+    ...(emulator.serverVersion ? { 'x-github-enterprise-version': emulator.serverVersion } : {}),
     'x-accepted-oauth-scopes': 'repo',
     'x-github-media-type': 'github.v4; format=json',
     server: 'github.com',

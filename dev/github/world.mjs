@@ -5,6 +5,7 @@ import { newActor } from './records.mjs';
 
 export class World {
   constructor({ viewerLogin = 'emulated-viewer' } = {}) {
+    this.accounts = new Map();
     this.viewer = newActor(viewerLogin);
     this.histories = [];
     this.byId = new Map([[this.viewer.id, this.viewer]]);
@@ -95,6 +96,18 @@ export class World {
     }
   }
 
+  /** The user with this login: as a repository's history knows it, or else made. */
+  account(login) {
+    const key = login.toLowerCase();
+    if (key === this.viewer.login.toLowerCase()) return this.viewer;
+    const known = this.histories.map((history) => history.actors[key]).find((actor) => actor?.__typename === 'User');
+    if (known) return known;
+    if (!this.accounts.has(key)) this.accounts.set(key, newActor(login));
+    const made = this.accounts.get(key);
+    if (!this.byId.has(made.id)) this.byId.set(made.id, made);
+    return made;
+  }
+
   parentOf(record) {
     return this.parents.get(record);
   }
@@ -116,9 +129,9 @@ export class World {
   }
 
   /** A review that is being written is seen by its writer alone. */
-  visibleReviews(pull) {
+  visibleReviews(pull, viewer) {
     const hidden = pull.reviews.some((review) => review.state === 'PENDING');
     if (!hidden) return pull.reviews;
-    return pull.reviews.filter((review) => review.state !== 'PENDING' || review.author?.login === this.viewer.login);
+    return pull.reviews.filter((review) => review.state !== 'PENDING' || review.author?.login === viewer.login);
   }
 }
