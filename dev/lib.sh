@@ -42,7 +42,9 @@ copy_and_build() {
   say "building"
   mkdir "$work/source"
   (cd "$top" && tar cf - --exclude=.git --exclude=node_modules --exclude='*.o' --exclude='*.so' .) | tar xf - -C "$work/source"
-  if [ -d "$top/dev/github/node_modules" ]; then cp -r "$top/dev/github/node_modules" "$work/source/dev/github/"; fi
+  for folder in dev/github test/sso; do
+    if [ -d "$top/$folder/node_modules" ]; then cp -r "$top/$folder/node_modules" "$work/source/$folder/"; fi
+  done
   if [ -d "$top/../shared" ]; then ln -s "$(cd "$top/../shared" && pwd)" "$work/shared"; fi
   if [ "$(id -u)" -eq 0 ]; then chown -R postgres "$work"; fi
   as_server make -s -C "$work/source" -j2 COPT=-Werror PG_CONFIG="$bin/pg_config"

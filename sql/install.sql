@@ -30,7 +30,7 @@ WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r'
   AND (NOT c.relrowsecurity OR NOT c.relforcerowsecurity
        OR (c.relname <> 'data_keys' AND NOT EXISTS (
              SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
-             WHERE i.indrelid = c.oid AND i.indisprimary AND a.attname = 'account_id')));
+             WHERE i.indrelid = c.oid AND i.indisunique AND a.attname = 'account_id')));
 
 -- Views that would see more than who asks: none.
 SELECT c.relname FROM pg_class c

@@ -12,8 +12,11 @@
 #include "utils/guc.h"
 
 #include "access/attempts.h"
+#include "access/inquiry.h"
+#include "audit/refusal.h"
 #include "keypup.h"
 #include "sync/launcher.h"
+#include "token/digest.h"
 
 PG_MODULE_MAGIC;
 
@@ -24,6 +27,7 @@ char *keypup_private_hosts = NULL;
 int keypup_max_requests = 4;
 int keypup_sync_interval = 300;
 int keypup_bcrypt_cost = 12;
+int keypup_max_password_digests = 2;
 
 void _PG_init(void);
 
@@ -56,6 +60,11 @@ define_settings(void)
 		"keypup.bcrypt_cost", "How slow a password's digest is: each step doubles its time.",
 		"Holds for new digests; those that are stored keep the cost they were made with.",
 		&keypup_bcrypt_cost, 12, 10, 16, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.max_password_digests",
+		"Password digests that are computed at once in the whole server; others wait.",
+		"Each takes a processor for the time that keypup.bcrypt_cost gives it.",
+		&keypup_max_password_digests, 2, 1, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("keypup");
 }
 
@@ -67,5 +76,8 @@ _PG_init(void)
 	{
 		register_launcher();
 		register_attempts();
+		register_digests();
+		register_inquiries();
+		register_refusals();
 	}
 }

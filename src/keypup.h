@@ -14,5 +14,6 @@ extern char *keypup_private_hosts;
 extern int keypup_max_requests; /* requests in flight, a worker */
 extern int keypup_sync_interval; /* seconds */
 extern int keypup_bcrypt_cost; /* log2 of bcrypt's rounds */
+extern int keypup_max_password_digests; /* at once, in the server */
 
 #endif

@@ -11,16 +11,12 @@
 
 #include "common/hashfn.h"
 #include "fmgr.h"
-#include "miscadmin.h"
-#include "storage/ipc.h"
-#include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include <openssl/rand.h>
 
 #include "access/attempts.h"
-#include "compat.h"
+#include "shared_area.h"
 
 PG_FUNCTION_INFO_V1(keypup_begin_attempt);
 PG_FUNCTION_INFO_V1(keypup_end_attempts);
@@ -41,50 +37,29 @@ typedef struct Attempts
 
 typedef struct SharedAttempts
 {
-	LWLock *lock;
 	uint64 seed; /* the hash is nobody's to foresee */
 	Attempts places[PLACES];
 } SharedAttempts;
 
+static void
+draw_seed(void *memory)
+{
+	SharedAttempts *attempts = memory;
+
+	if (RAND_bytes((unsigned char *) &attempts->seed, sizeof(attempts->seed)) != 1)
+		ereport(ERROR, (errmsg("could not draw a random number")));
+}
+
 static SharedAttempts *shared = NULL;
-static shmem_request_hook_type previous_request_hook = NULL;
-static shmem_startup_hook_type previous_startup_hook = NULL;
-
-static void
-request_memory(void)
-{
-	if (previous_request_hook)
-		previous_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedAttempts)));
-	RequestNamedLWLockTranche("keypup_attempts", 1);
-}
-
-static void
-start_memory(void)
-{
-	bool found;
-
-	if (previous_startup_hook)
-		previous_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("keypup attempts", sizeof(SharedAttempts), &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(SharedAttempts));
-		shared->lock = &(GetNamedLWLockTranche("keypup_attempts"))->lock;
-		if (RAND_bytes((unsigned char *) &shared->seed, sizeof(shared->seed)) != 1)
-			ereport(ERROR, (errmsg("could not draw a random number")));
-	}
-	LWLockRelease(AddinShmemInitLock);
-}
+static SharedArea area = {.name = "keypup attempts",
+						  .size = sizeof(SharedAttempts),
+						  .start = draw_seed,
+						  .memory = (void **) &shared};
 
 void
 register_attempts(void)
 {
-	previous_request_hook = shmem_request_hook;
-	shmem_request_hook = request_memory;
-	previous_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = start_memory;
+	register_shared_area(&area);
 }
 
 static uint64
@@ -126,15 +101,6 @@ pause_seconds(int32 count)
 	return (int) Min((int64) FIRST_PAUSE_SECONDS << doublings, LONGEST_PAUSE_SECONDS);
 }
 
-static void
-require_memory(void)
-{
-	if (shared == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("keypup is not preloaded"),
-						errhint("Add it to shared_preload_libraries, and restart the server.")));
-}
-
 /* Counts an attempt; NULL when it may go on, or how many seconds are left to wait. */
 Datum
 keypup_begin_attempt(PG_FUNCTION_ARGS)
@@ -143,8 +109,8 @@ keypup_begin_attempt(PG_FUNCTION_ARGS)
 	Attempts *attempts;
 	int wait = 0;
 
-	require_memory();
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	require_shared_area(&area);
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
 	attempts = find_place(hash_name(PG_GETARG_TEXT_PP(0)));
 	if (attempts->count >= FREE_FAILURES)
 	{
@@ -160,7 +126,7 @@ keypup_begin_attempt(PG_FUNCTION_ARGS)
 		attempts->count++;
 		attempts->last = now;
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(area.lock);
 	if (wait == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT32(wait);
@@ -171,10 +137,10 @@ keypup_end_attempts(PG_FUNCTION_ARGS)
 {
 	Attempts *attempts;
 
-	require_memory();
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	require_shared_area(&area);
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
 	attempts = find_place(hash_name(PG_GETARG_TEXT_PP(0)));
 	memset(attempts, 0, sizeof(*attempts));
-	LWLockRelease(shared->lock);
+	LWLockRelease(area.lock);
 	PG_RETURN_VOID();
 }

@@ -278,7 +278,7 @@ keypup_key_is_usable(PG_FUNCTION_ARGS)
 	Jsonb *jwk = PG_GETARG_JSONB_P(0);
 	JwsAlgorithm algorithm;
 	EVP_PKEY *key = JB_ROOT_IS_OBJECT(jwk) ? make_verifying_key(jwk, &algorithm) : NULL;
-	bool usable = key != NULL;
+	bool usable = key != NULL && check_public_key(key);
 
 	EVP_PKEY_free(key);
 	PG_RETURN_BOOL(usable);

@@ -112,20 +112,23 @@ static EVP_PKEY *
 make_key(const char *type, OSSL_PARAM *parameters)
 {
 	EVP_PKEY_CTX *maker = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
-	EVP_PKEY_CTX *checker = NULL;
 	EVP_PKEY *key = NULL;
 
-	if (maker != NULL && parameters != NULL && EVP_PKEY_fromdata_init(maker) == 1 &&
-		EVP_PKEY_fromdata(maker, &key, EVP_PKEY_PUBLIC_KEY, parameters) == 1)
-		checker = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-	if (checker == NULL || EVP_PKEY_public_check(checker) != 1)
-	{
-		EVP_PKEY_free(key);
+	if (maker == NULL || parameters == NULL || EVP_PKEY_fromdata_init(maker) != 1 ||
+		EVP_PKEY_fromdata(maker, &key, EVP_PKEY_PUBLIC_KEY, parameters) != 1)
 		key = NULL;
-	}
-	EVP_PKEY_CTX_free(checker);
 	EVP_PKEY_CTX_free(maker);
 	return key;
+}
+
+bool
+check_public_key(EVP_PKEY *key)
+{
+	EVP_PKEY_CTX *checker = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	bool sound = checker != NULL && EVP_PKEY_public_check(checker) == 1;
+
+	EVP_PKEY_CTX_free(checker);
+	return sound;
 }
 
 EVP_PKEY *

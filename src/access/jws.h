@@ -68,6 +68,12 @@ extern EVP_PKEY *
 make_p256_key(const uint8_t *x, size_t x_length, const uint8_t *y, size_t y_length);
 
 /*
+ * check_public_key
+ *		Whether OpenSSL finds nothing wrong with it: some milliseconds for RSA, once for each key.
+ */
+extern bool check_public_key(EVP_PKEY *key);
+
+/*
  * verify_jws
  *		Whether the key signed header and payload by that algorithm (RFC 7518, 3.3 and 3.4).
  */

@@ -49,6 +49,7 @@ BEGIN
   INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope)
   VALUES (the_account, the_connection, 'access_token', 1,
     keypup.encrypt_token(token, keypup.token_context(the_account, the_connection, 1, 'access_token')));
+  PERFORM keypup.record_action(the_account, 'connection.create', format('"%s": %s at %s', name, provider, url));
   RETURN the_connection;
 END
 $$;
@@ -76,6 +77,7 @@ BEGIN
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
   UPDATE keypup.connections c SET state = 'new', blocked_until = NULL, blocked_reason = NULL
   WHERE c.account_id = the_account AND c.connection_id = the_connection;
+  PERFORM keypup.record_action(the_account, 'token.replace', connection);
   PERFORM keypup.wake_launcher();
 END
 $$;
@@ -101,6 +103,7 @@ BEGIN
   INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by)
   VALUES (the_account, the_connection, project, keypup.asking_role()) RETURNING project_id INTO new_id;
   INSERT INTO keypup.sync_state (account_id, project_id) VALUES (the_account, new_id);
+  PERFORM keypup.record_action(the_account, 'project.track', project);
   PERFORM keypup.wake_launcher();
 END
 $$;
@@ -118,6 +121,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'project "%" is not tracked', project USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.projects shows the projects.';
   END IF;
+  PERFORM keypup.record_action(the_account, 'project.untrack', project);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.untrack(text, text) FROM PUBLIC;

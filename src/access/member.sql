@@ -10,6 +10,7 @@ BEGIN
   SELECT a.account_id INTO found_id FROM keypup.accounts a WHERE a.name = account;
   -- One answer for an account that is not there and one that is another's.
   IF found_id IS NULL OR NOT keypup.has_permission(found_id, permission) THEN
+    PERFORM keypup.note_refusal(found_id, permission, keypup.asking_role(), CASE WHEN found_id IS NULL THEN 'there is no such account' ELSE 'the permission is missing' END);
     RAISE EXCEPTION 'account "%" does not exist, or you may not do this in it', account
       USING ERRCODE = 'insufficient_privilege', DETAIL = format('The permission needed is "%s".', permission),
             HINT = 'SELECT name FROM keypup.accounts shows your accounts; an owner or admin of the account can change your role.';
@@ -33,6 +34,7 @@ BEGIN
     RAISE EXCEPTION 'account "%" exists already', name USING ERRCODE = 'duplicate_object', HINT = 'Choose another name.';
   END IF;
   INSERT INTO keypup.accounts (name) VALUES (create_account.name) RETURNING account_id INTO new_id;
+  PERFORM keypup.record_action(new_id, 'account.create', name);
   RETURN new_id;
 END
 $$;
@@ -47,6 +49,7 @@ DECLARE
 BEGIN
   SELECT p INTO missing FROM unnest(permissions) p WHERE NOT keypup.has_permission(account_id, p) ORDER BY p LIMIT 1;
   IF missing IS NOT NULL THEN
+    PERFORM keypup.note_refusal(account_id, 'role.grant', keypup.asking_role(), format('role "%s" may do more than the asker', role));
     RAISE EXCEPTION 'you can neither give nor take role "%": it may do more than you', role
       USING ERRCODE = 'insufficient_privilege', DETAIL = format('It has the permission "%s", which you have not.', missing);
   END IF;
@@ -62,6 +65,7 @@ DECLARE
   permissions text[] := ARRAY(SELECT r.permission FROM keypup.roles r WHERE r.account_id = guard_role.account_id AND r.role = guard_role.role);
 BEGIN
   IF role IS NULL OR cardinality(permissions) = 0 THEN
+    PERFORM keypup.note_refusal(account_id, 'role.grant', keypup.asking_role(), format('role "%s" does not exist', role));
     RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = 'invalid_parameter_value',
       HINT = 'The roles are ' || (SELECT string_agg(DISTINCT r.role, ', ' ORDER BY r.role) FROM keypup.roles r WHERE r.account_id = guard_role.account_id) || '.';
   END IF;
@@ -83,6 +87,7 @@ BEGIN
   END IF;
   IF old_role = 'owner' AND new_role IS DISTINCT FROM 'owner'
      AND (SELECT count(*) FROM keypup.members m WHERE m.account_id = guard_change.account_id AND m.role = 'owner') = 1 THEN
+    PERFORM keypup.note_refusal(account_id, 'member.remove', keypup.asking_role(), 'the last owner stays');
     RAISE EXCEPTION 'the last owner of an account stays its owner' USING ERRCODE = 'object_in_use', HINT = 'Add another owner first.';
   END IF;
 END
@@ -149,6 +154,7 @@ BEGIN
   INSERT INTO keypup.members AS m (account_id, member, kind, role, added_by)
   VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.asking_role())
   ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET role = excluded.role, by_groups = false, added_by = excluded.added_by, added_at = now();
+  PERFORM keypup.record_action(account_id, CASE WHEN old.role IS NULL THEN 'member.add' ELSE 'member.change' END, format('%s "%s", role "%s"', replace(kind, '_', ' '), member, role));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.put_member(uuid, text, text, text) FROM PUBLIC;
@@ -238,6 +244,7 @@ BEGIN
   IF old.kind = 'database_role' THEN
     PERFORM keypup.close_schema_to(member::name);
   END IF;
+  PERFORM keypup.record_action(the_account, 'member.remove', member);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.remove_member(text, text) FROM PUBLIC;
@@ -260,6 +267,7 @@ BEGIN
   UPDATE keypup.members m SET all_projects = projects IS NULL WHERE m.account_id = the_account AND m.member = limit_member.member;
   DELETE FROM keypup.member_projects p WHERE p.account_id = the_account AND p.member = limit_member.member;
   INSERT INTO keypup.member_projects (account_id, member, project_id) SELECT the_account, limit_member.member, p FROM unnest(the_projects) p;
+  PERFORM keypup.record_action(the_account, 'member.limit', member || CASE WHEN projects IS NULL THEN ': all projects' ELSE ': ' || array_to_string(projects, ', ') END);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.limit_member(text, text, text[]) FROM PUBLIC;
@@ -298,6 +306,7 @@ BEGIN
   DELETE FROM keypup.account_role_permissions p WHERE p.account_id = the_account AND p.role = define_role.role;
   INSERT INTO keypup.account_role_permissions (account_id, role, permission)
   SELECT DISTINCT the_account, define_role.role, p FROM unnest(permissions) p;
+  PERFORM keypup.record_action(the_account, 'role.define', role || ': ' || coalesce(array_to_string(permissions, ', '), ''));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.define_role(text, text, text[]) FROM PUBLIC;

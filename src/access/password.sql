@@ -45,6 +45,7 @@ BEGIN
   ON CONFLICT ON CONSTRAINT member_passwords_pkey DO UPDATE SET hash = excluded.hash, set_at = now();
   -- Whoever knew the old one is signed out.
   DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = person;
+  PERFORM keypup.record_action(the_account, 'password.set', person);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.set_password(text, text, text) FROM PUBLIC;
@@ -61,6 +62,7 @@ DECLARE
   found_hash text;
 BEGIN
   IF seconds IS NOT NULL THEN
+    PERFORM keypup.note_refusal((SELECT a.account_id FROM keypup.accounts a WHERE a.name = account), 'session.start', person, 'too many attempts with a password');
     RAISE EXCEPTION 'too many attempts to sign in' USING ERRCODE = 'invalid_authorization_specification', HINT = format('Try again in %s seconds.', seconds);
   END IF;
   SELECT p.account_id, p.hash INTO found_account, found_hash
@@ -72,8 +74,9 @@ BEGIN
     PERFORM keypup.hash_password('nobody''s password');
   ELSIF octet_length(password) BETWEEN 1 AND 72 AND keypup.password_matches(password, found_hash) THEN
     PERFORM keypup.end_attempts(name);
-    RETURN keypup.start_session(found_account, 'person', person, interval '12 hours');
+    RETURN keypup.start_session(found_account, 'person', person, 'a password', interval '12 hours');
   END IF;
+  PERFORM keypup.note_refusal((SELECT a.account_id FROM keypup.accounts a WHERE a.name = account), 'session.start', person, 'a password');
   RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification', HINT = 'Check account, person and password.';
 END
 $$;

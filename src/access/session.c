@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 
 #include "access/asker.h"
+#include "audit/refusal.h"
 #include "datum.h"
 #include "kept_plan.h"
 
@@ -172,11 +173,17 @@ keypup_use_session(PG_FUNCTION_ARGS)
 {
 	SessionIdentity identity;
 
-	if (!read_handle(PG_GETARG_TEXT_PP(0), &identity) || find_session_holder(&identity) == NULL)
+	bool is_handle = read_handle(PG_GETARG_TEXT_PP(0), &identity);
+
+	if (!is_handle || find_session_holder(&identity) == NULL)
+	{
+		note_refusal(is_handle ? &identity.account : NULL, "session.use", NULL,
+					 "a handle of no session");
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("session is not valid"),
 				 errhint("It may have ended; sign in again for another."), errhidestmt(true)));
+	}
 	use(&identity);
 	PG_RETURN_VOID();
 }

@@ -62,7 +62,7 @@ REVOKE ALL ON FUNCTION keypup.use_session(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.use_session(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.use_session(text) IS 'Until this transaction ends, the person or API key of the session asks, and nobody else. For pooled connections: BEGIN; SELECT keypup.use_session($1); …; COMMIT.';
 
-CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, lasts interval) RETURNS text
+CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -72,23 +72,29 @@ BEGIN
   SELECT h.handle, h.digest INTO made FROM keypup.new_handle(account_id) h;
   INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at)
   VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts);
+  PERFORM keypup.record_action(account_id, 'session.start', shown, holder);
   RETURN made.handle;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, interval) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.start_session(uuid, text, text, interval) IS 'Starts a session for whoever was recognised already; returns its handle.';
+REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval) IS 'Starts a session for whoever was recognised already, by what they have shown; returns its handle.';
 
 CREATE FUNCTION keypup.sign_out(handle text) RETURNS boolean
-LANGUAGE sql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
+DECLARE
+  ended record;
+BEGIN
   -- The account's id leads the handle, as it leads the key of the table.
-  WITH ended AS (
-    DELETE FROM keypup.sessions s
-    WHERE s.account_id = CASE WHEN handle ~ '^[0-9a-f]{96}$' THEN left(handle, 32)::uuid END
-      AND s.handle_digest = keypup.digest_secret(handle)
-    RETURNING 1
-  )
-  SELECT EXISTS (SELECT FROM ended)
+  DELETE FROM keypup.sessions s
+  WHERE s.account_id = CASE WHEN handle ~ '^[0-9a-f]{96}$' THEN left(handle, 32)::uuid END
+    AND s.handle_digest = keypup.digest_secret(handle)
+  RETURNING s.account_id, s.holder INTO ended;
+  IF ended.account_id IS NOT NULL THEN
+    PERFORM keypup.record_action(ended.account_id, 'session.end', NULL, ended.holder);
+  END IF;
+  RETURN ended.account_id IS NOT NULL;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_out(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sign_out(text) TO keypup_member;
@@ -111,6 +117,7 @@ BEGIN
   SELECT k.api_key, k.prefix, k.digest INTO made FROM keypup.new_api_key() k;
   INSERT INTO keypup.api_keys (account_id, prefix, name, role, digest, created_by, expires_at)
   VALUES (the_account, made.prefix, create_api_key.name, create_api_key.role, made.digest, keypup.asking_role(), now() + valid_for);
+  PERFORM keypup.record_action(the_account, 'api_key.create', format('%s for "%s", role "%s"', made.prefix, name, role));
   RETURN made.api_key;
 END
 $$;
@@ -128,6 +135,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'API key "%" does not exist', left(prefix, 15) USING ERRCODE = 'undefined_object', HINT = 'SELECT prefix, name FROM keypup.api_keys shows them.';
   END IF;
+  PERFORM keypup.record_action(the_account, 'api_key.revoke', prefix);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.revoke_api_key(text, text) FROM PUBLIC;
@@ -144,9 +152,10 @@ BEGIN
   WHERE k.prefix = left(api_key, 15) AND keypup.secret_matches(api_key, k.digest) AND k.revoked_at IS NULL AND k.expires_at > now()
   RETURNING k.account_id, k.prefix, k.expires_at INTO found_key;
   IF found_key.account_id IS NULL THEN
+    PERFORM keypup.note_refusal((SELECT k.account_id FROM keypup.api_keys k WHERE k.prefix = left(api_key, 15) LIMIT 1), 'session.start', NULL, 'an API key');
     RAISE EXCEPTION 'API key is not valid' USING ERRCODE = 'invalid_authorization_specification', HINT = 'It may have ended or been revoked; an admin of the account makes another.';
   END IF;
-  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, least(interval '12 hours', found_key.expires_at - now()));
+  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, 'an API key', least(interval '12 hours', found_key.expires_at - now()));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_api_key(text) FROM PUBLIC;

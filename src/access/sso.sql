@@ -9,16 +9,20 @@ CREATE FUNCTION keypup.key_is_usable(key jsonb) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_key_is_usable';
 REVOKE ALL ON FUNCTION keypup.read_id_token(text), keypup.id_token_is_signed(text, jsonb), keypup.key_is_usable(jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.read_id_token(text) IS 'Header and claims of an ID token, unverified; NULL when it cannot be read in one way only.';
-COMMENT ON FUNCTION keypup.id_token_is_signed(text, jsonb) IS 'Whether the public key (JWK) signed the token, by RS256 or ES256.';
+COMMENT ON FUNCTION keypup.id_token_is_signed(text, jsonb) IS 'Whether the public key (JWK), which is usable, signed the token, by RS256 or ES256.';
 COMMENT ON FUNCTION keypup.key_is_usable(jsonb) IS 'Whether a key of a key set may check signatures: RSA of 2048 bits or more, or P-256, and no secret.';
 
 CREATE TABLE keypup.identity_providers (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   issuer text NOT NULL CHECK (issuer ~ '^https://[^[:cntrl:][:space:]]+$' AND length(issuer) <= 500),
+  kind text NOT NULL DEFAULT 'openid' CHECK (kind IN ('openid', 'repositories')),
   client_ids text[] NOT NULL CHECK (cardinality(client_ids) BETWEEN 1 AND 20),
   groups_claim text NOT NULL DEFAULT 'groups',
+  fetches_keys boolean NOT NULL DEFAULT false,
   keys jsonb NOT NULL DEFAULT '[]',
   keys_read_at timestamptz,
+  keys_tried_at timestamptz,
+  keys_error text,
   added_at timestamptz NOT NULL DEFAULT now(),
   added_by text NOT NULL,
   PRIMARY KEY (account_id, issuer)
@@ -27,10 +31,14 @@ CREATE INDEX identity_providers_issuer ON keypup.identity_providers (issuer);
 COMMENT ON TABLE keypup.identity_providers IS 'Which OpenID Connect providers an account trusts to say who its people are.';
 COMMENT ON COLUMN keypup.identity_providers.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.identity_providers.issuer IS 'The provider, exactly as the claim iss has it.';
-COMMENT ON COLUMN keypup.identity_providers.client_ids IS 'For whom a token may be made out: the claim aud.';
+COMMENT ON COLUMN keypup.identity_providers.kind IS 'openid: people show its ID tokens; repositories: they show their own token of the connection''s provider.';
+COMMENT ON COLUMN keypup.identity_providers.client_ids IS 'For whom a token may be made out: the claim aud. Of kind repositories: the connection.';
 COMMENT ON COLUMN keypup.identity_providers.groups_claim IS 'The claim that lists a person''s groups.';
+COMMENT ON COLUMN keypup.identity_providers.fetches_keys IS 'Whether the worker fetches its key set; otherwise an admin gave it.';
 COMMENT ON COLUMN keypup.identity_providers.keys IS 'The usable public keys of its key set.';
-COMMENT ON COLUMN keypup.identity_providers.keys_read_at IS 'When the key set was last taken over.';
+COMMENT ON COLUMN keypup.identity_providers.keys_read_at IS 'When the key set was last taken over. One that was fetched serves for 24 hours.';
+COMMENT ON COLUMN keypup.identity_providers.keys_tried_at IS 'When the worker last began to fetch it.';
+COMMENT ON COLUMN keypup.identity_providers.keys_error IS 'Why it could not be fetched; NULL when it could.';
 COMMENT ON COLUMN keypup.identity_providers.added_at IS 'When it was added.';
 COMMENT ON COLUMN keypup.identity_providers.added_by IS 'Who added it.';
 SELECT keypup.protect_table('keypup.identity_providers', 'users.read');
@@ -75,6 +83,7 @@ CREATE TABLE keypup.used_id_tokens (
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (account_id, token_digest)
 );
+CREATE INDEX used_id_tokens_expiry ON keypup.used_id_tokens (account_id, expires_at);
 COMMENT ON TABLE keypup.used_id_tokens IS 'ID tokens that were used: each signs in once. Kept until they expire.';
 COMMENT ON COLUMN keypup.used_id_tokens.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.used_id_tokens.token_digest IS 'SHA-256 of the token.';
@@ -82,51 +91,6 @@ COMMENT ON COLUMN keypup.used_id_tokens.expires_at IS 'When it could no longer b
 SELECT keypup.protect_table('keypup.used_id_tokens', 'users.read');
 REVOKE ALL ON keypup.used_id_tokens FROM keypup_member, keypup_worker;
 DROP POLICY member_reads ON keypup.used_id_tokens;
-
-CREATE FUNCTION keypup.usable_keys(key_set jsonb) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  problem text;
-BEGIN
-  problem := CASE
-    WHEN jsonb_typeof(key_set -> 'keys') IS DISTINCT FROM 'array' THEN 'it has no list of keys'
-    WHEN jsonb_array_length(key_set -> 'keys') > 100 THEN 'it has more than 100 keys'
-    WHEN EXISTS (SELECT FROM jsonb_array_elements(key_set -> 'keys') k WHERE k ->> 'kty' = 'oct' OR k ? 'd' OR k ? 'k') THEN 'it has a key that is not public'
-    WHEN EXISTS (SELECT FROM jsonb_array_elements(key_set -> 'keys') k GROUP BY k ->> 'kid' HAVING count(*) > 1 AND count(k ->> 'kid') > 0) THEN 'two of its keys have the same id'
-    WHEN NOT EXISTS (SELECT FROM jsonb_array_elements(key_set -> 'keys') k WHERE keypup.key_is_usable(k)) THEN 'it has no key for RS256 or ES256'
-  END;
-  IF problem IS NOT NULL THEN
-    RAISE EXCEPTION 'key set cannot be used: %', problem USING ERRCODE = 'invalid_parameter_value', HINT = 'A key set is what the provider''s jwks_uri answers.';
-  END IF;
-  RETURN (SELECT jsonb_agg(k) FROM jsonb_array_elements(key_set -> 'keys') k WHERE keypup.key_is_usable(k));
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.usable_keys(jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.usable_keys(jsonb) IS 'The keys of a key set (JWKS) that may check signatures; an error for a set that cannot be trusted.';
-
-CREATE FUNCTION keypup.add_identity_provider(account text, issuer text, client_ids text[], key_set jsonb) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
-BEGIN
-  IF issuer IS NULL OR issuer !~ '^https://[^[:cntrl:][:space:]]+$' OR length(issuer) > 500 OR issuer = 'https://token.actions.githubusercontent.com' THEN
-    RAISE EXCEPTION 'issuer cannot be used' USING ERRCODE = 'invalid_parameter_value',
-      HINT = 'Write it exactly as the provider does, with https://. GitHub''s issuer of workflows vouches for no person.';
-  END IF;
-  IF coalesce(cardinality(client_ids), 0) = 0 OR array_position(client_ids, NULL) IS NOT NULL THEN
-    RAISE EXCEPTION 'a client id is needed' USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider gave it when your application was registered.';
-  END IF;
-  INSERT INTO keypup.identity_providers AS p (account_id, issuer, client_ids, keys, keys_read_at, added_by)
-  VALUES (the_account, add_identity_provider.issuer, add_identity_provider.client_ids, keypup.usable_keys(key_set), now(), keypup.asking_role())
-  ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
-    SET client_ids = excluded.client_ids, keys = excluded.keys, keys_read_at = excluded.keys_read_at, added_by = excluded.added_by;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) TO keypup_member;
-COMMENT ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) IS 'Has the account trust an OpenID Connect provider, or takes over its new keys.';
 
 CREATE FUNCTION keypup.link_person(account text, person text, issuer text, subject text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -141,6 +105,7 @@ BEGIN
   END IF;
   INSERT INTO keypup.person_identities AS i (account_id, issuer, subject, member)
   VALUES (the_account, link_person.issuer, link_person.subject, person);
+  PERFORM keypup.record_action(the_account, 'person.link', format('"%s" is %s at %s', person, left(subject, 100), left(issuer, 100)));
 EXCEPTION
   WHEN unique_violation THEN
     RAISE EXCEPTION 'the subject is linked to a person already' USING ERRCODE = 'duplicate_object', HINT = 'Remove that person first.';
@@ -157,6 +122,7 @@ DECLARE
   the_account uuid := keypup.authorize(account, 'users.manage');
 BEGIN
   DELETE FROM keypup.identity_groups g WHERE g.account_id = the_account AND g.issuer = map_group.issuer AND g.group_name = map_group.group_name;
+  PERFORM keypup.record_action(the_account, 'group.map', format('"%s" of %s: %s', left(group_name, 100), left(issuer, 100), coalesce(role, 'no role')));
   IF role IS NULL THEN
     RETURN;
   END IF;
@@ -229,7 +195,11 @@ BEGIN
     UPDATE keypup.members m SET role = new_role WHERE m.account_id = recognise_person.account_id AND m.member = known.member AND m.role <> new_role;
     RETURN known.member;
   END IF;
-  known.member := left(regexp_replace(the_subject, '[[:cntrl:]]', '?', 'g'), 80) || ' at ' || left(issuer, 100);
+  known.member := left(regexp_replace(coalesce(claims ->> 'login', the_subject), '[[:cntrl:]]', '?', 'g'), 80) || ' at ' || left(issuer, 100);
+  IF EXISTS (SELECT FROM keypup.members m WHERE m.account_id = recognise_person.account_id AND m.member = known.member) THEN
+    -- A login changes hands; a subject does not.
+    known.member := left(regexp_replace(the_subject, '[[:cntrl:]]', '?', 'g'), 80) || ' at ' || left(issuer, 100);
+  END IF;
   INSERT INTO keypup.members (account_id, member, kind, role, by_groups, added_by)
   VALUES (recognise_person.account_id, known.member, 'person', new_role, true, 'a group of ' || left(issuer, 100));
   INSERT INTO keypup.person_identities (account_id, issuer, subject, member)
@@ -239,49 +209,3 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.recognise_person(uuid, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.recognise_person(uuid, text, jsonb) IS 'The member that verified claims are about: linked by name, or by a group; NULL for nobody.';
-
-CREATE FUNCTION keypup.sign_in(id_token text, nonce text DEFAULT NULL, account text DEFAULT NULL) RETURNS text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-AS $$
-DECLARE
-  token record;
-  provider record;
-  person text;
-  found_account uuid;
-  found_person text;
-BEGIN
-  SELECT t.header, t.payload INTO token FROM keypup.read_id_token(id_token) t;
-  FOR provider IN
-    SELECT p.account_id, p.issuer
-    FROM keypup.identity_providers p
-    JOIN keypup.accounts a ON a.account_id = p.account_id AND (account IS NULL OR a.name = account)
-    JOIN LATERAL (SELECT k FROM jsonb_array_elements(p.keys) k
-                  WHERE CASE WHEN token.header ? 'kid' THEN k -> 'kid' = token.header -> 'kid' ELSE jsonb_array_length(p.keys) = 1 END) AS key (k)
-      ON keypup.id_token_is_signed(id_token, key.k)
-    WHERE p.issuer = token.payload ->> 'iss' AND keypup.accepts_claims(token.payload, p.client_ids, nonce)
-  LOOP
-    person := keypup.recognise_person(provider.account_id, provider.issuer, token.payload);
-    IF person IS NOT NULL AND found_person IS NOT NULL THEN
-      RAISE EXCEPTION 'you belong to several accounts' USING ERRCODE = 'ambiguous_parameter', HINT = 'Name one of them.';
-    ELSIF person IS NOT NULL THEN
-      found_person := person;
-      found_account := provider.account_id;
-    END IF;
-  END LOOP;
-  IF found_person IS NOT NULL THEN
-    DELETE FROM keypup.used_id_tokens u WHERE u.account_id = found_account AND u.expires_at <= now();
-    INSERT INTO keypup.used_id_tokens (account_id, token_digest, expires_at)
-    VALUES (found_account, keypup.digest_secret(id_token), to_timestamp((token.payload ->> 'exp')::double precision)) ON CONFLICT DO NOTHING;
-  END IF;
-  IF found_person IS NULL OR NOT FOUND THEN
-    -- One answer for every reason: it must not tell a guesser how far the guess went.
-    RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification',
-      HINT = 'The ID token must be fresh, unused, of a provider that the account trusts, and of a person who is its member.';
-  END IF;
-  RETURN keypup.start_session(found_account, 'person', found_person,
-    least(interval '12 hours', to_timestamp((token.payload ->> 'exp')::double precision) - now()));
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.sign_in(text, text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.sign_in(text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.sign_in(text, text, text) IS 'Starts a session for the person of an ID token; pass the handle to use_session. Each token signs in once.';

@@ -54,12 +54,14 @@ DECLARE
   new_id bigint;
 BEGIN
   IF lasts IS NULL OR lasts <= interval '0' OR lasts > interval '24 hours' THEN
+    PERFORM keypup.note_refusal(the_account, 'support.grant', keypup.asking_role(), format('to "%s" for %s', grantee, lasts));
     RAISE EXCEPTION 'a consent lasts at most 24 hours' USING ERRCODE = 'invalid_parameter_value', HINT = 'Give another when it has ended.';
   END IF;
   IF reason IS NULL OR length(reason) NOT BETWEEN 10 AND 1000 THEN
     RAISE EXCEPTION 'a reason has 10 to 1000 characters' USING ERRCODE = 'invalid_parameter_value', HINT = 'Say what is to be looked at; it is kept.';
   END IF;
   IF grantee::text = keypup.asking_role() OR grantee = session_user THEN
+    PERFORM keypup.note_refusal(the_account, 'support.grant', keypup.asking_role(), 'to oneself');
     RAISE EXCEPTION 'nobody consents to the own access' USING ERRCODE = 'insufficient_privilege', HINT = 'An owner or admin of the account consents.';
   END IF;
   IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = grantee) THEN
@@ -70,6 +72,7 @@ BEGIN
   RETURNING grant_id INTO new_id;
   INSERT INTO keypup.support_grant_projects (account_id, grant_id, project_id) SELECT the_account, new_id, p FROM unnest(the_projects) p;
   PERFORM keypup.open_schema_to(grantee);
+  PERFORM keypup.record_action(the_account, 'support.grant', format('%s to "%s" for %s: %s', new_id, grantee, lasts, left(reason, 500)));
   RETURN new_id;
 END
 $$;
@@ -88,6 +91,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'consent % does not exist', grant_id USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.support_grants shows them.';
   END IF;
+  PERFORM keypup.record_action(the_account, 'support.revoke', grant_id::text);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.revoke_support(text, bigint) FROM PUBLIC;
@@ -129,6 +133,7 @@ CREATE FUNCTION keypup.request_break_glass(account text, grantee name, reason te
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  the_account uuid;
   new_id bigint;
 BEGIN
   IF reason IS NULL OR length(reason) NOT BETWEEN 20 AND 1000 THEN
@@ -139,10 +144,11 @@ BEGIN
   END IF;
   INSERT INTO keypup.break_glass (account_id, grantee, reason, requested_by)
   SELECT a.account_id, request_break_glass.grantee, request_break_glass.reason, keypup.asking_role() FROM keypup.accounts a WHERE a.name = account
-  RETURNING request_id INTO new_id;
+  RETURNING account_id, request_id INTO the_account, new_id;
   IF new_id IS NULL THEN
     RAISE EXCEPTION 'account "%" does not exist', account USING ERRCODE = 'undefined_object';
   END IF;
+  PERFORM keypup.record_action(the_account, 'break_glass.request', format('%s for "%s": %s', new_id, grantee, left(reason, 500)));
   RETURN new_id;
 END
 $$;
@@ -166,16 +172,19 @@ BEGIN
   -- session_user as well: SET ROLE makes nobody another person.
   IF approver IN (request.grantee, request.requested_by) OR session_user::text IN (request.grantee, request.requested_by)
      OR approver = request.first_approver OR session_user::text = request.first_approver THEN
+    PERFORM keypup.note_refusal(request.account_id, 'break_glass.approve', approver, format('%s: two others must approve', request_id));
     RAISE EXCEPTION 'two others must approve' USING ERRCODE = 'insufficient_privilege', HINT = 'Neither who asked nor who is to read, and not the same person twice.';
   END IF;
   IF request.first_approver IS NULL THEN
     UPDATE keypup.break_glass b SET first_approver = session_user::text WHERE b.account_id = request.account_id AND b.request_id = request.request_id;
+    PERFORM keypup.record_action(request.account_id, 'break_glass.approve', format('%s, first', request_id));
     RETURN NULL;
   END IF;
   new_end := clock_timestamp() + interval '60 minutes';
   UPDATE keypup.break_glass b SET second_approver = session_user::text, ends_at = new_end
   WHERE b.account_id = request.account_id AND b.request_id = request.request_id;
   PERFORM keypup.open_schema_to(request.grantee::name);
+  PERFORM keypup.record_action(request.account_id, 'break_glass.approve', format('%s, second: open to "%s" until %s', request_id, request.grantee, new_end));
   PERFORM pg_notify('keypup', json_build_object('account_id', request.account_id, 'break_glass', request.request_id)::text);
   RETURN new_end;
 END

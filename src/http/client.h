@@ -41,11 +41,11 @@ extern void close_http_client(HttpClient *client);
 
 /*
  * send_request
- *		Starts a POST of JSON. All that can go wrong comes back as a reply.
+ *		Starts a POST of JSON, or a GET. All that can go wrong comes back as a reply.
  *
  * owner: whose request; owners share no connection, name or TLS session.
  * authorization: value of that header; copied, and wiped when the reply is there.
- * headers: further header lines, ended by NULL; must outlive the request.
+ * NULL: none is sent. body: NULL for a GET. headers: NULL, or further header lines, ended by NULL; must outlive the request.
  */
 extern void
 send_request(HttpClient *client, const pg_uuid_t *owner, const char *url, const char *authorization,

@@ -159,37 +159,56 @@ read_host(Request *request, const char *url)
 	return valid ? NULL : "URL is malformed";
 }
 
-/* Returns NULL or what is wrong. A value with a control character could start another header. */
 static const char *
-make_headers(Request *request, const char *authorization, const char *const *headers)
+add_header(Request *request, const char *line)
 {
-	static const char *const own[] = {"Content-Type: application/json", "Accept: application/json",
-									  "User-Agent: keypup/" KEYPUP_VERSION, NULL};
-	const char *const *sets[] = {own, headers};
-	struct curl_slist *lines;
+	struct curl_slist *lines = curl_slist_append(request->header_lines, line);
+
+	if (lines == NULL)
+		return "out of memory";
+	request->header_lines = lines;
+	return NULL;
+}
+
+/* A value with a control character could start another header. */
+static const char *
+add_authorization(Request *request, const char *authorization)
+{
+	size_t size = strlen(authorization) + sizeof("Authorization: ");
+	const char *wrong;
 	char *line;
-	size_t size;
 
 	for (const char *c = authorization; *c != '\0'; c++)
 	{
 		if ((unsigned char) *c < 0x20 || (unsigned char) *c >= 0x7F)
 			return "token is malformed";
 	}
-	size = strlen(authorization) + sizeof("Authorization: ");
 	line = malloc(size);
 	if (line == NULL)
 		return "out of memory";
 	snprintf(line, size, "Authorization: %s", authorization);
-	lines = curl_slist_append(NULL, line);
+	wrong = add_header(request, line);
 	free_wiped(line);
-	request->header_lines = lines;
-	for (int i = 0; i < (int) lengthof(sets) && lines != NULL; i++)
+	return wrong;
+}
+
+/* Returns NULL or what is wrong. */
+static const char *
+make_headers(Request *request, const char *authorization, const char *const *headers)
+{
+	static const char *const own[] = {"Accept: application/json",
+									  "User-Agent: keypup/" KEYPUP_VERSION, NULL};
+	static const char *const posted[] = {"Content-Type: application/json", NULL};
+	const char *const *sets[] = {own, request->sent_body == NULL ? NULL : posted, headers};
+	const char *wrong = authorization == NULL ? NULL : add_authorization(request, authorization);
+
+	for (int i = 0; i < (int) lengthof(sets) && wrong == NULL; i++)
 	{
 		for (const char *const *header = sets[i];
-			 header != NULL && *header != NULL && lines != NULL; header++)
-			lines = curl_slist_append(request->header_lines, *header);
+			 header != NULL && *header != NULL && wrong == NULL; header++)
+			wrong = add_header(request, *header);
 	}
-	return lines == NULL ? "out of memory" : NULL;
+	return wrong;
 }
 
 /* Every option's return is checked: a refused one would be a hole. */
@@ -204,7 +223,10 @@ set_options(Request *request, const char *url)
 	SET(CURLOPT_PRIVATE, request);
 	SET(CURLOPT_ERRORBUFFER, request->error);
 	SET(CURLOPT_HTTPHEADER, request->header_lines);
-	SET(CURLOPT_POSTFIELDS, request->sent_body);
+	if (request->sent_body == NULL)
+		SET(CURLOPT_HTTPGET, 1L);
+	else
+		SET(CURLOPT_POSTFIELDS, request->sent_body);
 	SET(CURLOPT_PROTOCOLS_STR, "https");
 	SET(CURLOPT_REDIR_PROTOCOLS_STR, "https");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
@@ -248,9 +270,9 @@ open_request(const char *url, const char *authorization, const char *body,
 	if (request == NULL)
 		return NULL;
 	request->caller = caller;
-	request->sent_body = strdup(body);
+	request->sent_body = body == NULL ? NULL : strdup(body);
 	request->easy = curl_easy_init();
-	if (request->sent_body == NULL || request->easy == NULL)
+	if ((body != NULL && request->sent_body == NULL) || request->easy == NULL)
 		request->refused = "out of memory";
 	if (request->refused == NULL)
 		request->refused = read_host(request, url);

@@ -23,7 +23,7 @@ typedef struct Request
 	char *header_text; /* malloc'd */
 	size_t header_length;
 	size_t header_start; /* of the last response: others are interim, as 103 */
-	char *sent_body; /* malloc'd */
+	char *sent_body; /* malloc'd; NULL: a GET */
 	char error[CURL_ERROR_SIZE];
 	const char *refused; /* what a callback refused */
 	bool address_refused; /* one of the host's addresses was; another may have done */

@@ -21,3 +21,15 @@ find_provider(const char *name)
 	elog(ERROR, "provider \"%s\" is unknown to this build", name);
 	return NULL; /* not reached */
 }
+
+Secret *
+make_authorization(const Provider *provider, Secret *token)
+{
+	Size length = strlen(provider->authorization_scheme);
+	Secret *value = allocate_secret(length + token->length + 1);
+
+	memcpy(value->bytes, provider->authorization_scheme, length);
+	memcpy(value->bytes + length, token->bytes, token->length);
+	wipe_secret(token);
+	return value;
+}

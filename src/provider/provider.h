@@ -5,6 +5,8 @@
 #ifndef KEYPUP_PROVIDER_H
 #define KEYPUP_PROVIDER_H
 
+#include "token/secret.h"
+
 typedef struct Provider
 {
 	const char *name;
@@ -27,6 +29,18 @@ typedef struct Provider
 	 * answer, and stores it or says why not.
 	 */
 	const char *store_query;
+
+	/*
+	 * SQL: ($1 account, $2 connection uuid) -> the body of the request that asks, with a
+	 * person's own token, who the person is and where they belong.
+	 */
+	const char *viewer_query;
+
+	/*
+	 * SQL: ($1 account, $2 connection, $3 status, $4 headers, $5 reply, $6 failure) ->
+	 * {sub, login, groups}, {refused} or {failed, hint}, as text.
+	 */
+	const char *viewer_answer_query;
 } Provider;
 
 /*
@@ -35,6 +49,14 @@ typedef struct Provider
  *		the tables admit known ones only.
  */
 extern const Provider *find_provider(const char *name);
+
+/*
+ * make_authorization
+ *		The Authorization header's value, ended by a NUL, for the caller to wipe.
+ *
+ * token: wiped.
+ */
+extern Secret *make_authorization(const Provider *provider, Secret *token);
 
 extern const Provider github_provider;
 

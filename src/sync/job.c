@@ -21,23 +21,11 @@
 #include "keypup.h"
 #include "provider/provider.h"
 #include "sync/job.h"
-#include "sync/step.h"
 #include "token/token.h"
 
-/* First key of the advisory locks that show a lease to be live; claim_jobs has it, too. */
-#define LEASE_LOCK_CLASS 1802661488
-
-struct JobRunner
-{
-	JobScope scope;
-	Steps steps;
-	int32 lease;
-	HttpClient *client;
-};
-
-/* A request that is under way; handed to the client and back. */
 typedef struct SentJob
 {
+	SentRequest request;
 	pg_uuid_t account;
 	int64 job;
 	const Provider *provider;
@@ -56,7 +44,7 @@ typedef struct ClaimedJob
 } ClaimedJob;
 
 static void
-scope_arguments(JobRunner *runner, Datum *values, char *nulls)
+scope_arguments(Runner *runner, Datum *values, char *nulls)
 {
 	values[0] = UUIDPGetDatum(&runner->scope.account);
 	nulls[0] = runner->scope.has_account ? ' ' : 'n';
@@ -76,6 +64,64 @@ put_off_job(SentJob *job, StepError *error)
 			  error->hint ? "    " : "   n");
 }
 
+typedef struct StoreArguments
+{
+	SentJob *job;
+	HttpReply *reply;
+} StoreArguments;
+
+static Datum
+text_or_null(const char *text, char *null)
+{
+	*null = text == NULL ? 'n' : ' ';
+	return text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
+}
+
+static void
+store_reply(void *argument)
+{
+	StoreArguments *store = argument;
+	SentJob *job = store->job;
+	HttpReply *reply = store->reply;
+	const char *why = NULL;
+	char *json = NULL;
+	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Datum values[8];
+	char nulls[9] = "        ";
+
+	if (reply->failure == NULL)
+		json = clean_json(reply->body.data, reply->body.len, &why);
+	values[0] = UUIDPGetDatum(&job->account);
+	values[1] = Int64GetDatum(job->job);
+	values[2] = Int32GetDatum(keypup_sync_interval);
+	values[3] = Int32GetDatum(reply->status);
+	values[4] = text_or_null(reply->headers, &nulls[4]);
+	values[5] = text_or_null(json, &nulls[5]);
+	values[6] = text_or_null(reply->failure, &nulls[6]);
+	values[7] = text_or_null(reply->failure_hint, &nulls[7]);
+	run_query(job->provider->store_query, 8, types, values, nulls);
+}
+
+static void
+take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
+{
+	SentJob *job = (SentJob *) sent;
+	StoreArguments store = {job, reply};
+	StepError *error;
+	char *account;
+
+	begin_step(&runner->steps);
+	set_job_account(&job->account);
+	error = try_action(store_reply, &store);
+	if (error != NULL)
+		put_off_job(job, error);
+	account = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account)));
+	Async_Notify("keypup", psprintf("{\"account_id\": \"%s\", \"job_id\": " INT64_FORMAT "}",
+									account, job->job));
+	end_step(&runner->steps);
+	reset_step(&runner->steps);
+}
+
 /* Makes the request of a claimed job: its body, and the header that signs it in. */
 static void
 prepare_request(void *argument)
@@ -86,8 +132,6 @@ prepare_request(void *argument)
 	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job)};
 	bool isnull;
 	char *context;
-	Secret *token;
-	Size length;
 
 	if (claimed->envelope == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection has no token"),
@@ -102,22 +146,19 @@ prepare_request(void *argument)
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account))),
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&claimed->connection))),
 		claimed->revision);
-	token = open_token(claimed->envelope, context);
-	length = strlen(job->provider->authorization_scheme);
-	claimed->authorization = allocate_secret(length + token->length + 1);
-	memcpy(claimed->authorization->bytes, job->provider->authorization_scheme, length);
-	memcpy(claimed->authorization->bytes + length, token->bytes, token->length);
-	wipe_secret(token);
+	claimed->authorization =
+		make_authorization(job->provider, open_token(claimed->envelope, context));
 }
 
 static ClaimedJob *
-read_claimed_job(JobRunner *runner, uint64 row)
+read_claimed_job(Runner *runner, uint64 row)
 {
 	ClaimedJob *claimed = palloc0(sizeof(ClaimedJob));
 	bool isnull;
 	Datum value;
 
 	claimed->sent = MemoryContextAllocZero(runner->steps.context, sizeof(SentJob));
+	claimed->sent->request.take_reply = take_reply;
 	claimed->sent->account = *DatumGetUUIDP(read_field(row, 1, &isnull));
 	claimed->sent->job = DatumGetInt64(read_field(row, 2, &isnull));
 	claimed->connection = *DatumGetUUIDP(read_field(row, 4, &isnull));
@@ -130,9 +171,8 @@ read_claimed_job(JobRunner *runner, uint64 row)
 	return claimed;
 }
 
-/* Claims as many due jobs as fit and sends them. Returns how many were claimed. */
-static int
-send_due_jobs(JobRunner *runner)
+int
+send_due_jobs(Runner *runner)
 {
 	Oid types[] = {INT4OID, INT4OID, UUIDOID, INT8OID};
 	Datum values[4];
@@ -177,103 +217,8 @@ send_due_jobs(JobRunner *runner)
 	return count;
 }
 
-typedef struct StoreArguments
-{
-	SentJob *job;
-	HttpReply *reply;
-} StoreArguments;
-
-static Datum
-text_or_null(const char *text, char *null)
-{
-	*null = text == NULL ? 'n' : ' ';
-	return text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
-}
-
-static void
-store_reply(void *argument)
-{
-	StoreArguments *store = argument;
-	SentJob *job = store->job;
-	HttpReply *reply = store->reply;
-	const char *why = NULL;
-	char *json = NULL;
-	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	Datum values[8];
-	char nulls[9] = "        ";
-
-	if (reply->failure == NULL)
-		json = clean_json(reply->body.data, reply->body.len, &why);
-	values[0] = UUIDPGetDatum(&job->account);
-	values[1] = Int64GetDatum(job->job);
-	values[2] = Int32GetDatum(keypup_sync_interval);
-	values[3] = Int32GetDatum(reply->status);
-	values[4] = text_or_null(reply->headers, &nulls[4]);
-	values[5] = text_or_null(json, &nulls[5]);
-	values[6] = text_or_null(reply->failure, &nulls[6]);
-	values[7] = text_or_null(reply->failure_hint, &nulls[7]);
-	run_query(job->provider->store_query, 8, types, values, nulls);
-}
-
-static void
-take_reply(JobRunner *runner, HttpReply *reply)
-{
-	SentJob *job = reply->caller;
-	StoreArguments store = {job, reply};
-	StepError *error;
-	char *account;
-
-	begin_step(&runner->steps);
-	set_job_account(&job->account);
-	error = try_action(store_reply, &store);
-	if (error != NULL)
-		put_off_job(job, error);
-	account = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account)));
-	Async_Notify("keypup", psprintf("{\"account_id\": \"%s\", \"job_id\": " INT64_FORMAT "}",
-									account, job->job));
-	end_step(&runner->steps);
-	reset_step(&runner->steps);
-	pfree(job);
-	free_reply(reply);
-}
-
-JobRunner *
-open_job_runner(const JobScope *scope, bool in_procedure)
-{
-	JobRunner *runner;
-	Steps steps;
-	bool isnull;
-
-	open_steps(&steps, in_procedure);
-	runner = MemoryContextAllocZero(steps.context, sizeof(JobRunner));
-	runner->scope = *scope;
-	runner->steps = steps;
-
-	begin_step(&runner->steps);
-	run_query(
-		"SELECT pg_catalog.nextval('keypup.sync_leases'::pg_catalog.regclass)::pg_catalog.int4", 0,
-		NULL, NULL, NULL);
-	runner->lease = DatumGetInt32(read_field(0, 1, &isnull));
-	DirectFunctionCall2(pg_advisory_lock_int4, Int32GetDatum(LEASE_LOCK_CLASS),
-						Int32GetDatum(runner->lease));
-	end_step(&runner->steps);
-	runner->client = open_http_client(runner->steps.context);
-	return runner;
-}
-
 void
-close_job_runner(JobRunner *runner)
-{
-	if (runner->client != NULL)
-		close_http_client(runner->client);
-	runner->client = NULL;
-	set_job_account(NULL);
-	DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(LEASE_LOCK_CLASS),
-						Int32GetDatum(runner->lease));
-}
-
-void
-start_runs(JobRunner *runner, bool at_once)
+start_runs(Runner *runner, bool at_once)
 {
 	Oid types[] = {UUIDOID, INT8OID, BOOLOID};
 	Datum values[3];
@@ -287,33 +232,8 @@ start_runs(JobRunner *runner, bool at_once)
 	reset_step(&runner->steps);
 }
 
-bool
-perform_jobs(JobRunner *runner, long timeout)
-{
-	HttpReply *reply;
-	int sent = send_due_jobs(runner);
-
-	if (requests_in_flight(runner->client) == 0)
-	{
-		if (sent == 0)
-		{
-			rest_http_client(runner->client);
-			overwrite_freed_memory();
-		}
-		return sent > 0;
-	}
-	wait_for_replies(runner->client, timeout);
-	CHECK_FOR_INTERRUPTS();
-	while ((reply = next_reply(runner->client)) != NULL)
-	{
-		take_reply(runner, reply);
-		CHECK_FOR_INTERRUPTS();
-	}
-	return true;
-}
-
 JobsLeft
-count_jobs_left(JobRunner *runner)
+count_jobs_left(Runner *runner)
 {
 	JobsLeft left = {0};
 	Oid types[] = {UUIDOID, INT8OID};

@@ -28,10 +28,8 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
-#include "storage/shmem.h"
 #include "tcop/utility.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -39,6 +37,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "shared_area.h"
 #include "sync/launcher.h"
 
 #define MAX_WORKERS 128
@@ -49,7 +48,6 @@
 /* Numbers only: whoever reads them may belong to another life of the server. */
 typedef struct SharedState
 {
-	LWLock *lock;
 	int launcher_pid;
 	uint64 wakes;
 	Oid held_database; /* no worker is started in it ... */
@@ -76,36 +74,10 @@ PGDLLEXPORT void keypup_launcher_main(Datum argument);
 PG_FUNCTION_INFO_V1(keypup_wake_launcher);
 
 static SharedState *shared = NULL;
-static shmem_request_hook_type previous_shmem_request_hook = NULL;
-static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
+static SharedArea area = {
+	.name = "keypup", .size = sizeof(SharedState), .memory = (void **) &shared};
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 static bool wake_at_commit = false;
-
-static void
-request_shared_memory(void)
-{
-	if (previous_shmem_request_hook)
-		previous_shmem_request_hook();
-	RequestAddinShmemSpace(sizeof(SharedState));
-	RequestNamedLWLockTranche("keypup", 1);
-}
-
-static void
-start_shared_memory(void)
-{
-	bool found;
-
-	if (previous_shmem_startup_hook)
-		previous_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("keypup", sizeof(SharedState), &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(SharedState));
-		shared->lock = &(GetNamedLWLockTranche("keypup"))->lock;
-	}
-	LWLockRelease(AddinShmemInitLock);
-}
 
 static void
 set_latch_of(int pid)
@@ -116,6 +88,25 @@ set_latch_of(int pid)
 		SetLatch(&process->procLatch);
 }
 
+int
+wake_workers(void)
+{
+	int count = 0;
+
+	if (shared == NULL)
+		return 0;
+	LWLockAcquire(area.lock, LW_SHARED);
+	for (int i = 0; i < MAX_WORKERS; i++)
+	{
+		if (shared->workers[i].pid == 0 || shared->workers[i].database != MyDatabaseId)
+			continue;
+		set_latch_of(shared->workers[i].pid);
+		count++;
+	}
+	LWLockRelease(area.lock);
+	return count;
+}
+
 /* Wakes the launcher and the workers of this database, once what they shall see is committed. */
 static void
 wake_after_commit(XactEvent event, void *argument)
@@ -124,16 +115,12 @@ wake_after_commit(XactEvent event, void *argument)
 		return;
 	if (wake_at_commit && event == XACT_EVENT_COMMIT)
 	{
-		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+		LWLockAcquire(area.lock, LW_EXCLUSIVE);
 		shared->wakes++;
 		memset(shared->without_extension, 0, sizeof(shared->without_extension));
 		set_latch_of(shared->launcher_pid);
-		for (int i = 0; i < MAX_WORKERS; i++)
-		{
-			if (shared->workers[i].database == MyDatabaseId)
-				set_latch_of(shared->workers[i].pid);
-		}
-		LWLockRelease(shared->lock);
+		LWLockRelease(area.lock);
+		(void) wake_workers();
 	}
 	wake_at_commit = false;
 }
@@ -155,7 +142,7 @@ keypup_wake_launcher(PG_FUNCTION_ARGS)
 void
 enter_worker(Oid database)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_WORKERS; i++)
 	{
 		if (shared->workers[i].pid == 0)
@@ -165,13 +152,13 @@ enter_worker(Oid database)
 			break;
 		}
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(area.lock);
 }
 
 void
 leave_worker(void)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_WORKERS; i++)
 	{
 		if (shared->workers[i].pid == MyProcPid)
@@ -180,15 +167,28 @@ leave_worker(void)
 			shared->workers[i].database = InvalidOid;
 		}
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(area.lock);
+}
+
+uint64
+count_wakes(void)
+{
+	uint64 wakes;
+
+	LWLockAcquire(area.lock, LW_SHARED);
+	wakes = shared->wakes;
+	LWLockRelease(area.lock);
+	return wakes;
 }
 
 void
-report_no_extension(Oid database)
+report_no_extension(Oid database, uint64 wakes)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	shared->without_extension[shared->without_extension_count++ % MAX_WORKERS] = database;
-	LWLockRelease(shared->lock);
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
+	/* Otherwise it may have been created since the worker looked. */
+	if (shared->wakes == wakes)
+		shared->without_extension[shared->without_extension_count++ % MAX_WORKERS] = database;
+	LWLockRelease(area.lock);
 }
 
 static bool
@@ -196,10 +196,10 @@ has_no_extension(Oid database)
 {
 	bool found = false;
 
-	LWLockAcquire(shared->lock, LW_SHARED);
+	LWLockAcquire(area.lock, LW_SHARED);
 	for (int i = 0; i < MAX_WORKERS; i++)
 		found = found || shared->without_extension[i] == database;
-	LWLockRelease(shared->lock);
+	LWLockRelease(area.lock);
 	return found;
 }
 
@@ -209,7 +209,7 @@ signal_workers(Oid database)
 {
 	bool none = true;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
 	shared->held_database = database;
 	shared->held_until =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_PATIENCE_MILLISECONDS);
@@ -221,7 +221,7 @@ signal_workers(Oid database)
 			kill(shared->workers[i].pid, SIGTERM);
 		}
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(area.lock);
 	return none;
 }
 
@@ -265,10 +265,7 @@ register_launcher(void)
 {
 	BackgroundWorker worker = {0};
 
-	previous_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shared_memory;
-	previous_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = start_shared_memory;
+	register_shared_area(&area);
 	previous_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = before_utility;
 
@@ -347,9 +344,9 @@ is_held(Oid database)
 {
 	bool held;
 
-	LWLockAcquire(shared->lock, LW_SHARED);
+	LWLockAcquire(area.lock, LW_SHARED);
 	held = shared->held_database == database && GetCurrentTimestamp() < shared->held_until;
-	LWLockRelease(shared->lock);
+	LWLockRelease(area.lock);
 	return held;
 }
 
@@ -413,17 +410,13 @@ keypup_launcher_main(Datum argument)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
 	shared->launcher_pid = MyProcPid;
-	LWLockRelease(shared->lock);
+	LWLockRelease(area.lock);
 
 	while (!ShutdownRequestPending)
 	{
-		uint64 wakes;
-
-		LWLockAcquire(shared->lock, LW_SHARED);
-		wakes = shared->wakes;
-		LWLockRelease(shared->lock);
+		uint64 wakes = count_wakes();
 
 		read_databases(&databases);
 		start_missing_workers(databases, wakes != wakes_seen);

@@ -58,7 +58,7 @@ COMMENT ON COLUMN keypup.sync_jobs.kind IS 'Which query is asked; the provider''
 COMMENT ON COLUMN keypup.sync_jobs.arguments IS 'What the query is asked for.';
 COMMENT ON COLUMN keypup.sync_jobs.due_at IS 'Not before then.';
 COMMENT ON COLUMN keypup.sync_jobs.attempts IS 'How often it failed.';
-COMMENT ON COLUMN keypup.sync_jobs.lease_id IS 'Which session is at it: one that holds the advisory lock of this number. Ends with that session, however it ends.';
+COMMENT ON COLUMN keypup.sync_jobs.lease_id IS 'Which session is at it: one that holds the lock of this number. Ends with that session, however it ends.';
 SELECT keypup.protect_table('keypup.sync_jobs', 'settings.read');
 
 CREATE SEQUENCE keypup.sync_leases AS integer CYCLE;
@@ -100,7 +100,7 @@ REVOKE ALL ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) TO keypup_worker;
 COMMENT ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) IS 'Starts a run for each project whose time has come and that has none.';
 
--- Sees all accounts, and so runs as the owner. A lease is live while its advisory lock is held.
+-- Sees all accounts, and so runs as the owner. A lease is live while its lock is held (runner.c).
 CREATE FUNCTION keypup.claim_jobs(lease integer, how_many integer, only_account uuid, only_project bigint,
   OUT account_id uuid, OUT job_id bigint, OUT project_id bigint, OUT connection_id uuid,
   OUT provider text, OUT base_url text, OUT revision bigint, OUT envelope bytea)
@@ -110,7 +110,7 @@ AS $$
   WITH live AS MATERIALIZED (
     SELECT l.objid::bigint AS lease_id
     FROM pg_locks l
-    WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 1802661488 AND l.objsubid = 2
+    WHERE l.locktype = 'object' AND l.granted AND l.classid = 'keypup.sync_jobs'::regclass AND l.objsubid = 0
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
   ), free AS (
     SELECT j.account_id, j.job_id
@@ -140,7 +140,7 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) TO keypup_worker;
-COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) IS 'Takes due jobs for the session that holds the advisory lock of the lease.';
+COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) IS 'Takes due jobs for the session that holds the lease.';
 
 CREATE FUNCTION keypup.jobs_left(only_account uuid, only_project bigint,
   OUT jobs bigint, OUT ready_in_milliseconds bigint, OUT items_done bigint, OUT items_total bigint, OUT last_error text)

@@ -1,12 +1,17 @@
 /*
  * upkeep.c
- *		Rotation goes on in small transactions between the pages of the sync:
- *		each holds few rows, and kill -9 loses at most the last of them.
+ *		Rotation, and what was refused, go on in small transactions between the
+ *		pages of the sync: each holds few rows, and kill -9 loses at most the last.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
 
+#include "audit/refusal.h"
 #include "sync/upkeep.h"
 
 typedef struct KeyBatch
@@ -42,4 +47,57 @@ do_key_work(Steps *steps, KeyWork work)
 	end_step(steps);
 	reset_step(steps);
 	return error == NULL && batch.handled > 0;
+}
+
+#define REFUSALS_AT_ONCE 64
+
+typedef struct RefusalBatch
+{
+	Refusal refusals[REFUSALS_AT_ONCE];
+	int count;
+} RefusalBatch;
+
+static void
+record_refusals(void *argument)
+{
+	RefusalBatch *batch = argument;
+	Oid types[] = {UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+
+	for (int i = 0; i < batch->count; i++)
+	{
+		Refusal *refusal = &batch->refusals[i];
+		Datum values[] = {UUIDPGetDatum(&refusal->account),
+						  TimestampTzGetDatum(refusal->at),
+						  CStringGetTextDatum(refusal->action),
+						  CStringGetTextDatum(refusal->actor),
+						  CStringGetTextDatum(refusal->database_role),
+						  CStringGetTextDatum(refusal->client_address),
+						  CStringGetTextDatum(refusal->detail)};
+
+		run_query("SELECT keypup.record_refusal($1, $2, $3, $4, $5, $6, $7)", 7, types, values,
+				  refusal->has_account ? "       " : "n      ");
+	}
+}
+
+bool
+store_refusals(Steps *steps)
+{
+	static RefusalBatch batch;
+	StepError *error;
+
+	batch.count = take_refusals(batch.refusals, REFUSALS_AT_ONCE);
+	if (batch.count == 0)
+		return false;
+	begin_step(steps);
+	error = try_action(record_refusals, &batch);
+	if (error != NULL)
+		ereport(LOG, (errmsg("keypup could not record a refusal: %s", error->message)));
+	/* A shutdown between the two would record them twice. */
+	HOLD_INTERRUPTS();
+	end_step(steps);
+	if (error == NULL)
+		forget_refusals(batch.refusals, batch.count);
+	RESUME_INTERRUPTS();
+	reset_step(steps);
+	return error == NULL;
 }

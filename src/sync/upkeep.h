@@ -1,6 +1,6 @@
 /*
  * upkeep.h
- *		What the worker does for the vault beside the sync.
+ *		What the worker does beside the sync, in small transactions.
  */
 #ifndef KEYPUP_UPKEEP_H
 #define KEYPUP_UPKEEP_H
@@ -21,5 +21,13 @@ typedef enum KeyWork
  * the worker's: the sync goes on.
  */
 extern bool do_key_work(Steps *steps, KeyWork work);
+
+/*
+ * store_refusals
+ *		Puts refusals that sessions have noted into the audit log.
+ *
+ * Returns whether there were any. On failure they are kept, and tried again.
+ */
+extern bool store_refusals(Steps *steps);
 
 #endif

@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "access/asker.h"
+#include "sync/errand.h"
 #include "sync/job.h"
 #include "sync/launcher.h"
 #include "sync/step.h"
@@ -73,8 +74,9 @@ void
 keypup_worker_main(Datum argument)
 {
 	JobScope everything = {0};
-	JobRunner *runner;
-	Steps key_steps;
+	Runner *runner;
+	Steps upkeep_steps;
+	uint64 wakes;
 	bool rewraps = true; /* the key file may have a new key since the last worker ended */
 
 	/* Before anything secret is in it. */
@@ -86,15 +88,16 @@ keypup_worker_main(Datum argument)
 	before_shmem_exit(leave_at_exit, (Datum) 0);
 	enter_worker(DatumGetObjectId(argument));
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
+	wakes = count_wakes();
 	if (!is_installed())
 	{
-		report_no_extension(DatumGetObjectId(argument));
+		report_no_extension(DatumGetObjectId(argument), wakes);
 		proc_exit(0);
 	}
 
 	pgstat_report_activity(STATE_IDLE, NULL);
-	runner = open_job_runner(&everything, false);
-	open_steps(&key_steps, false);
+	runner = open_runner(&everything, false);
+	open_steps(&upkeep_steps, false);
 	for (;;)
 	{
 		bool reseals = true;
@@ -106,9 +109,10 @@ keypup_worker_main(Datum argument)
 			ProcessConfigFile(PGC_SIGHUP);
 			rewraps = true;
 		}
+		wakes = count_wakes();
 		if (!is_installed())
 		{
-			report_no_extension(DatumGetObjectId(argument));
+			report_no_extension(DatumGetObjectId(argument), wakes);
 			break;
 		}
 
@@ -117,12 +121,16 @@ keypup_worker_main(Datum argument)
 		pgstat_report_activity(STATE_RUNNING, "syncing");
 		for (bool busy = true; busy && is_installed();)
 		{
-			busy = perform_jobs(runner, PROGRESS_MILLISECONDS);
-			rewraps = rewraps && do_key_work(&key_steps, REWRAP_DATA_KEYS);
-			reseals = reseals && do_key_work(&key_steps, RESEAL_TOKENS);
+			busy = send_due_jobs(runner) > 0;
+			send_errands(runner);
+			busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
+			busy = store_refusals(&upkeep_steps) || busy;
+			rewraps = rewraps && do_key_work(&upkeep_steps, REWRAP_DATA_KEYS);
+			reseals = reseals && do_key_work(&upkeep_steps, RESEAL_TOKENS);
 			busy = busy || rewraps || reseals;
 			CHECK_FOR_INTERRUPTS();
 		}
+		rest_runner(runner);
 		pgstat_report_activity(STATE_IDLE, NULL);
 		sleep_until_woken(IDLE_MILLISECONDS);
 	}
@@ -188,7 +196,7 @@ report_progress(const JobsLeft *left)
 }
 
 static void
-sync_until_done(JobRunner *runner)
+sync_until_done(Runner *runner)
 {
 	TimestampTz reported = GetCurrentTimestamp();
 	JobsLeft left;
@@ -196,8 +204,9 @@ sync_until_done(JobRunner *runner)
 	start_runs(runner, true);
 	for (;;)
 	{
-		bool busy = perform_jobs(runner, PROGRESS_MILLISECONDS);
+		bool busy = send_due_jobs(runner) > 0;
 
+		busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
 		CHECK_FOR_INTERRUPTS();
 		if (busy &&
 			!TimestampDifferenceExceeds(reported, GetCurrentTimestamp(), PROGRESS_MILLISECONDS))
@@ -212,6 +221,7 @@ sync_until_done(JobRunner *runner)
 		}
 		if (!busy)
 		{
+			rest_runner(runner);
 			/* What is left is put off for a moment, or another worker is at it. */
 			sleep_until_woken(100);
 			CHECK_FOR_INTERRUPTS();
@@ -230,7 +240,7 @@ Datum
 keypup_sync(PG_FUNCTION_ARGS)
 {
 	JobScope scope;
-	JobRunner *runner;
+	Runner *runner;
 
 	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic)
@@ -241,14 +251,14 @@ keypup_sync(PG_FUNCTION_ARGS)
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	scope = read_scope(fcinfo);
-	runner = open_job_runner(&scope, true);
+	runner = open_runner(&scope, true);
 	PG_TRY();
 	{
 		sync_until_done(runner);
 	}
 	PG_FINALLY();
 	{
-		close_job_runner(runner);
+		close_runner(runner);
 	}
 	PG_END_TRY();
 	SPI_finish();

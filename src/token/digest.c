@@ -13,11 +13,15 @@
 #include <openssl/rand.h>
 
 #include "fmgr.h"
+#include "pgstat.h"
+#include "storage/condition_variable.h"
 #include "utils/builtins.h"
 
 #include "compat.h"
 #include "datum.h"
 #include "keypup.h"
+#include "shared_area.h"
+#include "token/digest.h"
 #include "token/secret.h"
 
 PG_FUNCTION_INFO_V1(keypup_new_api_key);
@@ -117,13 +121,78 @@ read_password(const text *password)
 	return copy;
 }
 
+/* --- bcrypt, a few at a time: who guesses passwords must not have all the processors --- */
+
+typedef struct SharedDigests
+{
+	ConditionVariable changed;
+	int running;
+} SharedDigests;
+
+static void
+start_digests(void *memory)
+{
+	ConditionVariableInit(&((SharedDigests *) memory)->changed);
+}
+
+static SharedDigests *shared = NULL;
+static SharedArea area = {.name = "keypup digests",
+						  .size = sizeof(SharedDigests),
+						  .start = start_digests,
+						  .memory = (void **) &shared};
+
+void
+register_digests(void)
+{
+	register_shared_area(&area);
+}
+
+static bool
+try_turn(void)
+{
+	bool mine;
+
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
+	mine = shared->running < keypup_max_password_digests;
+	if (mine)
+		shared->running++;
+	LWLockRelease(area.lock);
+	return mine;
+}
+
+/* Where keypup is not preloaded nobody counts. No error is raised between the turn and its end. */
+static void
+wait_for_turn(void)
+{
+	if (shared == NULL)
+		return;
+	ConditionVariablePrepareToSleep(&shared->changed);
+	while (!try_turn())
+		ConditionVariableSleep(&shared->changed, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+}
+
+static void
+end_turn(void)
+{
+	if (shared == NULL)
+		return;
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
+	shared->running--;
+	LWLockRelease(area.lock);
+	ConditionVariableSignal(&shared->changed);
+}
+
 /* bcrypt's answer in CurrentMemoryContext; NULL when setting is none of bcrypt's. */
 static char *
 compute_bcrypt(const Secret *password, const char *setting)
 {
 	Secret *work = allocate_secret(sizeof(struct crypt_data));
-	char *answer = crypt_rn((char *) password->bytes, setting, work->bytes, (int) work->length);
+	char *answer;
 
+	wait_for_turn();
+	answer = crypt_rn((char *) password->bytes, setting, work->bytes, (int) work->length);
+	end_turn();
 	answer = answer == NULL ? NULL : pstrdup(answer);
 	wipe_secret(work);
 	return answer;

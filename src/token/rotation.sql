@@ -33,6 +33,7 @@ DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.rotate');
 BEGIN
   PERFORM keypup.start_data_key(the_account, (SELECT k.key_id FROM keypup.data_keys k WHERE k.account_id = the_account AND k.state = 'active'));
+  PERFORM keypup.record_action(the_account, 'key.rotate');
   PERFORM keypup.wake_launcher();
   RETURN 1;
 END
@@ -153,6 +154,7 @@ BEGIN
   GET DIAGNOSTICS destroyed = ROW_COUNT;
   UPDATE keypup.connections c SET state = 'token_refused', blocked_reason = 'the keys of the account were destroyed'
   WHERE c.account_id = the_account;
+  PERFORM keypup.record_action(the_account, 'account.shred', destroyed || ' keys');
   RETURN destroyed;
 END
 $$;

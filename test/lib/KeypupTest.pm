@@ -1,4 +1,4 @@
-# KeypupTest: an emulated GitHub and a server with the extension, for the tests in test/t.
+# KeypupTest: an emulated GitHub, an OpenID provider and a server with the extension, for the tests in test/t.
 package KeypupTest;
 
 use strict;
@@ -11,29 +11,41 @@ use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw(start_github control new_server as_role);
+our @EXPORT = qw(start_github start_openid control new_server as_role literal);
 
 my @emulators;
 
-# Starts an emulated GitHub; returns {url, ca_file, dir, process}. It ends with the test, however that ends.
+# Starts a server of node's that prints one line of JSON when it is ready: that, with dir and process. It ends with the test.
+sub start_node
+{
+	my (@command) = @_;
+	my $dir = tempdir(CLEANUP => 1);
+	my ($out, $err) = ('', '');
+	my $process = start([ 'node', @command, '--dir', $dir ], '>', \$out, '2>', \$err, timeout(600));
+	pump $process until $out =~ /\n/;
+	my $server = { %{ decode_json($out) }, dir => $dir, process => $process };
+	push @emulators, $server;
+	return $server;
+}
+
+# An emulated GitHub: {url, ca_file, …}.
 sub start_github
 {
 	my ($token, @options) = @_;
-	my $dir = tempdir(CLEANUP => 1);
-	my ($out, $err) = ('', '');
-	my $process = start([ 'node', 'dev/github/server.mjs', '--port', '0', '--token', $token, '--dir', $dir, @options ],
-		'>', \$out, '2>', \$err, timeout(600));
-	pump $process until $out =~ /\n/;
-	my $github = { %{ decode_json($out) }, dir => $dir, process => $process };
-	push @emulators, $github;
-	return $github;
+	return start_node('dev/github/server.mjs', '--port', '0', '--token', $token, @options);
 }
 
-# Asks the emulated GitHub's control interface; returns its answer as text.
+# A real OpenID provider: {issuer, ca_file, control, …}.
+sub start_openid
+{
+	return start_node('test/sso/provider.mjs');
+}
+
+# Asks the control interface of one of them; returns its answer as text.
 sub control
 {
 	my ($github, $path, $body) = @_;
-	my @command = ('curl', '-sS', '-k', "$github->{url}/_emulator/$path");
+	my @command = ('curl', '-sS', '-k', ($github->{control} // "$github->{url}/_emulator") . "/$path");
 	push @command, '-H', 'Content-Type: application/json', '-d', encode_json($body) if defined $body;
 	my ($stdout, $stderr) = run_command(\@command);
 	return $stdout;
@@ -58,6 +70,8 @@ CONF
 	return $node;
 }
 
+sub literal { my $text = shift; $text =~ s/'/''/g; return "'$text'"; }
+
 # What a role is told: rows, then each error without its place.
 sub as_role
 {
@@ -70,9 +84,9 @@ sub as_role
 END
 {
 	my $status = $?;
-	foreach my $github (@emulators)
+	foreach my $server (@emulators)
 	{
-		$github->{process}->kill_kill if $github->{process}->pumpable;
+		$server->{process}->kill_kill if $server->{process}->pumpable;
 	}
 	$? = $status;
 }

@@ -152,6 +152,21 @@ is(as('app', q{SELECT keypup.sign_in_with_password('acme', 'ann', 'another horse
 as('app', q{SELECT keypup.sign_in_with_password('acme', 'nobody', 'wrong')}) foreach 1 .. 4;
 is(as('app', q{SELECT keypup.sign_in_with_password('acme', 'nobody', 'x')}), 'too many attempts to sign in', 'as it does for somebody who is not there');
 
+# Guessing at many names at once takes as many processors as the setting allows.
+$node->append_conf('postgresql.conf', "keypup.max_password_digests = 1");
+$node->reload;
+my @guessers = map { $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'app' ]) } 1 .. 6;
+foreach my $number (1 .. 6)
+{
+	$guessers[ $number - 1 ]->{stdin} .= "SELECT keypup.sign_in_with_password('acme', 'guessed $number', 'x'); SELECT keypup.sign_in_with_password('acme', 'guessed again $number', 'x');\n";
+	$guessers[ $number - 1 ]->{run}->pump_nb;
+}
+ok($node->poll_query_until('postgres', q{SELECT count(*) FILTER (WHERE wait_event_type = 'Extension') = 5 AND count(*) = 6 FROM pg_stat_activity WHERE query ~ '^SELECT keypup.sign_in_with_password' AND state = 'active' AND usename = 'app'}),
+	'of six who guess at once, one is at work and five wait');
+query(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND usename = 'app' LIMIT 1});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE query ~ '^SELECT keypup.sign_in_with_password' AND state = 'active' AND usename = 'app'}), 'and all have their turn, also when one who waited is gone');
+$_->{run}->kill_kill foreach @guessers;
+
 # T47: support.
 tells('sam', $count, qr/permission denied for schema/, 'T47: staff see nothing');
 my $support = sub { my ($role, $grantee, $reason, $lasts, $projects) = @_; return as($role, "SELECT keypup.grant_support('acme', '$grantee', '$reason', '$lasts'" . ($projects ? ", ARRAY['$projects']" : '') . ')'); };

@@ -123,6 +123,15 @@ foreach my $view (split /\n/, query(q{SELECT relname FROM pg_class WHERE relname
 	is(as('old', "SELECT count(*) FROM keypup.$view"), '0', "view $view: whose consent has ended sees none");
 }
 
+# The policies cost one look at the rights and an index: for every table that a member reads.
+my @planless = grep {
+	my $plan = as('vera', "SET enable_seqscan = off; EXPLAIN SELECT * FROM keypup.$_->[0]");
+	my ($index) = $plan =~ /Index (?:Only )?Scan (?:using|on) (\w+)/;
+	$plan !~ /InitPlan/ || !$index
+	  || query("SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indexrelid = 'keypup.$index'::regclass") ne 'account_id';
+} grep { $_->[1] ne '' && $_->[3] eq 't' } @relations;
+is(join(' ', map { $_->[0] } @planless), '', 'every tenant table is read by an InitPlan and an index led by account_id');
+
 # Catalog: T26, T31, T23.
 is(query(q{SELECT string_agg(DISTINCT c.relname || ' ' || x.privilege_type, ', ') FROM pg_class c, aclexplode(c.relacl) x JOIN pg_roles r ON r.oid = x.grantee AND NOT r.rolsuper
 	WHERE c.relnamespace = 'keypup'::regnamespace AND (x.privilege_type IN ('TRUNCATE', 'TRIGGER', 'REFERENCES') OR x.privilege_type <> 'SELECT' AND r.rolname <> 'keypup_worker' AND c.relkind <> 'S')}),

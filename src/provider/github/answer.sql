@@ -192,14 +192,3 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again.';
-
-DO $$
-DECLARE
-  f regprocedure;
-BEGIN
-  FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p
-           WHERE p.pronamespace = 'keypup'::pg_catalog.regnamespace AND p.proname ~ '^github_' LOOP
-    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO keypup_worker', f);
-  END LOOP;
-END
-$$;

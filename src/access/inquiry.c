@@ -1,0 +1,249 @@
+/*
+ * inquiry.c
+ *		A few places in shared memory, each for one question and its answer.
+ *
+ * A session never connects to the outside: the worker does, under its policy of
+ * requests. The one who asked frees the place, however its wait ends.
+ */
+#include "postgres.h"
+
+#include <openssl/crypto.h>
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "access/inquiry.h"
+#include "compat.h"
+#include "shared_area.h"
+#include "sync/launcher.h"
+
+PG_FUNCTION_INFO_V1(keypup_ask_worker);
+
+#define PLACES 8
+/* Two requests of the worker may take 30 seconds each. */
+#define PATIENCE_MILLISECONDS 65000
+
+typedef enum InquiryState
+{
+	INQUIRY_FREE,
+	INQUIRY_ASKED,
+	INQUIRY_TAKEN,
+	INQUIRY_ANSWERED
+} InquiryState;
+
+typedef struct Inquiry
+{
+	InquiryState state;
+	Oid database;
+	int asker_pid;
+	InquiryQuestion question;
+	int answer_length; /* 0: none could be had */
+	char answer[INQUIRY_ANSWER_BYTES];
+} Inquiry;
+
+typedef struct SharedInquiries
+{
+	uint64 last_ticket;
+	Inquiry places[PLACES];
+} SharedInquiries;
+
+static SharedInquiries *shared = NULL;
+static SharedArea area = {
+	.name = "keypup inquiries", .size = sizeof(SharedInquiries), .memory = (void **) &shared};
+
+/* Of this session; 0: none. */
+static uint64 asked_ticket = 0;
+
+void
+register_inquiries(void)
+{
+	register_shared_area(&area);
+}
+
+/* The place of a ticket, or NULL. The lock is held. */
+static Inquiry *
+find_inquiry(uint64 ticket)
+{
+	for (int i = 0; i < PLACES; i++)
+	{
+		if (shared->places[i].state != INQUIRY_FREE && shared->places[i].question.ticket == ticket)
+			return &shared->places[i];
+	}
+	return NULL;
+}
+
+static void
+withdraw(void)
+{
+	Inquiry *inquiry;
+
+	if (asked_ticket == 0)
+		return;
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
+	inquiry = find_inquiry(asked_ticket);
+	if (inquiry != NULL)
+		OPENSSL_cleanse(inquiry, sizeof(Inquiry));
+	LWLockRelease(area.lock);
+	asked_ticket = 0;
+}
+
+static void
+withdraw_at_exit(int code, Datum argument)
+{
+	withdraw();
+}
+
+/* Returns false when all places are taken. */
+static bool
+ask(const char *kind, const pg_uuid_t *account, const bytea *question)
+{
+	Inquiry *place = NULL;
+
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
+	for (int i = 0; i < PLACES && place == NULL; i++)
+	{
+		if (shared->places[i].state == INQUIRY_FREE)
+			place = &shared->places[i];
+	}
+	if (place != NULL)
+	{
+		place->state = INQUIRY_ASKED;
+		place->database = MyDatabaseId;
+		place->asker_pid = MyProcPid;
+		place->question.ticket = asked_ticket = ++shared->last_ticket;
+		strlcpy(place->question.kind, kind, INQUIRY_KIND_BYTES);
+		place->question.account = *account;
+		place->question.length = (int) VARSIZE_ANY_EXHDR(question);
+		memcpy(place->question.bytes, VARDATA_ANY(question), VARSIZE_ANY_EXHDR(question));
+	}
+	LWLockRelease(area.lock);
+	return place != NULL;
+}
+
+/* Whether the answer is there; then it is copied, palloc'd, or NULL when none could be had. */
+static bool
+fetch_answer(char **answer)
+{
+	Inquiry *inquiry;
+	bool answered;
+
+	*answer = NULL;
+	LWLockAcquire(area.lock, LW_SHARED);
+	inquiry = find_inquiry(asked_ticket);
+	answered = inquiry == NULL || inquiry->state == INQUIRY_ANSWERED;
+	if (answered && inquiry != NULL && inquiry->answer_length > 0)
+		*answer = pnstrdup(inquiry->answer, (Size) inquiry->answer_length);
+	LWLockRelease(area.lock);
+	return answered;
+}
+
+static char *
+wait_for_answer(void)
+{
+	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PATIENCE_MILLISECONDS);
+	char *answer;
+
+	while (!fetch_answer(&answer) && GetCurrentTimestamp() < give_up)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return answer;
+}
+
+/* kind text, account uuid, question bytea -> the answer; NULL when none could be had. */
+Datum
+keypup_ask_worker(PG_FUNCTION_ARGS)
+{
+	static bool registered = false;
+	char *kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bytea *question = PG_GETARG_BYTEA_PP(2);
+	char *answer = NULL;
+
+	require_shared_area(&area);
+	if (VARSIZE_ANY_EXHDR(question) > INQUIRY_QUESTION_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("the question to the worker is too long"), errhidestmt(true)));
+	if (!registered)
+		before_shmem_exit(withdraw_at_exit, (Datum) 0);
+	registered = true;
+	if (!ask(kind, PG_GETARG_UUID_P(1), question))
+		ereport(ERROR, (errcode(ERRCODE_TOO_MANY_CONNECTIONS),
+						errmsg("too many sign-ins wait for their provider"),
+						errhint("Try again in a moment."), errhidestmt(true)));
+	PG_TRY();
+	{
+		if (wake_workers() == 0)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("no worker of keypup is running in this database"),
+							errhint("Try again in some seconds; the server's log says why."),
+							errhidestmt(true)));
+		answer = wait_for_answer();
+	}
+	PG_FINALLY();
+	{
+		withdraw();
+	}
+	PG_END_TRY();
+	if (answer == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(answer)));
+}
+
+/* --- the worker's side --- */
+
+bool
+take_question(InquiryQuestion *into)
+{
+	bool taken = false;
+
+	if (shared == NULL)
+		return false;
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
+	for (int i = 0; i < PLACES && !taken; i++)
+	{
+		Inquiry *place = &shared->places[i];
+
+		if (place->state != INQUIRY_ASKED || place->database != MyDatabaseId)
+			continue;
+		place->state = INQUIRY_TAKEN;
+		*into = place->question;
+		/* It is in one process only from now on. */
+		OPENSSL_cleanse(place->question.bytes, INQUIRY_QUESTION_BYTES);
+		taken = true;
+	}
+	LWLockRelease(area.lock);
+	return taken;
+}
+
+void
+answer_question(uint64 ticket, const char *json)
+{
+	Size length = json == NULL ? 0 : strlen(json);
+	Inquiry *inquiry;
+
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
+	inquiry = find_inquiry(ticket);
+	if (inquiry != NULL)
+	{
+		PGPROC *asker = BackendPidGetProc(inquiry->asker_pid);
+
+		inquiry->answer_length = length < INQUIRY_ANSWER_BYTES ? (int) length : 0;
+		if (inquiry->answer_length > 0)
+			memcpy(inquiry->answer, json, length);
+		inquiry->state = INQUIRY_ANSWERED;
+		if (asker != NULL)
+			SetLatch(&asker->procLatch);
+	}
+	LWLockRelease(area.lock);
+}

@@ -1,0 +1,122 @@
+-- access/key_set.sql: the public keys of OpenID Connect providers. An admin gives them, or the worker fetches them:
+-- every hour, five minutes after a failure, and at most once a minute when a token names a key that is not there.
+
+CREATE FUNCTION keypup.usable_keys(key_set jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  problem text;
+BEGIN
+  problem := CASE
+    WHEN jsonb_typeof(key_set -> 'keys') IS DISTINCT FROM 'array' THEN 'it has no list of keys'
+    WHEN jsonb_array_length(key_set -> 'keys') > 100 THEN 'it has more than 100 keys'
+    WHEN EXISTS (SELECT FROM jsonb_array_elements(key_set -> 'keys') k WHERE k ->> 'kty' = 'oct' OR k ? 'd' OR k ? 'k') THEN 'it has a key that is not public'
+    WHEN EXISTS (SELECT FROM jsonb_array_elements(key_set -> 'keys') k GROUP BY k ->> 'kid' HAVING count(*) > 1 AND count(k ->> 'kid') > 0) THEN 'two of its keys have the same id'
+    WHEN NOT EXISTS (SELECT FROM jsonb_array_elements(key_set -> 'keys') k WHERE keypup.key_is_usable(k)) THEN 'it has no key for RS256 or ES256'
+  END;
+  IF problem IS NOT NULL THEN
+    RAISE EXCEPTION 'key set cannot be used: %', problem USING ERRCODE = 'invalid_parameter_value', HINT = 'A key set is what the provider''s jwks_uri answers.';
+  END IF;
+  RETURN (SELECT jsonb_agg(k) FROM jsonb_array_elements(key_set -> 'keys') k WHERE keypup.key_is_usable(k));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.usable_keys(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.usable_keys(jsonb) IS 'The keys of a key set (JWKS) that may check signatures; an error for a set that cannot be trusted.';
+
+CREATE FUNCTION keypup.add_identity_provider(account text, issuer text, client_ids text[], key_set jsonb DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+  fetched record;
+BEGIN
+  IF issuer IS NULL OR issuer !~ '^https://[^[:cntrl:][:space:]?#]+$' OR length(issuer) > 500 OR issuer = 'https://token.actions.githubusercontent.com' THEN
+    RAISE EXCEPTION 'issuer cannot be used' USING ERRCODE = 'invalid_parameter_value',
+      HINT = 'Write it exactly as the provider does, with https://. GitHub''s issuer of workflows vouches for no person.';
+  END IF;
+  IF coalesce(cardinality(client_ids), 0) = 0 OR array_position(client_ids, NULL) IS NOT NULL THEN
+    RAISE EXCEPTION 'a client id is needed' USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider gave it when your application was registered.';
+  END IF;
+  -- Public keys are everybody's: an issuer whose keys are fetched already is not asked again.
+  SELECT p.keys, p.keys_read_at, p.keys_tried_at INTO fetched
+  FROM keypup.identity_providers p WHERE p.issuer = add_identity_provider.issuer AND p.fetches_keys AND key_set IS NULL ORDER BY p.keys_read_at DESC NULLS LAST LIMIT 1;
+  INSERT INTO keypup.identity_providers AS p (account_id, issuer, client_ids, fetches_keys, keys, keys_read_at, keys_tried_at, added_by)
+  VALUES (the_account, add_identity_provider.issuer, add_identity_provider.client_ids, key_set IS NULL,
+    CASE WHEN key_set IS NULL THEN coalesce(fetched.keys, '[]') ELSE keypup.usable_keys(key_set) END,
+    CASE WHEN key_set IS NULL THEN fetched.keys_read_at ELSE now() END, fetched.keys_tried_at, keypup.asking_role())
+  ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
+    SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = excluded.fetches_keys, keys = excluded.keys, keys_read_at = excluded.keys_read_at,
+        keys_tried_at = excluded.keys_tried_at, keys_error = NULL, added_by = excluded.added_by;
+  PERFORM keypup.record_action(the_account, 'identity_provider.add', issuer);
+  PERFORM keypup.wake_launcher();
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) TO keypup_member;
+COMMENT ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) IS 'Has the account trust an OpenID Connect provider. The worker fetches its keys, unless they are given.';
+
+-- OpenID Connect Discovery 1.0, 4: where the provider describes itself.
+CREATE FUNCTION keypup.discovery_url(issuer text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT rtrim(issuer, '/') || '/.well-known/openid-configuration' $$;
+REVOKE ALL ON FUNCTION keypup.discovery_url(text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.discovery_url(text) IS 'Where an OpenID Connect provider says where its key set is.';
+
+-- Sees all accounts, and so runs as the owner.
+CREATE FUNCTION keypup.claim_key_sets(only_issuer text, OUT account_id uuid, OUT issuer text, OUT url text) RETURNS SETOF record
+LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH due AS (
+    SELECT p.issuer
+    FROM keypup.identity_providers p
+    WHERE p.fetches_keys AND (only_issuer IS NULL OR p.issuer = only_issuer)
+    GROUP BY p.issuer
+    HAVING max(p.keys_tried_at) IS NULL
+        OR max(p.keys_tried_at) <= now() - CASE WHEN only_issuer IS NOT NULL THEN interval '1 minute' WHEN count(p.keys_error) > 0 OR max(p.keys_read_at) IS NULL THEN interval '5 minutes' ELSE interval '1 hour' END
+        -- A clock that was set back.
+        OR max(p.keys_tried_at) > now() + interval '1 minute'
+  ), claimed AS (
+    UPDATE keypup.identity_providers p SET keys_tried_at = now()
+    FROM due WHERE p.issuer = due.issuer AND p.fetches_keys
+    RETURNING p.account_id, p.issuer
+  )
+  SELECT DISTINCT ON (c.issuer) c.account_id, c.issuer, keypup.discovery_url(c.issuer) FROM claimed c ORDER BY c.issuer, c.account_id
+$$;
+REVOKE ALL ON FUNCTION keypup.claim_key_sets(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.claim_key_sets(text) TO keypup_worker;
+COMMENT ON FUNCTION keypup.claim_key_sets(text) IS 'The issuers whose key sets are to be fetched now, and where to begin; with an issuer, that one, at most once a minute.';
+
+CREATE FUNCTION keypup.take_key_set(issuer text, url text, status integer, reply jsonb, failure text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  is_discovery boolean := url = keypup.discovery_url(issuer);
+  new_keys jsonb;
+  problem text;
+BEGIN
+  problem := CASE
+    WHEN failure IS NOT NULL THEN failure
+    WHEN status <> 200 THEN format('the provider answered %s', status)
+    WHEN reply IS NULL OR octet_length(reply::text) > 262144 THEN 'the answer is not JSON of at most 256 KiB'
+    WHEN is_discovery AND reply ->> 'issuer' IS DISTINCT FROM issuer THEN 'the provider calls itself by another issuer'
+    WHEN is_discovery AND coalesce(reply ->> 'jwks_uri' !~ '^https://[^[:cntrl:][:space:]]+$' OR length(reply ->> 'jwks_uri') > 500, true) THEN 'the provider names no key set with https://'
+  END;
+  IF problem IS NULL AND is_discovery THEN
+    RETURN reply ->> 'jwks_uri';
+  ELSIF problem IS NULL THEN
+    BEGIN
+      new_keys := keypup.usable_keys(reply);
+    EXCEPTION WHEN invalid_parameter_value THEN
+      GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
+    END;
+  END IF;
+  -- The last good set stays.
+  UPDATE keypup.identity_providers p
+  SET keys = coalesce(new_keys, p.keys), keys_read_at = CASE WHEN new_keys IS NULL THEN p.keys_read_at ELSE now() END, keys_error = left(problem, 300)
+  WHERE p.issuer = take_key_set.issuer AND p.fetches_keys;
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.take_key_set(text, text, integer, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.take_key_set(text, text, integer, jsonb, text) TO keypup_worker;
+COMMENT ON FUNCTION keypup.take_key_set(text, text, integer, jsonb, text) IS 'Takes an answer of an issuer: what is to be asked next, or NULL when it is done.';

@@ -1,0 +1,71 @@
+-- access/provider_sign_in.sql: people sign in with their own token of the provider whose repositories are tracked. The
+-- worker asks the provider whose token it is; the token is used for that once, and not kept.
+
+CREATE FUNCTION keypup.ask_worker(kind text, account_id uuid, question bytea) RETURNS jsonb
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_ask_worker';
+REVOKE ALL ON FUNCTION keypup.ask_worker(text, uuid, bytea) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.ask_worker(text, uuid, bytea) IS 'Has the worker ask outside, and waits for the answer: NULL when none could be had. Granted to nobody.';
+
+CREATE FUNCTION keypup.allow_provider_sign_in(account text, role text, connection text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_connection record;
+BEGIN
+  SELECT c.connection_id, c.base_url INTO the_connection
+  FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = keypup.find_connection(the_account, connection);
+  IF role IS NULL THEN
+    DELETE FROM keypup.identity_providers p WHERE p.account_id = the_account AND p.issuer = the_connection.base_url AND p.kind = 'repositories';
+    PERFORM keypup.record_action(the_account, 'identity_provider.remove', the_connection.base_url);
+    RETURN;
+  END IF;
+  INSERT INTO keypup.identity_providers AS p (account_id, issuer, kind, client_ids, added_by)
+  VALUES (the_account, the_connection.base_url, 'repositories', ARRAY[the_connection.connection_id::text], keypup.asking_role())
+  ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
+    SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = false, keys = '[]', added_by = excluded.added_by;
+  PERFORM keypup.record_action(the_account, 'identity_provider.add', the_connection.base_url);
+  PERFORM keypup.map_group(account, the_connection.base_url, 'everyone', role);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.allow_provider_sign_in(text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.allow_provider_sign_in(text, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.allow_provider_sign_in(text, text, text) IS 'Lets people of the connection''s organizations and repositories sign in with their own token, with this role; NULL: no longer.';
+
+CREATE FUNCTION keypup.sign_in_with_provider(account text, provider text, user_token text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+  asked record;
+  answer jsonb;
+  person text;
+BEGIN
+  SELECT p.account_id, p.issuer, c.connection_id INTO asked
+  FROM keypup.accounts a
+  JOIN keypup.identity_providers p ON p.account_id = a.account_id AND p.kind = 'repositories'
+  JOIN keypup.connections c ON c.account_id = a.account_id AND c.connection_id::text = p.client_ids[1]
+  WHERE a.name = account AND c.provider = sign_in_with_provider.provider
+  ORDER BY p.added_at LIMIT 1;
+  IF asked.account_id IS NOT NULL AND user_token ~ '^[A-Za-z0-9._~+/=:-]+$' AND length(user_token) BETWEEN 8 AND 4096 THEN
+    answer := keypup.ask_worker('user_token', asked.account_id, uuid_send(asked.connection_id)
+      || keypup.encrypt_token(user_token, keypup.token_context(asked.account_id, asked.connection_id, 0, 'user_token')));
+    IF answer IS NULL OR answer ? 'failed' THEN
+      PERFORM keypup.note_refusal(asked.account_id, 'session.start', NULL, 'the provider could not be asked about a token');
+      RAISE EXCEPTION 'the provider could not be asked: %', coalesce(answer ->> 'failed', 'no answer')
+        USING ERRCODE = 'connection_exception', HINT = coalesce(answer ->> 'hint', 'Try again in a moment.');
+    ELSIF answer ? 'sub' THEN
+      person := keypup.recognise_person(asked.account_id, asked.issuer, answer);
+    END IF;
+  END IF;
+  IF person IS NULL THEN
+    PERFORM keypup.note_refusal(coalesce(asked.account_id, (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account)), 'session.start', answer ->> 'login',
+      coalesce('a token of the provider: ' || (answer ->> 'refused'), 'a token of the provider'));
+    RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification',
+      HINT = 'The account must allow it (allow_provider_sign_in), and the token must be of somebody who belongs to its organizations or repositories.';
+  END IF;
+  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours');
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.sign_in_with_provider(text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.sign_in_with_provider(text, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.sign_in_with_provider(text, text, text) IS 'Starts a session for whoever has the token at the provider; pass the handle to use_session. Pass the token as a bind parameter; it is used once.';

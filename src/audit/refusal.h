@@ -1,0 +1,61 @@
+/*
+ * refusal.h
+ *		Refusals on their way to the audit log, past the transaction that is
+ *		rolled back.
+ */
+#ifndef KEYPUP_REFUSAL_H
+#define KEYPUP_REFUSAL_H
+
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+#define REFUSAL_ACTION_BYTES 48
+#define REFUSAL_NAME_BYTES 208
+#define REFUSAL_DETAIL_BYTES 256
+#define REFUSAL_ADDRESS_BYTES 64
+
+/* Texts are ended by a NUL, and clipped to what fits. */
+typedef struct Refusal
+{
+	uint64 number; /* in the order of refusals; 0: the place is free */
+	Oid database;
+	TimestampTz at;
+	bool has_account;
+	pg_uuid_t account;
+	char action[REFUSAL_ACTION_BYTES];
+	char actor[REFUSAL_NAME_BYTES]; /* empty: nobody knows */
+	char database_role[NAMEDATALEN];
+	char client_address[REFUSAL_ADDRESS_BYTES]; /* empty: a local socket */
+	char detail[REFUSAL_DETAIL_BYTES];
+} Refusal;
+
+/*
+ * register_refusals
+ *		Asks for the shared memory; called at preload.
+ */
+extern void register_refusals(void);
+
+/*
+ * note_refusal
+ *		Has the worker of this database record that something was refused.
+ *
+ * account: NULL when it is of no account. actor: NULL when nobody knows.
+ * Waits up to two seconds for room; then the server's log has the record, as it
+ * has when keypup is not preloaded. Raises nothing but a cancel.
+ */
+extern void
+note_refusal(const pg_uuid_t *account, const char *action, const char *actor, const char *detail);
+
+/*
+ * take_refusals
+ *		Copies up to limit refusals of this database, oldest first; returns how many.
+ */
+extern int take_refusals(Refusal *into, int limit);
+
+/*
+ * forget_refusals
+ *		Frees the places of refusals that are in the audit log now.
+ */
+extern void forget_refusals(const Refusal *stored, int count);
+
+#endif

@@ -1,0 +1,54 @@
+-- provider/github/viewer.sql: who a person is at GitHub, asked with the person's own token.
+
+CREATE FUNCTION keypup.github_viewer_request(account uuid, connection uuid) RETURNS jsonb
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  -- GitHub takes a hundred ids. One repository of each owner comes first: it tells who is a member of the organization.
+  SELECT jsonb_build_object('query', keypup.github_query('viewer'), 'variables', jsonb_build_object('ids', coalesce(jsonb_agg(r.external_id), '[]')))
+  FROM (SELECT p.external_id FROM keypup.projects p
+        WHERE p.account_id = account AND p.connection_id = connection AND p.external_id IS NOT NULL
+        ORDER BY row_number() OVER (PARTITION BY lower(split_part(p.name, '/', 1)) ORDER BY p.project_id), p.project_id LIMIT 100) AS r
+$$;
+REVOKE ALL ON FUNCTION keypup.github_viewer_request(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_viewer_request(uuid, uuid) IS 'The GraphQL request that asks who has a token, and whether they belong to the tracked repositories.';
+
+-- Whoever can merely read a public repository does not belong to it: everybody can.
+CREATE FUNCTION keypup.github_viewer_answer(account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v record;
+  groups text[];
+BEGIN
+  SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
+  IF v.verdict = 'token_refused' THEN
+    RETURN jsonb_build_object('refused', v.reason);
+  ELSIF v.verdict <> 'page' OR reply #>> '{data,viewer,id}' IS NULL THEN
+    RETURN jsonb_build_object('failed', v.reason, 'hint', v.hint);
+  END IF;
+  SELECT array_agg(DISTINCT g.name) INTO groups
+  FROM jsonb_array_elements(CASE jsonb_typeof(reply #> '{data,nodes}') WHEN 'array' THEN reply #> '{data,nodes}' ELSE '[]' END) AS r (node),
+    LATERAL (VALUES
+      ('organization ' || (r.node #>> '{owner,login}'), r.node #>> '{owner,viewerIsAMember}' = 'true'),
+      ('repository ' || (r.node ->> 'nameWithOwner'), r.node ->> 'viewerPermission' IN ('ADMIN', 'MAINTAIN', 'WRITE', 'TRIAGE')
+        OR (r.node ->> 'viewerPermission' = 'READ' AND r.node ->> 'visibility' IN ('PRIVATE', 'INTERNAL')))) AS g (name, belongs)
+  WHERE g.belongs;
+  IF groups IS NULL THEN
+    RETURN jsonb_build_object('refused', 'the login belongs to no organization or repository of the account');
+  END IF;
+  RETURN jsonb_build_object('sub', reply #>> '{data,viewer,id}', 'login', reply #>> '{data,viewer,login}', 'groups', to_jsonb(array_prepend('everyone'::text, groups)));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_viewer_answer(uuid, uuid, integer, jsonb, jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_viewer_answer(uuid, uuid, integer, jsonb, jsonb, text) IS 'Who has the token, and the groups that follow from where they belong; or why not.';
+
+DO $$
+DECLARE
+  f regprocedure;
+BEGIN
+  FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p
+           WHERE p.pronamespace = 'keypup'::pg_catalog.regnamespace AND p.proname ~ '^github_' LOOP
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO keypup_worker', f);
+  END LOOP;
+END
+$$;

@@ -1,0 +1,292 @@
+/*
+ * errand.c
+ *		Requests for sign-ins. A session asks through access/inquiry.h and waits; the
+ *		worker asks outside, under the same policy as every request of it.
+ *
+ * An identity provider's key set takes two requests: where it is, and itself.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "access/asker.h"
+#include "access/inquiry.h"
+#include "http/json.h"
+#include "provider/provider.h"
+#include "sync/errand.h"
+#include "token/token.h"
+
+#define KEY_SETS_MILLISECONDS 2000
+
+typedef struct Errand
+{
+	SentRequest request;
+	pg_uuid_t account;
+	uint64 ticket; /* of the question that it answers; 0: of none */
+	char *issuer; /* of a key set, or NULL */
+	char *url; /* that was asked for it */
+	pg_uuid_t connection; /* whose provider is asked about a token */
+	const Provider *provider;
+} Errand;
+
+static Errand *
+make_errand(Runner *runner, const pg_uuid_t *account, uint64 ticket,
+			void (*take_reply)(Runner *, SentRequest *, HttpReply *))
+{
+	Errand *errand = MemoryContextAllocZero(runner->steps.context, sizeof(Errand));
+
+	errand->request.take_reply = take_reply;
+	errand->account = *account;
+	errand->ticket = ticket;
+	return errand;
+}
+
+/* What both kinds of answer are stored with: status, headers, reply and failure, all of them texts but the first. */
+static void
+reply_arguments(HttpReply *reply, Datum *values, char *nulls)
+{
+	const char *why = NULL;
+	char *json =
+		reply->failure == NULL ? clean_json(reply->body.data, reply->body.len, &why) : NULL;
+
+	values[0] = Int32GetDatum(reply->status);
+	values[1] = CStringGetTextDatum(reply->headers);
+	values[2] = json == NULL ? (Datum) 0 : CStringGetTextDatum(json);
+	values[3] = reply->failure == NULL ? (Datum) 0 : CStringGetTextDatum(reply->failure);
+	nulls[0] = nulls[1] = ' ';
+	nulls[2] = json == NULL ? 'n' : ' ';
+	nulls[3] = reply->failure == NULL ? 'n' : ' ';
+}
+
+/* An action that asks SQL for one text. */
+typedef struct TextQuery
+{
+	const char *statement;
+	int nargs;
+	Oid *types;
+	Datum *values;
+	const char *nulls;
+	char *answer; /* NULL for NULL */
+} TextQuery;
+
+static void
+run_text_query(void *argument)
+{
+	TextQuery *query = argument;
+	bool isnull;
+	Datum value;
+
+	run_query(query->statement, query->nargs, query->types, query->values, query->nulls);
+	value = SPI_processed == 0 ? (Datum) 0 : read_field(0, 1, &isnull);
+	query->answer = SPI_processed == 0 || isnull ? NULL : TextDatumGetCString(value);
+}
+
+static void
+log_failure(const StepError *error)
+{
+	ereport(LOG, (errmsg("keypup could not do an errand: %s", error->message),
+				  error->hint != NULL ? errhint("%s", error->hint) : 0));
+}
+
+/* --- key sets --- */
+
+static void take_key_set(Runner *runner, SentRequest *sent, HttpReply *reply);
+
+static void
+fetch_key_set(Runner *runner, const pg_uuid_t *account, uint64 ticket, const char *issuer,
+			  const char *url)
+{
+	Errand *errand = make_errand(runner, account, ticket, take_key_set);
+
+	errand->issuer = MemoryContextStrdup(runner->steps.context, issuer);
+	errand->url = MemoryContextStrdup(runner->steps.context, url);
+	send_request(runner->client, account, url, NULL, NULL, NULL, errand);
+}
+
+static void
+take_key_set(Runner *runner, SentRequest *sent, HttpReply *reply)
+{
+	Errand *errand = (Errand *) sent;
+	Oid types[] = {TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
+	Datum values[6];
+	char nulls[7] = "      ";
+	TextQuery query = {"SELECT keypup.take_key_set($1, $2, $3, $5::pg_catalog.jsonb, $6)",
+					   6,
+					   types,
+					   values,
+					   nulls,
+					   NULL};
+	StepError *error;
+
+	begin_step(&runner->steps);
+	values[0] = CStringGetTextDatum(errand->issuer);
+	values[1] = CStringGetTextDatum(errand->url);
+	reply_arguments(reply, values + 2, nulls + 2);
+	error = try_action(run_text_query, &query);
+	if (error != NULL)
+		log_failure(error);
+	end_step(&runner->steps);
+	/* What is to be asked next, or else it is done. */
+	if (query.answer != NULL)
+		fetch_key_set(runner, &errand->account, errand->ticket, errand->issuer, query.answer);
+	else if (errand->ticket != 0)
+		answer_question(errand->ticket, NULL);
+	reset_step(&runner->steps);
+	pfree(errand->issuer);
+	pfree(errand->url);
+}
+
+/* Fetches the key sets that are due; with an issuer, that one, unless it was fetched just now. */
+static void
+fetch_key_sets(Runner *runner, const char *issuer, uint64 ticket)
+{
+	Oid types[] = {TEXTOID};
+	Datum values[] = {issuer == NULL ? (Datum) 0 : CStringGetTextDatum(issuer)};
+	char nulls[] = {issuer == NULL ? 'n' : ' ', '\0'};
+	uint64 count;
+	pg_uuid_t *accounts;
+	char **issuers;
+	char **urls;
+
+	begin_step(&runner->steps);
+	run_query("SELECT * FROM keypup.claim_key_sets($1)", 1, types, values, nulls);
+	count = SPI_processed;
+	accounts = palloc(sizeof(pg_uuid_t) * (count + 1));
+	issuers = palloc(sizeof(char *) * (count + 1));
+	urls = palloc(sizeof(char *) * (count + 1));
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool isnull;
+
+		accounts[i] = *DatumGetUUIDP(read_field(i, 1, &isnull));
+		issuers[i] = TextDatumGetCString(read_field(i, 2, &isnull));
+		urls[i] = TextDatumGetCString(read_field(i, 3, &isnull));
+	}
+	end_step(&runner->steps);
+	for (uint64 i = 0; i < count; i++)
+		fetch_key_set(runner, &accounts[i], ticket, issuers[i], urls[i]);
+	if (count == 0 && ticket != 0)
+		answer_question(ticket, NULL);
+	reset_step(&runner->steps);
+}
+
+/* --- whose a token is --- */
+
+static void
+take_viewer(Runner *runner, SentRequest *sent, HttpReply *reply)
+{
+	Errand *errand = (Errand *) sent;
+	Oid types[] = {UUIDOID, UUIDOID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
+	Datum values[6];
+	char nulls[7] = "      ";
+	TextQuery query = {errand->provider->viewer_answer_query, 6, types, values, nulls, NULL};
+	StepError *error;
+
+	begin_step(&runner->steps);
+	set_job_account(&errand->account);
+	values[0] = UUIDPGetDatum(&errand->account);
+	values[1] = UUIDPGetDatum(&errand->connection);
+	reply_arguments(reply, values + 2, nulls + 2);
+	error = try_action(run_text_query, &query);
+	if (error != NULL)
+		log_failure(error);
+	end_step(&runner->steps);
+	answer_question(errand->ticket, query.answer);
+	reset_step(&runner->steps);
+}
+
+typedef struct ViewerRequest
+{
+	InquiryQuestion *question;
+	Errand *errand;
+	char *url;
+	char *body;
+	Secret *authorization;
+} ViewerRequest;
+
+/* The question: the connection's id, then the sealed token. */
+static void
+prepare_viewer(void *argument)
+{
+	ViewerRequest *viewer = argument;
+	InquiryQuestion *question = viewer->question;
+	Errand *errand = viewer->errand;
+	Size length = (Size) question->length - UUID_LEN;
+	bytea *envelope = palloc(VARHDRSZ + length);
+	Oid types[] = {UUIDOID, UUIDOID};
+	Datum values[2];
+	bool isnull;
+	char *context;
+
+	SET_VARSIZE(envelope, VARHDRSZ + length);
+	memcpy(VARDATA(envelope), question->bytes + UUID_LEN, length);
+	memcpy(errand->connection.data, question->bytes, UUID_LEN);
+	values[0] = UUIDPGetDatum(&errand->account);
+	values[1] = UUIDPGetDatum(&errand->connection);
+	run_query("SELECT c.provider, c.base_url,"
+			  " keypup.token_context(c.account_id, c.connection_id, 0, 'user_token')"
+			  " FROM keypup.connections c WHERE c.account_id OPERATOR(pg_catalog.=) $1"
+			  " AND c.connection_id OPERATOR(pg_catalog.=) $2",
+			  2, types, values, NULL);
+	if (SPI_processed != 1)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection is gone")));
+	errand->provider = find_provider(TextDatumGetCString(read_field(0, 1, &isnull)));
+	viewer->url = errand->provider->endpoint(TextDatumGetCString(read_field(0, 2, &isnull)));
+	context = TextDatumGetCString(read_field(0, 3, &isnull));
+	run_query(errand->provider->viewer_query, 2, types, values, NULL);
+	viewer->body = TextDatumGetCString(read_field(0, 1, &isnull));
+	viewer->authorization = make_authorization(errand->provider, open_token(envelope, context));
+}
+
+static void
+ask_viewer(Runner *runner, InquiryQuestion *question)
+{
+	ViewerRequest viewer = {
+		.question = question,
+		.errand = make_errand(runner, &question->account, question->ticket, take_viewer)};
+	StepError *error;
+
+	begin_step(&runner->steps);
+	set_job_account(&question->account);
+	error = try_action(prepare_viewer, &viewer);
+	if (error != NULL)
+		log_failure(error);
+	end_step(&runner->steps);
+	if (error != NULL)
+		answer_question(question->ticket, NULL);
+	else
+	{
+		send_request(runner->client, &question->account, viewer.url,
+					 (char *) viewer.authorization->bytes, viewer.body,
+					 viewer.errand->provider->headers, viewer.errand);
+		wipe_secret(viewer.authorization);
+	}
+	reset_step(&runner->steps);
+}
+
+void
+send_errands(Runner *runner)
+{
+	static TimestampTz looked_at = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	InquiryQuestion question;
+
+	while (take_question(&question))
+	{
+		if (strcmp(question.kind, "key_set") == 0)
+			fetch_key_sets(runner, pnstrdup((char *) question.bytes, (Size) question.length),
+						   question.ticket);
+		else if (strcmp(question.kind, "user_token") == 0 && question.length > UUID_LEN)
+			ask_viewer(runner, &question);
+		else
+			answer_question(question.ticket, NULL);
+	}
+	if (TimestampDifferenceExceeds(looked_at, now, KEY_SETS_MILLISECONDS) || looked_at > now)
+	{
+		looked_at = now;
+		fetch_key_sets(runner, NULL, 0);
+	}
+}

@@ -1,0 +1,104 @@
+/*
+ * runner.c
+ *		Requests out, replies in. What is asked, and what an answer means, is for
+ *		job.c and errand.c to say.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+
+#include "access/asker.h"
+#include "sync/runner.h"
+#include "token/secret.h"
+
+/*
+ * A lease is live while its lock is held: it ends with its session, however that
+ * ends, and not with a transaction, as the locks of pg_advisory_lock. Unlike
+ * theirs its tag is an object's, which no statement can lock: nobody else holds
+ * a lease. claim_jobs looks for it in pg_locks.
+ */
+static void
+set_lease_tag(LOCKTAG *tag, Oid table, int32 lease)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, table, (uint32) lease, 0);
+	tag->locktag_lockmethodid = USER_LOCKMETHOD;
+}
+
+static void
+take_lease(Runner *runner)
+{
+	bool isnull;
+	LOCKTAG tag;
+	Oid table;
+
+	begin_step(&runner->steps);
+	run_query(
+		"SELECT pg_catalog.nextval('keypup.sync_leases'::pg_catalog.regclass)::pg_catalog.int4,"
+		" 'keypup.sync_jobs'::pg_catalog.regclass::pg_catalog.oid",
+		0, NULL, NULL, NULL);
+	runner->lease = DatumGetInt32(read_field(0, 1, &isnull));
+	table = DatumGetObjectId(read_field(0, 2, &isnull));
+	set_lease_tag(&tag, table, runner->lease);
+	(void) LockAcquire(&tag, ExclusiveLock, true, false);
+	runner->lease_table = table;
+	end_step(&runner->steps);
+}
+
+Runner *
+open_runner(const JobScope *scope, bool in_procedure)
+{
+	Runner *runner;
+	Steps steps;
+
+	open_steps(&steps, in_procedure);
+	runner = MemoryContextAllocZero(steps.context, sizeof(Runner));
+	runner->scope = *scope;
+	runner->steps = steps;
+	take_lease(runner);
+	runner->client = open_http_client(runner->steps.context);
+	return runner;
+}
+
+void
+close_runner(Runner *runner)
+{
+	LOCKTAG tag;
+
+	if (runner->client != NULL)
+		close_http_client(runner->client);
+	runner->client = NULL;
+	set_job_account(NULL);
+	set_lease_tag(&tag, runner->lease_table, runner->lease);
+	(void) LockRelease(&tag, ExclusiveLock, true);
+}
+
+bool
+exchange(Runner *runner, long timeout)
+{
+	HttpReply *reply;
+
+	if (requests_in_flight(runner->client) == 0)
+		return false;
+	wait_for_replies(runner->client, timeout);
+	CHECK_FOR_INTERRUPTS();
+	while ((reply = next_reply(runner->client)) != NULL)
+	{
+		SentRequest *sent = reply->caller;
+
+		sent->take_reply(runner, sent, reply);
+		pfree(sent);
+		free_reply(reply);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
+}
+
+void
+rest_runner(Runner *runner)
+{
+	rest_http_client(runner->client);
+	overwrite_freed_memory();
+}
