@@ -10,7 +10,7 @@ OBJS = \
 	src/token/digest.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/audit/refusal.o \
-	src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
+	src/http/pace.o src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/provider/github/github.o src/provider/provider.o \
 	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/launcher.o
 
@@ -26,6 +26,7 @@ ROOMS = \
 	src/provider/github/queries.sql \
 	src/provider/github/request.sql \
 	src/provider/github/store.sql \
+	src/provider/github/sweep.sql \
 	src/provider/github/answer.sql \
 	src/provider/github/viewer.sql \
 	src/operation/status.sql \

@@ -14,6 +14,7 @@
 #include "access/attempts.h"
 #include "access/inquiry.h"
 #include "audit/refusal.h"
+#include "http/pace.h"
 #include "keypup.h"
 #include "sync/launcher.h"
 #include "token/digest.h"
@@ -24,7 +25,11 @@ char *keypup_key_file = NULL;
 char *keypup_key_command = NULL;
 char *keypup_ca_file = NULL;
 char *keypup_private_hosts = NULL;
-int keypup_max_requests = 4;
+int keypup_max_requests = 16;
+int keypup_rate_reserve = 5;
+int keypup_recheck_interval = 6 * 3600;
+int keypup_sweep_interval = 7 * 86400;
+int keypup_deletion_delay = 3600;
 int keypup_sync_interval = 300;
 int keypup_bcrypt_cost = 12;
 int keypup_max_password_digests = 2;
@@ -51,8 +56,26 @@ define_settings(void)
 		"keypup.private_hosts", "Hosts that may resolve to a private address, separated by commas.",
 		"For a provider in your own network. Empty by default.", &keypup_private_hosts, "",
 		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
-	DefineCustomIntVariable("keypup.max_requests", "Requests that one worker may have in flight.",
-							NULL, &keypup_max_requests, 4, 1, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.max_requests", "Requests that one worker may have in flight.",
+		"Of one connection four at first, more as its answers come, fewer when its provider asks.",
+		&keypup_max_requests, 16, 1, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("keypup.rate_reserve",
+							"Percent of a token's rate limit that is left for its people.",
+							"When no more is left, requests wait for the hour to end.",
+							&keypup_rate_reserve, 5, 0, 90, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.recheck_interval", "How often open and just closed items are read again.",
+		"Whether the provider says that they changed or not.", &keypup_recheck_interval, 6 * 3600,
+		60, 30 * 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("keypup.sweep_interval",
+							"How often all items are compared with the provider's.",
+							"Finds what was deleted or transferred.", &keypup_sweep_interval,
+							7 * 86400, 60, 90 * 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("keypup.deletion_delay",
+							"How long an item must be gone to be marked as deleted.",
+							"It is asked for a second time then.", &keypup_deletion_delay, 3600, 0,
+							86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"keypup.sync_interval", "Time from the end of a project's run to the start of its next.",
 		NULL, &keypup_sync_interval, 300, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
@@ -78,6 +101,7 @@ _PG_init(void)
 		register_attempts();
 		register_digests();
 		register_inquiries();
+		register_paces();
 		register_refusals();
 	}
 }

@@ -12,7 +12,11 @@ extern char *keypup_key_command;
 extern char *keypup_ca_file;
 extern char *keypup_private_hosts;
 extern int keypup_max_requests; /* requests in flight, a worker */
-extern int keypup_sync_interval; /* seconds */
+extern int keypup_rate_reserve; /* percent */
+extern int keypup_sync_interval; /* seconds, as the three that follow */
+extern int keypup_recheck_interval;
+extern int keypup_sweep_interval;
+extern int keypup_deletion_delay;
 extern int keypup_bcrypt_cost; /* log2 of bcrypt's rounds */
 extern int keypup_max_password_digests; /* at once, in the server */
 

@@ -11,7 +11,7 @@
 
 #include "shared_area.h"
 
-#define MAX_AREAS 8
+#define MAX_AREAS 16
 
 static SharedArea *areas[MAX_AREAS];
 static int area_count = 0;

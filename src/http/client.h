@@ -15,6 +15,7 @@ typedef struct HttpReply
 	const char *failure_hint; /* may be NULL */
 	StringInfoData body; /* decoded, ended by a NUL */
 	char *headers; /* JSON object of the few headers that are kept, lower-case names */
+	int milliseconds; /* from sending to the end of the answer */
 	void *caller; /* as given to send_request */
 } HttpReply;
 

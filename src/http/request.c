@@ -378,10 +378,14 @@ HttpReply *
 make_reply(Request *request)
 {
 	HttpReply *reply;
+	curl_off_t microseconds = 0;
 	long status = 0;
 
 	reply = palloc0(sizeof(HttpReply));
 	reply->caller = request->caller;
+	if (request->easy != NULL &&
+		curl_easy_getinfo(request->easy, CURLINFO_TOTAL_TIME_T, &microseconds) == CURLE_OK)
+		reply->milliseconds = (int) (microseconds / 1000);
 	if (request->refused != NULL || request->result != CURLE_OK)
 		reply->failure = describe_failure(request, &reply->failure_hint);
 	else

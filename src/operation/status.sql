@@ -15,7 +15,10 @@ SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
        WHEN s.last_run_finished_at IS NOT NULL THEN 100 ELSE 0 END AS percent,
   s.last_error, s.last_error_hint, s.last_error_at,
   CASE WHEN c.state <> 'token_refused' THEN greatest(s.next_run_at, c.blocked_until) END AS next_run_at,
-  s.last_run_started_at, s.last_run_finished_at, s.requests, s.points
+  s.last_run_started_at, s.last_run_finished_at, s.requests, s.points,
+  -- The first reading goes on as it went so far.
+  CASE WHEN s.phase = 'backfill' AND c.state <> 'token_refused' AND h.items_done > 0 AND h.items_total > h.items_done
+       THEN greatest(now(), c.blocked_until) + (now() - s.last_run_started_at) * ((h.items_total - h.items_done)::double precision / h.items_done) END AS finishes_at
 FROM keypup.sync_state s
 JOIN keypup.projects p ON p.account_id = s.account_id AND p.project_id = s.project_id
 JOIN keypup.accounts a ON a.account_id = s.account_id
@@ -40,3 +43,31 @@ COMMENT ON COLUMN keypup.sync_status.last_run_started_at IS 'When the last run s
 COMMENT ON COLUMN keypup.sync_status.last_run_finished_at IS 'When a run last finished.';
 COMMENT ON COLUMN keypup.sync_status.requests IS 'Requests answered for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.points IS 'Rate-limit points spent for the project, in all.';
+COMMENT ON COLUMN keypup.sync_status.finishes_at IS 'When the first reading will be done, if it goes on as it went so far.';
+
+CREATE VIEW keypup.rate_budget WITH (security_invoker = true, security_barrier = true) AS
+SELECT c.account_id, a.name AS account, c.connection_id, c.name AS connection, c.state, c.rate_limit,
+  CASE WHEN c.rate_reset_at > now() THEN c.rate_remaining ELSE c.rate_limit END AS rate_remaining,
+  c.rate_limit * coalesce(current_setting('keypup.rate_reserve', true), '5')::bigint / 100 AS rate_reserve,
+  c.rate_reset_at, c.blocked_until, c.blocked_reason, floor(c.concurrency)::bigint AS concurrency, c.slowed_at, c.batch_size::bigint AS batch_size,
+  (SELECT count(*) FROM keypup.sync_jobs j WHERE j.account_id = c.account_id AND j.connection_id = c.connection_id) AS jobs
+FROM keypup.connections c
+JOIN keypup.accounts a ON a.account_id = c.account_id;
+REVOKE ALL ON keypup.rate_budget FROM PUBLIC;
+GRANT SELECT ON keypup.rate_budget TO keypup_member;
+COMMENT ON VIEW keypup.rate_budget IS 'One row a connection: what is left of its token''s rate limit, and how much is asked at once.';
+COMMENT ON COLUMN keypup.rate_budget.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.rate_budget.account IS 'Name of the account.';
+COMMENT ON COLUMN keypup.rate_budget.connection_id IS 'The connection.';
+COMMENT ON COLUMN keypup.rate_budget.connection IS 'Name of the connection.';
+COMMENT ON COLUMN keypup.rate_budget.state IS 'new, ok or token_refused.';
+COMMENT ON COLUMN keypup.rate_budget.rate_limit IS 'Points an hour that the provider allows.';
+COMMENT ON COLUMN keypup.rate_budget.rate_remaining IS 'Points that are left of them.';
+COMMENT ON COLUMN keypup.rate_budget.rate_reserve IS 'Points that are left for people: keypup.rate_reserve.';
+COMMENT ON COLUMN keypup.rate_budget.rate_reset_at IS 'When the points are full again.';
+COMMENT ON COLUMN keypup.rate_budget.blocked_until IS 'No request is sent before then.';
+COMMENT ON COLUMN keypup.rate_budget.blocked_reason IS 'Why.';
+COMMENT ON COLUMN keypup.rate_budget.concurrency IS 'Requests that may be in flight now.';
+COMMENT ON COLUMN keypup.rate_budget.slowed_at IS 'When the provider last asked for less; NULL when it never did.';
+COMMENT ON COLUMN keypup.rate_budget.batch_size IS 'Pull requests that one request asks for.';
+COMMENT ON COLUMN keypup.rate_budget.jobs IS 'Requests still to be made.';

@@ -25,8 +25,10 @@ typedef struct Provider
 
 	/*
 	 * SQL: ($1 account, $2 job, $3 seconds to the next run, $4 status, $5
-	 * headers, $6 reply, $7 failure, $8 hint), the texts as text: takes the
-	 * answer, and stores it or says why not.
+	 * headers, $6 reply, $7 failure, $8 hint, $9 milliseconds), the texts as text:
+	 * takes the answer, and stores it or says why not. A row of what the answer
+	 * said of the token's budget: limit, remaining, when it is full again, and until
+	 * when no request may be sent; each may be NULL.
 	 */
 	const char *store_query;
 

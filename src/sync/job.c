@@ -18,6 +18,7 @@
 #include "access/asker.h"
 #include "http/client.h"
 #include "http/json.h"
+#include "http/pace.h"
 #include "keypup.h"
 #include "provider/provider.h"
 #include "sync/job.h"
@@ -29,6 +30,7 @@ typedef struct SentJob
 	pg_uuid_t account;
 	int64 job;
 	const Provider *provider;
+	PaceKey pace; /* of its token */
 } SentJob;
 
 typedef struct ClaimedJob
@@ -68,7 +70,18 @@ typedef struct StoreArguments
 {
 	SentJob *job;
 	HttpReply *reply;
+	PaceReport report;
 } StoreArguments;
+
+/* A bigint or a timestamptz; otherwise for NULL. */
+static int64
+field_or(uint64 row, int column, int64 otherwise)
+{
+	bool isnull;
+	Datum value = read_field(row, column, &isnull);
+
+	return isnull ? otherwise : DatumGetInt64(value);
+}
 
 static Datum
 text_or_null(const char *text, char *null)
@@ -85,9 +98,9 @@ store_reply(void *argument)
 	HttpReply *reply = store->reply;
 	const char *why = NULL;
 	char *json = NULL;
-	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	Datum values[8];
-	char nulls[9] = "        ";
+	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID};
+	Datum values[9];
+	char nulls[10] = "         ";
 
 	if (reply->failure == NULL)
 		json = clean_json(reply->body.data, reply->body.len, &why);
@@ -99,14 +112,19 @@ store_reply(void *argument)
 	values[5] = text_or_null(json, &nulls[5]);
 	values[6] = text_or_null(reply->failure, &nulls[6]);
 	values[7] = text_or_null(reply->failure_hint, &nulls[7]);
-	run_query(job->provider->store_query, 8, types, values, nulls);
+	values[8] = Int32GetDatum(reply->milliseconds);
+	run_query(job->provider->store_query, 9, types, values, nulls);
+	store->report.limit = field_or(0, 1, -1);
+	store->report.remaining = field_or(0, 2, -1);
+	store->report.reset_at = field_or(0, 3, 0);
+	store->report.blocked_until = field_or(0, 4, 0);
 }
 
 static void
 take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
 	SentJob *job = (SentJob *) sent;
-	StoreArguments store = {job, reply};
+	StoreArguments store = {.job = job, .reply = reply, .report = {.limit = -1, .remaining = -1}};
 	StepError *error;
 	char *account;
 
@@ -119,7 +137,21 @@ take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
 	Async_Notify("keypup", psprintf("{\"account_id\": \"%s\", \"job_id\": " INT64_FORMAT "}",
 									account, job->job));
 	end_step(&runner->steps);
+	note_pace(job->pace, &store.report);
 	reset_step(&runner->steps);
+}
+
+/* Another that uses the token was told to wait: so do we. */
+static void
+wait_for_budget(SentJob *job, TimestampTz until)
+{
+	Oid types[] = {UUIDOID, INT8OID, TIMESTAMPTZOID};
+	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job),
+					  TimestampTzGetDatum(until)};
+
+	run_query("SELECT keypup.connection_blocked($1, $2, 'the token''s budget is used up elsewhere',"
+			  " $3, 'ok'), keypup.release_job($1, $2)",
+			  3, types, values, NULL);
 }
 
 /* Makes the request of a claimed job: its body, and the header that signs it in. */
@@ -130,8 +162,10 @@ prepare_request(void *argument)
 	SentJob *job = claimed->sent;
 	Oid types[] = {UUIDOID, INT8OID};
 	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job)};
+	TimestampTz until = 0;
 	bool isnull;
 	char *context;
+	Secret *token;
 
 	if (claimed->envelope == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection has no token"),
@@ -146,8 +180,15 @@ prepare_request(void *argument)
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account))),
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&claimed->connection))),
 		claimed->revision);
-	claimed->authorization =
-		make_authorization(job->provider, open_token(claimed->envelope, context));
+	token = open_token(claimed->envelope, context);
+	job->pace = pace_key(token);
+	if (pace_admits(job->pace, &until))
+		claimed->authorization = make_authorization(job->provider, token);
+	else
+	{
+		wipe_secret(token);
+		wait_for_budget(job, until);
+	}
 }
 
 static ClaimedJob *

@@ -1,5 +1,6 @@
 -- sync/sync.sql: what is due. A project has a run: a set of jobs that ends when none is left.
 -- A job is one request; the page that answers it, what it leads to and its own end are one transaction.
+-- Projects that were read once are asked a hundred at a time whether they changed (a poll); a run follows where one did.
 
 CREATE TABLE keypup.sync_state (
   account_id uuid NOT NULL,
@@ -16,6 +17,9 @@ CREATE TABLE keypup.sync_state (
   failures bigint NOT NULL DEFAULT 0,
   requests bigint NOT NULL DEFAULT 0,
   points bigint NOT NULL DEFAULT 0,
+  poll_job_id bigint,
+  next_recheck_at timestamptz,
+  next_sweep_at timestamptz,
   PRIMARY KEY (account_id, project_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
@@ -34,26 +38,37 @@ COMMENT ON COLUMN keypup.sync_state.last_error_at IS 'When it went wrong.';
 COMMENT ON COLUMN keypup.sync_state.failures IS 'Failures since the last success.';
 COMMENT ON COLUMN keypup.sync_state.requests IS 'Requests answered for the project, in all.';
 COMMENT ON COLUMN keypup.sync_state.points IS 'Rate-limit points spent for the project, in all.';
+COMMENT ON COLUMN keypup.sync_state.poll_job_id IS 'The job that asks whether it changed, together with others; NULL, or one that has ended.';
+COMMENT ON COLUMN keypup.sync_state.next_recheck_at IS 'When open and just closed items are next read again, changed or not (keypup.recheck_interval).';
+COMMENT ON COLUMN keypup.sync_state.next_sweep_at IS 'When all items are next compared with the provider''s, which finds what was deleted (keypup.sweep_interval).';
 SELECT keypup.protect_table('keypup.sync_state', 'data.read');
 
 CREATE TABLE keypup.sync_jobs (
   account_id uuid NOT NULL,
   job_id bigint GENERATED ALWAYS AS IDENTITY,
-  project_id bigint NOT NULL,
+  connection_id uuid NOT NULL,
+  project_id bigint,
   kind text NOT NULL,
   arguments jsonb NOT NULL DEFAULT '{}',
+  in_run boolean NOT NULL DEFAULT true,
   due_at timestamptz NOT NULL DEFAULT now(),
+  queued_at timestamptz NOT NULL DEFAULT now(),
   attempts bigint NOT NULL DEFAULT 0,
   lease_id bigint,
   PRIMARY KEY (account_id, job_id),
+  FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
-CREATE INDEX sync_jobs_due ON keypup.sync_jobs (due_at);
-CREATE INDEX sync_jobs_project ON keypup.sync_jobs (account_id, project_id);
+CREATE INDEX sync_jobs_queue ON keypup.sync_jobs (account_id, connection_id, queued_at, job_id);
+CREATE INDEX sync_jobs_leased ON keypup.sync_jobs (account_id, connection_id) WHERE lease_id IS NOT NULL;
+CREATE INDEX sync_jobs_project ON keypup.sync_jobs (account_id, project_id, queued_at);
 COMMENT ON TABLE keypup.sync_jobs IS 'Requests still to be made. Empty when all projects are up to date.';
 COMMENT ON COLUMN keypup.sync_jobs.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sync_jobs.job_id IS 'Identifies the job.';
-COMMENT ON COLUMN keypup.sync_jobs.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.sync_jobs.connection_id IS 'The connection that asks.';
+COMMENT ON COLUMN keypup.sync_jobs.project_id IS 'The project; NULL for a job of several.';
+COMMENT ON COLUMN keypup.sync_jobs.in_run IS 'Whether the project''s run ends only when the job has.';
+COMMENT ON COLUMN keypup.sync_jobs.queued_at IS 'Its place in the queue of the connection: a second later for each job of the same project that waits already, so that projects take turns.';
 COMMENT ON COLUMN keypup.sync_jobs.kind IS 'Which query is asked; the provider''s own word.';
 COMMENT ON COLUMN keypup.sync_jobs.arguments IS 'What the query is asked for.';
 COMMENT ON COLUMN keypup.sync_jobs.due_at IS 'Not before then.';
@@ -65,16 +80,31 @@ CREATE SEQUENCE keypup.sync_leases AS integer CYCLE;
 REVOKE ALL ON SEQUENCE keypup.sync_leases FROM PUBLIC;
 GRANT USAGE ON SEQUENCE keypup.sync_leases TO keypup_worker;
 
+CREATE FUNCTION keypup.queue_job(account uuid, project bigint, kind text, arguments jsonb DEFAULT '{}', in_run boolean DEFAULT NULL, due_at timestamptz DEFAULT now()) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run, due_at, queued_at)
+  SELECT account, p.connection_id, p.project_id, queue_job.kind, queue_job.arguments,
+    coalesce(queue_job.in_run, EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run)), queue_job.due_at,
+    greatest(queue_job.due_at, (SELECT max(j.queued_at) FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project) + interval '1 second')
+  FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project
+$$;
+REVOKE ALL ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timestamptz) TO keypup_worker;
+COMMENT ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timestamptz) IS 'Puts a job of a project at the end of its queue; in_run NULL: part of the run if one goes on.';
+
 -- Sees all accounts, and so runs as the owner: it only starts what each project has asked for.
 CREATE FUNCTION keypup.start_due_runs(only_account uuid, only_project bigint, now_at_once boolean) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.sync_jobs j SET due_at = now()
-  WHERE now_at_once AND j.due_at > now()
+  WHERE now_at_once AND j.due_at > now() AND j.in_run
     AND (only_account IS NULL OR j.account_id = only_account) AND (only_project IS NULL OR j.project_id = only_project);
 
-  WITH due AS (
-    SELECT s.account_id, s.project_id
+  WITH due AS MATERIALIZED (
+    SELECT s.account_id, s.project_id, p.connection_id,
+      -- Something of it was read, and nothing is wrong: whether it changed can be asked together with others.
+      NOT now_at_once AND s.last_run_finished_at IS NOT NULL AND p.external_id IS NOT NULL AND s.last_error IS NULL AS can_be_polled
     FROM keypup.sync_state s
     JOIN keypup.projects p USING (account_id, project_id)
     JOIN keypup.connections c USING (account_id, connection_id)
@@ -82,61 +112,96 @@ AS $$
       AND (only_project IS NULL OR s.project_id = only_project)
       AND (now_at_once OR s.next_run_at <= now())
       AND c.state <> 'token_refused'
-      AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id)
+      AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
+      AND (now_at_once OR s.poll_job_id IS NULL OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id))
     FOR UPDATE OF s SKIP LOCKED
-  ), started AS (
-    UPDATE keypup.sync_state s
-    SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
-    FROM due WHERE s.account_id = due.account_id AND s.project_id = due.project_id
-    RETURNING s.account_id, s.project_id
-  ), job AS (
-    INSERT INTO keypup.sync_jobs (account_id, project_id, kind)
-    SELECT account_id, project_id, 'repository' FROM started
+  ), numbered AS (
+    SELECT d.*, (row_number() OVER (PARTITION BY d.account_id, d.connection_id, d.can_be_polled ORDER BY d.project_id) - 1) / 100 AS part FROM due d
+  ), grouped AS MATERIALIZED (
+    SELECT n.*, n.can_be_polled AND count(*) OVER (PARTITION BY n.account_id, n.connection_id, n.can_be_polled, n.part) > 1 AS is_polled FROM numbered n
+  ), poll AS (
+    INSERT INTO keypup.sync_jobs (account_id, connection_id, kind, arguments, in_run)
+    SELECT g.account_id, g.connection_id, 'poll', jsonb_build_object('projects', jsonb_agg(g.project_id)), false
+    FROM grouped g WHERE g.is_polled GROUP BY g.account_id, g.connection_id, g.part
+    RETURNING account_id, job_id, arguments
+  ), polled AS (
+    UPDATE keypup.sync_state s SET poll_job_id = poll.job_id
+    FROM poll, jsonb_array_elements(poll.arguments -> 'projects') AS p (project_id)
+    WHERE s.account_id = poll.account_id AND s.project_id = p.project_id::bigint
     RETURNING 1
+  ), started AS (
+    SELECT keypup.start_run(g.account_id, g.project_id) FROM grouped g WHERE NOT g.is_polled
   )
-  SELECT count(*) FROM job
+  SELECT (SELECT count(*) FROM started) + (SELECT count(*) FROM polled)
 $$;
 REVOKE ALL ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) IS 'Starts a run for each project whose time has come and that has none.';
+COMMENT ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) IS 'Starts a run for each project whose time has come and that has none; those that were read before are first asked whether they changed. Returns for how many projects.';
 
 -- Sees all accounts, and so runs as the owner. A lease is live while its lock is held (runner.c).
+CREATE FUNCTION keypup.live_leases() RETURNS SETOF bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT l.objid::bigint
+  FROM pg_locks l
+  WHERE l.locktype = 'object' AND l.granted AND l.classid = 'keypup.sync_jobs'::regclass AND l.objsubid = 0
+    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+$$;
+REVOKE ALL ON FUNCTION keypup.live_leases() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.live_leases() IS 'The leases of sessions that are there.';
+
+-- Each connection's jobs in the order of its queue, as many as it may have in flight; connections take turns.
 CREATE FUNCTION keypup.claim_jobs(lease integer, how_many integer, only_account uuid, only_project bigint,
   OUT account_id uuid, OUT job_id bigint, OUT project_id bigint, OUT connection_id uuid,
   OUT provider text, OUT base_url text, OUT revision bigint, OUT envelope bytea)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH live AS MATERIALIZED (
-    SELECT l.objid::bigint AS lease_id
-    FROM pg_locks l
-    WHERE l.locktype = 'object' AND l.granted AND l.classid = 'keypup.sync_jobs'::regclass AND l.objsubid = 0
-      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-  ), free AS (
-    SELECT j.account_id, j.job_id
-    FROM keypup.sync_jobs j
-    JOIN keypup.projects p USING (account_id, project_id)
+  WITH RECURSIVE live AS MATERIALIZED (
+    SELECT l.lease_id FROM keypup.live_leases() AS l (lease_id)
+  ), waiting (account_id, connection_id) AS (
+    -- The connections that have jobs, by one look into the index for each.
+    (SELECT j.account_id, j.connection_id FROM keypup.sync_jobs j ORDER BY j.account_id, j.connection_id LIMIT 1)
+    UNION ALL
+    SELECT n.account_id, n.connection_id
+    FROM waiting w CROSS JOIN LATERAL (
+      SELECT j.account_id, j.connection_id FROM keypup.sync_jobs j
+      WHERE (j.account_id, j.connection_id) > (w.account_id, w.connection_id) ORDER BY j.account_id, j.connection_id LIMIT 1) n
+  ), candidate AS (
+    SELECT f.account_id, f.job_id, f.queued_at, row_number() OVER (PARTITION BY f.account_id, c.connection_id ORDER BY f.queued_at, f.job_id) AS turn
+    FROM waiting w
     JOIN keypup.connections c USING (account_id, connection_id)
-    WHERE j.due_at <= now()
-      AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
-      AND (only_account IS NULL OR j.account_id = only_account)
-      AND (only_project IS NULL OR j.project_id = only_project)
+    CROSS JOIN LATERAL (
+      SELECT j.account_id, j.job_id, j.queued_at
+      FROM keypup.sync_jobs j
+      WHERE j.account_id = c.account_id AND j.connection_id = c.connection_id AND j.due_at <= now()
+        AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
+        AND (only_project IS NULL OR j.project_id = only_project)
+      ORDER BY j.queued_at, j.job_id
+      LIMIT greatest(0, least(how_many, floor(c.concurrency)::bigint - (
+        SELECT count(*) FROM keypup.sync_jobs b
+        WHERE b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.lease_id IN (SELECT live.lease_id FROM live))))
+    ) f
+    WHERE (only_account IS NULL OR c.account_id = only_account)
       AND c.state <> 'token_refused'
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
-    ORDER BY j.due_at, j.job_id
+  ), free AS (
+    SELECT j.account_id, j.job_id
+    FROM candidate f JOIN keypup.sync_jobs j USING (account_id, job_id)
+    WHERE j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live)
+    ORDER BY f.turn, f.queued_at, f.job_id
     LIMIT how_many
     FOR UPDATE OF j SKIP LOCKED
   ), claimed AS (
     UPDATE keypup.sync_jobs j SET lease_id = lease
     FROM free WHERE j.account_id = free.account_id AND j.job_id = free.job_id
-    RETURNING j.account_id, j.job_id, j.project_id
+    RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at
   )
   SELECT k.account_id, k.job_id, k.project_id, c.connection_id, c.provider, c.base_url, t.revision, t.envelope
   FROM claimed k
-  JOIN keypup.projects p ON p.account_id = k.account_id AND p.project_id = k.project_id
-  JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id
+  JOIN keypup.connections c ON c.account_id = k.account_id AND c.connection_id = k.connection_id
   LEFT JOIN keypup.connection_tokens t ON t.account_id = c.account_id AND t.connection_id = c.connection_id AND t.purpose = 'access_token'
-  ORDER BY k.job_id
+  ORDER BY k.queued_at, k.job_id
 $$;
 REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) TO keypup_worker;
@@ -152,8 +217,8 @@ AS $$
     WHERE (only_account IS NULL OR p.account_id = only_account) AND (only_project IS NULL OR p.project_id = only_project)
   ), waiting AS (
     SELECT greatest(j.due_at, c.blocked_until) AS ready_at
-    FROM keypup.sync_jobs j JOIN scope USING (account_id, project_id) JOIN keypup.connections c USING (account_id, connection_id)
-    WHERE c.state <> 'token_refused'
+    FROM keypup.sync_jobs j JOIN scope USING (account_id, project_id) JOIN keypup.connections c ON c.account_id = j.account_id AND c.connection_id = j.connection_id
+    WHERE c.state <> 'token_refused' AND j.in_run
   )
   SELECT (SELECT count(*) FROM waiting),
          (SELECT greatest(0, extract(epoch FROM min(ready_at) - now()) * 1000)::bigint FROM waiting),
@@ -167,29 +232,65 @@ REVOKE ALL ON FUNCTION keypup.jobs_left(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.jobs_left(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.jobs_left(uuid, bigint) IS 'What is still to be done, and when the next of it may start.';
 
--- The three ends of a job. Each runs in the page's transaction, for the account of the job.
+CREATE FUNCTION keypup.start_run(account uuid, project bigint) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.sync_state s
+  SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
+  WHERE s.account_id = account AND s.project_id = project;
+  SELECT keypup.queue_job(account, project, 'repository', '{}', true);
+$$;
+REVOKE ALL ON FUNCTION keypup.start_run(uuid, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.start_run(uuid, bigint) TO keypup_worker;
+COMMENT ON FUNCTION keypup.start_run(uuid, bigint) IS 'Starts a run of a project: what changed is found, and read.';
+
+CREATE FUNCTION keypup.time_to_next_run(account uuid, project bigint, interval_seconds integer) RETURNS interval
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  -- Nothing happens in an archived repository until it is unarchived.
+  SELECT make_interval(secs => CASE WHEN p.is_archived THEN greatest(interval_seconds, 86400) ELSE interval_seconds END)
+  FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project
+$$;
+REVOKE ALL ON FUNCTION keypup.time_to_next_run(uuid, bigint, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.time_to_next_run(uuid, bigint, integer) TO keypup_worker;
+COMMENT ON FUNCTION keypup.time_to_next_run(uuid, bigint, integer) IS 'From the end of a run to the start of the next: a day for an archived repository.';
+
+-- The ends of a job. Each runs in the page's transaction, for the account of the job.
 
 CREATE FUNCTION keypup.job_done(account uuid, job bigint, interval_seconds integer) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  project bigint;
+  done record;
 BEGIN
-  DELETE FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job RETURNING j.project_id INTO project;
-  IF project IS NULL OR EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project) THEN
+  DELETE FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job RETURNING j.project_id, j.in_run INTO done;
+  IF done.in_run IS NOT TRUE OR EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = done.project_id AND j.in_run) THEN
     RETURN;
   END IF;
-  PERFORM keypup.derive_milestones(account, project);
+  PERFORM keypup.derive_milestones(account, done.project_id);
   UPDATE keypup.sync_state s
-  SET phase = 'idle', last_run_finished_at = now(), next_run_at = now() + make_interval(secs => interval_seconds),
+  SET phase = 'idle', last_run_finished_at = now(), next_run_at = now() + keypup.time_to_next_run(account, s.project_id, interval_seconds),
       watermarks = s.watermarks || s.next_watermarks, next_watermarks = '{}',
+      next_recheck_at = coalesce(s.next_recheck_at, now() + current_setting('keypup.recheck_interval')::interval),
+      next_sweep_at = coalesce(s.next_sweep_at, now() + current_setting('keypup.sweep_interval')::interval),
       last_error = NULL, last_error_hint = NULL, last_error_at = NULL, failures = 0
-  WHERE s.account_id = account AND s.project_id = project;
+  WHERE s.account_id = account AND s.project_id = done.project_id;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.job_done(uuid, bigint, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.job_done(uuid, bigint, integer) TO keypup_worker;
-COMMENT ON FUNCTION keypup.job_done(uuid, bigint, integer) IS 'Ends a job whose page is stored; the last one ends the run.';
+COMMENT ON FUNCTION keypup.job_done(uuid, bigint, integer) IS 'Ends a job whose page is stored; the last one of a run ends the run.';
+
+CREATE FUNCTION keypup.project_is_unchanged(account uuid, project bigint, interval_seconds integer) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.sync_state s
+  SET last_run_started_at = now(), last_run_finished_at = now(), next_run_at = now() + keypup.time_to_next_run(account, project, interval_seconds)
+  WHERE s.account_id = account AND s.project_id = project
+$$;
+REVOKE ALL ON FUNCTION keypup.project_is_unchanged(uuid, bigint, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.project_is_unchanged(uuid, bigint, integer) TO keypup_worker;
+COMMENT ON FUNCTION keypup.project_is_unchanged(uuid, bigint, integer) IS 'Ends the run of a project, of which a poll told that there is nothing to read.';
 
 CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz DEFAULT NULL) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -197,25 +298,33 @@ AS $$
   WITH failed AS (
     UPDATE keypup.sync_jobs j
     SET attempts = j.attempts + 1, lease_id = NULL,
-        due_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(j.attempts, 20)))
+        -- Jitter, so that what failed together is not tried together.
+        due_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(j.attempts, 20)) * (0.9 + 0.2 * random()))
     WHERE j.account_id = account AND j.job_id = job
-    RETURNING j.project_id
+    RETURNING coalesce(to_jsonb(j.project_id), j.arguments -> 'projects') AS projects
   )
   UPDATE keypup.sync_state s
   SET last_error = error, last_error_hint = hint, last_error_at = now(), failures = s.failures + 1
-  FROM failed WHERE s.account_id = account AND s.project_id = failed.project_id
+  FROM failed WHERE s.account_id = account AND failed.projects @> to_jsonb(s.project_id)
 $$;
 REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) IS 'Puts a job off: five seconds, doubling to an hour, or until the provider said.';
+
+CREATE FUNCTION keypup.release_job(account uuid, job bigint) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$ UPDATE keypup.sync_jobs j SET lease_id = NULL WHERE j.account_id = account AND j.job_id = job $$;
+REVOKE ALL ON FUNCTION keypup.release_job(uuid, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.release_job(uuid, bigint) TO keypup_worker;
+COMMENT ON FUNCTION keypup.release_job(uuid, bigint) IS 'Gives a claimed job back that was not asked.';
 
 CREATE FUNCTION keypup.connection_blocked(account uuid, job bigint, reason text, blocked_until timestamptz, new_state text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
   SET blocked_until = connection_blocked.blocked_until, blocked_reason = reason, state = new_state
-  FROM keypup.sync_jobs j JOIN keypup.projects p ON p.account_id = j.account_id AND p.project_id = j.project_id
-  WHERE j.account_id = account AND j.job_id = job AND c.account_id = account AND c.connection_id = p.connection_id
+  FROM keypup.sync_jobs j
+  WHERE j.account_id = account AND j.job_id = job AND c.account_id = account AND c.connection_id = j.connection_id
 $$;
 REVOKE ALL ON FUNCTION keypup.connection_blocked(uuid, bigint, text, timestamptz, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.connection_blocked(uuid, bigint, text, timestamptz, text) TO keypup_worker;

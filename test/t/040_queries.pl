@@ -17,20 +17,25 @@ CREATE EXTENSION keypup;
 SELECT keypup.create_account('acme') AS account \gset
 INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) VALUES (:'account', 'github', 'c', 'https://api.github.com', 'me') RETURNING connection_id \gset
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by, external_id) VALUES (:'account', :'connection_id', 'a/new', 'me', NULL), (:'account', :'connection_id', 'a/known', 'me', 'R_1');
-INSERT INTO keypup.sync_jobs (account_id, project_id, kind, arguments)
-SELECT :'account', project_id, kind, '{"ids": ["x"], "after": null, "seen": []}'
-FROM keypup.projects, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_requests', 'issues']) AS kind
+INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
+SELECT :'account', connection_id, project_id, kind, '{"ids": ["x"], "after": null, "seen": [], "projects": [1, 2], "items": [{"id": "x", "number": 1}]}'
+FROM keypup.projects, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_requests', 'issues',
+  'poll', 'pull_request_sweep', 'issue_sweep', 'existence']) AS kind
 WHERE external_id IS NOT NULL OR kind = 'repository';
 -- One page of each nested list, and all of them at once.
-INSERT INTO keypup.sync_jobs (account_id, project_id, kind, arguments)
-SELECT :'account', project_id, 'nested_pages', jsonb_build_object('pages', jsonb_agg(jsonb_build_object('item',
+INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
+SELECT :'account', connection_id, project_id, 'nested_pages', jsonb_build_object('pages', jsonb_agg(jsonb_build_object('item',
   CASE on_type WHEN 'PullRequest' THEN 'pull_request' WHEN 'Issue' THEN 'issue' ELSE 'thread' END, 'node', 'x', 'number', 1, 'connection', connection, 'after', after, 'seen', '[]'::jsonb)))
 FROM keypup.projects, keypup.github_nested(), unnest(ARRAY[NULL, 'cursor']) AS after
-WHERE external_id IS NOT NULL GROUP BY GROUPING SETS ((project_id), (project_id, on_type, connection, after));
+WHERE external_id IS NOT NULL GROUP BY GROUPING SETS ((connection_id, project_id), (connection_id, project_id, on_type, connection, after));
 SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', kind || ' ' || job_id) FROM keypup.sync_jobs ORDER BY job_id;
+SELECT keypup.github_viewer_request(:'account', :'connection_id') || '{"name": "viewer"}';
+-- And what an older server is asked.
+UPDATE keypup.connections SET missing_fields = ARRAY(SELECT field FROM keypup.github_optional());
+SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'older: ' || kind || ' ' || job_id) FROM keypup.sync_jobs ORDER BY job_id;
 SQL
 $requests = join "\n", grep { /^\{/ } split /\n/, $requests;
-cmp_ok(scalar(split /\n/, $requests), '>=', 31, 'every kind of job makes a request');
+cmp_ok(scalar(split /\n/, $requests), '>=', 73, 'every kind of job makes a request');
 my ($out, $error) = ('', '');
 run([ 'node', 'test/schema/validate.mjs' ], '<', \$requests, '>', \$out, '2>', \$error);
 diag($error) if $error;
@@ -41,6 +46,6 @@ foreach my $result (@results)
 	ok(!$failed, $name);
 }
 diag($out) if $out =~ /^not ok/m;
-cmp_ok(scalar(@results), '>=', 60, 'all requests were checked');
+cmp_ok(scalar(@results), '>=', 140, 'all requests were checked');
 $node->stop;
 done_testing();

@@ -37,6 +37,8 @@ BEGIN
   ELSIF status IN (500, 502, 503, 504) OR message LIKE 'Something went wrong while executing your query%' OR message ILIKE '%resource limits exceeded%' THEN
     verdict := 'smaller';
     reason := format('GitHub could not answer in time (%s)', status);
+  ELSIF EXISTS (SELECT FROM jsonb_path_query(reply, 'lax $.errors[*].extensions.code') c WHERE c IN ('"undefinedField"', '"undefinedType"')) THEN
+    verdict := 'older';
   ELSIF status = 404 THEN
     reason := 'there is no GitHub API at the connection''s address (404)';
     hint := 'Check base_url in keypup.connections.';
@@ -58,9 +60,9 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) IS 'What an answer means: page, paused, smaller, token_refused or failed, with reason and hint.';
+COMMENT ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) IS 'What an answer means: page, paused, smaller, older (the server lacks a field), token_refused or failed, with reason and hint.';
 
-CREATE FUNCTION keypup.github_store_page(account uuid, job bigint, reply jsonb) RETURNS void
+CREATE FUNCTION keypup.github_store_page(account uuid, job bigint, reply jsonb, interval_seconds integer) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -70,12 +72,20 @@ DECLARE
   pages jsonb;
   touched bigint[];
 BEGIN
-  SELECT j.kind, j.arguments, j.project_id, p.connection_id, p.external_id, p.name INTO STRICT the_job
-  FROM keypup.sync_jobs j JOIN keypup.projects p USING (account_id, project_id)
+  SELECT j.kind, j.arguments, j.project_id, j.connection_id, p.external_id, p.name INTO STRICT the_job
+  FROM keypup.sync_jobs j LEFT JOIN keypup.projects p ON p.account_id = j.account_id AND p.project_id = j.project_id
   WHERE j.account_id = account AND j.job_id = job;
   PERFORM keypup.github_store_people(account, the_job.connection_id, answer);
 
-  IF the_job.kind = 'repository' THEN
+  IF the_job.kind = 'poll' THEN
+    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.arguments -> 'projects', answer -> 'nodes', interval_seconds);
+  ELSIF the_job.kind = 'pull_request_sweep' THEN
+    PERFORM keypup.github_take_sweep(account, the_job.project_id, the_job.kind, answer #> '{node,pullRequests}', the_job.arguments ->> 'seen');
+  ELSIF the_job.kind = 'issue_sweep' THEN
+    PERFORM keypup.github_take_sweep(account, the_job.project_id, the_job.kind, answer #> '{node,issues}', the_job.arguments ->> 'seen');
+  ELSIF the_job.kind = 'existence' THEN
+    PERFORM keypup.github_take_existence(account, the_job.project_id, the_job.external_id, the_job.arguments, reply);
+  ELSIF the_job.kind = 'repository' THEN
     answer := CASE WHEN the_job.external_id IS NULL THEN answer -> 'repository' ELSE answer -> 'node' END;
     IF jsonb_typeof(answer) IS DISTINCT FROM 'object' THEN
       RAISE EXCEPTION 'repository "%" does not exist, or the token may not read it', the_job.name
@@ -110,8 +120,8 @@ BEGIN
   END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb) IS 'Stores the page that answers a job, and what is to be asked next.';
+REVOKE ALL ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer) IS 'Stores the page that answers a job, and what is to be asked next.';
 
 -- GitHub was too slow for what was asked: ask for half of it twice. One item alone is put off.
 CREATE FUNCTION keypup.github_halve(account uuid, job bigint) RETURNS boolean
@@ -129,9 +139,9 @@ BEGIN
     RETURN false;
   END IF;
   half := jsonb_array_length(items) / 2;
-  INSERT INTO keypup.sync_jobs (account_id, project_id, kind, arguments, due_at, attempts)
-  SELECT j.account_id, j.project_id, j.kind, jsonb_build_object(list, (SELECT jsonb_agg(e.item ORDER BY e.position) FROM jsonb_array_elements(items) WITH ORDINALITY AS e(item, position)
-    WHERE (e.position <= half) = (part = 1))), now() + interval '1 second', 0
+  INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, in_run, queued_at, due_at, arguments)
+  SELECT j.account_id, j.connection_id, j.project_id, j.kind, j.in_run, j.queued_at, now() + interval '1 second', jsonb_build_object(list, (SELECT jsonb_agg(e.item ORDER BY e.position) FROM jsonb_array_elements(items) WITH ORDINALITY AS e(item, position)
+    WHERE (e.position <= half) = (part = 1)))
   FROM keypup.sync_jobs j, generate_series(1, 2) AS part
   WHERE j.account_id = account AND j.job_id = job;
   DELETE FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
@@ -141,54 +151,114 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_halve(uuid, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_halve(uuid, bigint) IS 'Splits a job in two; false when it asks for one item only.';
 
-CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text)
-RETURNS void
+-- The fields that the server says it lacks are left out from now on. False when one of them is needed.
+CREATE FUNCTION keypup.github_leave_out(account uuid, connection uuid, reply jsonb, OUT can_go_on boolean, OUT lacks text)
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  missing text[];
+BEGIN
+  SELECT array_agg(DISTINCT (e #>> '{extensions,typeName}') || coalesce('.' || (e #>> '{extensions,fieldName}'), '')) INTO missing
+  FROM jsonb_array_elements(reply -> 'errors') e WHERE e #>> '{extensions,code}' IN ('undefinedField', 'undefinedType');
+  SELECT m.name INTO lacks FROM unnest(missing) AS m (name)
+  WHERE m.name NOT IN (SELECT o.field FROM keypup.github_optional() o)
+     OR m.name IN (SELECT unnest(c.missing_fields) FROM keypup.connections c WHERE c.account_id = account AND c.connection_id = connection)
+  ORDER BY m.name LIMIT 1;
+  can_go_on := lacks IS NULL AND missing IS NOT NULL;
+  IF can_go_on THEN
+    UPDATE keypup.connections c SET missing_fields = ARRAY(SELECT DISTINCT u FROM unnest(c.missing_fields || missing) u ORDER BY u)
+    WHERE c.account_id = account AND c.connection_id = connection;
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) IS 'Learns from an answer which fields an older server lacks.';
+
+-- How much the connection may ask at once from now on, and what is left of its budget.
+CREATE FUNCTION keypup.github_pace(account uuid, connection uuid, kind text, verdict text, budget jsonb, retry_at timestamptz, milliseconds integer,
+  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  -- Answers to what was asked before the last halving tell of the same trouble.
+  is_trouble boolean := verdict IN ('paused', 'smaller');
+  is_out boolean;
+BEGIN
+  rate_limit := (budget ->> 'limit')::bigint;
+  rate_remaining := (budget ->> 'remaining')::bigint;
+  rate_reset_at := least((budget ->> 'resetAt')::timestamptz, now() + interval '1 hour');
+  is_out := rate_reset_at > now() AND rate_remaining * 100 <= rate_limit * current_setting('keypup.rate_reserve')::bigint;
+  blocked_until := CASE WHEN verdict = 'paused' THEN retry_at WHEN is_out THEN rate_reset_at END;
+  UPDATE keypup.connections c
+  SET state = CASE WHEN verdict = 'token_refused' THEN 'token_refused' WHEN budget IS NOT NULL OR verdict = 'paused' THEN 'ok' ELSE c.state END,
+      rate_limit = coalesce(github_pace.rate_limit, c.rate_limit), rate_remaining = coalesce(github_pace.rate_remaining, c.rate_remaining),
+      rate_reset_at = coalesce(github_pace.rate_reset_at, c.rate_reset_at),
+      blocked_until = CASE WHEN github_pace.blocked_until IS NOT NULL THEN github_pace.blocked_until WHEN c.blocked_until > now() THEN c.blocked_until END,
+      blocked_reason = CASE WHEN verdict = 'paused' THEN 'GitHub''s rate limit is reached' WHEN is_out THEN 'only the reserve of GitHub''s rate limit is left'
+                            WHEN verdict = 'token_refused' THEN 'GitHub refuses the token (401)' WHEN c.blocked_until > now() THEN c.blocked_reason END,
+      concurrency = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN greatest(1, c.concurrency / 2)
+                         WHEN verdict <> 'page' THEN c.concurrency
+                         -- As quick as it can until the provider objects, and then with care for ten minutes.
+                         ELSE least(current_setting('keypup.max_requests')::integer, c.concurrency + CASE WHEN c.slowed_at > now() - interval '10 minutes' THEN 1 / c.concurrency ELSE 1 END) END,
+      slowed_at = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN now() ELSE c.slowed_at END,
+      batch_size = CASE WHEN kind NOT IN ('pull_requests', 'issues') THEN c.batch_size WHEN verdict = 'smaller' THEN greatest(1, c.batch_size / 2)
+                        WHEN verdict <> 'page' THEN c.batch_size WHEN milliseconds < 3000 THEN least(50, c.batch_size + 5) WHEN milliseconds > 6000 THEN greatest(5, c.batch_size - 5)
+                        ELSE c.batch_size END
+  WHERE c.account_id = account AND c.connection_id = connection;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timestamptz, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timestamptz, integer) IS 'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
+
+CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text, milliseconds integer,
+  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   v record;
-  project bigint;
-  connection uuid;
+  the_job record;
+  older record;
   budget jsonb := reply #> '{data,rateLimit}';
 BEGIN
-  SELECT j.project_id, p.connection_id INTO project, connection
-  FROM keypup.sync_jobs j JOIN keypup.projects p USING (account_id, project_id)
-  WHERE j.account_id = account AND j.job_id = job;
-  IF project IS NULL THEN
+  SELECT j.project_id, j.connection_id, j.kind INTO the_job FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  IF the_job.connection_id IS NULL THEN
     RETURN;  -- untracked while the request was under way
   END IF;
   -- One page of a project at a time, so that the last job of a run knows that it is the last.
-  PERFORM FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project FOR UPDATE;
   UPDATE keypup.sync_state s
   SET requests = s.requests + 1, points = s.points + coalesce((budget ->> 'cost')::bigint, 0)
-  WHERE s.account_id = account AND s.project_id = project;
-  IF budget IS NOT NULL THEN
-    UPDATE keypup.connections c
-    SET state = 'ok', rate_limit = (budget ->> 'limit')::bigint, rate_remaining = (budget ->> 'remaining')::bigint, rate_reset_at = (budget ->> 'resetAt')::timestamptz,
-        blocked_until = CASE WHEN (budget ->> 'remaining')::bigint = 0 THEN least((budget ->> 'resetAt')::timestamptz, now() + interval '1 hour') END,
-        blocked_reason = CASE WHEN (budget ->> 'remaining')::bigint = 0 THEN 'GitHub''s rate limit is reached' END
-    WHERE c.account_id = account AND c.connection_id = connection;
-  END IF;
+  WHERE s.account_id = account AND s.project_id = the_job.project_id;
 
   SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
   CASE v.verdict
     WHEN 'page' THEN
-      PERFORM keypup.github_store_page(account, job, reply);
-      PERFORM keypup.job_done(account, job, interval_seconds);
+      IF the_job.kind = 'existence' AND headers ? 'x-github-sso' THEN
+        PERFORM keypup.job_failed(account, job, 'GitHub shows only some organizations to this token', 'Authorize the token for the organization''s single sign-on.');
+      ELSE
+        PERFORM keypup.github_store_page(account, job, reply, interval_seconds);
+        PERFORM keypup.job_done(account, job, interval_seconds);
+      END IF;
     WHEN 'token_refused' THEN
-      PERFORM keypup.connection_blocked(account, job, v.reason, NULL, 'token_refused');
       PERFORM keypup.job_failed(account, job, v.reason, v.hint);
     WHEN 'paused' THEN
-      PERFORM keypup.connection_blocked(account, job, v.reason, v.retry_at, 'ok');
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, v.retry_at);
     WHEN 'smaller' THEN
       IF NOT keypup.github_halve(account, job) THEN
         PERFORM keypup.job_failed(account, job, v.reason, v.hint);
       END IF;
+    WHEN 'older' THEN
+      SELECT * INTO older FROM keypup.github_leave_out(account, the_job.connection_id, reply);
+      IF older.can_go_on THEN
+        PERFORM keypup.release_job(account, job);
+      ELSE
+        PERFORM keypup.job_failed(account, job, format('the server''s API lacks %s', older.lacks), 'It is too old: GitHub Enterprise Server 3.9 or newer is needed.');
+      END IF;
     ELSE
       PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint));
   END CASE;
+  SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
+  FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict, budget, v.retry_at, milliseconds) p;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again.';
+REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is left of the token''s budget.';

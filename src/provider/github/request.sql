@@ -27,6 +27,35 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_nested() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_nested() IS 'How a further page of each nested list is asked for.';
 
+-- An older GitHub Enterprise Server lacks some fields. What stands for each, or how it is left out; what is not here is needed.
+CREATE FUNCTION keypup.github_optional(OUT field text, OUT pattern text, OUT replacement text) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT t.name || '.fullDatabaseId', '\mfullDatabaseId\M(?!:)', 'fullDatabaseId: databaseId'
+  FROM unnest(ARRAY['PullRequest', 'PullRequestReview', 'PullRequestReviewComment', 'Issue', 'IssueComment']) AS t (name)
+  UNION ALL
+  VALUES ('Issue.stateReason', '\mstateReason\M', ''),
+         ('Repository.visibility', '\mvisibility\M', ''),
+         ('PullRequest.isDraft', '\misDraft\M', ''),
+         ('Organization.viewerIsAMember', '\mviewerIsAMember\M', '__typename'),
+         ('PullRequest.closingIssuesReferences', '\mclosingIssuesReferences\([^)]*\) \{ \.\.\.ClosingIssuePage \}|fragment ClosingIssuePage on .*?\n\}\n', '')
+$$;
+CREATE FUNCTION keypup.github_adapt(document text, missing_fields text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  o record;
+BEGIN
+  FOR o IN SELECT DISTINCT f.pattern, f.replacement FROM keypup.github_optional() f WHERE f.field = ANY (missing_fields) LOOP
+    document := regexp_replace(document, o.pattern, o.replacement, 'g');
+  END LOOP;
+  RETURN document;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_optional(), keypup.github_adapt(text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_optional() IS 'Fields that a server may lack, and what is asked instead.';
+COMMENT ON FUNCTION keypup.github_adapt(text, text[]) IS 'A query without the fields that the server lacks.';
+
 CREATE FUNCTION keypup.github_request(account uuid, job bigint) RETURNS jsonb
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -35,8 +64,10 @@ DECLARE
   query text;
   variables jsonb;
 BEGIN
-  SELECT j.kind, j.arguments, p.name, p.external_id INTO STRICT the_job
-  FROM keypup.sync_jobs j JOIN keypup.projects p USING (account_id, project_id)
+  SELECT j.kind, j.arguments, p.name, p.external_id, c.missing_fields INTO STRICT the_job
+  FROM keypup.sync_jobs j
+  JOIN keypup.connections c USING (account_id, connection_id)
+  LEFT JOIN keypup.projects p ON p.account_id = j.account_id AND p.project_id = j.project_id
   WHERE j.account_id = account AND j.job_id = job;
 
   IF the_job.kind = 'repository' AND the_job.external_id IS NULL THEN
@@ -45,9 +76,22 @@ BEGIN
   ELSIF the_job.kind = 'repository' THEN
     query := keypup.github_fragments('{repository_by_id,repository_fields}');
     variables := jsonb_build_object('id', the_job.external_id, 'first', 100);
-  ELSIF the_job.kind IN ('labels', 'milestones', 'pull_request_stubs', 'issue_stubs') THEN
+  ELSIF the_job.kind IN ('labels', 'milestones') THEN
     query := keypup.github_query(the_job.kind);
     variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after');
+  ELSIF the_job.kind IN ('pull_request_stubs', 'issue_stubs') THEN
+    query := keypup.github_query(the_job.kind);
+    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'order', '{"field": "UPDATED_AT", "direction": "DESC"}'::jsonb);
+  ELSIF the_job.kind IN ('pull_request_sweep', 'issue_sweep') THEN
+    query := keypup.github_query(replace(the_job.kind, 'sweep', 'stubs'));
+    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'order', '{"field": "CREATED_AT", "direction": "ASC"}'::jsonb);
+  ELSIF the_job.kind = 'existence' THEN
+    query := keypup.github_query('existence');
+    variables := jsonb_build_object('ids', jsonb_path_query_array(the_job.arguments, '$.items[*].id'));
+  ELSIF the_job.kind = 'poll' THEN
+    query := keypup.github_query('poll');
+    SELECT jsonb_build_object('ids', coalesce(jsonb_agg(p.external_id ORDER BY p.project_id), '[]')) INTO variables
+    FROM keypup.projects p WHERE p.account_id = account AND the_job.arguments -> 'projects' @> to_jsonb(p.project_id) AND p.external_id IS NOT NULL;
   ELSIF the_job.kind = 'pull_requests' THEN
     query := keypup.github_fragments('{pull_requests,label_page,assignee_page,review_request_page,review_page,pull_request_timeline_page,closing_issue_page,comment_fields,reviewer_fields,actor_fields}');
     variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
@@ -57,8 +101,8 @@ BEGIN
   ELSIF the_job.kind = 'nested_pages' THEN
     WITH page AS (
       SELECT a.position - 1 AS i, a.page ->> 'node' AS node, a.page -> 'after' AS after,
-        -- Each thread asked for costs a hundredth of a point, there or not; most pull requests have few.
-        CASE WHEN a.page ->> 'after' IS NULL THEN 10 ELSE 40 END AS threads, n.on_type, n.selection, n.fragments
+        -- Each thread asked for costs a hundredth of a point, there or not: no more than were counted, and a few that came since.
+        least(50, coalesce((a.page ->> 'count')::integer + 1, 40)) AS threads, n.on_type, n.selection, n.fragments
       FROM jsonb_array_elements(the_job.arguments -> 'pages') WITH ORDINALITY AS a(page, position)
       JOIN keypup.github_nested() n ON n.connection = a.page ->> 'connection'
        AND n.on_type = CASE a.page ->> 'item' WHEN 'pull_request' THEN 'PullRequest' WHEN 'issue' THEN 'Issue' ELSE 'PullRequestReviewThread' END
@@ -74,7 +118,7 @@ BEGIN
   ELSE
     RAISE EXCEPTION 'job kind "%" is unknown', the_job.kind USING ERRCODE = 'internal_error';
   END IF;
-  RETURN jsonb_build_object('query', query, 'variables', variables);
+  RETURN jsonb_build_object('query', keypup.github_adapt(query, the_job.missing_fields), 'variables', variables);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_request(uuid, bigint) FROM PUBLIC;

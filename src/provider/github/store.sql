@@ -104,8 +104,7 @@ BEGIN
     PERFORM keypup.github_store_milestones(account, project, page -> 'nodes');
   END IF;
   IF (page #>> '{pageInfo,hasNextPage}')::boolean THEN
-    INSERT INTO keypup.sync_jobs (account_id, project_id, kind, arguments)
-    VALUES (account, project, kind, jsonb_build_object('after', page #> '{pageInfo,endCursor}', 'seen', known));
+    PERFORM keypup.queue_job(account, project, kind, jsonb_build_object('after', page #> '{pageInfo,endCursor}', 'seen', known));
   ELSIF kind = 'labels' THEN
     DELETE FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND NOT known ? l.external_id;
   ELSE
@@ -116,47 +115,74 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_store_list(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_store_list(uuid, bigint, text, jsonb, jsonb) IS 'Stores a page of labels or milestones, asks for the next, and at the end forgets what is gone.';
 
+-- Items to be read, as many in a job as the connection's answers have shown to be quick.
+CREATE FUNCTION keypup.github_queue_items(account uuid, project bigint, kind text, ids jsonb, in_run boolean DEFAULT true) RETURNS void
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT keypup.queue_job(account, project, kind, jsonb_build_object('ids', w.ids), in_run)
+  FROM (
+    SELECT jsonb_agg(n.id ORDER BY n.position) AS ids
+    FROM (SELECT e.id, e.position, (e.position - 1) / (CASE kind WHEN 'pull_requests' THEN c.batch_size ELSE 2 * c.batch_size END) AS part
+          FROM jsonb_array_elements(ids) WITH ORDINALITY AS e (id, position),
+            keypup.projects p JOIN keypup.connections c USING (account_id, connection_id)
+          WHERE p.account_id = account AND p.project_id = project) AS n
+    GROUP BY n.part ORDER BY n.part
+  ) AS w
+$$;
+REVOKE ALL ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) IS 'Queues the reading of pull requests or issues by their ids.';
+
 -- Ten minutes are read again: what bumps updatedAt, and when it becomes visible, is not documented.
 CREATE FUNCTION keypup.github_take_stubs(account uuid, project bigint, kind text, page jsonb, is_first boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   horizon timestamptz;
-  batch integer := CASE kind WHEN 'pull_requests' THEN 25 ELSE 50 END;
 BEGIN
   SELECT (s.watermarks ->> kind)::timestamptz - interval '10 minutes' INTO horizon
   FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
 
-  IF is_first AND jsonb_array_length(page -> 'nodes') > 0 THEN
+  IF is_first THEN
     UPDATE keypup.sync_state s
     SET next_watermarks = s.next_watermarks || jsonb_build_object(kind, page #> '{nodes,0,updatedAt}')
     WHERE s.account_id = account AND s.project_id = project;
   END IF;
 
-  INSERT INTO keypup.sync_jobs (account_id, project_id, kind, arguments)
-  SELECT account, project, kind, jsonb_build_object('ids', jsonb_agg(w.id ORDER BY w.position))
-  FROM (
-    SELECT n.id, n.position, (row_number() OVER (ORDER BY n.position) - 1) / batch AS part
-    FROM ROWS FROM (jsonb_to_recordset(page -> 'nodes') AS (id text, number bigint, "updatedAt" timestamptz)) WITH ORDINALITY AS n(id, number, updated_at, position)
-    WHERE n.id IS NOT NULL
-      AND (horizon IS NULL OR n.updated_at >= horizon)
-      AND NOT EXISTS (SELECT FROM keypup.pull_requests p WHERE kind = 'pull_requests' AND p.account_id = account
-                      AND p.project_id = project AND p.number = n.number AND p.updated_at = n.updated_at AND p.deleted_at IS NULL)
-      AND NOT EXISTS (SELECT FROM keypup.issues i WHERE kind = 'issues' AND i.account_id = account
-                      AND i.project_id = project AND i.number = n.number AND i.updated_at = n.updated_at AND i.deleted_at IS NULL)
-  ) AS w
-  GROUP BY w.part;
-
+  -- The next page first: while it is fetched, what this one names is read beside.
   IF (page #>> '{pageInfo,hasNextPage}')::boolean
      AND (horizon IS NULL OR (page #>> '{nodes,-1,updatedAt}')::timestamptz >= horizon) THEN
-    INSERT INTO keypup.sync_jobs (account_id, project_id, kind, arguments)
-    VALUES (account, project, CASE kind WHEN 'pull_requests' THEN 'pull_request_stubs' ELSE 'issue_stubs' END,
+    PERFORM keypup.queue_job(account, project, CASE kind WHEN 'pull_requests' THEN 'pull_request_stubs' ELSE 'issue_stubs' END,
             jsonb_build_object('after', page #> '{pageInfo,endCursor}'));
   END IF;
+  PERFORM keypup.github_queue_items(account, project, kind, keypup.github_changed_items(account, project, kind, page -> 'nodes', horizon));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_stubs(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_take_stubs(uuid, bigint, text, jsonb, boolean) IS 'Turns a page of stubs, newest change first, into jobs that read what changed.';
+
+CREATE FUNCTION keypup.github_changed_items(account uuid, project bigint, kind text, stubs jsonb, horizon timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce(jsonb_agg(n.id ORDER BY n.position), '[]')
+  FROM ROWS FROM (jsonb_to_recordset(stubs) AS (id text, number bigint, "updatedAt" timestamptz)) WITH ORDINALITY AS n(id, number, updated_at, position)
+  WHERE n.id IS NOT NULL
+    AND (horizon IS NULL OR n.updated_at >= horizon)
+    AND NOT EXISTS (SELECT FROM keypup.pull_requests p WHERE kind = 'pull_requests' AND p.account_id = account
+                    AND p.project_id = project AND p.number = n.number AND p.updated_at = n.updated_at AND p.deleted_at IS NULL)
+    AND NOT EXISTS (SELECT FROM keypup.issues i WHERE kind = 'issues' AND i.account_id = account
+                    AND i.project_id = project AND i.number = n.number AND i.updated_at = n.updated_at AND i.deleted_at IS NULL)
+$$;
+REVOKE ALL ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) IS 'The ids of stubs that are newer than what is stored, and changed since the horizon.';
+
+-- What a poll compares: a milestone's change bumps nothing else.
+CREATE FUNCTION keypup.github_milestone_mark(repository jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT jsonb_build_object('milestones', jsonb_build_array(repository #> '{milestones,totalCount}', repository #> '{milestones,nodes,0,updatedAt}'))
+$$;
+REVOKE ALL ON FUNCTION keypup.github_milestone_mark(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_milestone_mark(jsonb) IS 'How many milestones there are, and when one last changed.';
 
 CREATE FUNCTION keypup.github_store_repository(account uuid, project bigint, repository jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -192,6 +218,9 @@ BEGIN
   END IF;
   PERFORM keypup.github_take_stubs(account, project, 'pull_requests', repository -> 'pullRequests', true);
   PERFORM keypup.github_take_stubs(account, project, 'issues', repository -> 'issues', true);
+  UPDATE keypup.sync_state s SET next_watermarks = s.next_watermarks || keypup.github_milestone_mark(repository)
+  WHERE s.account_id = account AND s.project_id = project;
+  PERFORM keypup.github_queue_rechecks(account, project);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_repository(uuid, bigint, jsonb) FROM PUBLIC;
@@ -304,16 +333,16 @@ BEGIN
       OR (w.connection = 'comments' AND c.item_kind = 'review' AND c.thread_id = w.node AND c.external_id <> ALL (w.ids))
       OR (w.connection = 'reviewThreads' AND c.item_kind = 'review' AND c.thread_id <> ALL (w.ids)));
 
-  INSERT INTO keypup.sync_jobs (account_id, project_id, kind, arguments)
-  SELECT account, project, 'nested_pages', jsonb_build_object('pages', jsonb_agg(w.page))
+  PERFORM keypup.queue_job(account, project, 'nested_pages', q.arguments) FROM (
+  SELECT jsonb_build_object('pages', jsonb_agg(w.page)) AS arguments
   FROM (
     SELECT jsonb_build_object('item', g.item, 'number', g.number, 'node', g.node, 'connection', g.connection, 'after', g.page #> '{pageInfo,endCursor}',
         'seen', g.seen || (SELECT coalesce(jsonb_agg(coalesce(n -> 'fullDatabaseId', n -> 'id')), '[]') FROM jsonb_array_elements(g.page -> 'nodes') n)) AS page,
-      (row_number() OVER (ORDER BY g.number) - 1) / 10 AS part
+      (row_number() OVER (ORDER BY g.number) - 1) / 20 AS part
     FROM jsonb_to_recordset(all_pages) AS g(item text, number bigint, node text, connection text, page jsonb, seen jsonb)
     WHERE (g.page #>> '{pageInfo,hasNextPage}')::boolean
   ) AS w
-  GROUP BY w.part;
+  GROUP BY w.part) AS q;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_nested(uuid, bigint, text, jsonb) FROM PUBLIC;
@@ -363,17 +392,18 @@ BEGIN
   PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('pull_request', nodes,
     '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}'));
 
-  -- Threads are read where there are reviews, or were.
-  INSERT INTO keypup.sync_jobs (account_id, project_id, kind, arguments)
-  SELECT account, project, 'nested_pages', jsonb_build_object('pages', jsonb_agg(w.page))
-  FROM (
-    SELECT jsonb_build_object('item', 'pull_request', 'number', n.number, 'node', n.id, 'connection', 'reviewThreads', 'after', NULL, 'seen', '[]'::jsonb) AS page,
-      (row_number() OVER (ORDER BY n.number) - 1) / 25 AS part
-    FROM jsonb_to_recordset(nodes) AS n(number bigint, id text, reviews jsonb)
-    WHERE (n.reviews ->> 'totalCount')::bigint > 0
-       OR EXISTS (SELECT FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project AND c.item_number = n.number AND c.item_kind = 'review')
-  ) AS w
-  GROUP BY w.part;
+  -- Threads are read where there are any, or were; about 150 of them in a request.
+  PERFORM keypup.queue_job(account, project, 'nested_pages', q.arguments) FROM (
+    SELECT jsonb_build_object('pages', jsonb_agg(w.page)) AS arguments
+    FROM (
+      SELECT jsonb_build_object('item', 'pull_request', 'number', n.number, 'node', n.id, 'connection', 'reviewThreads', 'after', NULL,
+          'count', n."reviewThreads" -> 'totalCount', 'seen', '[]'::jsonb) AS page,
+        sum(least(50, (n."reviewThreads" ->> 'totalCount')::bigint + 1)) OVER (ORDER BY n.number) / 150 AS part
+      FROM jsonb_to_recordset(nodes) AS n(number bigint, id text, "reviewThreads" jsonb)
+      WHERE (n."reviewThreads" ->> 'totalCount')::bigint > 0
+         OR EXISTS (SELECT FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project AND c.item_number = n.number AND c.item_kind = 'review')
+    ) AS w
+    GROUP BY floor(w.part)) AS q;
   PERFORM keypup.derive_pull_requests(account, project, ARRAY(SELECT (n ->> 'number')::bigint FROM jsonb_array_elements(nodes) n));
 END
 $$;
