@@ -32,10 +32,11 @@ SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', k
 SELECT keypup.github_viewer_request(:'account', :'connection_id') || '{"name": "viewer"}';
 -- And what an older server is asked.
 UPDATE keypup.connections SET missing_fields = ARRAY(SELECT field FROM keypup.github_optional());
-SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'older: ' || kind || ' ' || job_id) FROM keypup.sync_jobs ORDER BY job_id;
+SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'older: ' || kind || ' ' || job_id) FROM keypup.sync_jobs
+WHERE arguments::text !~ 'closingIssuesReferences' ORDER BY job_id;  -- of a list that is not asked for there is no second page
 SQL
 $requests = join "\n", grep { /^\{/ } split /\n/, $requests;
-cmp_ok(scalar(split /\n/, $requests), '>=', 73, 'every kind of job makes a request');
+cmp_ok(scalar(split /\n/, $requests), '>=', 65, 'every kind of job makes a request');
 my ($out, $error) = ('', '');
 run([ 'node', 'test/schema/validate.mjs' ], '<', \$requests, '>', \$out, '2>', \$error);
 diag($error) if $error;
@@ -46,6 +47,6 @@ foreach my $result (@results)
 	ok(!$failed, $name);
 }
 diag($out) if $out =~ /^not ok/m;
-cmp_ok(scalar(@results), '>=', 140, 'all requests were checked');
+cmp_ok(scalar(@results), '>=', 120, 'all requests were checked');
 $node->stop;
 done_testing();
