@@ -38,7 +38,8 @@ AS $$
          ('Repository.visibility', '\mvisibility\M', ''),
          ('PullRequest.isDraft', '\misDraft\M', ''),
          ('Organization.viewerIsAMember', '\mviewerIsAMember\M', '__typename'),
-         ('PullRequest.closingIssuesReferences', '\mclosingIssuesReferences\([^)]*\) \{ \.\.\.ClosingIssuePage \}|fragment ClosingIssuePage on .*?\n\}\n', '')
+         ('PullRequest.closingIssuesReferences', '\mclosingIssuesReferences\([^)]*\) \{ \.\.\.ClosingIssuePage \}', ''),
+         ('PullRequest.closingIssuesReferences', 'fragment ClosingIssuePage on .*?\n\}\n', '')
 $$;
 CREATE FUNCTION keypup.github_adapt(document text, missing_fields text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
