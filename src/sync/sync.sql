@@ -82,7 +82,8 @@ AS $$
       AND (only_project IS NULL OR s.project_id = only_project)
       AND (now_at_once OR s.next_run_at <= now())
       AND c.state <> 'token_refused'
-      AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id)
+      -- Between runs there may be jobs of webhooks: they hold up no run.
+      AND (s.phase = 'idle' OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id))
     FOR UPDATE OF s SKIP LOCKED
   ), started AS (
     UPDATE keypup.sync_state s
@@ -180,8 +181,11 @@ BEGIN
     RETURN;
   END IF;
   PERFORM keypup.derive_milestones(account, project);
+  -- Between runs it was the job of a webhook, which ends no run. A run that was asked for during this one still comes.
   UPDATE keypup.sync_state s
-  SET phase = 'idle', last_run_finished_at = now(), next_run_at = now() + make_interval(secs => interval_seconds),
+  SET phase = 'idle', last_run_finished_at = CASE WHEN s.phase = 'idle' THEN s.last_run_finished_at ELSE now() END,
+      next_run_at = CASE WHEN s.phase = 'idle' THEN s.next_run_at WHEN s.next_run_at > s.last_run_started_at
+        THEN least(s.next_run_at, now() + make_interval(secs => interval_seconds)) ELSE now() + make_interval(secs => interval_seconds) END,
       watermarks = s.watermarks || s.next_watermarks, next_watermarks = '{}',
       last_error = NULL, last_error_hint = NULL, last_error_at = NULL, failures = 0
   WHERE s.account_id = account AND s.project_id = project;
@@ -189,7 +193,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.job_done(uuid, bigint, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.job_done(uuid, bigint, integer) TO keypup_worker;
-COMMENT ON FUNCTION keypup.job_done(uuid, bigint, integer) IS 'Ends a job whose page is stored; the last one ends the run.';
+COMMENT ON FUNCTION keypup.job_done(uuid, bigint, integer) IS 'Ends a job whose page is stored; the last one of a run ends the run.';
 
 CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz DEFAULT NULL) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
