@@ -19,6 +19,8 @@ CREATE TABLE keypup.connections (
   PRIMARY KEY (account_id, connection_id),
   UNIQUE (account_id, name)
 );
+-- A webhook names its connection, and no account.
+CREATE UNIQUE INDEX connections_id ON keypup.connections (connection_id);
 COMMENT ON TABLE keypup.connections IS 'A way in to a provider: where it is, and how it answered last. Its token is kept apart, sealed.';
 COMMENT ON COLUMN keypup.connections.account_id IS 'The account that connected.';
 COMMENT ON COLUMN keypup.connections.connection_id IS 'Identifies the connection.';

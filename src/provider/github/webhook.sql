@@ -77,7 +77,9 @@ BEGIN
     RETURN 'queued';
   END IF;
   -- A run asks for what changed since the last. Ten seconds apart: some repositories have thousands of events an hour.
-  UPDATE keypup.sync_state s SET next_run_at = least(s.next_run_at, greatest(clock_timestamp(), s.last_run_started_at + interval '10 seconds'))
+  -- What is not after the start of the last run is its own time: it goes on, and the next comes after it.
+  UPDATE keypup.sync_state s
+  SET next_run_at = least(CASE WHEN s.next_run_at > s.last_run_started_at THEN s.next_run_at END, greatest(clock_timestamp(), s.last_run_started_at + interval '10 seconds'))
   WHERE s.account_id = account AND s.project_id = the_project;
   RETURN 'run';
 END
