@@ -11,7 +11,7 @@ OBJS = \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/audit/refusal.o \
 	src/http/pace.o src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
-	src/provider/github/github.o src/provider/provider.o \
+	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
 	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/launcher.o
 
 # The install script is the rooms' SQL in dependency order: a room may only use rooms above it.
@@ -33,6 +33,7 @@ ROOMS = \
 	src/access/support.sql src/access/session.sql src/access/rights.sql \
 	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql \
 	src/token/rotation.sql \
+	src/provider/github/webhook.sql src/webhook/webhook.sql \
 	src/insight/cycle_time.sql \
 	src/operation/install.sql
 

@@ -23,6 +23,8 @@ CREATE TABLE keypup.connections (
   PRIMARY KEY (account_id, connection_id),
   UNIQUE (account_id, name)
 );
+-- A webhook names its connection, and no account.
+CREATE UNIQUE INDEX connections_id ON keypup.connections (connection_id);
 COMMENT ON TABLE keypup.connections IS 'A way in to a provider: where it is, and how it answered last. Its token is kept apart, sealed.';
 COMMENT ON COLUMN keypup.connections.account_id IS 'The account that connected.';
 COMMENT ON COLUMN keypup.connections.connection_id IS 'Identifies the connection.';
@@ -46,12 +48,13 @@ SELECT keypup.protect_table('keypup.connections', 'settings.read');
 CREATE TABLE keypup.connection_tokens (
   account_id uuid NOT NULL,
   connection_id uuid NOT NULL,
-  purpose text NOT NULL CHECK (purpose IN ('access_token', 'refresh_token', 'webhook_secret', 'app_key')),
+  purpose text NOT NULL CHECK (purpose IN ('access_token', 'refresh_token', 'webhook_secret', 'webhook_secret_before', 'app_key')),
   revision bigint NOT NULL DEFAULT 1,
   envelope bytea NOT NULL CHECK (octet_length(envelope) BETWEEN 37 AND 8228 AND substr(envelope, 1, 4) = '\x4b500101'),
   key_id integer GENERATED ALWAYS AS
     (get_byte(envelope, 4) << 24 | get_byte(envelope, 5) << 16 | get_byte(envelope, 6) << 8 | get_byte(envelope, 7)) STORED,
   reseal_failed_at timestamptz,
+  expires_at timestamptz,
   PRIMARY KEY (account_id, connection_id, purpose),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
@@ -65,6 +68,7 @@ COMMENT ON COLUMN keypup.connection_tokens.revision IS 'Rises when the token is 
 COMMENT ON COLUMN keypup.connection_tokens.envelope IS 'AES-256-GCM envelope version 1.';
 COMMENT ON COLUMN keypup.connection_tokens.key_id IS 'The data key that it is sealed with, as the envelope says.';
 COMMENT ON COLUMN keypup.connection_tokens.reseal_failed_at IS 'When it last could not be opened to be sealed again; NULL when all is well.';
+COMMENT ON COLUMN keypup.connection_tokens.expires_at IS 'Not used from then on: a webhook secret that was replaced; NULL for all others.';
 SELECT keypup.protect_table('keypup.connection_tokens', 'tokens.read');
 REVOKE ALL ON keypup.connection_tokens FROM keypup_member, keypup_worker;
 GRANT SELECT ON keypup.connection_tokens TO keypup_worker;

@@ -269,7 +269,9 @@ BEGIN
   END IF;
   PERFORM keypup.derive_milestones(account, done.project_id);
   UPDATE keypup.sync_state s
-  SET phase = 'idle', last_run_finished_at = now(), next_run_at = now() + keypup.time_to_next_run(account, s.project_id, interval_seconds),
+  SET phase = 'idle', last_run_finished_at = now(),
+      -- A run that was asked for during this one still comes.
+      next_run_at = least(CASE WHEN s.next_run_at > s.last_run_started_at THEN s.next_run_at END, now() + keypup.time_to_next_run(account, s.project_id, interval_seconds)),
       watermarks = s.watermarks || s.next_watermarks, next_watermarks = '{}',
       next_recheck_at = coalesce(s.next_recheck_at, now() + current_setting('keypup.recheck_interval')::interval),
       next_sweep_at = coalesce(s.next_sweep_at, now() + current_setting('keypup.sweep_interval')::interval),

@@ -43,11 +43,12 @@ query(q{SELECT keypup.limit_member('acme', 'lim', ARRAY['demo/two']); SELECT key
 	SELECT keypup.grant_support(a, 'old', 'looked at a sync', '1 second') FROM unnest(ARRAY['acme', 'bolt']) a;
 	SELECT keypup.grant_support('bolt', 'oscar', 'looks at the other', '1 hour', ARRAY['demo/one'])});
 query(q{SELECT keypup.add_person(a, 'ann', 'viewer') FROM unnest(ARRAY['acme', 'bolt']) a});
-query(q{INSERT INTO keypup.sync_jobs (account_id, project_id, kind, due_at) SELECT account_id, project_id, 'repository', now() + interval '1 day' FROM keypup.projects;
+query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, due_at) SELECT account_id, connection_id, project_id, 'repository', now() + interval '1 day' FROM keypup.projects;
 	INSERT INTO keypup.identity_providers (account_id, issuer, client_ids, added_by) SELECT account_id, 'https://id.example', '{c}', 'test' FROM keypup.accounts;
 	INSERT INTO keypup.person_identities SELECT account_id, 'https://id.example', 's', 'ann' FROM keypup.accounts;
 	INSERT INTO keypup.identity_groups SELECT account_id, 'https://id.example', 'g', 'viewer' FROM keypup.accounts;
 	INSERT INTO keypup.break_glass (account_id, grantee, reason, requested_by) SELECT account_id, 'sam', 'only asked for, never approved', 'test' FROM keypup.accounts;
+	INSERT INTO keypup.webhook_deliveries (account_id, connection_id, delivery_id, event) SELECT account_id, connection_id, 'd', 'ping' FROM keypup.connections;
 	INSERT INTO keypup.used_id_tokens SELECT account_id, '\x00', now() + interval '1 hour' FROM keypup.accounts;
 	SELECT keypup.limit_member('bolt', 'ann', ARRAY['demo/one']); SELECT keypup.define_role('bolt', 'own', ARRAY['data.read'])});
 my %key = map { $_ => query("SELECT keypup.create_api_key('$_', 'k', 'viewer')") } qw(acme bolt);
