@@ -16,6 +16,10 @@ CREATE TABLE keypup.connections (
   rate_limit bigint,
   rate_remaining bigint,
   rate_reset_at timestamptz,
+  scopes text,
+  can_write boolean,
+  token_expires_at timestamptz,
+  hidden_organizations text,
   PRIMARY KEY (account_id, connection_id),
   UNIQUE (account_id, name)
 );
@@ -25,14 +29,18 @@ COMMENT ON COLUMN keypup.connections.connection_id IS 'Identifies the connection
 COMMENT ON COLUMN keypup.connections.provider IS 'github.';
 COMMENT ON COLUMN keypup.connections.name IS 'Name by which functions address the connection.';
 COMMENT ON COLUMN keypup.connections.base_url IS 'Where the provider''s API is; https only.';
-COMMENT ON COLUMN keypup.connections.state IS 'new, ok, or token_refused: no request is sent until replace_token.';
+COMMENT ON COLUMN keypup.connections.state IS 'new, ok, or token_refused: no request is sent until replace_token or replace_app_key.';
 COMMENT ON COLUMN keypup.connections.created_at IS 'When connect made it.';
 COMMENT ON COLUMN keypup.connections.created_by IS 'Database role that connected.';
 COMMENT ON COLUMN keypup.connections.blocked_until IS 'No request is sent before then: the provider asked for a pause.';
-COMMENT ON COLUMN keypup.connections.blocked_reason IS 'Why the provider asked for the pause.';
+COMMENT ON COLUMN keypup.connections.blocked_reason IS 'Why the provider asked for the pause, or refused the app.';
 COMMENT ON COLUMN keypup.connections.rate_limit IS 'Points an hour that the provider allows this token.';
 COMMENT ON COLUMN keypup.connections.rate_remaining IS 'Points left when the provider answered last.';
 COMMENT ON COLUMN keypup.connections.rate_reset_at IS 'When the points are full again.';
+COMMENT ON COLUMN keypup.connections.scopes IS 'What the token may do, in the provider''s words; NULL when it does not say.';
+COMMENT ON COLUMN keypup.connections.can_write IS 'Whether one of the scopes lets the token change things; NULL when the provider does not say.';
+COMMENT ON COLUMN keypup.connections.token_expires_at IS 'When the token ends, where the provider says.';
+COMMENT ON COLUMN keypup.connections.hidden_organizations IS 'Ids of organizations that the provider leaves out, as the token lacks their single sign-on.';
 SELECT keypup.protect_table('keypup.connections', 'settings.read');
 
 CREATE TABLE keypup.connection_tokens (
@@ -44,6 +52,7 @@ CREATE TABLE keypup.connection_tokens (
   key_id integer GENERATED ALWAYS AS
     (get_byte(envelope, 4) << 24 | get_byte(envelope, 5) << 16 | get_byte(envelope, 6) << 8 | get_byte(envelope, 7)) STORED,
   reseal_failed_at timestamptz,
+  expires_at timestamptz,
   PRIMARY KEY (account_id, connection_id, purpose),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
@@ -57,6 +66,7 @@ COMMENT ON COLUMN keypup.connection_tokens.revision IS 'Rises when the token is 
 COMMENT ON COLUMN keypup.connection_tokens.envelope IS 'AES-256-GCM envelope version 1.';
 COMMENT ON COLUMN keypup.connection_tokens.key_id IS 'The data key that it is sealed with, as the envelope says.';
 COMMENT ON COLUMN keypup.connection_tokens.reseal_failed_at IS 'When it last could not be opened to be sealed again; NULL when all is well.';
+COMMENT ON COLUMN keypup.connection_tokens.expires_at IS 'When a token that an app was given ends; NULL for what a person gave.';
 SELECT keypup.protect_table('keypup.connection_tokens', 'tokens.read');
 REVOKE ALL ON keypup.connection_tokens FROM keypup_member, keypup_worker;
 GRANT SELECT ON keypup.connection_tokens TO keypup_worker;

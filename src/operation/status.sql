@@ -15,7 +15,12 @@ SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
        WHEN s.last_run_finished_at IS NOT NULL THEN 100 ELSE 0 END AS percent,
   s.last_error, s.last_error_hint, s.last_error_at,
   CASE WHEN c.state <> 'token_refused' THEN greatest(s.next_run_at, c.blocked_until) END AS next_run_at,
-  s.last_run_started_at, s.last_run_finished_at, s.requests, s.points
+  s.last_run_started_at, s.last_run_finished_at, s.requests, s.points,
+  nullif(concat_ws('; ',
+    CASE WHEN c.can_write THEN format('the token can change things at the provider (%s): one that only reads would do', c.scopes) END,
+    CASE WHEN c.token_expires_at < now() THEN format('the token has expired at %s', c.token_expires_at)
+         WHEN c.token_expires_at < now() + interval '14 days' THEN format('the token expires at %s', c.token_expires_at) END,
+    CASE WHEN c.hidden_organizations IS NOT NULL THEN format('the provider leaves organizations out that want single sign-on for the token (%s)', c.hidden_organizations) END), '') AS warning
 FROM keypup.sync_state s
 JOIN keypup.projects p ON p.account_id = s.account_id AND p.project_id = s.project_id
 JOIN keypup.accounts a ON a.account_id = s.account_id
@@ -40,3 +45,4 @@ COMMENT ON COLUMN keypup.sync_status.last_run_started_at IS 'When the last run s
 COMMENT ON COLUMN keypup.sync_status.last_run_finished_at IS 'When a run last finished.';
 COMMENT ON COLUMN keypup.sync_status.requests IS 'Requests answered for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.points IS 'Rate-limit points spent for the project, in all.';
+COMMENT ON COLUMN keypup.sync_status.warning IS 'What is wrong with the connection''s token though it still reads: it can write, ends within 14 days, or does not see everything.';

@@ -28,6 +28,7 @@ typedef struct SentJob
 	SentRequest request;
 	pg_uuid_t account;
 	int64 job;
+	int64 revision; /* of the token that it was sent with */
 	const Provider *provider;
 } SentJob;
 
@@ -36,7 +37,6 @@ typedef struct ClaimedJob
 	SentJob *sent;
 	pg_uuid_t connection;
 	char *base_url;
-	int64 revision;
 	bytea *envelope; /* NULL when the connection has no token */
 	char *url;
 	char *body;
@@ -85,9 +85,9 @@ store_reply(void *argument)
 	HttpReply *reply = store->reply;
 	const char *why = NULL;
 	char *json = NULL;
-	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	Datum values[8];
-	char nulls[9] = "        ";
+	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID};
+	Datum values[9];
+	char nulls[10] = "         ";
 
 	if (reply->failure == NULL)
 		json = clean_json(reply->body.data, reply->body.len, &why);
@@ -99,7 +99,8 @@ store_reply(void *argument)
 	values[5] = text_or_null(json, &nulls[5]);
 	values[6] = text_or_null(reply->failure, &nulls[6]);
 	values[7] = text_or_null(reply->failure_hint, &nulls[7]);
-	run_query(job->provider->store_query, 8, types, values, nulls);
+	values[8] = Int64GetDatum(job->revision);
+	run_query(job->provider->store_query, 9, types, values, nulls);
 }
 
 static void
@@ -145,7 +146,7 @@ prepare_request(void *argument)
 		"account:%s/connection:%s/rev:" INT64_FORMAT "/access_token",
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account))),
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&claimed->connection))),
-		claimed->revision);
+		job->revision);
 	claimed->authorization =
 		make_authorization(job->provider, open_token(claimed->envelope, context));
 }
@@ -165,7 +166,7 @@ read_claimed_job(Runner *runner, uint64 row)
 	claimed->sent->provider = find_provider(TextDatumGetCString(read_field(row, 5, &isnull)));
 	claimed->base_url = TextDatumGetCString(read_field(row, 6, &isnull));
 	value = read_field(row, 7, &isnull);
-	claimed->revision = isnull ? 0 : DatumGetInt64(value);
+	claimed->sent->revision = isnull ? 0 : DatumGetInt64(value);
 	value = read_field(row, 8, &isnull);
 	claimed->envelope = isnull ? NULL : DatumGetByteaPCopy(value);
 	return claimed;

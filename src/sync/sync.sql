@@ -123,6 +123,10 @@ AS $$
       AND (only_project IS NULL OR j.project_id = only_project)
       AND c.state <> 'token_refused'
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
+      -- An app's connection waits for its token.
+      AND NOT EXISTS (SELECT FROM keypup.app_installations i
+                      LEFT JOIN keypup.connection_tokens t ON t.account_id = i.account_id AND t.connection_id = i.connection_id AND t.purpose = 'access_token'
+                      WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
     ORDER BY j.due_at, j.job_id
     LIMIT how_many
     FOR UPDATE OF j SKIP LOCKED

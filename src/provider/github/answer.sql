@@ -141,7 +141,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_halve(uuid, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_halve(uuid, bigint) IS 'Splits a job in two; false when it asks for one item only.';
 
-CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text)
+CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text,
+  token_revision bigint DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -149,9 +150,10 @@ DECLARE
   v record;
   project bigint;
   connection uuid;
+  starts_run boolean;
   budget jsonb := reply #> '{data,rateLimit}';
 BEGIN
-  SELECT j.project_id, p.connection_id INTO project, connection
+  SELECT j.project_id, p.connection_id, j.kind = 'repository' INTO project, connection, starts_run
   FROM keypup.sync_jobs j JOIN keypup.projects p USING (account_id, project_id)
   WHERE j.account_id = account AND j.job_id = job;
   IF project IS NULL THEN
@@ -173,11 +175,18 @@ BEGIN
   SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
   CASE v.verdict
     WHEN 'page' THEN
+      PERFORM keypup.github_keep_headers(account, connection, headers, starts_run);
+      UPDATE keypup.app_installations i SET is_renewed = false WHERE i.account_id = account AND i.connection_id = connection AND i.is_renewed;
       PERFORM keypup.github_store_page(account, job, reply);
       PERFORM keypup.job_done(account, job, interval_seconds);
     WHEN 'token_refused' THEN
+      IF keypup.renew_refused_token(account, connection, job, token_revision) THEN
+        RETURN;
+      END IF;
       PERFORM keypup.connection_blocked(account, job, v.reason, NULL, 'token_refused');
-      PERFORM keypup.job_failed(account, job, v.reason, v.hint);
+      PERFORM keypup.job_failed(account, job, v.reason, coalesce(
+        (SELECT 'The app is given tokens that GitHub then refuses; look at the app, and call keypup.replace_app_key.'
+         FROM keypup.app_installations i WHERE i.account_id = account AND i.connection_id = connection), v.hint));
     WHEN 'paused' THEN
       PERFORM keypup.connection_blocked(account, job, v.reason, v.retry_at, 'ok');
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, v.retry_at);
@@ -190,5 +199,5 @@ BEGIN
   END CASE;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again.';
+REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, bigint) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again.';
