@@ -103,7 +103,7 @@ keypup_seal_app_key(PG_FUNCTION_ARGS)
 	char *context = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	EVP_PKEY *key = NULL;
 	Secret *volatile der = NULL;
-	bytea *envelope;
+	bytea *envelope = NULL;
 
 	protect_process_memory();
 	if (size <= MAX_PEM_BYTES)
@@ -122,7 +122,10 @@ keypup_seal_app_key(PG_FUNCTION_ARGS)
 		EVP_PKEY_free(key);
 	}
 	PG_END_TRY();
-	if (der == NULL)
+	if (der != NULL)
+		envelope = seal_secret(der, context);
+	wipe_secret(der);
+	if (envelope == NULL)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("private key cannot be used"),
@@ -130,8 +133,6 @@ keypup_seal_app_key(PG_FUNCTION_ARGS)
 				 "It must be the whole .pem file of the app: an RSA key of %d to %d bits, without a passphrase.",
 				 MIN_KEY_BITS, MAX_KEY_BITS),
 			 errhidestmt(true)));
-	envelope = seal_secret(der, context);
-	wipe_secret(der);
 	PG_RETURN_BYTEA_P(envelope);
 }
 

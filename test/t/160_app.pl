@@ -194,7 +194,7 @@ is(query(q{SELECT bool_or(damaged_records > 0) FROM keypup.key_status}), 'f', 'n
 
 # --- CALL, without the worker ---
 
-$node->safe_psql('postgres', q{ALTER SYSTEM SET shared_preload_libraries = ''});
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $node->restart;
 age();
 $count = app_tokens();

@@ -95,7 +95,7 @@ AS $$
 DECLARE
   told_scopes text := left(headers ->> 'x-oauth-scopes', 500);
   told_end timestamptz := keypup.github_time(headers ->> 'github-authentication-token-expiration');
-  hidden text := substring(headers ->> 'x-github-sso' FROM '^partial-results; organizations=([0-9,]{1,500})');
+  hidden text := left(substring(headers ->> 'x-github-sso' FROM '^partial-results; organizations=([0-9,]+)'), 500);
 BEGIN
   UPDATE keypup.connections c
   SET scopes = told_scopes, can_write = keypup.github_can_write(told_scopes), token_expires_at = told_end,
