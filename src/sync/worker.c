@@ -82,6 +82,7 @@ keypup_worker_main(Datum argument)
 
 	/* Before anything secret is in it. */
 	protect_process_memory();
+	overwrite_freed_memory();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
