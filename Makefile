@@ -7,31 +7,32 @@ OBJS = \
 	src/keypup.o src/datum.o src/kept_plan.o src/shared_area.o \
 	src/token/aes_gcm.o src/token/envelope.o src/token/key_file.o src/token/secret.o \
 	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
-	src/token/digest.o \
+	src/token/digest.o src/token/app_key.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/audit/refusal.o \
 	src/http/pace.o src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
-	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/launcher.o
+	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/launcher.o
 
 # The install script is the rooms' SQL in dependency order: a room may only use rooms above it.
 ROOMS = \
 	src/access/access.sql src/access/role.sql \
 	src/audit/audit.sql \
 	src/token/token.sql \
-	src/token/digest.sql \
+	src/token/digest.sql src/token/app_key.sql \
 	src/http/http.sql \
-	src/model/model.sql \
-	src/sync/sync.sql \
+	src/model/model.sql src/model/app.sql \
+	src/sync/sync.sql src/sync/app_token.sql \
 	src/provider/github/queries.sql \
 	src/provider/github/request.sql \
 	src/provider/github/store.sql \
 	src/provider/github/sweep.sql \
 	src/provider/github/answer.sql \
+	src/provider/github/app.sql \
 	src/provider/github/viewer.sql \
 	src/operation/status.sql \
 	src/access/support.sql src/access/session.sql src/access/rights.sql \
-	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql \
+	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql src/access/app.sql \
 	src/token/rotation.sql \
 	src/provider/github/webhook.sql src/webhook/webhook.sql \
 	src/insight/cycle_time.sql \

@@ -246,3 +246,59 @@ verify_jws(const Jws *jws, JwsAlgorithm algorithm, EVP_PKEY *key)
 	EVP_MD_CTX_free(verifier);
 	return verified;
 }
+
+static size_t
+encode_base64url(const uint8_t *bytes, size_t length, char *text)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	size_t count = 0;
+
+	for (size_t i = 0; i < length; i += 3)
+	{
+		size_t left = length - i;
+		uint32_t bits = (uint32_t) bytes[i] << 16 | (left > 1 ? (uint32_t) bytes[i + 1] << 8 : 0) |
+						(left > 2 ? bytes[i + 2] : 0);
+
+		text[count++] = digits[bits >> 18];
+		text[count++] = digits[bits >> 12 & 63];
+		if (left > 1)
+			text[count++] = digits[bits >> 6 & 63];
+		if (left > 2)
+			text[count++] = digits[bits & 63];
+	}
+	return count;
+}
+
+/* {"alg":"RS256","typ":"JWT"}, and the dot. */
+static const char rs256_header[] = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.";
+
+size_t
+rs256_jws_size(size_t claims_length, EVP_PKEY *key)
+{
+	return sizeof(rs256_header) + (claims_length + 2) / 3 * 4 +
+		   ((size_t) EVP_PKEY_get_size(key) + 2) / 3 * 4;
+}
+
+size_t
+sign_rs256_jws(const char *claims, size_t length, EVP_PKEY *key, char *token)
+{
+	uint8_t signature[MAX_SIGNATURE_BYTES];
+	size_t signature_length = sizeof(signature);
+	size_t used = sizeof(rs256_header) - 1;
+	EVP_MD_CTX *signer = EVP_MD_CTX_new();
+	bool is_signed;
+
+	memcpy(token, rs256_header, used);
+	used += encode_base64url((const uint8_t *) claims, length, token + used);
+	is_signed =
+		signer != NULL && EVP_PKEY_is_a(key, "RSA") &&
+		(size_t) EVP_PKEY_get_size(key) <= sizeof(signature) &&
+		EVP_DigestSignInit(signer, NULL, EVP_sha256(), NULL, key) == 1 &&
+		EVP_DigestSign(signer, signature, &signature_length, (const uint8_t *) token, used) == 1;
+	EVP_MD_CTX_free(signer);
+	if (!is_signed)
+		return 0;
+	token[used++] = '.';
+	used += encode_base64url(signature, signature_length, token + used);
+	return used;
+}

@@ -79,4 +79,18 @@ extern bool check_public_key(EVP_PKEY *key);
  */
 extern bool verify_jws(const Jws *jws, JwsAlgorithm algorithm, EVP_PKEY *key);
 
+/*
+ * rs256_jws_size
+ *		Room for a token that sign_rs256_jws makes of so many bytes of claims.
+ */
+extern size_t rs256_jws_size(size_t claims_length, EVP_PKEY *key);
+
+/*
+ * sign_rs256_jws
+ *		The token in compact form, of claims that are JSON, with an RSA key.
+ *
+ * token: room for rs256_jws_size bytes. Returns its length, or 0 when OpenSSL fails.
+ */
+extern size_t sign_rs256_jws(const char *claims, size_t length, EVP_PKEY *key, char *token);
+
 #endif

@@ -69,6 +69,9 @@ BEGIN
     RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed';
   END IF;
   PERFORM keypup.check_token(token);
+  IF EXISTS (SELECT FROM keypup.app_installations i WHERE i.account_id = the_account AND i.connection_id = the_connection) THEN
+    RAISE EXCEPTION 'the connection is an app''s' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'It gets its tokens itself; change its key with keypup.replace_app_key.';
+  END IF;
   SELECT t.revision + 1 INTO new_revision FROM keypup.connection_tokens t
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token' FOR UPDATE;
   UPDATE keypup.connection_tokens t

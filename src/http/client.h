@@ -46,7 +46,8 @@ extern void close_http_client(HttpClient *client);
  *
  * owner: whose request; owners share no connection, name or TLS session.
  * authorization: value of that header; copied, and wiped when the reply is there.
- * NULL: none is sent. body: NULL for a GET. headers: NULL, or further header lines, ended by NULL; must outlive the request.
+ * NULL: none is sent. body: NULL for a GET. headers: NULL, or further header lines, ended by
+ * NULL, an Accept first if it is not JSON in general; must outlive the request.
  */
 extern void
 send_request(HttpClient *client, const pg_uuid_t *owner, const char *url, const char *authorization,

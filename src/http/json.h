@@ -5,6 +5,8 @@
 #ifndef KEYPUP_JSON_H
 #define KEYPUP_JSON_H
 
+#include "token/secret.h"
+
 /*
  * clean_json
  *		A copy of the bytes that jsonb_in accepts, palloc'd.
@@ -15,5 +17,15 @@
  * Raises nothing of its own.
  */
 extern char *clean_json(const char *bytes, Size length, const char **why);
+
+/*
+ * take_secret_member
+ *		Moves a text out of a JSON object: asterisks stay in its place, so that what
+ *		is done with the reply cannot spill it.
+ *
+ * name: of a member of the outermost object. Returns NULL when there is none, or
+ * one with escapes. The bytes need not be JSON.
+ */
+extern Secret *take_secret_member(char *json, Size length, const char *name);
 
 #endif

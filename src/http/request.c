@@ -196,10 +196,12 @@ add_authorization(Request *request, const char *authorization)
 static const char *
 make_headers(Request *request, const char *authorization, const char *const *headers)
 {
-	static const char *const own[] = {"Accept: application/json",
-									  "User-Agent: keypup/" KEYPUP_VERSION, NULL};
+	static const char *const own[] = {"User-Agent: keypup/" KEYPUP_VERSION, NULL};
+	static const char *const accepted[] = {"Accept: application/json", NULL};
 	static const char *const posted[] = {"Content-Type: application/json", NULL};
-	const char *const *sets[] = {own, request->sent_body == NULL ? NULL : posted, headers};
+	bool accepts = headers != NULL && pg_strncasecmp(headers[0], "Accept:", 7) == 0;
+	const char *const *sets[] = {own, accepts ? NULL : accepted,
+								 request->sent_body == NULL ? NULL : posted, headers};
 	const char *wrong = authorization == NULL ? NULL : add_authorization(request, authorization);
 
 	for (int i = 0; i < (int) lengthof(sets) && wrong == NULL; i++)
@@ -292,7 +294,7 @@ close_request(Request *request)
 	for (struct curl_slist *line = request->header_lines; line != NULL; line = line->next)
 		OPENSSL_cleanse(line->data, strlen(line->data));
 	curl_slist_free_all(request->header_lines);
-	free(request->body);
+	free_wiped(request->body);
 	free(request->header_text);
 	free(request->sent_body);
 	free(request);

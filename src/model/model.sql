@@ -20,6 +20,10 @@ CREATE TABLE keypup.connections (
   slowed_at timestamptz,
   batch_size integer NOT NULL DEFAULT 25 CHECK (batch_size BETWEEN 1 AND 50),
   missing_fields text[] NOT NULL DEFAULT '{}',
+  scopes text,
+  can_write boolean,
+  token_expires_at timestamptz,
+  hidden_organizations text,
   PRIMARY KEY (account_id, connection_id),
   UNIQUE (account_id, name)
 );
@@ -31,11 +35,11 @@ COMMENT ON COLUMN keypup.connections.connection_id IS 'Identifies the connection
 COMMENT ON COLUMN keypup.connections.provider IS 'github.';
 COMMENT ON COLUMN keypup.connections.name IS 'Name by which functions address the connection.';
 COMMENT ON COLUMN keypup.connections.base_url IS 'Where the provider''s API is; https only.';
-COMMENT ON COLUMN keypup.connections.state IS 'new, ok, or token_refused: no request is sent until replace_token.';
+COMMENT ON COLUMN keypup.connections.state IS 'new, ok, or token_refused: no request is sent until replace_token or replace_app_key.';
 COMMENT ON COLUMN keypup.connections.created_at IS 'When connect made it.';
 COMMENT ON COLUMN keypup.connections.created_by IS 'Database role that connected.';
 COMMENT ON COLUMN keypup.connections.blocked_until IS 'No request is sent before then: the provider asked for a pause.';
-COMMENT ON COLUMN keypup.connections.blocked_reason IS 'Why the provider asked for the pause.';
+COMMENT ON COLUMN keypup.connections.blocked_reason IS 'Why the provider asked for the pause, or refused the app.';
 COMMENT ON COLUMN keypup.connections.rate_limit IS 'Points an hour that the provider allows this token.';
 COMMENT ON COLUMN keypup.connections.rate_remaining IS 'Points left when the provider answered last.';
 COMMENT ON COLUMN keypup.connections.rate_reset_at IS 'When the points are full again.';
@@ -43,6 +47,10 @@ COMMENT ON COLUMN keypup.connections.concurrency IS 'Requests that may be in fli
 COMMENT ON COLUMN keypup.connections.slowed_at IS 'When it was last halved; NULL when it never was.';
 COMMENT ON COLUMN keypup.connections.batch_size IS 'Pull requests that one request asks for: grows with quick answers, shrinks with slow ones.';
 COMMENT ON COLUMN keypup.connections.missing_fields IS 'What this server''s API lacks, as Type.field: an older GitHub Enterprise Server. It is not asked for.';
+COMMENT ON COLUMN keypup.connections.scopes IS 'What the token may do, in the provider''s words; NULL when it does not say.';
+COMMENT ON COLUMN keypup.connections.can_write IS 'Whether one of the scopes lets the token change things; NULL when the provider does not say.';
+COMMENT ON COLUMN keypup.connections.token_expires_at IS 'When the token ends, where the provider says.';
+COMMENT ON COLUMN keypup.connections.hidden_organizations IS 'Ids of organizations that the provider leaves out, as the token lacks their single sign-on.';
 SELECT keypup.protect_table('keypup.connections', 'settings.read');
 
 CREATE TABLE keypup.connection_tokens (
@@ -68,7 +76,7 @@ COMMENT ON COLUMN keypup.connection_tokens.revision IS 'Rises when the token is 
 COMMENT ON COLUMN keypup.connection_tokens.envelope IS 'AES-256-GCM envelope version 1.';
 COMMENT ON COLUMN keypup.connection_tokens.key_id IS 'The data key that it is sealed with, as the envelope says.';
 COMMENT ON COLUMN keypup.connection_tokens.reseal_failed_at IS 'When it last could not be opened to be sealed again; NULL when all is well.';
-COMMENT ON COLUMN keypup.connection_tokens.expires_at IS 'Not used from then on: a webhook secret that was replaced; NULL for all others.';
+COMMENT ON COLUMN keypup.connection_tokens.expires_at IS 'Not used from then on: a token that an app was given, or a webhook secret that was replaced; NULL for what a person gave.';
 SELECT keypup.protect_table('keypup.connection_tokens', 'tokens.read');
 REVOKE ALL ON keypup.connection_tokens FROM keypup_member, keypup_worker;
 GRANT SELECT ON keypup.connection_tokens TO keypup_worker;

@@ -25,8 +25,8 @@ typedef struct Provider
 
 	/*
 	 * SQL: ($1 account, $2 job, $3 seconds to the next run, $4 status, $5
-	 * headers, $6 reply, $7 failure, $8 hint, $9 milliseconds), the texts as text:
-	 * takes the answer, and stores it or says why not. A row of what the answer
+	 * headers, $6 reply, $7 failure, $8 hint, $9 milliseconds, $10 revision of the
+	 * token), the texts as text: takes the answer, and stores it or says why not. A row of what the answer
 	 * said of the token's budget: limit, remaining, when it is full again, and until
 	 * when no request may be sent; each may be NULL.
 	 */
@@ -43,6 +43,25 @@ typedef struct Provider
 	 * {sub, login, groups}, {refused} or {failed, hint}, as text.
 	 */
 	const char *viewer_answer_query;
+
+	/*
+	 * SQL: ($1 account, $2 connection) -> url, claims, body: the request for the token of
+	 * an app's installation. The claims are signed by the app's key. NULL: there are no apps.
+	 */
+	const char *app_request_query;
+
+	/* Its further headers, ended by NULL. */
+	const char *const *app_headers;
+
+	/* The member of the answer that is the token. */
+	const char *app_token_member;
+
+	/*
+	 * SQL: ($1 account, $2 connection, $3 status, $4 headers, $5 reply, $6 failure, $7
+	 * revision bigint, $8 envelope bytea): takes the answer. The token is in the
+	 * envelope, sealed for that revision, and not in the reply; NULL when there was none.
+	 */
+	const char *app_answer_query;
 } Provider;
 
 /*

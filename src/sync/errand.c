@@ -14,9 +14,9 @@
 
 #include "access/asker.h"
 #include "access/inquiry.h"
-#include "http/json.h"
 #include "provider/provider.h"
 #include "sync/errand.h"
+#include "sync/reply.h"
 #include "token/token.h"
 
 #define KEY_SETS_MILLISECONDS 2000
@@ -42,23 +42,6 @@ make_errand(Runner *runner, const pg_uuid_t *account, uint64 ticket,
 	errand->account = *account;
 	errand->ticket = ticket;
 	return errand;
-}
-
-/* What both kinds of answer are stored with: status, headers, reply and failure, all of them texts but the first. */
-static void
-reply_arguments(HttpReply *reply, Datum *values, char *nulls)
-{
-	const char *why = NULL;
-	char *json =
-		reply->failure == NULL ? clean_json(reply->body.data, reply->body.len, &why) : NULL;
-
-	values[0] = Int32GetDatum(reply->status);
-	values[1] = CStringGetTextDatum(reply->headers);
-	values[2] = json == NULL ? (Datum) 0 : CStringGetTextDatum(json);
-	values[3] = reply->failure == NULL ? (Datum) 0 : CStringGetTextDatum(reply->failure);
-	nulls[0] = nulls[1] = ' ';
-	nulls[2] = json == NULL ? 'n' : ' ';
-	nulls[3] = reply->failure == NULL ? 'n' : ' ';
 }
 
 /* An action that asks SQL for one text. */

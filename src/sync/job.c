@@ -29,6 +29,7 @@ typedef struct SentJob
 	SentRequest request;
 	pg_uuid_t account;
 	int64 job;
+	int64 revision; /* of the token that it was sent with */
 	const Provider *provider;
 	PaceKey pace; /* of its token */
 } SentJob;
@@ -38,7 +39,6 @@ typedef struct ClaimedJob
 	SentJob *sent;
 	pg_uuid_t connection;
 	char *base_url;
-	int64 revision;
 	bytea *envelope; /* NULL when the connection has no token */
 	char *url;
 	char *body;
@@ -98,9 +98,10 @@ store_reply(void *argument)
 	HttpReply *reply = store->reply;
 	const char *why = NULL;
 	char *json = NULL;
-	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID};
-	Datum values[9];
-	char nulls[10] = "         ";
+	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID,
+				   TEXTOID, TEXTOID, TEXTOID, INT4OID, INT8OID};
+	Datum values[10];
+	char nulls[11] = "          ";
 
 	if (reply->failure == NULL)
 		json = clean_json(reply->body.data, reply->body.len, &why);
@@ -113,7 +114,8 @@ store_reply(void *argument)
 	values[6] = text_or_null(reply->failure, &nulls[6]);
 	values[7] = text_or_null(reply->failure_hint, &nulls[7]);
 	values[8] = Int32GetDatum(reply->milliseconds);
-	run_query(job->provider->store_query, 9, types, values, nulls);
+	values[9] = Int64GetDatum(job->revision);
+	run_query(job->provider->store_query, 10, types, values, nulls);
 	store->report.limit = field_or(0, 1, -1);
 	store->report.remaining = field_or(0, 2, -1);
 	store->report.reset_at = field_or(0, 3, 0);
@@ -179,7 +181,7 @@ prepare_request(void *argument)
 		"account:%s/connection:%s/rev:" INT64_FORMAT "/access_token",
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account))),
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&claimed->connection))),
-		claimed->revision);
+		job->revision);
 	token = open_token(claimed->envelope, context);
 	job->pace = pace_key(token);
 	if (pace_admits(job->pace, &until))
@@ -206,7 +208,7 @@ read_claimed_job(Runner *runner, uint64 row)
 	claimed->sent->provider = find_provider(TextDatumGetCString(read_field(row, 5, &isnull)));
 	claimed->base_url = TextDatumGetCString(read_field(row, 6, &isnull));
 	value = read_field(row, 7, &isnull);
-	claimed->revision = isnull ? 0 : DatumGetInt64(value);
+	claimed->sent->revision = isnull ? 0 : DatumGetInt64(value);
 	value = read_field(row, 8, &isnull);
 	claimed->envelope = isnull ? NULL : DatumGetByteaPCopy(value);
 	return claimed;

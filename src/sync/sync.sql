@@ -185,6 +185,10 @@ AS $$
     WHERE (only_account IS NULL OR c.account_id = only_account)
       AND c.state <> 'token_refused'
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
+      -- An app's connection waits for its token.
+      AND NOT EXISTS (SELECT FROM keypup.app_installations i
+                      LEFT JOIN keypup.connection_tokens t ON t.account_id = i.account_id AND t.connection_id = i.connection_id AND t.purpose = 'access_token'
+                      WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
   ), free AS (
     SELECT j.account_id, j.job_id
     FROM candidate f JOIN keypup.sync_jobs j USING (account_id, job_id)

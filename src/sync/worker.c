@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "access/asker.h"
+#include "sync/app_token.h"
 #include "sync/errand.h"
 #include "sync/job.h"
 #include "sync/launcher.h"
@@ -81,6 +82,7 @@ keypup_worker_main(Datum argument)
 
 	/* Before anything secret is in it. */
 	protect_process_memory();
+	overwrite_freed_memory();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -121,6 +123,7 @@ keypup_worker_main(Datum argument)
 		pgstat_report_activity(STATE_RUNNING, "syncing");
 		for (bool busy = true; busy && is_installed();)
 		{
+			ask_for_app_tokens(runner);
 			busy = send_due_jobs(runner) > 0;
 			send_errands(runner);
 			busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
@@ -204,8 +207,10 @@ sync_until_done(Runner *runner)
 	start_runs(runner, true);
 	for (;;)
 	{
-		bool busy = send_due_jobs(runner) > 0;
+		bool busy;
 
+		ask_for_app_tokens(runner);
+		busy = send_due_jobs(runner) > 0;
 		busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
 		CHECK_FOR_INTERRUPTS();
 		if (busy &&

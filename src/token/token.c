@@ -70,10 +70,8 @@ read_account(const char *context, Size length, pg_uuid_t *account)
 }
 
 static bytea *
-seal_token(const uint8 *token, Size token_length, const text *context)
+seal_bytes(const uint8 *token, Size token_length, const char *context_text, Size context_length)
 {
-	const char *context_text = VARDATA_ANY(context);
-	Size context_length = VARSIZE_ANY_EXHDR(context);
 	bytea *envelope = palloc(VARHDRSZ + token_length + ENVELOPE_OVERHEAD);
 	const DataKey *key;
 	pg_uuid_t account;
@@ -85,6 +83,22 @@ seal_token(const uint8 *token, Size token_length, const text *context)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("cannot seal token"), errhidestmt(true)));
 	return envelope;
+}
+
+static bytea *
+seal_token(const uint8 *token, Size token_length, const text *context)
+{
+	return seal_bytes(token, token_length, VARDATA_ANY(context), VARSIZE_ANY_EXHDR(context));
+}
+
+bytea *
+seal_secret(const Secret *secret, const char *context)
+{
+	if (secret->length < 1 || secret->length > ENVELOPE_MAX_PLAINTEXT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a token has 1 to %d bytes", ENVELOPE_MAX_PLAINTEXT), errhidestmt(true)));
+	return seal_bytes(secret->bytes, secret->length, context, strlen(context));
 }
 
 /* Opens into plaintext, which has room; false for every failure but a missing wrapping key. */

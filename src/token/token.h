@@ -1,6 +1,6 @@
 /*
  * token.h
- *		Opening a connection's token, for the worker.
+ *		Opening and sealing a connection's secrets, for other C code.
  */
 #ifndef KEYPUP_TOKEN_H
 #define KEYPUP_TOKEN_H
@@ -17,5 +17,14 @@
  * ERRCODE_CONFIG_FILE_ERROR for missing keys.
  */
 extern Secret *open_token(bytea *envelope, const char *context);
+
+/*
+ * seal_secret
+ *		Seals bytes under the active data key of the account that the context names.
+ *
+ * The caller wipes the secret. Raises ERRCODE_INVALID_PARAMETER_VALUE for more
+ * than 8192 bytes, ERRCODE_CONFIG_FILE_ERROR for missing keys.
+ */
+extern bytea *seal_secret(const Secret *secret, const char *context);
 
 #endif

@@ -211,7 +211,7 @@ REVOKE ALL ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timesta
 COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timestamptz, integer) IS 'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
 
 CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text, milliseconds integer,
-  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
+  token_revision bigint,  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -232,6 +232,8 @@ BEGIN
   SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
   CASE v.verdict
     WHEN 'page' THEN
+      PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
+      UPDATE keypup.app_installations i SET is_renewed = false WHERE i.account_id = account AND i.connection_id = the_job.connection_id AND i.is_renewed;
       IF the_job.kind = 'existence' AND headers ? 'x-github-sso' THEN
         PERFORM keypup.job_failed(account, job, 'GitHub shows only some organizations to this token', 'Authorize the token for the organization''s single sign-on.');
       ELSE
@@ -239,7 +241,12 @@ BEGIN
         PERFORM keypup.job_done(account, job, interval_seconds);
       END IF;
     WHEN 'token_refused' THEN
-      PERFORM keypup.job_failed(account, job, v.reason, v.hint);
+      IF keypup.renew_refused_token(account, the_job.connection_id, job, token_revision) THEN
+        RETURN;
+      END IF;
+      PERFORM keypup.job_failed(account, job, v.reason, coalesce(
+        (SELECT 'The app is given tokens that GitHub then refuses; look at the app, and call keypup.replace_app_key.'
+         FROM keypup.app_installations i WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint));
     WHEN 'paused' THEN
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, v.retry_at);
     WHEN 'smaller' THEN
@@ -260,5 +267,5 @@ BEGIN
   FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict, budget, v.retry_at, milliseconds) p;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is left of the token''s budget.';
+REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is left of the token''s budget.';

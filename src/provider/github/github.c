@@ -28,6 +28,11 @@ static const char *const github_headers[] = {
 	NULL,
 };
 
+static const char *const github_app_headers[] = {
+	"Accept: application/vnd.github+json",
+	NULL,
+};
+
 const Provider github_provider = {
 	.name = "github",
 	.endpoint = github_endpoint,
@@ -35,8 +40,13 @@ const Provider github_provider = {
 	.headers = github_headers,
 	.request_query = "SELECT keypup.github_request($1, $2)::pg_catalog.text",
 	.store_query =
-		"SELECT * FROM keypup.github_store($1, $2, $3, $4, $5::pg_catalog.jsonb, $6::pg_catalog.jsonb, $7, $8, $9)",
+		"SELECT * FROM keypup.github_store($1, $2, $3, $4, $5::pg_catalog.jsonb, $6::pg_catalog.jsonb, $7, $8, $9, $10)",
 	.viewer_query = "SELECT keypup.github_viewer_request($1, $2)::pg_catalog.text",
 	.viewer_answer_query =
 		"SELECT keypup.github_viewer_answer($1, $2, $3, $4::pg_catalog.jsonb, $5::pg_catalog.jsonb, $6)::pg_catalog.text",
+	.app_request_query = "SELECT * FROM keypup.github_app_request($1, $2)",
+	.app_headers = github_app_headers,
+	.app_token_member = "token",
+	.app_answer_query =
+		"SELECT keypup.github_app_answer($1, $2, $3, $4::pg_catalog.jsonb, $5::pg_catalog.jsonb, $6, $7, $8)",
 };
