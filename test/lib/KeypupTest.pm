@@ -12,7 +12,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(start_github start_openid control new_server as_role literal compare_with_truth differences);
+our @EXPORT = qw(start_github start_openid start_relay control new_server as_role literal compare_with_truth differences);
 
 my @emulators;
 
@@ -42,6 +42,16 @@ sub start_openid
 	return start_node('test/sso/provider.mjs');
 }
 
+# A relay before an emulated GitHub that can cut connections: {url, control, ca_file, …}.
+sub start_relay
+{
+	my ($github) = @_;
+	my $relay = start_node('test/lib/relay.mjs', '--to', $github->{url} =~ /:(\d+)/);
+	$relay->{url} = "https://localhost:$relay->{port}";
+	$relay->{ca_file} = $github->{ca_file};
+	return $relay;
+}
+
 # Asks the control interface of one of them; returns its answer as text.
 sub control
 {
@@ -52,15 +62,16 @@ sub control
 	return $stdout;
 }
 
-# A server that is not started yet, with a key file, that trusts and may reach the emulated GitHub. %init: further options of initdb's.
+# A server that is not started yet, with a key file, that trusts and may reach the emulated GitHub. %init: a name, and further options of init's.
 sub new_server
 {
 	my ($github, $configuration, %init) = @_;
 	my $dir = tempdir(CLEANUP => 1);
-	my $node = PostgreSQL::Test::Cluster->new('main');
+	my $node = PostgreSQL::Test::Cluster->new(delete $init{name} // 'main');
+	my $extra = delete $init{extra} // [];
 	append_to_file("$dir/keys", '1 ' . ('0f' x 32) . "\n");
 	chmod 0600, "$dir/keys";
-	$node->init(extra => [ '--encoding=UTF8', '--locale=C' ], %init);
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C', @$extra ], %init);
 	$node->append_conf('postgresql.conf', <<CONF);
 keypup.key_file = '$dir/keys'
 keypup.ca_file = '$github->{ca_file}'

@@ -165,8 +165,11 @@ BEGIN
   IF budget IS NOT NULL THEN
     UPDATE keypup.connections c
     SET state = 'ok', rate_limit = (budget ->> 'limit')::bigint, rate_remaining = (budget ->> 'remaining')::bigint, rate_reset_at = (budget ->> 'resetAt')::timestamptz,
-        blocked_until = CASE WHEN (budget ->> 'remaining')::bigint = 0 THEN least((budget ->> 'resetAt')::timestamptz, now() + interval '1 hour') END,
-        blocked_reason = CASE WHEN (budget ->> 'remaining')::bigint = 0 THEN 'GitHub''s rate limit is reached' END
+        -- A page that was asked for before a pause, and comes after its start, does not end it.
+        blocked_until = CASE WHEN (budget ->> 'remaining')::bigint = 0 THEN least((budget ->> 'resetAt')::timestamptz, now() + interval '1 hour')
+                             WHEN c.blocked_until > now() THEN c.blocked_until END,
+        blocked_reason = CASE WHEN (budget ->> 'remaining')::bigint = 0 THEN 'GitHub''s rate limit is reached'
+                              WHEN c.blocked_until > now() THEN c.blocked_reason END
     WHERE c.account_id = account AND c.connection_id = connection;
   END IF;
 
