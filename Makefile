@@ -12,7 +12,8 @@ OBJS = \
 	src/access/inquiry.o src/audit/refusal.o \
 	src/http/pace.o src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
-	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/launcher.o
+	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/worker_list.o src/sync/launcher.o \
+	src/operation/worker_status.o
 
 # The install script is the rooms' SQL in dependency order: a room may only use rooms above it.
 ROOMS = \
@@ -30,7 +31,7 @@ ROOMS = \
 	src/provider/github/answer.sql \
 	src/provider/github/app.sql \
 	src/provider/github/viewer.sql \
-	src/operation/status.sql \
+	src/operation/status.sql src/operation/worker_status.sql \
 	src/access/support.sql src/access/session.sql src/access/rights.sql \
 	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql src/access/app.sql \
 	src/token/rotation.sql \

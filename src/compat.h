@@ -10,6 +10,7 @@
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -29,6 +30,14 @@
 #else
 #define keypup_json_lexer(bytes, length, escapes)                                                  \
 	makeJsonLexContextCstringLen((char *) (bytes), (length), PG_UTF8, (escapes))
+#endif
+
+/* A wait event with a name of ours, where the server knows such; kept: a static uint32, 0 at first. */
+#if PG_VERSION_NUM >= 170000
+#define keypup_wait_event(kept, name)                                                              \
+	(*(kept) != 0 ? *(kept) : (*(kept) = WaitEventExtensionNew(name)))
+#else
+#define keypup_wait_event(kept, name) (*(kept) = PG_WAIT_EXTENSION)
 #endif
 
 /* What a callback of the JSON parser returns. */

@@ -17,6 +17,7 @@
 #include "http/pace.h"
 #include "keypup.h"
 #include "sync/launcher.h"
+#include "sync/worker_list.h"
 #include "token/digest.h"
 
 PG_MODULE_MAGIC;
@@ -25,6 +26,7 @@ char *keypup_key_file = NULL;
 char *keypup_key_command = NULL;
 char *keypup_ca_file = NULL;
 char *keypup_private_hosts = NULL;
+int keypup_workers = 1;
 int keypup_max_requests = 16;
 int keypup_rate_reserve = 5;
 int keypup_recheck_interval = 6 * 3600;
@@ -56,6 +58,10 @@ define_settings(void)
 		"keypup.private_hosts", "Hosts that may resolve to a private address, separated by commas.",
 		"For a provider in your own network. Empty by default.", &keypup_private_hosts, "",
 		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomIntVariable("keypup.workers", "Workers of each database that has the extension.",
+							"Each takes one of max_worker_processes, and a connection.",
+							&keypup_workers, 1, 1, MAX_WORKERS_OF_DATABASE, PGC_SIGHUP, 0, NULL,
+							NULL, NULL);
 	DefineCustomIntVariable(
 		"keypup.max_requests", "Requests that one worker may have in flight.",
 		"Of one connection four at first, more as its answers come, fewer when its provider asks.",

@@ -23,7 +23,7 @@
 #include "access/inquiry.h"
 #include "compat.h"
 #include "shared_area.h"
-#include "sync/launcher.h"
+#include "sync/worker_list.h"
 
 PG_FUNCTION_INFO_V1(keypup_ask_worker);
 
@@ -149,12 +149,13 @@ static char *
 wait_for_answer(void)
 {
 	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PATIENCE_MILLISECONDS);
+	static uint32 event = 0;
 	char *answer;
 
 	while (!fetch_answer(&answer) && GetCurrentTimestamp() < give_up)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000,
-						 PG_WAIT_EXTENSION);
+						 keypup_wait_event(&event, "KeypupAnswer"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
@@ -19,7 +20,7 @@
 #include "audit/refusal.h"
 #include "compat.h"
 #include "shared_area.h"
-#include "sync/launcher.h"
+#include "sync/worker_list.h"
 
 PG_FUNCTION_INFO_V1(keypup_note_refusal);
 
@@ -90,6 +91,7 @@ leave(const Refusal *refusal)
 void
 note_refusal(const pg_uuid_t *account, const char *action, const char *actor, const char *detail)
 {
+	static uint32 event = 0;
 	Refusal refusal = {.database = MyDatabaseId, .at = GetCurrentTimestamp()};
 	bool left = false;
 	int waited = 0;
@@ -109,7 +111,7 @@ note_refusal(const pg_uuid_t *account, const char *action, const char *actor, co
 		   wake_workers() > 0)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 PAUSE_MILLISECONDS, PG_WAIT_EXTENSION);
+						 PAUSE_MILLISECONDS, keypup_wait_event(&event, "KeypupRefusal"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		waited += PAUSE_MILLISECONDS;
@@ -131,6 +133,14 @@ compare_refusals(const void *left, const void *right)
 	return a->number < b->number ? -1 : a->number > b->number;
 }
 
+/* Whether another worker is at it. One that ended leaves it to whoever looks next. */
+static bool
+is_taken(const Refusal *refusal)
+{
+	return refusal->taker_pid != 0 && refusal->taker_pid != MyProcPid &&
+		   BackendPidGetProc(refusal->taker_pid) != NULL;
+}
+
 int
 take_refusals(Refusal *into, int limit)
 {
@@ -138,11 +148,15 @@ take_refusals(Refusal *into, int limit)
 
 	if (shared == NULL)
 		return 0;
-	LWLockAcquire(area.lock, LW_SHARED);
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < PLACES && count < limit; i++)
 	{
-		if (shared->places[i].number != 0 && shared->places[i].database == MyDatabaseId)
-			into[count++] = shared->places[i];
+		Refusal *place = &shared->places[i];
+
+		if (place->number == 0 || place->database != MyDatabaseId || is_taken(place))
+			continue;
+		place->taker_pid = MyProcPid;
+		into[count++] = *place;
 	}
 	LWLockRelease(area.lock);
 	qsort(into, (size_t) count, sizeof(Refusal), compare_refusals);

@@ -19,6 +19,7 @@ typedef struct Refusal
 {
 	uint64 number; /* in the order of refusals; 0: the place is free */
 	Oid database;
+	int taker_pid; /* the worker that records it; 0: none yet */
 	TimestampTz at;
 	bool has_account;
 	pg_uuid_t account;
@@ -49,6 +50,7 @@ note_refusal(const pg_uuid_t *account, const char *action, const char *actor, co
 /*
  * take_refusals
  *		Copies up to limit refusals of this database, oldest first; returns how many.
+ *		No other worker gets them while the caller lives.
  */
 extern int take_refusals(Refusal *into, int limit);
 

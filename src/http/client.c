@@ -52,6 +52,8 @@ struct HttpClient
 	MemoryContext context;
 	Request *requests;
 	int in_flight;
+	int64 sent;
+	uint32 wait_event;
 	Lane *lanes; /* malloc'd; the one used last is first */
 	int lane_count;
 	int socket_count;
@@ -255,11 +257,13 @@ find_lane(HttpClient *client, const pg_uuid_t *owner)
 HttpClient *
 open_http_client(MemoryContext context)
 {
+	static uint32 event = 0;
 	HttpClient *client;
 
 	initialize_curl();
 	client = MemoryContextAllocZero(context, sizeof(HttpClient));
 	client->context = context;
+	client->wait_event = keypup_wait_event(&event, "KeypupReplies");
 	return client;
 }
 
@@ -308,6 +312,7 @@ send_request(HttpClient *client, const pg_uuid_t *owner, const char *url, const 
 	request->next = client->requests;
 	client->requests = request;
 	client->in_flight++;
+	client->sent++;
 
 	lane = find_lane(client, owner);
 	if (lane == NULL)
@@ -333,6 +338,12 @@ requests_in_flight(HttpClient *client)
 	return client->in_flight;
 }
 
+int64
+requests_sent(HttpClient *client)
+{
+	return client->sent;
+}
+
 void
 wait_for_replies(HttpClient *client, long timeout)
 {
@@ -354,7 +365,7 @@ wait_for_replies(HttpClient *client, long timeout)
 	for (int i = 0; i < client->socket_count; i++)
 		AddWaitEventToSet(set, client->sockets[i].events, client->sockets[i].socket, NULL,
 						  client->sockets[i].lane);
-	count = WaitEventSetWait(set, timeout, events, client->socket_count + 2, PG_WAIT_EXTENSION);
+	count = WaitEventSetWait(set, timeout, events, client->socket_count + 2, client->wait_event);
 	FreeWaitEventSet(set);
 
 	for (int i = 0; i < count; i++)

@@ -60,6 +60,12 @@ send_request(HttpClient *client, const pg_uuid_t *owner, const char *url, const 
 extern int requests_in_flight(HttpClient *client);
 
 /*
+ * requests_sent
+ *		How many requests were sent, in all.
+ */
+extern int64 requests_sent(HttpClient *client);
+
+/*
  * wait_for_replies
  *		Waits until a reply is there, the latch is set (it is reset), or the
  *		timeout in milliseconds is over. Raises nothing; the caller checks for interrupts.

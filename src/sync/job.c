@@ -22,6 +22,7 @@
 #include "keypup.h"
 #include "provider/provider.h"
 #include "sync/job.h"
+#include "sync/worker_list.h"
 #include "token/token.h"
 
 typedef struct SentJob
@@ -134,7 +135,12 @@ take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
 	set_job_account(&job->account);
 	error = try_action(store_reply, &store);
 	if (error != NULL)
+	{
 		put_off_job(job, error);
+		note_reply(TROUBLE_NOT_STORED);
+	}
+	else if (reply->status == 200)
+		note_page();
 	account = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account)));
 	Async_Notify("keypup", psprintf("{\"account_id\": \"%s\", \"job_id\": " INT64_FORMAT "}",
 									account, job->job));

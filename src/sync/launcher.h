@@ -1,6 +1,6 @@
 /*
  * launcher.h
- *		The launcher, and what workers tell it through shared memory.
+ *		The launcher.
  */
 #ifndef KEYPUP_LAUNCHER_H
 #define KEYPUP_LAUNCHER_H
@@ -12,22 +12,9 @@
 extern void register_launcher(void);
 
 /*
- * enter_worker, leave_worker
- *		A worker of this database is there, or no longer.
- *
- * count_wakes, report_no_extension
- *		It found no extension, having looked after so many wakes; raises nothing.
+ * read_worker_number
+ *		In a worker that the launcher started: 0 for the first of its database.
  */
-extern void enter_worker(Oid database);
-extern void leave_worker(void);
-extern uint64 count_wakes(void);
-extern void report_no_extension(Oid database, uint64 wakes);
-
-/*
- * wake_workers
- *		Has the workers of this database look at once what there is to do.
- *		Returns how many there are; raises nothing.
- */
-extern int wake_workers(void);
+extern int read_worker_number(void);
 
 #endif

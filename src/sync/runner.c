@@ -12,6 +12,7 @@
 
 #include "access/asker.h"
 #include "sync/runner.h"
+#include "sync/worker_list.h"
 #include "token/secret.h"
 
 /*
@@ -75,6 +76,26 @@ close_runner(Runner *runner)
 	(void) LockRelease(&tag, ExclusiveLock, true);
 }
 
+static WorkerTrouble
+judge_reply(HttpReply *reply)
+{
+	if (reply->failure != NULL)
+		return TROUBLE_NO_ANSWER;
+	if (reply->status == 401)
+		return TROUBLE_TOKEN_REFUSED;
+	if (reply->status == 403 || reply->status == 429)
+		return TROUBLE_LIMITED;
+	if (reply->status >= 500)
+		return TROUBLE_PROVIDER_FAILED;
+	return reply->status == 200 ? TROUBLE_NONE : TROUBLE_UNEXPECTED;
+}
+
+static void
+tell_requests(Runner *runner)
+{
+	note_requests(requests_in_flight(runner->client), requests_sent(runner->client));
+}
+
 bool
 exchange(Runner *runner, long timeout)
 {
@@ -82,17 +103,23 @@ exchange(Runner *runner, long timeout)
 
 	if (requests_in_flight(runner->client) == 0)
 		return false;
+	tell_requests(runner);
+	show_worker_state(WORKER_WAITING);
 	wait_for_replies(runner->client, timeout);
 	CHECK_FOR_INTERRUPTS();
 	while ((reply = next_reply(runner->client)) != NULL)
 	{
 		SentRequest *sent = reply->caller;
 
+		show_worker_state(WORKER_STORING);
+		note_reply(judge_reply(reply));
 		sent->take_reply(runner, sent, reply);
 		pfree(sent);
 		free_reply(reply);
 		CHECK_FOR_INTERRUPTS();
 	}
+	tell_requests(runner);
+	show_worker_state(WORKER_SYNCING);
 	return true;
 }
 

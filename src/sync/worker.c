@@ -13,11 +13,11 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "common/pg_prng.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -30,11 +30,13 @@
 
 #include "access/asker.h"
 #include "sync/app_token.h"
+#include "compat.h"
 #include "sync/errand.h"
 #include "sync/job.h"
 #include "sync/launcher.h"
 #include "sync/step.h"
 #include "sync/upkeep.h"
+#include "sync/worker_list.h"
 #include "token/secret.h"
 
 #define IDLE_MILLISECONDS 2000
@@ -45,12 +47,6 @@
 PGDLLEXPORT void keypup_worker_main(Datum argument);
 
 PG_FUNCTION_INFO_V1(keypup_sync);
-
-static void
-leave_at_exit(int code, Datum argument)
-{
-	leave_worker();
-}
 
 static bool
 is_installed(void)
@@ -66,9 +62,18 @@ is_installed(void)
 static void
 sleep_until_woken(long milliseconds)
 {
+	static uint32 event = 0;
+
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
-					 PG_WAIT_EXTENSION);
+					 keypup_wait_event(&event, "KeypupIdle"));
 	ResetLatch(MyLatch);
+}
+
+/* Up to a fifth longer, so that the workers of many databases do not wake in step. */
+static long
+choose_pause(void)
+{
+	return (long) (IDLE_MILLISECONDS * (1.0 + 0.2 * pg_prng_double(&pg_global_prng_state)));
 }
 
 void
@@ -87,8 +92,7 @@ keypup_worker_main(Datum argument)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 
-	before_shmem_exit(leave_at_exit, (Datum) 0);
-	enter_worker(DatumGetObjectId(argument));
+	enter_worker(DatumGetObjectId(argument), read_worker_number());
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
 	wakes = count_wakes();
 	if (!is_installed())
@@ -97,7 +101,7 @@ keypup_worker_main(Datum argument)
 		proc_exit(0);
 	}
 
-	pgstat_report_activity(STATE_IDLE, NULL);
+	report_extension();
 	runner = open_runner(&everything, false);
 	open_steps(&upkeep_steps, false);
 	for (;;)
@@ -118,9 +122,9 @@ keypup_worker_main(Datum argument)
 			break;
 		}
 
-		pgstat_report_activity(STATE_RUNNING, "looking what is due");
+		show_worker_state(WORKER_LOOKING);
 		start_runs(runner, false);
-		pgstat_report_activity(STATE_RUNNING, "syncing");
+		show_worker_state(WORKER_SYNCING);
 		for (bool busy = true; busy && is_installed();)
 		{
 			ask_for_app_tokens(runner);
@@ -134,8 +138,8 @@ keypup_worker_main(Datum argument)
 			CHECK_FOR_INTERRUPTS();
 		}
 		rest_runner(runner);
-		pgstat_report_activity(STATE_IDLE, NULL);
-		sleep_until_woken(IDLE_MILLISECONDS);
+		show_worker_state(WORKER_IDLE);
+		sleep_until_woken(choose_pause());
 	}
 	proc_exit(0);
 }

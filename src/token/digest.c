@@ -164,11 +164,13 @@ try_turn(void)
 static void
 wait_for_turn(void)
 {
+	static uint32 event = 0;
+
 	if (shared == NULL)
 		return;
 	ConditionVariablePrepareToSleep(&shared->changed);
 	while (!try_turn())
-		ConditionVariableSleep(&shared->changed, PG_WAIT_EXTENSION);
+		ConditionVariableSleep(&shared->changed, keypup_wait_event(&event, "KeypupDigest"));
 	ConditionVariableCancelSleep();
 }
 

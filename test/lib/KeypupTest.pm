@@ -10,8 +10,9 @@ use IPC::Run qw(start pump finish timeout);
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Test::More;
 
-our @EXPORT = qw(start_github start_openid control new_server as_role literal);
+our @EXPORT = qw(start_github start_openid start_relay control new_server as_role literal compare_with_truth differences);
 
 my @emulators;
 
@@ -41,6 +42,16 @@ sub start_openid
 	return start_node('test/sso/provider.mjs');
 }
 
+# A relay before an emulated GitHub that can cut connections: {url, control, ca_file, …}.
+sub start_relay
+{
+	my ($github) = @_;
+	my $relay = start_node('test/lib/relay.mjs', '--to', $github->{url} =~ /:(\d+)/);
+	$relay->{url} = "https://localhost:$relay->{port}";
+	$relay->{ca_file} = $github->{ca_file};
+	return $relay;
+}
+
 # Asks the control interface of one of them; returns its answer as text.
 sub control
 {
@@ -51,15 +62,16 @@ sub control
 	return $stdout;
 }
 
-# A server that is not started yet, with a key file, that trusts and may reach the emulated GitHub.
+# A server that is not started yet, with a key file, that trusts and may reach the emulated GitHub. %init: a name, and further options of init's.
 sub new_server
 {
-	my ($github, $configuration) = @_;
+	my ($github, $configuration, %init) = @_;
 	my $dir = tempdir(CLEANUP => 1);
-	my $node = PostgreSQL::Test::Cluster->new('main');
+	my $node = PostgreSQL::Test::Cluster->new(delete $init{name} // 'main');
+	my $extra = delete $init{extra} // [];
 	append_to_file("$dir/keys", '1 ' . ('0f' x 32) . "\n");
 	chmod 0600, "$dir/keys";
-	$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C', @$extra ], %init);
 	$node->append_conf('postgresql.conf', <<CONF);
 keypup.key_file = '$dir/keys'
 keypup.ca_file = '$github->{ca_file}'
@@ -79,6 +91,112 @@ sub as_role
 	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 0);
 	$out .= $1 while $error =~ /ERROR:  (.*)$/mg;
 	return $out;
+}
+
+# Columns of a table beside the same computed from the truth.
+my %expected = (
+	pull_requests => [
+		q{number, external_id, title, state, is_draft, author, author_is_bot, created_at, updated_at, closed_at, merged_at, merged_by, base_branch, head_branch,
+		  additions, deletions, changed_files, commit_count, first_commit_at, labels, assignees, milestone, review_count, comment_count},
+		q{SELECT (i->>'number')::bigint, i->>'fullDatabaseId', i->>'title', lower(i->>'state'), (i->>'isDraft')::boolean, i->'author'->>'login',
+		  coalesce(i->'author'->>'__typename' = 'Bot', false), (i->>'createdAt')::timestamptz, (i->>'updatedAt')::timestamptz, (i->>'closedAt')::timestamptz,
+		  (i->>'mergedAt')::timestamptz, i->'mergedBy'->>'login', i->>'baseRefName', i->>'headRefName', (i->>'additions')::bigint, (i->>'deletions')::bigint,
+		  (i->>'changedFiles')::bigint, jsonb_array_length(i->'commits')::bigint, (i#>>'{commits,0,authoredDate}')::timestamptz,
+		  ARRAY(SELECT DISTINCT (l->>'name') COLLATE "C" FROM jsonb_array_elements(i->'labels') l ORDER BY 1),
+		  ARRAY(SELECT DISTINCT (l->>'login') COLLATE "C" FROM jsonb_array_elements(i->'assignees') l WHERE l->>'__typename' = 'User' ORDER BY 1),
+		  i->'milestone'->>'title',
+		  (SELECT count(*) FROM jsonb_array_elements(i->'reviews') v WHERE v->>'state' <> 'PENDING'),
+		  jsonb_array_length(i->'comments') + (SELECT count(*) FROM jsonb_path_query(i, '$.reviewThreads[*].comments[*]'))
+		  FROM truth t(r, k, i) WHERE k = 'pullRequests'} ],
+	issues => [
+		q{number, external_id, title, state, state_reason, author, created_at, updated_at, closed_at, comment_count, labels, assignees, milestone},
+		q{SELECT (i->>'number')::bigint, i->>'fullDatabaseId', i->>'title', lower(i->>'state'), lower(i->>'stateReason'), i->'author'->>'login',
+		  (i->>'createdAt')::timestamptz, (i->>'updatedAt')::timestamptz, (i->>'closedAt')::timestamptz, jsonb_array_length(i->'comments')::bigint,
+		  ARRAY(SELECT DISTINCT (l->>'name') COLLATE "C" FROM jsonb_array_elements(i->'labels') l ORDER BY 1),
+		  ARRAY(SELECT DISTINCT (l->>'login') COLLATE "C" FROM jsonb_array_elements(i->'assignees') l WHERE l->>'__typename' = 'User' ORDER BY 1),
+		  i->'milestone'->>'title'
+		  FROM truth t(r, k, i) WHERE k = 'issues'} ],
+	reviews => [
+		q{pull_request_number, external_id, author, author_is_bot, state, submitted_at},
+		q{SELECT (i->>'number')::bigint, v->>'fullDatabaseId', v->'author'->>'login', coalesce(v->'author'->>'__typename' = 'Bot', false), lower(v->>'state'),
+		  (v->>'submittedAt')::timestamptz
+		  FROM truth t(r, k, i), jsonb_array_elements(i->'reviews') v WHERE k = 'pullRequests' AND v->>'state' <> 'PENDING'} ],
+	comments => [
+		q{item_kind, item_number, external_id, author, author_is_bot, created_at, updated_at},
+		q{SELECT CASE k WHEN 'issues' THEN 'issue' ELSE 'pull_request' END, (i->>'number')::bigint, c->>'fullDatabaseId', c->'author'->>'login',
+		  coalesce(c->'author'->>'__typename' = 'Bot', false), (c->>'createdAt')::timestamptz, (c->>'updatedAt')::timestamptz
+		  FROM truth t(r, k, i), jsonb_array_elements(i->'comments') c WHERE k IN ('issues', 'pullRequests')
+		  UNION ALL
+		  SELECT 'review', (i->>'number')::bigint, c->>'fullDatabaseId', c->'author'->>'login', coalesce(c->'author'->>'__typename' = 'Bot', false),
+		  (c->>'createdAt')::timestamptz, (c->>'updatedAt')::timestamptz
+		  FROM truth t(r, k, i), jsonb_path_query(i, '$.reviewThreads[*].comments[*]') c WHERE k = 'pullRequests'} ],
+	labels => [ q{external_id, name, color}, q{SELECT i->>'id', i->>'name', i->>'color' FROM truth t(r, k, i) WHERE k = 'labels'} ],
+	milestones => [ q{external_id, number, title, state, due_on, closed_at},
+		q{SELECT i->>'id', (i->>'number')::bigint, i->>'title', lower(i->>'state'), (i->>'dueOn')::timestamptz, (i->>'closedAt')::timestamptz
+		  FROM truth t(r, k, i) WHERE k = 'milestones'} ],
+	timeline_events => [
+		q{item_kind, item_number, external_id, event, actor, occurred_at},
+		q{SELECT CASE k WHEN 'issues' THEN 'issue' ELSE 'pull_request' END, (i->>'number')::bigint, e->>'id',
+		  CASE e->>'__typename' WHEN 'ReadyForReviewEvent' THEN 'ready_for_review' WHEN 'ConvertToDraftEvent' THEN 'convert_to_draft'
+		    WHEN 'ReviewRequestedEvent' THEN 'review_requested' WHEN 'ReviewRequestRemovedEvent' THEN 'review_request_removed'
+		    WHEN 'MergedEvent' THEN 'merged' WHEN 'ClosedEvent' THEN 'closed' WHEN 'ReopenedEvent' THEN 'reopened' END,
+		  e->'actor'->>'login', (e->>'createdAt')::timestamptz
+		  FROM truth t(r, k, i), jsonb_array_elements(i->'events') e
+		  WHERE e->>'__typename' IN ('ClosedEvent', 'ReopenedEvent')
+		     OR (k = 'pullRequests' AND e->>'__typename' IN ('ReadyForReviewEvent', 'ConvertToDraftEvent', 'ReviewRequestedEvent', 'ReviewRequestRemovedEvent', 'MergedEvent'))} ],
+);
+
+
+# Puts the emulator's own truth about a repository into a table.
+sub read_truth
+{
+	my ($node, $github, $name) = @_;
+	my $dir = tempdir(CLEANUP => 1);
+	my $json = control($github, "truth?repository=$name");
+	chmod 0755, $dir;
+	append_to_file("$dir/truth.json", $json);
+	chmod 0644, "$dir/truth.json";
+	# Text cannot hold NUL or a lone surrogate: in both they are U+FFFD.
+	$node->safe_psql('postgres', qq{SET client_min_messages = warning; CREATE TABLE IF NOT EXISTS truth (repository text, kind text, item jsonb);
+		DELETE FROM truth WHERE repository = '$name';
+		INSERT INTO truth SELECT '$name', k.key, i FROM jsonb_each(keypup.clean_json(pg_read_binary_file('$dir/truth.json'))) k,
+		jsonb_array_elements(k.value) i WHERE jsonb_typeof(k.value) = 'array'});
+}
+
+# For each table [name, whether every row and column is the provider's, what differs]; a row that is there twice differs.
+sub compare_tables
+{
+	my ($node, $github, $name) = @_;
+	read_truth($node, $github, $name);
+	my @answers;
+	foreach my $table (sort keys %expected)
+	{
+		my ($columns, $select) = @{ $expected{$table} };
+		$select =~ s/truth t\(/(SELECT * FROM truth WHERE repository = '$name') t(/g;
+		my $ours = "SELECT $columns FROM keypup.$table JOIN (SELECT account_id AS a, project_id AS p FROM keypup.projects WHERE name = '$name') x ON account_id = a AND project_id = p";
+		my $answer = $node->safe_psql('postgres', "WITH ours AS ($ours), truth_rows AS ($select), missing AS (TABLE truth_rows EXCEPT ALL TABLE ours), extra AS (TABLE ours EXCEPT ALL TABLE truth_rows)
+			SELECT (SELECT count(*) FROM truth_rows), (SELECT count(*) FROM missing), (SELECT count(*) FROM extra), (SELECT min(missing::text) FROM missing), (SELECT min(extra::text) FROM extra)");
+		my ($rows, $missing, $extra) = split /\|/, $answer;
+		push @answers, [ $table, $rows > 0 && $missing == 0 && $extra == 0, $answer ];
+	}
+	return @answers;
+}
+
+# One test a table.
+sub compare_with_truth
+{
+	my ($node, $github, $name, $when) = @_;
+	foreach my $answer (compare_tables($node, $github, $name))
+	{
+		ok($answer->[1], "$name: every row and column of $answer->[0] is the provider's $when") or diag($answer->[2]);
+	}
+}
+
+# All tables at once: '' when all are the provider's.
+sub differences
+{
+	my ($node, $github, $name) = @_;
+	return join("\n", map { "$_->[0]: $_->[2]" } grep { !$_->[1] } compare_tables($node, $github, $name));
 }
 
 END
