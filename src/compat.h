@@ -6,6 +6,7 @@
 #define KEYPUP_COMPAT_H
 
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "common/jsonapi.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
@@ -52,8 +53,11 @@
 #if PG_VERSION_NUM >= 160000
 #define keypup_owns_database(database, role)                                                       \
 	object_ownercheck(DatabaseRelationId, (database), (role))
+#define keypup_owns_extension(extension, role)                                                     \
+	object_ownercheck(ExtensionRelationId, (extension), (role))
 #else
 #define keypup_owns_database(database, role) pg_database_ownercheck((database), (role))
+#define keypup_owns_extension(extension, role) pg_extension_ownercheck((extension), (role))
 #endif
 
 #endif

@@ -16,7 +16,7 @@ const FIRST_DAY = '2024-01-01T08:00:00Z';
 const LAST_DAY = '2025-06-01T08:00:00Z';
 const ASSOCIATIONS = ['MEMBER', 'MEMBER', 'COLLABORATOR', 'CONTRIBUTOR', 'NONE', 'FIRST_TIME_CONTRIBUTOR', 'OWNER'];
 
-/** settings: nameWithOwner and, all optional, pulls, issues, seed, labels, milestones, empty, private, issues_disabled. */
+/** settings: nameWithOwner and, all optional, pulls, issues, seed, labels, milestones, empty, private, issues_disabled, small_ids. */
 export function generateHistory(settings) {
   const { nameWithOwner, pulls = 200, issues = 100, seed = 1, labels = 130, milestones = 12 } = settings;
   const history = newHistory(nameWithOwner, {
@@ -24,6 +24,8 @@ export function generateHistory(settings) {
     isPrivate: Boolean(settings.private), visibility: settings.private ? 'PRIVATE' : 'PUBLIC', isEmpty: Boolean(settings.empty),
     hasIssuesEnabled: !settings.issues_disabled,
   }, `${nameWithOwner}/${seed}`);
+  // As on a server that is too old to know ids beyond 32 bits.
+  if (settings.small_ids) history.lastDatabaseId = 1000;
   if (settings.empty) return history;
   const random = seededRandom(`${nameWithOwner}/${seed}`);
   const cast = makeCast(history);

@@ -67,6 +67,9 @@ store_token(void *argument)
 	char nulls[9] = "      nn";
 	bool isnull;
 
+	if (answer->reply->failure == NULL)
+		answer->token = take_secret_member(answer->reply->body.data, (Size) answer->reply->body.len,
+										   sent->provider->app_token_member);
 	values[0] = UUIDPGetDatum(&sent->account);
 	values[1] = UUIDPGetDatum(&sent->connection);
 	reply_arguments(answer->reply, values + 2, nulls + 2);
@@ -91,9 +94,6 @@ take_token(Runner *runner, SentRequest *request, HttpReply *reply)
 
 	begin_step(&runner->steps);
 	set_job_account(&sent->account);
-	if (reply->failure == NULL)
-		answer.token = take_secret_member(reply->body.data, (Size) reply->body.len,
-										  sent->provider->app_token_member);
 	error = try_action(store_token, &answer);
 	wipe_secret(answer.token);
 	if (error != NULL)

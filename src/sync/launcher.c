@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -40,6 +41,7 @@
 #define TRY_AGAIN_MILLISECONDS (5 * 60 * 1000)
 #define RESTART_MILLISECONDS 5000
 #define STOP_PATIENCE_MILLISECONDS 10000
+#define DROP_EXTENSION_MILLISECONDS 3000
 
 typedef struct Worker
 {
@@ -60,22 +62,43 @@ static ProcessUtility_hook_type previous_utility_hook = NULL;
 static bool preloaded = false;
 
 static void
-stop_workers_of(const char *name)
+stop_workers_of(Oid database, int hold_milliseconds)
 {
 	static uint32 drop_event = 0;
-	Oid database = get_database_oid(name, true);
 	TimestampTz give_up =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_PATIENCE_MILLISECONDS);
 
-	/* Who may not drop the database may not stop its workers either. */
-	if (!OidIsValid(database) || !keypup_owns_database(database, GetUserId()))
-		return;
-	while (!hold_database(database, STOP_PATIENCE_MILLISECONDS) && GetCurrentTimestamp() < give_up)
+	while (!hold_database(database, hold_milliseconds) && GetCurrentTimestamp() < give_up)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
-						 keypup_wait_event(&drop_event, "KeypupDropDatabase"));
+						 keypup_wait_event(&drop_event, "KeypupDrop"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* A worker holds a connection, which would make it fail. Who may not drop it may not stop its workers either. */
+static void
+before_drop_database(const char *name)
+{
+	Oid database = get_database_oid(name, true);
+
+	if (OidIsValid(database) && keypup_owns_database(database, GetUserId()))
+		stop_workers_of(database, STOP_PATIENCE_MILLISECONDS);
+}
+
+/* A worker locks the tables in another order than the drop does. */
+static void
+before_drop_extension(List *names)
+{
+	Oid extension = get_extension_oid("keypup", true);
+	ListCell *cell;
+
+	foreach (cell, names)
+	{
+		if (strcmp(strVal(lfirst(cell)), "keypup") == 0 && OidIsValid(extension) &&
+			keypup_owns_extension(extension, GetUserId()))
+			stop_workers_of(MyDatabaseId, DROP_EXTENSION_MILLISECONDS);
 	}
 }
 
@@ -85,8 +108,12 @@ before_utility(PlannedStmt *statement, const char *text, bool read_only_tree,
 			   QueryEnvironment *environment, DestReceiver *destination,
 			   QueryCompletion *completion)
 {
-	if (preloaded && IsA(statement->utilityStmt, DropdbStmt))
-		stop_workers_of(((DropdbStmt *) statement->utilityStmt)->dbname);
+	Node *node = statement->utilityStmt;
+
+	if (preloaded && IsA(node, DropdbStmt))
+		before_drop_database(((DropdbStmt *) node)->dbname);
+	if (preloaded && IsA(node, DropStmt) && ((DropStmt *) node)->removeType == OBJECT_EXTENSION)
+		before_drop_extension(((DropStmt *) node)->objects);
 	if (previous_utility_hook)
 		previous_utility_hook(statement, text, read_only_tree, context, parameters, environment,
 							  destination, completion);

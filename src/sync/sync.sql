@@ -287,16 +287,18 @@ REVOKE ALL ON FUNCTION keypup.job_done(uuid, bigint, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.job_done(uuid, bigint, integer) TO keypup_worker;
 COMMENT ON FUNCTION keypup.job_done(uuid, bigint, integer) IS 'Ends a job whose page is stored; the last one of a run ends the run.';
 
-CREATE FUNCTION keypup.project_is_unchanged(account uuid, project bigint, interval_seconds integer) RETURNS void
+CREATE FUNCTION keypup.project_is_unchanged(account uuid, project bigint, asked_at timestamptz, interval_seconds integer) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  -- A run that was asked for while the poll was under way still comes.
   UPDATE keypup.sync_state s
-  SET last_run_started_at = now(), last_run_finished_at = now(), next_run_at = now() + keypup.time_to_next_run(account, project, interval_seconds)
+  SET last_run_started_at = asked_at, last_run_finished_at = now(),
+      next_run_at = least(CASE WHEN s.next_run_at > asked_at THEN s.next_run_at END, now() + keypup.time_to_next_run(account, project, interval_seconds))
   WHERE s.account_id = account AND s.project_id = project
 $$;
-REVOKE ALL ON FUNCTION keypup.project_is_unchanged(uuid, bigint, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.project_is_unchanged(uuid, bigint, integer) TO keypup_worker;
-COMMENT ON FUNCTION keypup.project_is_unchanged(uuid, bigint, integer) IS 'Ends the run of a project, of which a poll told that there is nothing to read.';
+REVOKE ALL ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integer) TO keypup_worker;
+COMMENT ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integer) IS 'Ends the run of a project, of which a poll told that there is nothing to read.';
 
 CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz DEFAULT NULL) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

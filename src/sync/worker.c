@@ -40,6 +40,7 @@
 #include "token/secret.h"
 
 #define IDLE_MILLISECONDS 2000
+#define LOOK_MILLISECONDS 1000
 #define PROGRESS_MILLISECONDS 1000
 /* CALL keypup.sync does not wait longer than this for a job that was put off. */
 #define PATIENCE_MILLISECONDS 5000
@@ -84,6 +85,8 @@ keypup_worker_main(Datum argument)
 	Steps upkeep_steps;
 	uint64 wakes;
 	bool rewraps = true; /* the key file may have a new key since the last worker ended */
+	bool reseals = true;
+	TimestampTz looked_at = 0;
 
 	/* Before anything secret is in it. */
 	protect_process_memory();
@@ -106,40 +109,45 @@ keypup_worker_main(Datum argument)
 	open_steps(&upkeep_steps, false);
 	for (;;)
 	{
-		bool reseals = true;
+		bool busy;
 
 		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
+		/* Also while it is busy: a project that is tracked meanwhile waits for no other. */
+		if (TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), LOOK_MILLISECONDS))
 		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-			rewraps = true;
-		}
-		wakes = count_wakes();
-		if (!is_installed())
-		{
-			report_no_extension(DatumGetObjectId(argument), wakes);
-			break;
+			show_worker_state(WORKER_LOOKING);
+			if (ConfigReloadPending)
+			{
+				ConfigReloadPending = false;
+				ProcessConfigFile(PGC_SIGHUP);
+				rewraps = true;
+			}
+			wakes = count_wakes();
+			if (!is_installed())
+			{
+				report_no_extension(DatumGetObjectId(argument), wakes);
+				break;
+			}
+			start_runs(runner, false);
+			reseals = true;
+			looked_at = GetCurrentTimestamp();
 		}
 
-		show_worker_state(WORKER_LOOKING);
-		start_runs(runner, false);
 		show_worker_state(WORKER_SYNCING);
-		for (bool busy = true; busy && is_installed();)
+		ask_for_app_tokens(runner);
+		busy = send_due_jobs(runner) > 0;
+		send_errands(runner);
+		busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
+		busy = store_refusals(&upkeep_steps) || busy;
+		rewraps = rewraps && do_key_work(&upkeep_steps, REWRAP_DATA_KEYS);
+		reseals = reseals && do_key_work(&upkeep_steps, RESEAL_TOKENS);
+		if (!busy && !rewraps && !reseals)
 		{
-			ask_for_app_tokens(runner);
-			busy = send_due_jobs(runner) > 0;
-			send_errands(runner);
-			busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
-			busy = store_refusals(&upkeep_steps) || busy;
-			rewraps = rewraps && do_key_work(&upkeep_steps, REWRAP_DATA_KEYS);
-			reseals = reseals && do_key_work(&upkeep_steps, RESEAL_TOKENS);
-			busy = busy || rewraps || reseals;
-			CHECK_FOR_INTERRUPTS();
+			rest_runner(runner);
+			show_worker_state(WORKER_IDLE);
+			sleep_until_woken(choose_pause());
+			looked_at = 0;
 		}
-		rest_runner(runner);
-		show_worker_state(WORKER_IDLE);
-		sleep_until_woken(choose_pause());
 	}
 	proc_exit(0);
 }

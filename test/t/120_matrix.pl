@@ -49,6 +49,7 @@ query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kin
 	INSERT INTO keypup.identity_groups SELECT account_id, 'https://id.example', 'g', 'viewer' FROM keypup.accounts;
 	INSERT INTO keypup.break_glass (account_id, grantee, reason, requested_by) SELECT account_id, 'sam', 'only asked for, never approved', 'test' FROM keypup.accounts;
 	INSERT INTO keypup.webhook_deliveries (account_id, connection_id, delivery_id, event) SELECT account_id, connection_id, 'd', 'ping' FROM keypup.connections;
+	INSERT INTO keypup.app_installations (account_id, connection_id, app_id, installation_id) SELECT account_id, connection_id, '7', 99 FROM keypup.connections;
 	INSERT INTO keypup.used_id_tokens SELECT account_id, '\x00', now() + interval '1 hour' FROM keypup.accounts;
 	SELECT keypup.limit_member('bolt', 'ann', ARRAY['demo/one']); SELECT keypup.define_role('bolt', 'own', ARRAY['data.read'])});
 my %key = map { $_ => query("SELECT keypup.create_api_key('$_', 'k', 'viewer')") } qw(acme bolt);
@@ -153,7 +154,7 @@ my $hijack = join "\n", map {
 $hijack .= "CREATE TEMP TABLE accounts (account_id uuid, name text); CREATE TEMP TABLE members (account_id uuid, member text, role text); CREATE TEMP TABLE pg_roles (rolname text); SET search_path = pg_temp, evil, public, pg_catalog;";
 my @calls = map { "SELECT $_;" } "keypup.track('acme', 'a/b')", "keypup.untrack('acme', 'a/b')", "keypup.add_member('acme', 'vera', 'viewer')", "keypup.limit_member('acme', 'mia', NULL)",
 	"keypup.define_role('acme', 'r', ARRAY['data.read'])", "keypup.create_api_key('acme', 'h', 'viewer')", "keypup.grant_support('acme', 'sam', 'a long reason', '1 hour')", "keypup.connect('acme', 'github', 'ghp_hijack012345', '$github->{url}', 'h')",
-	"keypup.replace_token('acme', 'h', 'ghp_hijack012345')", "keypup.rotate_keys('acme')", "keypup.sign_in('a.b.c')", "keypup.sign_in_with_api_key('x')", "keypup.sign_out('x')", "keypup.whoami()", "keypup.add_person('acme', 'pat', 'viewer')",
+	"keypup.replace_token('acme', 'h', 'ghp_hijack012345')", "keypup.connect_app('acme', 'github', '7', 99, 'no key', '$github->{url}', 'i')", "keypup.replace_app_key('acme', 'github', NULL)", "keypup.rotate_keys('acme')", "keypup.sign_in('a.b.c')", "keypup.sign_in_with_api_key('x')", "keypup.sign_out('x')", "keypup.whoami()", "keypup.add_person('acme', 'pat', 'viewer')",
 	"keypup.link_person('acme', 'pat', 'https://id.example', 'pat')", "keypup.add_identity_provider('acme', 'https://id2.example', ARRAY['c'], '{}')", "keypup.remove_member('acme', 'pat')", "keypup.revoke_api_key('acme', 'x')", "keypup.revoke_support('acme', 0)",
 	"count(*) FROM keypup.pull_requests", "count(*) FROM keypup.pull_request_cycle", "count(*) FROM keypup.sync_status", "count(*) FROM keypup.key_status", "count(*) FROM keypup.roles";
 as('olga', join "\n", $hijack, @calls);

@@ -154,6 +154,7 @@ is(query(q{SELECT string_agg(DISTINCT action, ' ') FROM keypup.audit_log WHERE a
 my $path = '/app/installations/99/access_tokens';
 sub app_second { app(public_key_pem => $second_public, @_); }
 foreach my $fault ([ '502', { status => 502, raw => '<html>' } ], [ 'no token', { status => 201, body => { expires_at => '2030-01-01T00:00:00Z' } } ], [ 'an escaped token', { status => 201, raw => '{"token":"ghs_\u0041APPESCAPED","expires_at":"2030-01-01T00:00:00Z"}' } ],
+	[ 'an endless token', { status => 201, body => { token => 'x' x 100_000, expires_at => '2030-01-01T00:00:00Z' } } ],
 	[ 'no end', { status => 201, body => { token => 'ghs_APPNOEND' } } ], [ 'no JSON', { status => 201, raw => 'token' } ], [ 'a dropped connection', { drop => JSON::PP::true } ],
 	[ 'a rate limit', { status => 403, headers => { 'retry-after' => '1' }, body => { message => 'You have exceeded a secondary rate limit' } } ])
 {

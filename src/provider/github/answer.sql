@@ -72,13 +72,13 @@ DECLARE
   pages jsonb;
   touched bigint[];
 BEGIN
-  SELECT j.kind, j.arguments, j.project_id, j.connection_id, p.external_id, p.name INTO STRICT the_job
+  SELECT j.kind, j.arguments, j.queued_at, j.project_id, j.connection_id, p.external_id, p.name INTO STRICT the_job
   FROM keypup.sync_jobs j LEFT JOIN keypup.projects p ON p.account_id = j.account_id AND p.project_id = j.project_id
   WHERE j.account_id = account AND j.job_id = job;
   PERFORM keypup.github_store_people(account, the_job.connection_id, answer);
 
   IF the_job.kind = 'poll' THEN
-    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.arguments -> 'projects', answer -> 'nodes', interval_seconds);
+    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.queued_at, the_job.arguments -> 'projects', answer -> 'nodes', interval_seconds);
   ELSIF the_job.kind = 'pull_request_sweep' THEN
     PERFORM keypup.github_take_sweep(account, the_job.project_id, the_job.kind, answer #> '{node,pullRequests}', the_job.arguments ->> 'seen');
   ELSIF the_job.kind = 'issue_sweep' THEN

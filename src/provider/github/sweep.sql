@@ -2,7 +2,7 @@
 -- items are read again on a schedule, since not everything bumps updatedAt; a sweep compares all items with the
 -- provider's, oldest first, and marks those as deleted that a whole sweep did not find and that are gone twice.
 
-CREATE FUNCTION keypup.github_take_poll(account uuid, connection uuid, projects jsonb, nodes jsonb, interval_seconds integer) RETURNS void
+CREATE FUNCTION keypup.github_take_poll(account uuid, connection uuid, asked_at timestamptz, projects jsonb, nodes jsonb, interval_seconds integer) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -26,15 +26,15 @@ BEGIN
     FOR UPDATE OF s
   LOOP
     IF polled.is_unchanged THEN
-      PERFORM keypup.project_is_unchanged(account, polled.project_id, interval_seconds);
+      PERFORM keypup.project_is_unchanged(account, polled.project_id, asked_at, interval_seconds);
     ELSE
       PERFORM keypup.start_run(account, polled.project_id);
     END IF;
   END LOOP;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_take_poll(uuid, uuid, jsonb, jsonb, integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_take_poll(uuid, uuid, jsonb, jsonb, integer) IS 'Starts a run of each polled repository that changed, or that is due for more than a look.';
+REVOKE ALL ON FUNCTION keypup.github_take_poll(uuid, uuid, timestamptz, jsonb, jsonb, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_poll(uuid, uuid, timestamptz, jsonb, jsonb, integer) IS 'Starts a run of each polled repository that changed, or that is due for more than a look.';
 
 CREATE FUNCTION keypup.github_queue_rechecks(account uuid, project bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
