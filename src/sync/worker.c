@@ -75,6 +75,24 @@ choose_pause(void)
 	return (long) (IDLE_MILLISECONDS * (1.0 + 0.2 * pg_prng_double(&pg_global_prng_state)));
 }
 
+/* Also between the pages: a run that comes due does not wait for the end of the others, nor for a slow reply. */
+static void
+look_what_is_due(Runner *runner)
+{
+	static TimestampTz looked_at = 0;
+	static uint64 wakes = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (wakes == count_wakes() && looked_at <= now &&
+		!TimestampDifferenceExceeds(looked_at, now, IDLE_MILLISECONDS))
+		return;
+	looked_at = now;
+	wakes = count_wakes();
+	show_worker_state(WORKER_LOOKING);
+	start_runs(runner, false);
+	show_worker_state(WORKER_SYNCING);
+}
+
 void
 keypup_worker_main(Datum argument)
 {
@@ -120,11 +138,9 @@ keypup_worker_main(Datum argument)
 			break;
 		}
 
-		show_worker_state(WORKER_LOOKING);
-		start_runs(runner, false);
-		show_worker_state(WORKER_SYNCING);
 		for (bool busy = true; busy && is_installed();)
 		{
+			look_what_is_due(runner);
 			busy = send_due_jobs(runner) > 0;
 			send_errands(runner);
 			busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
