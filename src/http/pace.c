@@ -8,11 +8,14 @@
 #include <openssl/rand.h>
 
 #include "common/hashfn.h"
+#include "fmgr.h"
 #include "utils/timestamp.h"
 
 #include "http/pace.h"
 #include "keypup.h"
 #include "shared_area.h"
+
+PG_FUNCTION_INFO_V1(keypup_forget_paces);
 
 #define PLACES 1024
 /* A token may stand at any of so many places; the one that was used longest ago gives way. */
@@ -135,4 +138,17 @@ note_pace(PaceKey key, const PaceReport *report)
 	if (report->blocked_until > pace->report.blocked_until)
 		pace->report.blocked_until = report->blocked_until;
 	LWLockRelease(area.lock);
+}
+
+/* What providers told of budgets and pauses is forgotten: their next answers tell anew. */
+Datum
+keypup_forget_paces(PG_FUNCTION_ARGS)
+{
+	if (shared != NULL)
+	{
+		LWLockAcquire(area.lock, LW_EXCLUSIVE);
+		memset(shared->places, 0, sizeof(shared->places));
+		LWLockRelease(area.lock);
+	}
+	PG_RETURN_VOID();
 }

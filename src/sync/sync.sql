@@ -242,7 +242,9 @@ AS $$
   UPDATE keypup.sync_state s
   SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
   WHERE s.account_id = account AND s.project_id = project;
-  SELECT keypup.queue_job(account, project, 'repository', '{}', true);
+  -- Whoever started it meanwhile, while we waited for the project, has queued its job.
+  SELECT keypup.queue_job(account, project, 'repository', '{}', true)
+  WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
 $$;
 REVOKE ALL ON FUNCTION keypup.start_run(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.start_run(uuid, bigint) TO keypup_worker;
@@ -338,13 +340,29 @@ REVOKE ALL ON FUNCTION keypup.connection_blocked(uuid, bigint, text, timestamptz
 GRANT EXECUTE ON FUNCTION keypup.connection_blocked(uuid, bigint, text, timestamptz, text) TO keypup_worker;
 COMMENT ON FUNCTION keypup.connection_blocked(uuid, bigint, text, timestamptz, text) IS 'Stops all requests of a connection for a while, or until its token is replaced.';
 
+CREATE FUNCTION keypup.wake_launcher() RETURNS void
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_wake_launcher';
+REVOKE ALL ON FUNCTION keypup.wake_launcher() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.wake_launcher() IS 'Has the launcher look at once, after the transaction, for databases that need a worker.';
+
+CREATE FUNCTION keypup.forget_paces() RETURNS void
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_forget_paces';
+CREATE FUNCTION keypup.resume_connections() RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT keypup.forget_paces();
+  SELECT keypup.wake_launcher();
+  WITH resumed AS (
+    UPDATE keypup.connections c SET blocked_until = NULL, blocked_reason = NULL WHERE c.blocked_until IS NOT NULL RETURNING 1
+  )
+  SELECT count(*) FROM resumed
+$$;
+REVOKE ALL ON FUNCTION keypup.forget_paces(), keypup.resume_connections() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.forget_paces() IS 'Forgets what providers told of tokens'' budgets, in the whole server.';
+COMMENT ON FUNCTION keypup.resume_connections() IS 'Ends the pauses that providers asked for, where they were asked in error or are over already; the next answers tell anew. For operators: granted to nobody.';
+
 CREATE PROCEDURE keypup.sync(account text, project text DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'keypup_sync';
 REVOKE ALL ON PROCEDURE keypup.sync(text, text) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE keypup.sync(text, text) TO keypup_member;
 COMMENT ON PROCEDURE keypup.sync(text, text) IS 'Syncs now, in this session, with progress; returns when what is due is done.';
-
-CREATE FUNCTION keypup.wake_launcher() RETURNS void
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_wake_launcher';
-REVOKE ALL ON FUNCTION keypup.wake_launcher() FROM PUBLIC;
-COMMENT ON FUNCTION keypup.wake_launcher() IS 'Has the launcher look at once, after the transaction, for databases that need a worker.';

@@ -113,7 +113,8 @@ keypup_worker_main(Datum argument)
 
 		CHECK_FOR_INTERRUPTS();
 		/* Also while it is busy: a project that is tracked meanwhile waits for no other. */
-		if (TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), LOOK_MILLISECONDS))
+		if (wakes != count_wakes() ||
+			TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), LOOK_MILLISECONDS))
 		{
 			show_worker_state(WORKER_LOOKING);
 			if (ConfigReloadPending)

@@ -30,8 +30,7 @@ query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', 
 
 # Reads the repository from the start. What is put off, or paused, is tried at once: nobody wants to wait here.
 my $hurry = q{SET client_min_messages = error; UPDATE keypup.sync_jobs SET due_at = now() WHERE due_at > now();
-	UPDATE keypup.connections SET blocked_until = NULL WHERE blocked_until IS NOT NULL;
-	SELECT keypup.wake_launcher();
+	SELECT keypup.resume_connections();
 	SELECT 'finished' FROM keypup.sync_status WHERE account = 'acme' AND phase = 'idle' AND last_run_finished_at IS NOT NULL};
 sub start_sync { query("SELECT count(keypup.untrack('acme', '$repository')) FROM keypup.projects JOIN keypup.accounts USING (account_id) WHERE accounts.name = 'acme'; SELECT keypup.track('acme', '$repository')"); }
 
@@ -56,6 +55,11 @@ sub recovers
 	my $left = query(q{SELECT count(*) FROM keypup.sync_jobs JOIN keypup.accounts USING (account_id) WHERE name = 'acme'});
 	ok($finished && $differences eq '' && $left eq '0', "$what: the sync completes and is the provider's") or diag("$differences, $left jobs left");
 }
+
+control($github, 'settings', { secondary_concurrency => 1, secondary_retry_after => 1 });
+start_sync();
+recovers('one request at once is allowed');
+control($github, 'settings', { secondary_concurrency => undef });
 
 # How many bytes a whole sync is on the wire, handshake and all.
 control($relay, 'set', { after => 0, how => 'reset', times => 0 });
@@ -155,11 +159,6 @@ start_sync();
 ok($node->poll_query_until('postgres', q{SELECT sum(requests_in_flight) = 0 AND bool_or(pages_stored > 0 AND last_reply_at > now() - interval '1 second') FROM keypup.worker_status}), 'a page comes after the limit');
 ok($node->poll_query_until('postgres', q{SELECT blocked_until > now() + interval '5 minutes' FROM keypup.connections JOIN keypup.accounts USING (account_id) WHERE accounts.name = 'acme'}), 'and the pause stays');
 recovers('a pause with pages on the way');
-control($github, 'settings', { faults => [], secondary_concurrency => 1, secondary_retry_after => 1 });
-start_sync();
-recovers('one request at once is allowed');
-control($github, 'settings', { secondary_concurrency => undef });
-
 # Slow-loris: a byte now and then. Others do not wait for it.
 set_faults({ match => { nth => 1 }, drip => { bytes => 1, ms => 1000 } });
 start_sync();

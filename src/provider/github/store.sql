@@ -47,17 +47,20 @@ BEGIN
     SELECT s.*, CASE WHEN s.kind = 'user' THEN gen_random_uuid() END AS person_id
     FROM seen s
     WHERE NOT EXISTS (SELECT FROM keypup.identities i WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = s.external_id)
-  ), person AS (
-    INSERT INTO keypup.people (account_id, person_id, name)
-    SELECT account, a.person_id, coalesce(a.name, a.login) FROM arrived a WHERE a.person_id IS NOT NULL
   ), renamed AS (
     UPDATE keypup.identities i SET login = s.login, name = s.name
     FROM seen s
     WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = s.external_id
       AND (i.login, i.name) IS DISTINCT FROM (s.login, s.name)
+  ), stored AS (
+    -- Another worker may have met the same people in another page.
+    INSERT INTO keypup.identities (account_id, connection_id, external_id, login, name, kind, person_id)
+    SELECT account, connection, a.external_id, a.login, a.name, a.kind, a.person_id FROM arrived a
+    ON CONFLICT DO NOTHING
+    RETURNING person_id, name, login
   )
-  INSERT INTO keypup.identities (account_id, connection_id, external_id, login, name, kind, person_id)
-  SELECT account, connection, a.external_id, a.login, a.name, a.kind, a.person_id FROM arrived a;
+  INSERT INTO keypup.people (account_id, person_id, name)
+  SELECT account, s.person_id, coalesce(s.name, s.login) FROM stored s WHERE s.person_id IS NOT NULL;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) FROM PUBLIC;
