@@ -16,6 +16,7 @@
 #include <openssl/rand.h>
 
 #include "access/attempts.h"
+#include "compat.h"
 #include "shared_area.h"
 
 PG_FUNCTION_INFO_V1(keypup_begin_attempt);

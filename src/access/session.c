@@ -24,6 +24,7 @@
 
 #include "access/asker.h"
 #include "audit/refusal.h"
+#include "compat.h"
 #include "datum.h"
 #include "kept_plan.h"
 

@@ -14,6 +14,7 @@
 
 #include "access/asker.h"
 #include "access/inquiry.h"
+#include "compat.h"
 #include "provider/provider.h"
 #include "sync/errand.h"
 #include "sync/reply.h"

@@ -1,0 +1,88 @@
+-- model/connection.sql: the ways in to providers, and their sealed tokens.
+
+CREATE TABLE keypup.connections (
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
+  connection_id uuid NOT NULL DEFAULT gen_random_uuid(),
+  provider text NOT NULL CHECK (provider IN ('github')),
+  name text NOT NULL CHECK (name ~ '^[^[:cntrl:]]{1,100}$'),
+  base_url text NOT NULL,
+  state text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'ok', 'token_refused')),
+  created_at timestamptz NOT NULL DEFAULT now(),
+  created_by text NOT NULL,
+  blocked_until timestamptz,
+  blocked_reason text,
+  rate_limit bigint,
+  rate_remaining bigint,
+  rate_reset_at timestamptz,
+  concurrency double precision NOT NULL DEFAULT 4 CHECK (concurrency >= 1),
+  slowed_at timestamptz,
+  batch_size integer NOT NULL DEFAULT 25 CHECK (batch_size BETWEEN 1 AND 50),
+  missing_fields text[] NOT NULL DEFAULT '{}',
+  scopes text,
+  can_write boolean,
+  token_expires_at timestamptz,
+  hidden_organizations text,
+  PRIMARY KEY (account_id, connection_id),
+  UNIQUE (account_id, name)
+);
+-- A webhook names its connection, and no account.
+CREATE UNIQUE INDEX connections_id ON keypup.connections (connection_id);
+COMMENT ON TABLE keypup.connections IS 'A way in to a provider: where it is, and how it answered last. Its token is kept apart, sealed.';
+COMMENT ON COLUMN keypup.connections.account_id IS 'The account that connected.';
+COMMENT ON COLUMN keypup.connections.connection_id IS 'Identifies the connection.';
+COMMENT ON COLUMN keypup.connections.provider IS 'github.';
+COMMENT ON COLUMN keypup.connections.name IS 'Name by which functions address the connection.';
+COMMENT ON COLUMN keypup.connections.base_url IS 'Where the provider''s API is; https only.';
+COMMENT ON COLUMN keypup.connections.state IS 'new, ok, or token_refused: no request is sent until replace_token or replace_app_key.';
+COMMENT ON COLUMN keypup.connections.created_at IS 'When connect made it.';
+COMMENT ON COLUMN keypup.connections.created_by IS 'Database role that connected.';
+COMMENT ON COLUMN keypup.connections.blocked_until IS 'No request is sent before then: the provider asked for a pause.';
+COMMENT ON COLUMN keypup.connections.blocked_reason IS 'Why the provider asked for the pause, or refused the app.';
+COMMENT ON COLUMN keypup.connections.rate_limit IS 'Points an hour that the provider allows this token.';
+COMMENT ON COLUMN keypup.connections.rate_remaining IS 'Points left when the provider answered last.';
+COMMENT ON COLUMN keypup.connections.rate_reset_at IS 'When the points are full again.';
+COMMENT ON COLUMN keypup.connections.concurrency IS 'Requests that may be in flight: grows with each answer, is halved when the provider asks for less, and never exceeds keypup.max_requests.';
+COMMENT ON COLUMN keypup.connections.slowed_at IS 'When it was last halved; NULL when it never was.';
+COMMENT ON COLUMN keypup.connections.batch_size IS 'Pull requests that one request asks for: grows with quick answers, shrinks with slow ones.';
+COMMENT ON COLUMN keypup.connections.missing_fields IS 'What this server''s API lacks, as Type.field: an older GitHub Enterprise Server. It is not asked for.';
+COMMENT ON COLUMN keypup.connections.scopes IS 'What the token may do, in the provider''s words; NULL when it does not say.';
+COMMENT ON COLUMN keypup.connections.can_write IS 'Whether one of the scopes lets the token change things; NULL when the provider does not say.';
+COMMENT ON COLUMN keypup.connections.token_expires_at IS 'When the token ends, where the provider says.';
+COMMENT ON COLUMN keypup.connections.hidden_organizations IS 'Ids of organizations that the provider leaves out, as the token lacks their single sign-on.';
+SELECT keypup.protect_table('keypup.connections', 'settings.read');
+
+CREATE TABLE keypup.connection_tokens (
+  account_id uuid NOT NULL,
+  connection_id uuid NOT NULL,
+  purpose text NOT NULL CHECK (purpose IN ('access_token', 'refresh_token', 'webhook_secret', 'webhook_secret_before', 'app_key')),
+  revision bigint NOT NULL DEFAULT 1,
+  envelope bytea NOT NULL CHECK (octet_length(envelope) BETWEEN 37 AND 8228 AND substr(envelope, 1, 4) = '\x4b500101'),
+  key_id integer GENERATED ALWAYS AS
+    (get_byte(envelope, 4) << 24 | get_byte(envelope, 5) << 16 | get_byte(envelope, 6) << 8 | get_byte(envelope, 7)) STORED,
+  reseal_failed_at timestamptz,
+  expires_at timestamptz,
+  PRIMARY KEY (account_id, connection_id, purpose),
+  FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
+);
+CREATE INDEX connection_tokens_key ON keypup.connection_tokens (key_id);
+ALTER TABLE keypup.connection_tokens ALTER COLUMN envelope SET STORAGE EXTERNAL, ALTER COLUMN envelope SET STATISTICS 0;
+COMMENT ON TABLE keypup.connection_tokens IS 'Sealed tokens. No member may read this table; the worker opens one for one request.';
+COMMENT ON COLUMN keypup.connection_tokens.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.connection_tokens.connection_id IS 'The connection that the token is for.';
+COMMENT ON COLUMN keypup.connection_tokens.purpose IS 'What the secret is for; bound into the envelope.';
+COMMENT ON COLUMN keypup.connection_tokens.revision IS 'Rises when the token is replaced or sealed again; bound into the envelope, so that an older one no longer opens.';
+COMMENT ON COLUMN keypup.connection_tokens.envelope IS 'AES-256-GCM envelope version 1.';
+COMMENT ON COLUMN keypup.connection_tokens.key_id IS 'The data key that it is sealed with, as the envelope says.';
+COMMENT ON COLUMN keypup.connection_tokens.reseal_failed_at IS 'When it last could not be opened to be sealed again; NULL when all is well.';
+COMMENT ON COLUMN keypup.connection_tokens.expires_at IS 'Not used from then on: a token that an app was given, or a webhook secret that was replaced; NULL for what a person gave.';
+SELECT keypup.protect_table('keypup.connection_tokens', 'tokens.read');
+REVOKE ALL ON keypup.connection_tokens FROM keypup_member, keypup_worker;
+GRANT SELECT ON keypup.connection_tokens TO keypup_worker;
+DROP POLICY member_reads ON keypup.connection_tokens;
+
+CREATE FUNCTION keypup.token_context(account_id uuid, connection_id uuid, revision bigint, purpose text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT format('account:%s/connection:%s/rev:%s/%s', account_id, connection_id, revision, purpose) $$;
+REVOKE ALL ON FUNCTION keypup.token_context(uuid, uuid, bigint, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.token_context(uuid, uuid, bigint, text) TO keypup_worker;
+COMMENT ON FUNCTION keypup.token_context(uuid, uuid, bigint, text) IS 'What a connection''s secret belongs to; sealed into its envelope.';
