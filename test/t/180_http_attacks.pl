@@ -40,7 +40,7 @@ sub ask_at
 	query(qq{UPDATE keypup.connections SET base_url = E'$url', state = 'new', blocked_until = NULL; UPDATE keypup.sync_state SET last_error = NULL;
 		DELETE FROM keypup.sync_jobs;
 		-- It has failed often: CALL does not wait for the next try.
-		INSERT INTO keypup.sync_jobs (account_id, project_id, kind, attempts) SELECT account_id, project_id, 'repository', 8 FROM keypup.projects});
+		INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, attempts) SELECT account_id, connection_id, project_id, 'repository', 8 FROM keypup.projects});
 	$node->psql('postgres', q{SET statement_timeout = '90s'; CALL keypup.sync('acme')});
 	return query('SELECT last_error FROM keypup.sync_status');
 }

@@ -117,7 +117,7 @@ control($github, 'counters/reset', {});
 query(q{SELECT keypup.track('acme', 'big/one')});
 ok(settle(), 'a repository is read though more than three requests at once are refused');
 is(differences($node, $github, 'big/one'), '', 'and nothing is lost');
-cmp_ok(query('SELECT concurrency FROM keypup.rate_budget'), '<', 6, 'the connection has learnt to ask less at once');
+cmp_ok(query('SELECT concurrency FROM keypup.rate_budget'), '<', 12, 'the connection has learnt to ask less at once');
 is(query('SELECT slowed_at IS NOT NULL FROM keypup.rate_budget'), 't', 'and says so');
 control($github, 'settings', { secondary_concurrency => undef, latency_ms => 0 });
 
