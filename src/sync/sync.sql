@@ -361,6 +361,28 @@ REVOKE ALL ON FUNCTION keypup.forget_paces(), keypup.resume_connections() FROM P
 COMMENT ON FUNCTION keypup.forget_paces() IS 'Forgets what providers told of tokens'' budgets, in the whole server.';
 COMMENT ON FUNCTION keypup.resume_connections() IS 'Ends the pauses that providers asked for, where they were asked in error or are over already; the next answers tell anew. For operators: granted to nobody.';
 
+-- A plan that was made for an empty table is used until something says that it is none any more. Autovacuum does, a minute
+-- later; a first sync has stored most of its rows by then, each page slower than the one before.
+CREATE FUNCTION keypup.analyze_grown_tables() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  grown regclass;
+BEGIN
+  FOR grown IN
+    SELECT c.oid::regclass FROM pg_class c
+    WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND pg_stat_get_live_tuples(c.oid) > 300 + 4 * greatest(c.reltuples, 0)
+    ORDER BY c.oid
+  LOOP
+    EXECUTE format('ANALYZE %s', grown);
+  END LOOP;
+  RETURN 0;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.analyze_grown_tables() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.analyze_grown_tables() TO keypup_worker;
+COMMENT ON FUNCTION keypup.analyze_grown_tables() IS 'Tells the planner of tables that have grown several times since it last looked. For the worker.';
+
 CREATE PROCEDURE keypup.sync(account text, project text DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'keypup_sync';
 REVOKE ALL ON PROCEDURE keypup.sync(text, text) FROM PUBLIC;

@@ -14,19 +14,20 @@
 #include "audit/refusal.h"
 #include "sync/upkeep.h"
 
-typedef struct KeyBatch
+typedef struct UpkeepBatch
 {
 	const char *statement;
 	int64 handled;
-} KeyBatch;
+} UpkeepBatch;
 
 static const char *const statements[] = {[REWRAP_DATA_KEYS] = "SELECT keypup.rewrap_data_keys(500)",
-										 [RESEAL_TOKENS] = "SELECT keypup.reseal_tokens(100)"};
+										 [RESEAL_TOKENS] = "SELECT keypup.reseal_tokens(100)",
+										 [ANALYZE_TABLES] = "SELECT keypup.analyze_grown_tables()"};
 
 static void
 run_batch(void *argument)
 {
-	KeyBatch *batch = argument;
+	UpkeepBatch *batch = argument;
 	bool isnull;
 
 	run_query(batch->statement, 0, NULL, NULL, NULL);
@@ -34,15 +35,15 @@ run_batch(void *argument)
 }
 
 bool
-do_key_work(Steps *steps, KeyWork work)
+do_upkeep(Steps *steps, Upkeep work)
 {
-	KeyBatch batch = {.statement = statements[work]};
+	UpkeepBatch batch = {.statement = statements[work]};
 	StepError *error;
 
 	begin_step(steps);
 	error = try_action(run_batch, &batch);
 	if (error != NULL)
-		ereport(LOG, (errmsg("keypup could not tend its keys: %s", error->message),
+		ereport(LOG, (errmsg("keypup could not do its upkeep: %s", error->message),
 					  error->hint != NULL ? errhint("%s", error->hint) : 0));
 	end_step(steps);
 	reset_step(steps);

@@ -7,20 +7,21 @@
 
 #include "sync/step.h"
 
-typedef enum KeyWork
+typedef enum Upkeep
 {
 	REWRAP_DATA_KEYS, /* with the newest key of the key file */
-	RESEAL_TOKENS /* that are under a key which is active no more */
-} KeyWork;
+	RESEAL_TOKENS, /* that are under a key which is active no more */
+	ANALYZE_TABLES /* that have grown */
+} Upkeep;
 
 /*
- * do_key_work
+ * do_upkeep
  *		One small transaction of it.
  *
  * Returns whether there may be more to do. A failure is logged, and is none of
  * the worker's: the sync goes on.
  */
-extern bool do_key_work(Steps *steps, KeyWork work);
+extern bool do_upkeep(Steps *steps, Upkeep work);
 
 /*
  * store_refusals

@@ -130,6 +130,7 @@ keypup_worker_main(Datum argument)
 				break;
 			}
 			start_runs(runner, false);
+			(void) do_upkeep(&upkeep_steps, ANALYZE_TABLES);
 			reseals = true;
 			looked_at = GetCurrentTimestamp();
 		}
@@ -140,8 +141,8 @@ keypup_worker_main(Datum argument)
 		send_errands(runner);
 		busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
 		busy = store_refusals(&upkeep_steps) || busy;
-		rewraps = rewraps && do_key_work(&upkeep_steps, REWRAP_DATA_KEYS);
-		reseals = reseals && do_key_work(&upkeep_steps, RESEAL_TOKENS);
+		rewraps = rewraps && do_upkeep(&upkeep_steps, REWRAP_DATA_KEYS);
+		reseals = reseals && do_upkeep(&upkeep_steps, RESEAL_TOKENS);
 		if (!busy && !rewraps && !reseals)
 		{
 			rest_runner(runner);
@@ -235,6 +236,7 @@ sync_until_done(Runner *runner)
 		if (TimestampDifferenceExceeds(reported, GetCurrentTimestamp(), PROGRESS_MILLISECONDS))
 		{
 			report_progress(&left);
+			(void) do_upkeep(&runner->steps, ANALYZE_TABLES);
 			reported = GetCurrentTimestamp();
 		}
 		if (!busy)
