@@ -47,32 +47,7 @@ COMMENT ON COLUMN keypup.pull_request_reviews.asked_at IS 'When the clock of the
 COMMENT ON COLUMN keypup.pull_request_reviews.response_time IS 'asked_at to the reviewer''s first review; NULL for later ones, and for those before asked_at.';
 
 CREATE VIEW keypup.pull_request_metrics WITH (security_invoker = true, security_barrier = true) AS
-WITH counted AS (
-  SELECT r.account_id, r.project_id, r.number, count(DISTINCT coalesce(r.person_id::text, r.login, '')) AS reviewer_count
-  FROM keypup.pull_request_reviews r
-  WHERE r.counts
-  GROUP BY r.account_id, r.project_id, r.number
-), verdict AS (
-  -- What each person said until the merge, the draft's time included: a dismissed review takes back what was said.
-  SELECT r.account_id, r.project_id, r.number, r.state, r.counts,
-    lead(r.state) OVER said AS next_state,
-    row_number() OVER (PARTITION BY r.account_id, r.project_id, r.number, coalesce(r.person_id::text, r.login) ORDER BY r.submitted_at DESC, r.external_id COLLATE "C" DESC) = 1 AS is_last
-  FROM keypup.pull_request_reviews r
-  JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id AND p.number = r.number
-  WHERE NOT r.is_bot AND r.state IN ('approved', 'changes_requested', 'dismissed') AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
-  WINDOW said AS (PARTITION BY r.account_id, r.project_id, r.number, coalesce(r.person_id::text, r.login), r.state = 'dismissed', r.counts ORDER BY r.submitted_at, r.external_id COLLATE "C")
-), said AS (
-  SELECT v.account_id, v.project_id, v.number,
-    count(*) FILTER (WHERE v.counts AND v.state = 'changes_requested' AND v.next_state IS NOT NULL) AS review_rounds,
-    bool_or(v.is_last AND v.state = 'changes_requested') AS changes_requested, bool_or(v.is_last AND v.state = 'approved') AS approved
-  FROM verdict v
-  GROUP BY v.account_id, v.project_id, v.number
-), reopened AS (
-  SELECT e.account_id, e.project_id, e.item_number AS number, count(*) AS times_reopened
-  FROM keypup.timeline_events e
-  WHERE e.item_kind = 'pull_request' AND e.event = 'reopened'
-  GROUP BY e.account_id, e.project_id, e.item_number
-)
+-- Each pull request looks its own rows up by key: no estimate can turn this into a join of whole histories.
 SELECT c.account_id, c.project_id, j.name AS project,
   c.number, c.title, c.author, c.author_is_bot, c.state, c.first_commit_at, c.created_at, c.ready_at, c.review_requested_at,
   c.first_review_at, c.first_approval_at, c.merged_at, c.coding_time, c.pickup_time, c.review_time, c.merge_time, c.unreviewed_time,
@@ -81,25 +56,54 @@ SELECT c.account_id, c.project_id, j.name AS project,
   CASE WHEN p.state = 'open' AND p.is_draft THEN 'draft' ELSE p.state END AS state_now,
   CASE WHEN s.changes_requested THEN 'CHANGES_REQUESTED' WHEN s.approved THEN 'APPROVED'
        WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING'
-       WHEN EXISTS (SELECT FROM keypup.reviews r WHERE r.account_id = c.account_id AND r.project_id = c.project_id AND r.pull_request_number = c.number
-                    AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)) THEN 'PENDING'
+       WHEN s.reviewed THEN 'PENDING'
        ELSE 'NONE' END AS review_state,
   p.additions + p.deletions AS lines_changed,
   CASE WHEN p.additions + p.deletions < 10 THEN 'XS' WHEN p.additions + p.deletions < 50 THEN 'S' WHEN p.additions + p.deletions < 250 THEN 'M'
        WHEN p.additions + p.deletions < 1000 THEN 'L' WHEN p.additions + p.deletions IS NOT NULL THEN 'XL' END AS size_class,
   CASE WHEN c.first_review_at >= c.created_at THEN c.first_review_at - c.created_at END AS time_to_first_review,
-  coalesce(s.review_rounds, 0) AS review_rounds, coalesce(n.reviewer_count, 0) AS reviewer_count,
+  s.review_rounds, s.reviewer_count,
   CASE WHEN c.merged_at IS NOT NULL THEN c.first_review_at IS NULL END AS merged_without_review,
   CASE WHEN c.merged_at IS NOT NULL THEN p.merged_by = c.author OR coalesce(m.person_id = l.person_id, false) END AS self_merged,
-  coalesce(o.times_reopened, 0) AS times_reopened, starts_with(c.title, 'Revert "') AS is_revert
+  o.times_reopened, starts_with(c.title, 'Revert "') AS is_revert, p.updated_at
 FROM keypup.pull_request_cycle c
 JOIN keypup.pull_requests p ON p.account_id = c.account_id AND p.project_id = c.project_id AND p.number = c.number
 JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id
-LEFT JOIN keypup.person_logins l ON l.account_id = c.account_id AND l.connection_id = j.connection_id AND l.login = c.author
-LEFT JOIN keypup.person_logins m ON m.account_id = c.account_id AND m.connection_id = j.connection_id AND m.login = p.merged_by
-LEFT JOIN counted n ON n.account_id = c.account_id AND n.project_id = c.project_id AND n.number = c.number
-LEFT JOIN said s ON s.account_id = c.account_id AND s.project_id = c.project_id AND s.number = c.number
-LEFT JOIN reopened o ON o.account_id = c.account_id AND o.project_id = c.project_id AND o.number = c.number;
+LEFT JOIN LATERAL (
+  SELECT i.person_id, u.name AS person FROM keypup.identities i LEFT JOIN keypup.people u ON u.account_id = i.account_id AND u.person_id = i.person_id
+  WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = p.author
+  ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
+LEFT JOIN LATERAL (
+  SELECT i.person_id, u.name AS person FROM keypup.identities i LEFT JOIN keypup.people u ON u.account_id = i.account_id AND u.person_id = i.person_id
+  WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = p.merged_by
+  ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS m ON true
+CROSS JOIN LATERAL (
+  SELECT count(DISTINCT v.who) FILTER (WHERE v.counts) AS reviewer_count, count(*) > 0 AS reviewed,
+    count(*) FILTER (WHERE v.counts AND v.state = 'changes_requested' AND v.next_state IS NOT NULL) AS review_rounds,
+    bool_or(v.is_last AND v.state = 'changes_requested') AS changes_requested, bool_or(v.is_last AND v.state = 'approved') AS approved
+  FROM (
+    SELECT w.who, w.counts, w.state,
+      lead(w.state) OVER (PARTITION BY w.who, w.is_verdict, w.state = 'dismissed', w.counts ORDER BY w.submitted_at, w.external_id COLLATE "C") AS next_state,
+      w.is_verdict AND row_number() OVER (PARTITION BY w.who, w.is_verdict ORDER BY w.submitted_at DESC, w.external_id COLLATE "C" DESC) = 1 AS is_last
+    FROM (
+      -- What each person said until the merge, the draft's time included: a dismissed review takes back what was said.
+      SELECT coalesce(x.person_id::text, r.author, '') AS who, coalesce(r.submitted_at >= p.ready_at, false) AS counts, r.state, r.submitted_at, r.external_id,
+        r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict
+      FROM keypup.reviews r
+      LEFT JOIN LATERAL (
+        SELECT i.person_id FROM keypup.identities i
+        WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author
+        ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS x ON true
+      WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
+        AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND isfinite(r.submitted_at)
+        AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
+    ) AS w
+  ) AS v
+) AS s
+CROSS JOIN LATERAL (
+  SELECT count(*) AS times_reopened FROM keypup.timeline_events e
+  WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_kind = 'pull_request' AND e.item_number = p.number AND e.event = 'reopened'
+) AS o;
 REVOKE ALL ON keypup.pull_request_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_metrics TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_metrics IS 'One row a pull request that is not deleted: its stages and what else is measured of it.';
@@ -138,15 +142,15 @@ COMMENT ON COLUMN keypup.pull_request_metrics.merged_without_review IS 'Whether 
 COMMENT ON COLUMN keypup.pull_request_metrics.self_merged IS 'Whether its author, by login or person, merged it; NULL until merged, and where one of them is deleted.';
 COMMENT ON COLUMN keypup.pull_request_metrics.times_reopened IS 'How often it was reopened.';
 COMMENT ON COLUMN keypup.pull_request_metrics.is_revert IS 'Whether the title starts with Revert, a space and a quotation mark, as the provider''s button writes it.';
+COMMENT ON COLUMN keypup.pull_request_metrics.updated_at IS 'The provider''s time of last change.';
 
 CREATE VIEW keypup.pull_request_work_in_progress WITH (security_invoker = true, security_barrier = true) AS
 WITH work AS (
   SELECT m.account_id, m.project_id, m.project, m.number, m.title, m.author, m.author_is_bot, m.person_id, m.person, m.state_now, m.review_state, m.size_class, m.created_at,
-    greatest(least(p.created_at, now()), timestamptz '1970-01-01 00:00:00+00') AS began_at,
-    greatest(least(greatest(p.created_at, p.updated_at), now()), timestamptz '1970-01-01 00:00:00+00') AS idle_since
+    greatest(least(m.created_at, now()), timestamptz '1970-01-01 00:00:00+00') AS began_at,
+    greatest(least(greatest(m.created_at, m.updated_at), now()), timestamptz '1970-01-01 00:00:00+00') AS idle_since
   FROM keypup.pull_request_metrics m
-  JOIN keypup.pull_requests p ON p.account_id = m.account_id AND p.project_id = m.project_id AND p.number = m.number
-  WHERE m.state = 'open' AND p.state = 'open'
+  WHERE m.state = 'open'
 )
 SELECT w.account_id, w.project_id, w.project, w.number, w.title, w.author, w.author_is_bot, w.person_id, w.person, w.state_now, w.review_state, w.size_class, w.created_at,
   now() - w.began_at AS age, floor(extract(epoch FROM now() - w.began_at) / 86400)::bigint AS age_days, w.idle_since,
