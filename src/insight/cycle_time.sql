@@ -15,7 +15,7 @@ WITH reviewed AS (
   SELECT p.account_id, p.project_id, p.number, p.title, p.author, p.author_is_bot, p.state,
     p.first_commit_at, p.created_at, p.ready_at, p.review_requested_at, r.first_review_at, r.first_approval_at, p.merged_at,
     -- Coding starts with the first commit, unless a rebase has dated it after the opening.
-    least(p.first_commit_at, p.created_at, p.ready_at) AS coding_started_at
+    least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS coding_started_at
   FROM keypup.pull_requests p
   LEFT JOIN reviewed r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.number = p.number
   WHERE p.deleted_at IS NULL

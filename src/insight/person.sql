@@ -1,0 +1,205 @@
+-- insight/person.sql: which logins are one person, said by people and never guessed, and who is in which team.
+-- doc/metrics.md has the definitions.
+
+CREATE TABLE keypup.person_merges (
+  account_id uuid NOT NULL,
+  connection_id uuid NOT NULL,
+  external_id text NOT NULL,
+  own_person_id uuid NOT NULL,
+  rule text NOT NULL DEFAULT 'manual' CHECK (rule IN ('manual')),
+  merged_at timestamptz NOT NULL DEFAULT now(),
+  merged_by text NOT NULL,
+  PRIMARY KEY (account_id, connection_id, external_id),
+  FOREIGN KEY (account_id, connection_id, external_id) REFERENCES keypup.identities ON DELETE CASCADE,
+  FOREIGN KEY (account_id, own_person_id) REFERENCES keypup.people ON DELETE CASCADE
+);
+CREATE INDEX person_merges_own ON keypup.person_merges (account_id, own_person_id);
+COMMENT ON TABLE keypup.person_merges IS 'Logins that stand for another person than their own, and by which rule. split_person takes a row back.';
+COMMENT ON COLUMN keypup.person_merges.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.person_merges.connection_id IS 'The connection of the login.';
+COMMENT ON COLUMN keypup.person_merges.external_id IS 'The provider''s id of the login.';
+COMMENT ON COLUMN keypup.person_merges.own_person_id IS 'The person that the login stands for once it is split again.';
+COMMENT ON COLUMN keypup.person_merges.rule IS 'manual: somebody said so. There is no other rule.';
+COMMENT ON COLUMN keypup.person_merges.merged_at IS 'When it was merged last.';
+COMMENT ON COLUMN keypup.person_merges.merged_by IS 'Who merged it last.';
+SELECT keypup.protect_table('keypup.person_merges', 'data.read');
+REVOKE ALL ON keypup.person_merges FROM keypup_worker;
+
+CREATE TABLE keypup.teams (
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
+  team text NOT NULL CHECK (team ~ '^[^[:cntrl:],]{1,100}$'),
+  created_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (account_id, team)
+);
+COMMENT ON TABLE keypup.teams IS 'The teams of an account, as set_team names them.';
+COMMENT ON COLUMN keypup.teams.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.teams.team IS 'Name of the team; without commas.';
+COMMENT ON COLUMN keypup.teams.created_at IS 'When it was set first.';
+SELECT keypup.protect_table('keypup.teams', 'data.read');
+REVOKE ALL ON keypup.teams FROM keypup_worker;
+
+CREATE TABLE keypup.team_members (
+  account_id uuid NOT NULL,
+  team text NOT NULL,
+  person_id uuid NOT NULL,
+  joined_at timestamptz NOT NULL DEFAULT now(),
+  left_at timestamptz CHECK (left_at >= joined_at),
+  PRIMARY KEY (account_id, team, person_id, joined_at),
+  FOREIGN KEY (account_id, team) REFERENCES keypup.teams ON DELETE CASCADE,
+  FOREIGN KEY (account_id, person_id) REFERENCES keypup.people ON DELETE CASCADE
+);
+CREATE INDEX team_members_person ON keypup.team_members (account_id, person_id);
+COMMENT ON TABLE keypup.team_members IS 'Who was in which team, and when. Nothing is forgotten: who leaves gets a left_at.';
+COMMENT ON COLUMN keypup.team_members.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.team_members.team IS 'The team.';
+COMMENT ON COLUMN keypup.team_members.person_id IS 'The person, as it was when it joined: a merge changes no row.';
+COMMENT ON COLUMN keypup.team_members.joined_at IS 'When set_team named the person.';
+COMMENT ON COLUMN keypup.team_members.left_at IS 'When set_team left the person out; NULL while in the team.';
+SELECT keypup.protect_table('keypup.team_members', 'data.read');
+REVOKE ALL ON keypup.team_members FROM keypup_worker;
+
+-- A team's members as the persons that they are now.
+CREATE VIEW keypup.team_people WITH (security_invoker = true, security_barrier = true) AS
+SELECT DISTINCT m.account_id, m.team, coalesce(i.person_id, m.person_id) AS person_id
+FROM keypup.team_members m
+LEFT JOIN keypup.person_merges g ON g.account_id = m.account_id AND g.own_person_id = m.person_id
+LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id AND i.external_id = g.external_id
+WHERE m.left_at IS NULL;
+REVOKE ALL ON keypup.team_people FROM PUBLIC;
+GRANT SELECT ON keypup.team_people TO keypup_member;
+COMMENT ON VIEW keypup.team_people IS 'One row a team and person that is in it now, merged logins counted once.';
+COMMENT ON COLUMN keypup.team_people.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.team_people.team IS 'The team.';
+COMMENT ON COLUMN keypup.team_people.person_id IS 'The person, after all merges.';
+
+-- A login that was given up and taken by another: the one that is a person, then the lower id.
+CREATE VIEW keypup.person_logins WITH (security_invoker = true, security_barrier = true) AS
+SELECT DISTINCT ON (i.account_id, i.connection_id, i.login)
+  i.account_id, a.name AS account, i.connection_id, i.login, i.person_id, coalesce(p.name, i.login) AS person, i.kind = 'bot' AS is_bot,
+  (SELECT string_agg(t.team, ', ' ORDER BY t.team) FROM keypup.team_people t WHERE t.account_id = i.account_id AND t.person_id = i.person_id) AS team,
+  g.rule AS merged_by_rule
+FROM keypup.identities i
+JOIN keypup.accounts a ON a.account_id = i.account_id
+LEFT JOIN keypup.people p ON p.account_id = i.account_id AND p.person_id = i.person_id
+LEFT JOIN keypup.person_merges g ON g.account_id = i.account_id AND g.connection_id = i.connection_id AND g.external_id = i.external_id
+ORDER BY i.account_id, i.connection_id, i.login, i.person_id IS NULL, i.external_id;
+REVOKE ALL ON keypup.person_logins FROM PUBLIC;
+GRANT SELECT ON keypup.person_logins TO keypup_member;
+COMMENT ON VIEW keypup.person_logins IS 'One row a connection and login: whose it is.';
+COMMENT ON COLUMN keypup.person_logins.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.person_logins.account IS 'Name of the account.';
+COMMENT ON COLUMN keypup.person_logins.connection_id IS 'The connection through which the login was seen.';
+COMMENT ON COLUMN keypup.person_logins.login IS 'The login, as author and the like name it.';
+COMMENT ON COLUMN keypup.person_logins.person_id IS 'The person, after all merges; NULL for bots and other logins that are no person.';
+COMMENT ON COLUMN keypup.person_logins.person IS 'Name of the person; the login where there is none.';
+COMMENT ON COLUMN keypup.person_logins.is_bot IS 'Whether it is a bot''s.';
+COMMENT ON COLUMN keypup.person_logins.team IS 'Teams that the person is in now, sorted, with a comma between; NULL in none.';
+COMMENT ON COLUMN keypup.person_logins.merged_by_rule IS 'manual where merge_people gave the login this person; NULL where it is its own.';
+
+CREATE FUNCTION keypup.find_logins(account_id uuid, login text) RETURNS SETOF keypup.identities
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  persons bigint;
+BEGIN
+  SELECT count(DISTINCT i.person_id) INTO persons
+  FROM keypup.identities i JOIN keypup.connections c ON c.account_id = i.account_id AND c.connection_id = i.connection_id
+  WHERE i.account_id = find_logins.account_id AND lower(find_logins.login) IN (lower(i.login), lower(c.name || '/' || i.login));
+  IF persons = 0 THEN
+    RAISE EXCEPTION 'login "%" is no person''s', login USING ERRCODE = 'undefined_object', HINT = 'SELECT login FROM keypup.person_logins WHERE person_id IS NOT NULL shows the logins of persons.';
+  ELSIF persons > 1 THEN
+    RAISE EXCEPTION 'login "%" is % persons''', login, persons USING ERRCODE = 'ambiguous_parameter', HINT = 'Write connection/login.';
+  END IF;
+  RETURN QUERY SELECT i.*
+  FROM keypup.identities i JOIN keypup.connections c ON c.account_id = i.account_id AND c.connection_id = i.connection_id
+  WHERE i.account_id = find_logins.account_id AND i.person_id IS NOT NULL AND lower(find_logins.login) IN (lower(i.login), lower(c.name || '/' || i.login));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.find_logins(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.find_logins(uuid, text) IS 'The logins of the one person that is meant by login, or by connection/login.';
+
+CREATE FUNCTION keypup.merge_people(account text, login text, into_login text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+  person uuid;
+  target uuid;
+BEGIN
+  -- Two merges at once could make a circle.
+  PERFORM FROM keypup.accounts a WHERE a.account_id = the_account FOR NO KEY UPDATE;
+  person := (SELECT l.person_id FROM keypup.find_logins(the_account, login) l LIMIT 1);
+  target := (SELECT l.person_id FROM keypup.find_logins(the_account, into_login) l LIMIT 1);
+  IF person = target THEN
+    RAISE EXCEPTION 'logins "%" and "%" are one person already', login, into_login USING ERRCODE = 'duplicate_object', HINT = 'keypup.split_person takes a merge back.';
+  END IF;
+  INSERT INTO keypup.person_merges AS g (account_id, connection_id, external_id, own_person_id, rule, merged_by)
+  SELECT i.account_id, i.connection_id, i.external_id, i.person_id, 'manual', keypup.asking_role()
+  FROM keypup.identities i WHERE i.account_id = the_account AND i.person_id = person
+  ON CONFLICT (account_id, connection_id, external_id) DO UPDATE SET merged_at = now(), merged_by = excluded.merged_by;
+  UPDATE keypup.identities i SET person_id = target WHERE i.account_id = the_account AND i.person_id = person;
+  PERFORM keypup.record_action(the_account, 'person.merge', format('"%s" into "%s": manual', login, into_login));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.merge_people(text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.merge_people(text, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.merge_people(text, text, text) IS 'Says that the person of one login, with all logins, is the person of another. split_person takes it back.';
+
+CREATE FUNCTION keypup.split_person(account text, login text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+  split_logins bigint;
+BEGIN
+  PERFORM FROM keypup.accounts a WHERE a.account_id = the_account FOR NO KEY UPDATE;
+  WITH split AS (
+    DELETE FROM keypup.person_merges g USING keypup.find_logins(the_account, login) l
+    WHERE g.account_id = the_account AND g.connection_id = l.connection_id AND g.external_id = l.external_id
+    RETURNING g.connection_id, g.external_id, g.own_person_id
+  ), restored AS (
+    UPDATE keypup.identities i SET person_id = s.own_person_id FROM split s
+    WHERE i.account_id = the_account AND i.connection_id = s.connection_id AND i.external_id = s.external_id
+    RETURNING i.external_id
+  )
+  SELECT count(*) INTO split_logins FROM restored;
+  IF split_logins = 0 THEN
+    RAISE EXCEPTION 'login "%" was not merged into another', login USING ERRCODE = 'object_not_in_prerequisite_state',
+      HINT = 'SELECT login FROM keypup.person_logins WHERE merged_by_rule IS NOT NULL shows the logins that were.';
+  END IF;
+  PERFORM keypup.record_action(the_account, 'person.split', login);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.split_person(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.split_person(text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.split_person(text, text) IS 'Gives a merged login its own person back.';
+
+CREATE FUNCTION keypup.set_team(account text, team text, logins text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'users.manage');
+  persons uuid[];
+BEGIN
+  IF team IS NULL OR team !~ '^[^[:cntrl:],]{1,100}$' THEN
+    RAISE EXCEPTION 'team name is malformed' USING ERRCODE = 'invalid_parameter_value', HINT = 'A name has 1 to 100 characters, no comma and no control character.';
+  END IF;
+  PERFORM FROM keypup.accounts a WHERE a.account_id = the_account FOR NO KEY UPDATE;
+  persons := ARRAY(SELECT DISTINCT l.person_id FROM unnest(logins) AS named(login), keypup.find_logins(the_account, named.login) l);
+  INSERT INTO keypup.teams (account_id, team) VALUES (the_account, set_team.team) ON CONFLICT DO NOTHING;
+  UPDATE keypup.team_members m SET left_at = greatest(now(), m.joined_at)
+  WHERE m.account_id = the_account AND m.team = set_team.team AND m.left_at IS NULL
+    AND m.person_id <> ALL (persons)
+    AND NOT EXISTS (SELECT FROM keypup.person_merges g JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id AND i.external_id = g.external_id
+                    WHERE g.account_id = the_account AND g.own_person_id = m.person_id AND i.person_id = ANY (persons));
+  -- Named again in the transaction that left it out: it never left.
+  INSERT INTO keypup.team_members AS m (account_id, team, person_id)
+  SELECT the_account, set_team.team, p FROM unnest(persons) AS p
+  WHERE NOT EXISTS (SELECT FROM keypup.team_people t WHERE t.account_id = the_account AND t.team = set_team.team AND t.person_id = p)
+  ON CONFLICT ON CONSTRAINT team_members_pkey DO UPDATE SET left_at = NULL;
+  PERFORM keypup.record_action(the_account, 'team.set', format('"%s": %s', set_team.team, coalesce(array_to_string(logins, ', '), '')));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.set_team(text, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.set_team(text, text, text[]) TO keypup_member;
+COMMENT ON FUNCTION keypup.set_team(text, text, text[]) IS 'Says who is in a team from now on: who is left out leaves, who is new joins; the history stays.';
