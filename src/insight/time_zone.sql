@@ -18,7 +18,7 @@ BEGIN
   WHERE lower(z.name) = lower(set_time_zone.time_zone) AND z.name !~ '^(posix|right)/'
     AND (z.name = 'UTC' OR NOT EXISTS (SELECT FROM pg_timezone_abbrevs b WHERE b.abbrev = upper(z.name)));
   IF zone IS NULL THEN
-    RAISE EXCEPTION 'time zone "%" is unknown', regexp_replace(left(set_time_zone.time_zone, 100), '[[:cntrl:]]', '?', 'g')
+    RAISE EXCEPTION 'time zone "%" is unknown', coalesce(regexp_replace(left(set_time_zone.time_zone, 100), '[[:cntrl:]]', '?', 'g'), '')
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Write it as Europe/Paris or UTC; SELECT name FROM pg_timezone_names shows all.';
   END IF;
   UPDATE keypup.accounts a SET time_zone = zone WHERE a.account_id = the_account;
