@@ -63,35 +63,39 @@ COMMENT ON COLUMN keypup.issue_transitions.event IS 'opened, closed or reopened.
 COMMENT ON COLUMN keypup.issue_transitions.occurred_at IS 'When; never before the opening. From closed_at or updated_at where the event is missing.';
 
 CREATE VIEW keypup.issue_metrics WITH (security_invoker = true, security_barrier = true) AS
+-- All that belongs to an issue in one list: joined one by one, planners take each for short, and compare every issue with every row.
+WITH fact AS (
+  SELECT t.account_id, t.project_id, t.number, 1 AS reopened, NULL::timestamptz AS assigned_at, NULL::bigint AS pull_request, NULL::timestamptz AS merged_at, NULL::bigint AS lines
+  FROM keypup.issue_transitions t WHERE t.event = 'reopened'
+  UNION ALL
+  SELECT e.account_id, e.project_id, e.item_number, 0, e.occurred_at, NULL, NULL, NULL
+  FROM keypup.timeline_events e
+  JOIN keypup.issues i ON i.account_id = e.account_id AND i.project_id = e.project_id AND i.number = e.item_number
+  WHERE e.item_kind = 'issue' AND e.event = 'assigned' AND e.occurred_at >= i.created_at
+  UNION ALL
+  SELECT r.account_id, r.project_id, c.issue_number, 0, NULL, r.number, r.merged_at, r.additions + r.deletions
+  FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.closes_issues)) AS c(issue_number)
+  WHERE r.deleted_at IS NULL AND r.state <> 'closed'
+), gathered AS (
+  SELECT f.account_id, f.project_id, f.number, sum(f.reopened) AS times_reopened, min(f.assigned_at) AS assigned_at,
+    array_agg(f.pull_request ORDER BY f.pull_request) FILTER (WHERE f.pull_request IS NOT NULL) AS pull_requests,
+    min(f.merged_at) AS first_merged_at, max(f.merged_at) AS last_merged_at, sum(f.lines)::bigint AS lines_changed
+  FROM fact f
+  GROUP BY f.account_id, f.project_id, f.number
+)
 SELECT i.account_id, i.project_id, p.name AS project, i.number, i.title, i.author, i.author_is_bot, i.state, i.state_reason, i.labels, i.type, i.milestone,
   i.created_at, i.updated_at, i.closed_at,
   CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS lead_time,
   CASE WHEN i.first_response_at >= i.created_at THEN i.first_response_at - i.created_at END AS first_response_time,
-  happened.first_assigned_at - i.created_at AS queue_time,
-  coalesce(reopened.times, 0) AS times_reopened,
+  g.assigned_at - i.created_at AS queue_time,
+  coalesce(g.times_reopened, 0) AS times_reopened,
   CASE WHEN i.state = 'open' THEN greatest(now() - i.created_at, interval '0') END AS age,
   i.state = 'open' AND i.updated_at < now() - interval '720 hours' AS is_stale,
-  coalesce(resolving.numbers, '{}') AS resolving_pull_requests,
-  resolving.first_merged_at AS resolving_first_merged_at, resolving.last_merged_at AS resolving_last_merged_at, resolving.lines_changed
+  coalesce(g.pull_requests, '{}') AS resolving_pull_requests,
+  g.first_merged_at AS resolving_first_merged_at, g.last_merged_at AS resolving_last_merged_at, g.lines_changed
 FROM keypup.issues i
 JOIN keypup.projects p ON p.account_id = i.account_id AND p.project_id = i.project_id
-CROSS JOIN LATERAL (
-  SELECT min(e.occurred_at) AS first_assigned_at FROM keypup.timeline_events e
-  WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue'
-    AND e.event = 'assigned' AND e.occurred_at >= i.created_at
-) AS happened
-LEFT JOIN (
-  SELECT r.account_id, r.project_id, c.issue_number, array_agg(r.number ORDER BY r.number) AS numbers,
-    min(r.merged_at) AS first_merged_at, max(r.merged_at) AS last_merged_at, sum(r.additions + r.deletions)::bigint AS lines_changed
-  FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.closes_issues)) AS c(issue_number)
-  WHERE r.deleted_at IS NULL AND r.state <> 'closed'
-  GROUP BY r.account_id, r.project_id, c.issue_number
-) AS resolving ON resolving.account_id = i.account_id AND resolving.project_id = i.project_id AND resolving.issue_number = i.number
-LEFT JOIN (
-  SELECT t.account_id, t.project_id, t.number, count(*) AS times
-  FROM keypup.issue_transitions t WHERE t.event = 'reopened'
-  GROUP BY t.account_id, t.project_id, t.number
-) AS reopened ON reopened.account_id = i.account_id AND reopened.project_id = i.project_id AND reopened.number = i.number
+LEFT JOIN gathered g ON g.account_id = i.account_id AND g.project_id = i.project_id AND g.number = i.number
 WHERE i.deleted_at IS NULL;
 REVOKE ALL ON keypup.issue_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.issue_metrics TO keypup_member;
