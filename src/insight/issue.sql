@@ -63,40 +63,43 @@ COMMENT ON COLUMN keypup.issue_transitions.event IS 'opened, closed or reopened.
 COMMENT ON COLUMN keypup.issue_transitions.occurred_at IS 'When; never before the opening. From closed_at or updated_at where the event is missing.';
 
 CREATE VIEW keypup.issue_metrics WITH (security_invoker = true, security_barrier = true) AS
--- All that belongs to an issue in one list: joined one by one, planners take each for short, and compare every issue with every row.
+-- The issue and all that belongs to it in one list, and no join: the planner would compare every issue of a project with every row.
 WITH fact AS (
-  SELECT t.account_id, t.project_id, t.number, 1 AS reopened, NULL::timestamptz AS assigned_at, NULL::bigint AS pull_request, NULL::timestamptz AS merged_at, NULL::bigint AS lines
+  SELECT i.account_id, i.project_id, i.number, true AS is_issue, i AS issue, 0 AS reopened, NULL::timestamptz AS assigned_at,
+    NULL::bigint AS pull_request, NULL::timestamptz AS merged_at, NULL::bigint AS lines
+  FROM keypup.issues i WHERE i.deleted_at IS NULL
+  UNION ALL
+  SELECT t.account_id, t.project_id, t.number, false, NULL, 1, NULL, NULL, NULL, NULL
   FROM keypup.issue_transitions t WHERE t.event = 'reopened'
   UNION ALL
-  SELECT e.account_id, e.project_id, e.item_number, 0, e.occurred_at, NULL, NULL, NULL
+  SELECT e.account_id, e.project_id, e.item_number, false, NULL, 0, e.occurred_at, NULL, NULL, NULL
   FROM keypup.timeline_events e
   JOIN keypup.issues i ON i.account_id = e.account_id AND i.project_id = e.project_id AND i.number = e.item_number
   WHERE e.item_kind = 'issue' AND e.event = 'assigned' AND e.occurred_at >= i.created_at
   UNION ALL
-  SELECT r.account_id, r.project_id, c.issue_number, 0, NULL, r.number, r.merged_at, r.additions + r.deletions
+  SELECT r.account_id, r.project_id, c.issue_number, false, NULL, 0, NULL, r.number, r.merged_at, r.additions + r.deletions
   FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.closes_issues)) AS c(issue_number)
   WHERE r.deleted_at IS NULL AND r.state <> 'closed'
 ), gathered AS (
-  SELECT f.account_id, f.project_id, f.number, sum(f.reopened) AS times_reopened, min(f.assigned_at) AS assigned_at,
+  SELECT f.account_id, f.project_id, f.number, (array_agg(f.issue) FILTER (WHERE f.is_issue))[1] AS issue, sum(f.reopened) AS times_reopened, min(f.assigned_at) AS assigned_at,
     array_agg(f.pull_request ORDER BY f.pull_request) FILTER (WHERE f.pull_request IS NOT NULL) AS pull_requests,
     min(f.merged_at) AS first_merged_at, max(f.merged_at) AS last_merged_at, sum(f.lines)::bigint AS lines_changed
   FROM fact f
   GROUP BY f.account_id, f.project_id, f.number
+  HAVING bool_or(f.is_issue)
 )
-SELECT i.account_id, i.project_id, p.name AS project, i.number, i.title, i.author, i.author_is_bot, i.state, i.state_reason, i.labels, i.type, i.milestone,
-  i.created_at, i.updated_at, i.closed_at,
-  CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS lead_time,
-  CASE WHEN i.first_response_at >= i.created_at THEN i.first_response_at - i.created_at END AS first_response_time,
-  g.assigned_at - i.created_at AS queue_time,
-  coalesce(g.times_reopened, 0) AS times_reopened,
-  CASE WHEN i.state = 'open' THEN greatest(now() - i.created_at, interval '0') END AS age,
-  i.state = 'open' AND i.updated_at < now() - interval '720 hours' AS is_stale,
+SELECT g.account_id, g.project_id, p.name AS project, g.number, (g.issue).title, (g.issue).author, (g.issue).author_is_bot, (g.issue).state, (g.issue).state_reason, (g.issue).labels, (g.issue).type, (g.issue).milestone,
+  (g.issue).created_at, (g.issue).updated_at, (g.issue).closed_at,
+  CASE WHEN (g.issue).state = 'closed' AND (g.issue).closed_at >= (g.issue).created_at THEN (g.issue).closed_at - (g.issue).created_at END AS lead_time,
+  CASE WHEN (g.issue).first_response_at >= (g.issue).created_at THEN (g.issue).first_response_at - (g.issue).created_at END AS first_response_time,
+  g.assigned_at - (g.issue).created_at AS queue_time,
+  g.times_reopened AS times_reopened,
+  CASE WHEN (g.issue).state = 'open' THEN greatest(now() - (g.issue).created_at, interval '0') END AS age,
+  (g.issue).state = 'open' AND (g.issue).updated_at < now() - interval '720 hours' AS is_stale,
   coalesce(g.pull_requests, '{}') AS resolving_pull_requests,
   g.first_merged_at AS resolving_first_merged_at, g.last_merged_at AS resolving_last_merged_at, g.lines_changed
-FROM keypup.issues i
-JOIN keypup.projects p ON p.account_id = i.account_id AND p.project_id = i.project_id
-LEFT JOIN gathered g ON g.account_id = i.account_id AND g.project_id = i.project_id AND g.number = i.number
-WHERE i.deleted_at IS NULL;
+FROM gathered g
+JOIN keypup.projects p ON p.account_id = g.account_id AND p.project_id = g.project_id;
 REVOKE ALL ON keypup.issue_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.issue_metrics TO keypup_member;
 COMMENT ON VIEW keypup.issue_metrics IS 'One row an issue that is not deleted: how long it waited and took, and what resolves it.';
