@@ -13,7 +13,8 @@ OBJS = \
 	src/http/pace.o src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
 	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/worker_list.o src/sync/launcher.o \
-	src/operation/worker_status.o
+	src/operation/worker_status.o \
+	src/insight/time_zone.o
 
 # The install script is the rooms' SQL in dependency order: a room may only use rooms above it.
 ROOMS = \
@@ -37,12 +38,13 @@ ROOMS = \
 	src/token/rotation.sql \
 	src/provider/github/webhook.sql src/webhook/webhook.sql \
 	src/insight/cycle_time.sql src/insight/person.sql src/insight/pull_request.sql \
+	src/insight/time_zone.sql src/insight/issue.sql src/insight/flow.sql \
 	src/operation/install.sql
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/provider/github/queries.sql
 
-REGRESS = install access digest http github insight_pull_request cycle_time
+REGRESS = install access digest http github insight_pull_request cycle_time insight_issue
 REGRESS_OPTS = --inputdir=. --outputdir=.
 ISOLATION = last_owner
 ISOLATION_OPTS = --inputdir=. --outputdir=.

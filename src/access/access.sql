@@ -105,11 +105,13 @@ CREATE TABLE keypup.accounts (
   account_id uuid NOT NULL DEFAULT gen_random_uuid() PRIMARY KEY,
   name text NOT NULL UNIQUE CHECK (name ~ '^[^[:cntrl:]]{1,100}$'),
   created_at timestamptz NOT NULL DEFAULT now(),
-  members_changed_at timestamptz NOT NULL DEFAULT now()
+  members_changed_at timestamptz NOT NULL DEFAULT now(),
+  time_zone text NOT NULL DEFAULT 'UTC' CHECK (time_zone ~ '^[^[:cntrl:]]{1,100}$')
 );
 COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
 COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';
 COMMENT ON COLUMN keypup.accounts.name IS 'Name by which functions address the account.';
 COMMENT ON COLUMN keypup.accounts.created_at IS 'When create_account made it.';
 COMMENT ON COLUMN keypup.accounts.members_changed_at IS 'When its members or roles last changed; changes wait for each other here.';
+COMMENT ON COLUMN keypup.accounts.time_zone IS 'Where its days, weeks and months begin: a name like Europe/Paris. Set by set_time_zone.';
 SELECT keypup.protect_table('keypup.accounts', 'data.read');

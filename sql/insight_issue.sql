@@ -1,0 +1,138 @@
+-- A small history with the answers beside it. Times are of January 2025, in UTC: the 6th and the 13th are Mondays.
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET datestyle = 'ISO';
+\pset null '-'
+\set SHOW_CONTEXT never
+CREATE EXTENSION IF NOT EXISTS keypup;
+SELECT keypup.create_account('flow') AS account \gset
+SELECT keypup.create_account('one') AS one \gset
+SELECT keypup.create_account('empty') AS empty \gset
+INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by)
+SELECT account_id, 'github', 'c', 'https://api.github.com', 'me' FROM keypup.accounts;
+INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by)
+SELECT account_id, connection_id, 'a/b', 'me' FROM keypup.connections;
+SELECT project_id FROM keypup.projects WHERE account_id = :'account' \gset
+CREATE FUNCTION pg_temp.at(day_and_time text) RETURNS timestamptz LANGUAGE sql AS $$ SELECT ('2025-01-' || day_and_time)::timestamptz $$;
+CREATE FUNCTION pg_temp.hours(span interval) RETURNS numeric LANGUAGE sql AS $$ SELECT round(extract(epoch FROM span) / 3600, 2) $$;
+CREATE VIEW pg_temp.metrics AS SELECT m.* FROM keypup.issue_metrics m JOIN keypup.accounts a USING (account_id) WHERE a.name = 'flow';
+
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, author, created_at, updated_at, closed_at, milestone)
+SELECT :'account', :'project_id', n, n, n, title, state, author, pg_temp.at(created), pg_temp.at(updated), pg_temp.at(closed), milestone
+FROM (VALUES
+  (1, 'closed after 48 hours; bob answers after 3', 'closed', 'ann', '06 10:00', '08 10:00', '08 10:00', 'M'),
+  (2, 'closed, reopened, closed after 7 days; assigned after 2 hours', 'closed', 'ann', '06 12:00', '13 12:00', '13 12:00', 'M'),
+  (3, 'open, without change for years: stale', 'open', 'ann', '07 00:30', '07 00:30', NULL, 'N'),
+  (4, 'author deleted: bob answers after 2 hours, a deleted one after 1 does not count', 'open', NULL, '08 23:30', '09 23:30', NULL, NULL),
+  (6, 'closed before it was opened: no lead time, closed when opened', 'closed', 'ann', '11 00:00', '11 00:00', '10 00:00', NULL),
+  (7, 'deleted: nowhere', 'open', 'ann', '06 00:00', '06 00:00', NULL, 'M'),
+  (8, 'closed twice in a row: the second changes nothing', 'closed', 'ann', '09 00:00', '10 06:00', '10 00:00', NULL),
+  (9, 'closed without an event: closed_at says when', 'closed', 'ann', '14 00:00', '15 00:00', '15 00:00', 'L'),
+  (10, 'reopened without an event: updated_at says when', 'open', 'ann', '14 00:00', '16 00:00', NULL, 'L')
+) AS v(n, title, state, author, created, updated, closed, milestone);
+UPDATE keypup.issues SET deleted_at = now() WHERE number = 7;
+-- 5 opens tomorrow.
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, created_at, updated_at)
+VALUES (:'account', :'project_id', 5, 5, 5, 'of the future: age 0, not yet in any flow', 'open', now() + interval '1 day', now() + interval '1 day');
+INSERT INTO keypup.timeline_events (account_id, project_id, item_kind, item_number, external_id, event, actor, occurred_at)
+SELECT :'account', :'project_id', kind, n, id, event, 'bob', pg_temp.at(happened)
+FROM (VALUES
+  ('issue', 1, 'a', 'closed', '08 10:00'),
+  ('issue', 2, 'a', 'closed', '07 12:00'), ('issue', 2, 'b', 'reopened', '09 12:00'), ('issue', 2, 'c', 'closed', '13 12:00'),
+  ('issue', 2, 'd', 'assigned', '06 14:00'), ('issue', 2, 'e', 'assigned', '06 15:00'),
+  ('issue', 6, 'a', 'closed', '10 00:00'), ('issue', 7, 'a', 'closed', '07 00:00'),
+  ('issue', 8, 'a', 'closed', '10 00:00'), ('issue', 8, 'b', 'closed', '10 06:00'),
+  ('issue', 10, 'a', 'closed', '15 12:00'),
+  ('pull_request', 3, 'x', 'closed', '08 00:00')
+) AS v(kind, n, id, event, happened);
+INSERT INTO keypup.comments (account_id, project_id, item_kind, item_number, external_id, author, author_is_bot, created_at)
+SELECT :'account', :'project_id', 'issue', n, id, author, bot, pg_temp.at(written)
+FROM (VALUES
+  (1, 'a', 'ann', false, '06 11:00'), (1, 'b', 'ci', true, '06 11:30'), (1, 'c', 'bob', false, '06 13:00'), (1, 'd', 'eve', false, '06 14:00'),
+  (4, 'a', NULL, false, '09 00:30'), (4, 'b', 'bob', false, '09 01:30')
+) AS v(n, id, author, bot, written);
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, author, created_at, updated_at, closed_at, merged_at,
+  first_commit_at, ready_at, additions, deletions, closes_issues, head_branch, milestone)
+SELECT :'account', :'project_id', n, n, n, title, state, false, 'bob', pg_temp.at(created), pg_temp.at('20'), pg_temp.at(closed), pg_temp.at(merged),
+  pg_temp.at(created), pg_temp.at(created), plus, minus, closes, branch, milestone
+FROM (VALUES
+  (101, 'Mend #1, as other/name#2 did', 'merged', '07 10:00', '08 10:00', '08 10:00', 10, 5, '{1}'::bigint[], 'issue-1', 'M'),
+  (102, 'Mend both', 'merged', '12 00:00', '14 00:00', '14 00:00', 1, 1, '{1,2}', '2-second', NULL),
+  (103, '(#3) #99 #7 #101 &#4; x#4 #4a ##4', 'closed', '08 00:00', '09 00:00', NULL, 100, 100, '{2}', 'bob/fix/3-more', NULL),
+  (104, 'Nothing', 'open', '08 00:00', NULL, NULL, NULL, NULL, '{2,7}', '2025-01-01-notes', NULL),
+  (105, 'Nothing', 'open', '08 00:00', NULL, NULL, 1, 1, '{}', 'release-4', NULL)
+) AS v(n, title, state, created, closed, merged, plus, minus, closes, branch, milestone);
+INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, due_on, closed_at)
+SELECT :'account', :'project_id', title, n, title, state, due, closed
+FROM (VALUES
+  (1, 'M', 'closed', pg_temp.at('10'), pg_temp.at('13 12:00')), (2, 'N', 'open', NULL, NULL), (3, 'empty', 'open', now() + interval '9 days', NULL),
+  (4, 'L', 'open', ((now() AT TIME ZONE 'UTC')::date - 5)::timestamp AT TIME ZONE 'UTC', NULL)
+) AS v(n, title, state, due, closed);
+SELECT keypup.derive_issues(:'account', :'project_id', ARRAY(SELECT generate_series(1, 10)::bigint));
+
+-- 1: 06 10:00 to 08 10:00 = 48; 13:00 - 10:00 = 3. 2: 06 12:00 to 13 12:00 = 168; 14:00 - 12:00 = 2. 4: 01:30 - 23:30 = 2. 8 and 9: a day.
+SELECT number, pg_temp.hours(lead_time) AS lead, pg_temp.hours(first_response_time) AS response, pg_temp.hours(queue_time) AS queue,
+  times_reopened AS reopened, is_stale, age >= '0' AS aged
+FROM pg_temp.metrics ORDER BY number;
+SELECT number, age FROM pg_temp.metrics WHERE number = 5;
+-- 101 (15 lines) and 102 (2) close 1; 102, and the open 104 of unknown size, close 2; 103 is closed unmerged, and resolves nothing.
+SELECT number, resolving_pull_requests, resolving_first_merged_at, resolving_last_merged_at, lines_changed FROM pg_temp.metrics ORDER BY number;
+-- 101 names 1 in three ways: one row. 99 is no issue, 7 is deleted, 101 is a pull request; 4 is named in no way that counts.
+SELECT issue_number, pull_request_number, sources FROM keypup.issue_pull_request_links WHERE account_id = :'account' ORDER BY 1, 2;
+
+-- 06: 1, 2 open. 07: 3 opens, 2 closes. 08: 4 opens, 1 closes. 09: 8 opens, 2 reopens. 10: 8 closes. 11: 6 opens and closes. 13: 2 closes.
+-- 14: 9, 10 open. 15: 9, 10 close. 16: 10 reopens. That leaves 3, 4 and 10.
+SELECT day, opened, closed, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE account_id = :'account' AND day < '2025-01-18' ORDER BY day;
+SELECT max(day) = (now() AT TIME ZONE 'UTC')::date AS until_today, count(*) = max(day) - min(day) + 1 AS no_gap, min(open_at_end_of_day) AS least,
+  (array_agg(open_at_end_of_day ORDER BY day DESC))[1] AS open_now FROM keypup.issue_flow_daily WHERE account_id = :'account';
+-- First week: 6 open, 4 close (1, 2, 6, 8), 1 reopens: 6 - 4 + 1 = 3. Lead times of 8 and 1: 24 and 48: 24 + 24 * (0.5, 0.75, 0.9) = 36, 42, 45.6.
+-- Second: 2 open, 3 close (2, 9, 10), 1 reopens: 0. Lead times of 9 and 2: 24 and 168: 24 + 144 * (0.5, 0.75, 0.9) = 96, 132, 153.6. Then nothing.
+SELECT week_start, pull_requests_merged AS merged, issues_opened AS opened, issues_closed AS closed, issues_reopened AS reopened, backlog_growth AS growth,
+  pg_temp.hours(lead_time_p50) AS lead_50, pg_temp.hours(lead_time_p75) AS lead_75, pg_temp.hours(lead_time_p90) AS lead_90,
+  pg_temp.hours(cycle_time_p50) AS cycle_50, pg_temp.hours(cycle_time_p75) AS cycle_75, pg_temp.hours(cycle_time_p90) AS cycle_90
+FROM keypup.throughput_weekly WHERE account_id = :'account' AND week_start < '2025-01-25' ORDER BY 1;
+SELECT week_start, previous_pull_requests_merged AS merged, previous_issues_opened AS opened, previous_issues_closed AS closed,
+  previous_issues_reopened AS reopened, previous_backlog_growth AS growth,
+  pg_temp.hours(previous_lead_time_p50) AS lead_50, pg_temp.hours(previous_lead_time_p75) AS lead_75, pg_temp.hours(previous_lead_time_p90) AS lead_90,
+  pg_temp.hours(previous_cycle_time_p50) AS cycle_50, pg_temp.hours(previous_cycle_time_p75) AS cycle_75, pg_temp.hours(previous_cycle_time_p90) AS cycle_90
+FROM keypup.throughput_weekly WHERE account_id = :'account' AND week_start < '2025-01-25' ORDER BY 1;
+-- The month: 24, 24, 48, 168: the middle is 36; 48 + 0.25 * 120 = 78; 48 + 0.7 * 120 = 132. Cycle times 24 and 48: 36, 42, 45.6.
+SELECT month_start, pull_requests_merged AS merged, issues_opened AS opened, issues_closed AS closed, issues_reopened AS reopened, backlog_growth AS growth,
+  pg_temp.hours(lead_time_p50) AS lead_50, pg_temp.hours(lead_time_p75) AS lead_75, pg_temp.hours(lead_time_p90) AS lead_90,
+  pg_temp.hours(cycle_time_p50) AS cycle_50, pg_temp.hours(cycle_time_p75) AS cycle_75, pg_temp.hours(cycle_time_p90) AS cycle_90, previous_issues_opened AS before
+FROM keypup.throughput_monthly WHERE account_id = :'account' AND month_start < '2025-03-01' ORDER BY 1;
+
+-- M: 1, 2 and 101, all done; due on the 10th, closed on the 13th. L: 9 of 9 and 10 is done; due five days ago.
+SELECT number, title, state, scope, done, percent, slip_days FROM keypup.milestone_progress WHERE account_id = :'account' ORDER BY 1;
+-- 1 and 2 open on the 6th, 101 on the 7th; 1 and 101 are done on the 8th, 2 for good on the 13th, when M closes.
+SELECT day, scope, done FROM keypup.milestone_burnup WHERE account_id = :'account' AND title = 'M' ORDER BY day;
+
+-- In Paris 4 opens on the 9th at 0:30; in New York 3 opens on the 6th.
+SELECT keypup.set_time_zone('flow', 'europe/paris');
+SELECT time_zone FROM keypup.accounts WHERE name = 'flow';
+SELECT day, opened FROM keypup.issue_flow_daily WHERE account_id = :'account' AND day <= '2025-01-09' ORDER BY day;
+SELECT keypup.set_time_zone('flow', 'America/New_York');
+SELECT day, opened FROM keypup.issue_flow_daily WHERE account_id = :'account' AND day <= '2025-01-09' ORDER BY day;
+SELECT keypup.set_time_zone('flow', 'Mars/Base');
+SELECT keypup.set_time_zone('flow', 'CET');
+SELECT keypup.set_time_zone('flow', NULL);
+SELECT keypup.set_time_zone('nowhere', 'UTC');
+-- A zone that this server does not know, as after a move: the views count in UTC.
+UPDATE keypup.accounts SET time_zone = 'Mars/Base' WHERE name = 'flow';
+SELECT day, opened FROM keypup.issue_flow_daily WHERE account_id = :'account' AND day <= '2025-01-09' ORDER BY day;
+SELECT keypup.known_time_zone(z) FROM unnest(ARRAY['Asia/Tokyo', '', '../x', repeat('x', 300)]) z;
+SELECT action, detail FROM keypup.audit_log WHERE account_id = :'account' AND action = 'account.time_zone' AND outcome = 'done' ORDER BY occurred_at;
+
+-- One issue, opened now; an account without any; a project without items.
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, created_at, updated_at)
+SELECT account_id, project_id, 1, 1, 1, 'only one', 'open', now(), now() FROM keypup.projects WHERE account_id = :'one';
+SELECT number, lead_time, first_response_time, queue_time, times_reopened, age < '1 hour' AS young, is_stale, resolving_pull_requests, lines_changed
+FROM keypup.issue_metrics WHERE account_id = :'one';
+SELECT opened, closed, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE account_id = :'one';
+SELECT issues_opened, issues_closed, backlog_growth, lead_time_p50, previous_issues_opened FROM keypup.throughput WHERE account_id = :'one';
+SELECT (SELECT count(*) FROM keypup.issue_metrics WHERE account_id = :'empty') AS metrics, (SELECT count(*) FROM keypup.issue_pull_request_links WHERE account_id = :'empty') AS links,
+  (SELECT count(*) FROM keypup.issue_flow_daily WHERE account_id = :'empty') AS daily, (SELECT count(*) FROM keypup.throughput WHERE account_id = :'empty') AS throughput,
+  (SELECT count(*) FROM keypup.milestone_progress WHERE account_id = :'empty') AS progress, (SELECT count(*) FROM keypup.milestone_burnup WHERE account_id = :'empty') AS burnup;
+DROP VIEW pg_temp.metrics;
+DELETE FROM keypup.accounts;
+DROP EXTENSION keypup CASCADE;

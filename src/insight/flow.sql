@@ -1,0 +1,301 @@
+-- insight/flow.sql: how many issues and pull requests come and go. doc/issue-metrics.md has the definitions.
+
+CREATE VIEW keypup.issue_flow_daily WITH (security_invoker = true, security_barrier = true) AS
+WITH place AS (
+  SELECT p.account_id, p.project_id, p.name AS project, keypup.known_time_zone(a.time_zone) AS zone
+  FROM keypup.projects p JOIN keypup.accounts a ON a.account_id = p.account_id
+), counted AS (
+  SELECT t.account_id, t.project_id, p.project, p.zone, (t.occurred_at AT TIME ZONE p.zone)::date AS day,
+    count(*) FILTER (WHERE t.event = 'opened') AS opened,
+    count(*) FILTER (WHERE t.event = 'closed') AS closed,
+    count(*) FILTER (WHERE t.event = 'reopened') AS reopened
+  FROM keypup.issue_transitions t JOIN place p ON p.account_id = t.account_id AND p.project_id = t.project_id
+  WHERE t.occurred_at <= now()
+  GROUP BY t.account_id, t.project_id, p.project, p.zone, (t.occurred_at AT TIME ZONE p.zone)::date
+), calendar AS (
+  SELECT s.account_id, s.project_id, s.project, d.day::date AS day
+  FROM (SELECT c.account_id, c.project_id, c.project, c.zone, min(c.day) AS first_day FROM counted c GROUP BY c.account_id, c.project_id, c.project, c.zone) AS s
+  CROSS JOIN LATERAL generate_series(s.first_day::timestamp, (now() AT TIME ZONE s.zone)::date::timestamp, interval '1 day') AS d(day)
+)
+SELECT d.account_id, d.project_id, d.project, d.day,
+  coalesce(c.opened, 0) AS opened, coalesce(c.closed, 0) AS closed, coalesce(c.reopened, 0) AS reopened,
+  (sum(coalesce(c.opened - c.closed + c.reopened, 0)) OVER (PARTITION BY d.account_id, d.project_id ORDER BY d.day))::bigint AS open_at_end_of_day
+FROM calendar d
+LEFT JOIN counted c ON c.account_id = d.account_id AND c.project_id = d.project_id AND c.day = d.day;
+REVOKE ALL ON keypup.issue_flow_daily FROM PUBLIC;
+GRANT SELECT ON keypup.issue_flow_daily TO keypup_member;
+COMMENT ON VIEW keypup.issue_flow_daily IS 'One row a project and day, from its first issue to today: the cumulative flow. Days are those of the account''s time zone.';
+COMMENT ON COLUMN keypup.issue_flow_daily.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_flow_daily.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_flow_daily.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_flow_daily.day IS 'The day.';
+COMMENT ON COLUMN keypup.issue_flow_daily.opened IS 'Issues opened.';
+COMMENT ON COLUMN keypup.issue_flow_daily.closed IS 'Closings; an issue that is closed twice in a day counts twice.';
+COMMENT ON COLUMN keypup.issue_flow_daily.reopened IS 'Closed issues opened again.';
+COMMENT ON COLUMN keypup.issue_flow_daily.open_at_end_of_day IS 'Issues open at its end, or now: all opened minus closed plus reopened until then.';
+
+CREATE VIEW keypup.throughput WITH (security_invoker = true, security_barrier = true) AS
+WITH place AS (
+  SELECT p.account_id, p.project_id, p.name AS project, keypup.known_time_zone(a.time_zone) AS zone, k.period
+  FROM keypup.projects p JOIN keypup.accounts a ON a.account_id = p.account_id
+  CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
+), moved AS (
+  SELECT p.account_id, p.project_id, p.period, date_trunc(p.period, t.occurred_at AT TIME ZONE p.zone)::date AS period_start,
+    count(*) FILTER (WHERE t.event = 'opened') AS issues_opened,
+    count(*) FILTER (WHERE t.event = 'closed') AS issues_closed,
+    count(*) FILTER (WHERE t.event = 'reopened') AS issues_reopened
+  FROM keypup.issue_transitions t JOIN place p ON p.account_id = t.account_id AND p.project_id = t.project_id
+  WHERE t.occurred_at <= now()
+  GROUP BY p.account_id, p.project_id, p.period, date_trunc(p.period, t.occurred_at AT TIME ZONE p.zone)::date
+), led AS (
+  SELECT p.account_id, p.project_id, p.period, date_trunc(p.period, i.closed_at AT TIME ZONE p.zone)::date AS period_start,
+    percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY i.closed_at - i.created_at) AS lead_times
+  FROM keypup.issues i JOIN place p ON p.account_id = i.account_id AND p.project_id = i.project_id
+  WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at BETWEEN i.created_at AND now()
+  GROUP BY p.account_id, p.project_id, p.period, date_trunc(p.period, i.closed_at AT TIME ZONE p.zone)::date
+), merged AS (
+  SELECT p.account_id, p.project_id, p.period, date_trunc(p.period, c.merged_at AT TIME ZONE p.zone)::date AS period_start,
+    count(*) AS pull_requests_merged,
+    percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY c.cycle_time) FILTER (WHERE c.cycle_time >= interval '0') AS cycle_times
+  FROM keypup.pull_request_cycle c JOIN place p ON p.account_id = c.account_id AND p.project_id = c.project_id
+  WHERE c.merged_at <= now()
+  GROUP BY p.account_id, p.project_id, p.period, date_trunc(p.period, c.merged_at AT TIME ZONE p.zone)::date
+), calendar AS (
+  SELECT p.account_id, p.project_id, p.project, p.period, d.start::date AS period_start
+  FROM place p
+  JOIN (SELECT x.account_id, x.project_id, x.period, min(x.period_start) AS first_start
+        FROM (SELECT m.account_id, m.project_id, m.period, m.period_start FROM moved m
+              UNION ALL SELECT g.account_id, g.project_id, g.period, g.period_start FROM merged g) AS x
+        GROUP BY x.account_id, x.project_id, x.period) AS s
+    ON s.account_id = p.account_id AND s.project_id = p.project_id AND s.period = p.period
+  CROSS JOIN LATERAL generate_series(s.first_start::timestamp, now() AT TIME ZONE p.zone, ('1 ' || p.period)::interval) AS d(start)
+), filled AS (
+  SELECT d.account_id, d.project_id, d.project, d.period, d.period_start,
+    coalesce(g.pull_requests_merged, 0) AS pull_requests_merged,
+    coalesce(m.issues_opened, 0) AS issues_opened, coalesce(m.issues_closed, 0) AS issues_closed, coalesce(m.issues_reopened, 0) AS issues_reopened,
+    coalesce(m.issues_opened - m.issues_closed + m.issues_reopened, 0) AS backlog_growth,
+    l.lead_times[1] AS lead_time_p50, l.lead_times[2] AS lead_time_p75, l.lead_times[3] AS lead_time_p90,
+    g.cycle_times[1] AS cycle_time_p50, g.cycle_times[2] AS cycle_time_p75, g.cycle_times[3] AS cycle_time_p90
+  FROM calendar d
+  LEFT JOIN moved m ON m.account_id = d.account_id AND m.project_id = d.project_id AND m.period = d.period AND m.period_start = d.period_start
+  LEFT JOIN led l ON l.account_id = d.account_id AND l.project_id = d.project_id AND l.period = d.period AND l.period_start = d.period_start
+  LEFT JOIN merged g ON g.account_id = d.account_id AND g.project_id = d.project_id AND g.period = d.period AND g.period_start = d.period_start
+)
+SELECT f.account_id, f.project_id, f.project, f.period, f.period_start,
+  f.pull_requests_merged, f.issues_opened, f.issues_closed, f.issues_reopened, f.backlog_growth,
+  f.lead_time_p50, f.lead_time_p75, f.lead_time_p90, f.cycle_time_p50, f.cycle_time_p75, f.cycle_time_p90,
+  lag(f.pull_requests_merged) OVER w AS previous_pull_requests_merged,
+  lag(f.issues_opened) OVER w AS previous_issues_opened,
+  lag(f.issues_closed) OVER w AS previous_issues_closed,
+  lag(f.issues_reopened) OVER w AS previous_issues_reopened,
+  lag(f.backlog_growth) OVER w AS previous_backlog_growth,
+  lag(f.lead_time_p50) OVER w AS previous_lead_time_p50,
+  lag(f.lead_time_p75) OVER w AS previous_lead_time_p75,
+  lag(f.lead_time_p90) OVER w AS previous_lead_time_p90,
+  lag(f.cycle_time_p50) OVER w AS previous_cycle_time_p50,
+  lag(f.cycle_time_p75) OVER w AS previous_cycle_time_p75,
+  lag(f.cycle_time_p90) OVER w AS previous_cycle_time_p90
+FROM filled f
+WINDOW w AS (PARTITION BY f.account_id, f.project_id, f.period ORDER BY f.period_start);
+REVOKE ALL ON keypup.throughput FROM PUBLIC;
+GRANT SELECT ON keypup.throughput TO keypup_member;
+COMMENT ON VIEW keypup.throughput IS 'One row a project and week, and one a project and month, from its first issue or merge to now, those with nothing included. In the account''s time zone.';
+COMMENT ON COLUMN keypup.throughput.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.throughput.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.throughput.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.throughput.period IS 'week or month.';
+COMMENT ON COLUMN keypup.throughput.period_start IS 'First day of the period; weeks start on Monday.';
+COMMENT ON COLUMN keypup.throughput.pull_requests_merged IS 'Pull requests merged.';
+COMMENT ON COLUMN keypup.throughput.issues_opened IS 'Issues opened.';
+COMMENT ON COLUMN keypup.throughput.issues_closed IS 'Closings of issues; one that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.throughput.issues_reopened IS 'Closed issues opened again.';
+COMMENT ON COLUMN keypup.throughput.backlog_growth IS 'Opened minus closed plus reopened: negative when the backlog shrinks.';
+COMMENT ON COLUMN keypup.throughput.lead_time_p50 IS 'Median lead time, of the issues whose last closing is in the period, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput.lead_time_p75 IS '75th percentile of the lead time, of the issues whose last closing is in the period, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput.lead_time_p90 IS '90th percentile of the lead time, of the issues whose last closing is in the period, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput.cycle_time_p50 IS 'Median cycle time, of the pull requests merged in the period, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput.cycle_time_p75 IS '75th percentile of the cycle time, of the pull requests merged in the period, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput.cycle_time_p90 IS '90th percentile of the cycle time, of the pull requests merged in the period, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput.previous_pull_requests_merged IS 'pull_requests_merged of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_issues_opened IS 'issues_opened of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_issues_closed IS 'issues_closed of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_issues_reopened IS 'issues_reopened of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_backlog_growth IS 'backlog_growth of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_lead_time_p50 IS 'lead_time_p50 of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_lead_time_p75 IS 'lead_time_p75 of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_lead_time_p90 IS 'lead_time_p90 of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_cycle_time_p50 IS 'cycle_time_p50 of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_cycle_time_p75 IS 'cycle_time_p75 of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_cycle_time_p90 IS 'cycle_time_p90 of the period before; NULL in the first.';
+
+CREATE VIEW keypup.throughput_weekly WITH (security_invoker = true, security_barrier = true) AS
+SELECT t.account_id, t.project_id, t.project, t.period_start AS week_start,
+  t.pull_requests_merged, t.issues_opened, t.issues_closed, t.issues_reopened, t.backlog_growth,
+  t.lead_time_p50, t.lead_time_p75, t.lead_time_p90, t.cycle_time_p50, t.cycle_time_p75, t.cycle_time_p90,
+  t.previous_pull_requests_merged, t.previous_issues_opened, t.previous_issues_closed, t.previous_issues_reopened, t.previous_backlog_growth,
+  t.previous_lead_time_p50, t.previous_lead_time_p75, t.previous_lead_time_p90, t.previous_cycle_time_p50, t.previous_cycle_time_p75, t.previous_cycle_time_p90
+FROM keypup.throughput t WHERE t.period = 'week';
+REVOKE ALL ON keypup.throughput_weekly FROM PUBLIC;
+GRANT SELECT ON keypup.throughput_weekly TO keypup_member;
+COMMENT ON VIEW keypup.throughput_weekly IS 'One row a project and week, from its first issue or merge to now, those with nothing included. In the account''s time zone.';
+COMMENT ON COLUMN keypup.throughput_weekly.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.throughput_weekly.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.throughput_weekly.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.throughput_weekly.week_start IS 'Monday of the week.';
+COMMENT ON COLUMN keypup.throughput_weekly.pull_requests_merged IS 'Pull requests merged.';
+COMMENT ON COLUMN keypup.throughput_weekly.issues_opened IS 'Issues opened.';
+COMMENT ON COLUMN keypup.throughput_weekly.issues_closed IS 'Closings of issues; one that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.throughput_weekly.issues_reopened IS 'Closed issues opened again.';
+COMMENT ON COLUMN keypup.throughput_weekly.backlog_growth IS 'Opened minus closed plus reopened: negative when the backlog shrinks.';
+COMMENT ON COLUMN keypup.throughput_weekly.lead_time_p50 IS 'Median lead time, of the issues whose last closing is in the week, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_weekly.lead_time_p75 IS '75th percentile of the lead time, of the issues whose last closing is in the week, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_weekly.lead_time_p90 IS '90th percentile of the lead time, of the issues whose last closing is in the week, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_weekly.cycle_time_p50 IS 'Median cycle time, of the pull requests merged in the week, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_weekly.cycle_time_p75 IS '75th percentile of the cycle time, of the pull requests merged in the week, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_weekly.cycle_time_p90 IS '90th percentile of the cycle time, of the pull requests merged in the week, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_pull_requests_merged IS 'pull_requests_merged of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_issues_opened IS 'issues_opened of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_issues_closed IS 'issues_closed of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_issues_reopened IS 'issues_reopened of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_backlog_growth IS 'backlog_growth of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_lead_time_p50 IS 'lead_time_p50 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_lead_time_p75 IS 'lead_time_p75 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_lead_time_p90 IS 'lead_time_p90 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_cycle_time_p50 IS 'cycle_time_p50 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_cycle_time_p75 IS 'cycle_time_p75 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_cycle_time_p90 IS 'cycle_time_p90 of the week before; NULL in the first.';
+
+CREATE VIEW keypup.throughput_monthly WITH (security_invoker = true, security_barrier = true) AS
+SELECT t.account_id, t.project_id, t.project, t.period_start AS month_start,
+  t.pull_requests_merged, t.issues_opened, t.issues_closed, t.issues_reopened, t.backlog_growth,
+  t.lead_time_p50, t.lead_time_p75, t.lead_time_p90, t.cycle_time_p50, t.cycle_time_p75, t.cycle_time_p90,
+  t.previous_pull_requests_merged, t.previous_issues_opened, t.previous_issues_closed, t.previous_issues_reopened, t.previous_backlog_growth,
+  t.previous_lead_time_p50, t.previous_lead_time_p75, t.previous_lead_time_p90, t.previous_cycle_time_p50, t.previous_cycle_time_p75, t.previous_cycle_time_p90
+FROM keypup.throughput t WHERE t.period = 'month';
+REVOKE ALL ON keypup.throughput_monthly FROM PUBLIC;
+GRANT SELECT ON keypup.throughput_monthly TO keypup_member;
+COMMENT ON VIEW keypup.throughput_monthly IS 'One row a project and month, from its first issue or merge to now, those with nothing included. In the account''s time zone.';
+COMMENT ON COLUMN keypup.throughput_monthly.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.throughput_monthly.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.throughput_monthly.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.throughput_monthly.month_start IS 'First day of the month.';
+COMMENT ON COLUMN keypup.throughput_monthly.pull_requests_merged IS 'Pull requests merged.';
+COMMENT ON COLUMN keypup.throughput_monthly.issues_opened IS 'Issues opened.';
+COMMENT ON COLUMN keypup.throughput_monthly.issues_closed IS 'Closings of issues; one that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.throughput_monthly.issues_reopened IS 'Closed issues opened again.';
+COMMENT ON COLUMN keypup.throughput_monthly.backlog_growth IS 'Opened minus closed plus reopened: negative when the backlog shrinks.';
+COMMENT ON COLUMN keypup.throughput_monthly.lead_time_p50 IS 'Median lead time, of the issues whose last closing is in the month, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_monthly.lead_time_p75 IS '75th percentile of the lead time, of the issues whose last closing is in the month, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_monthly.lead_time_p90 IS '90th percentile of the lead time, of the issues whose last closing is in the month, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_monthly.cycle_time_p50 IS 'Median cycle time, of the pull requests merged in the month, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_monthly.cycle_time_p75 IS '75th percentile of the cycle time, of the pull requests merged in the month, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_monthly.cycle_time_p90 IS '90th percentile of the cycle time, of the pull requests merged in the month, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_pull_requests_merged IS 'pull_requests_merged of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_issues_opened IS 'issues_opened of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_issues_closed IS 'issues_closed of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_issues_reopened IS 'issues_reopened of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_backlog_growth IS 'backlog_growth of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_lead_time_p50 IS 'lead_time_p50 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_lead_time_p75 IS 'lead_time_p75 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_lead_time_p90 IS 'lead_time_p90 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_cycle_time_p50 IS 'cycle_time_p50 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_cycle_time_p75 IS 'cycle_time_p75 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_cycle_time_p90 IS 'cycle_time_p90 of the month before; NULL in the first.';
+
+CREATE VIEW keypup.milestone_items WITH (security_invoker = true, security_barrier = true) AS
+SELECT m.account_id, m.project_id, m.external_id, m.number AS milestone_number, x.kind, x.number, x.created_at,
+  CASE WHEN x.state <> 'open' THEN greatest(coalesce(x.closed_at, x.updated_at), x.created_at) END AS done_at
+FROM keypup.milestones m
+JOIN (
+  SELECT i.account_id, i.project_id, i.milestone, 'issue' AS kind, i.number, i.state, i.created_at, i.closed_at, i.updated_at
+  FROM keypup.issues i WHERE i.milestone IS NOT NULL AND i.deleted_at IS NULL
+  UNION ALL
+  SELECT r.account_id, r.project_id, r.milestone, 'pull_request', r.number, r.state, r.created_at, coalesce(r.merged_at, r.closed_at), r.updated_at
+  FROM keypup.pull_requests r WHERE r.milestone IS NOT NULL AND r.deleted_at IS NULL
+) AS x ON x.account_id = m.account_id AND x.project_id = m.project_id AND x.milestone = m.title;
+REVOKE ALL ON keypup.milestone_items FROM PUBLIC;
+GRANT SELECT ON keypup.milestone_items TO keypup_member;
+COMMENT ON VIEW keypup.milestone_items IS 'One row a milestone and an issue or pull request that is in it now.';
+COMMENT ON COLUMN keypup.milestone_items.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.milestone_items.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.milestone_items.external_id IS 'The provider''s id of the milestone.';
+COMMENT ON COLUMN keypup.milestone_items.milestone_number IS 'Number of the milestone within the project.';
+COMMENT ON COLUMN keypup.milestone_items.kind IS 'issue or pull_request.';
+COMMENT ON COLUMN keypup.milestone_items.number IS 'Number of the item within the project.';
+COMMENT ON COLUMN keypup.milestone_items.created_at IS 'When the item was opened.';
+COMMENT ON COLUMN keypup.milestone_items.done_at IS 'When it was closed or merged, never before the opening; NULL while open.';
+
+CREATE VIEW keypup.milestone_progress WITH (security_invoker = true, security_barrier = true) AS
+WITH counted AS (
+  SELECT x.account_id, x.project_id, x.external_id, count(*) AS scope, count(x.done_at) AS done
+  FROM keypup.milestone_items x GROUP BY x.account_id, x.project_id, x.external_id
+), dated AS (
+  SELECT m.account_id, m.project_id, p.name AS project, m.external_id, m.number, m.title, m.state, m.closed_at,
+    -- The provider keeps a day as a time of that day in UTC.
+    (m.due_on AT TIME ZONE 'UTC')::date AS due_on,
+    (CASE WHEN m.state = 'closed' THEN coalesce(m.closed_at, m.updated_at) ELSE now() END AT TIME ZONE keypup.known_time_zone(a.time_zone))::date AS reached_on
+  FROM keypup.milestones m
+  JOIN keypup.projects p ON p.account_id = m.account_id AND p.project_id = m.project_id
+  JOIN keypup.accounts a ON a.account_id = m.account_id
+)
+SELECT d.account_id, d.project_id, d.project, d.number, d.title, d.state, d.due_on, d.closed_at,
+  coalesce(c.scope, 0) AS scope, coalesce(c.done, 0) AS done, c.done * 100 / c.scope AS percent,
+  greatest(d.reached_on - d.due_on, CASE WHEN d.due_on IS NOT NULL THEN 0 END)::bigint AS slip_days
+FROM dated d
+LEFT JOIN counted c ON c.account_id = d.account_id AND c.project_id = d.project_id AND c.external_id = d.external_id;
+REVOKE ALL ON keypup.milestone_progress FROM PUBLIC;
+GRANT SELECT ON keypup.milestone_progress TO keypup_member;
+COMMENT ON VIEW keypup.milestone_progress IS 'One row a milestone: how much of it is done, and how late it is.';
+COMMENT ON COLUMN keypup.milestone_progress.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.milestone_progress.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.milestone_progress.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.milestone_progress.number IS 'Number within the project.';
+COMMENT ON COLUMN keypup.milestone_progress.title IS 'Title.';
+COMMENT ON COLUMN keypup.milestone_progress.state IS 'open or closed.';
+COMMENT ON COLUMN keypup.milestone_progress.due_on IS 'The day it is due; NULL without one.';
+COMMENT ON COLUMN keypup.milestone_progress.closed_at IS 'When it was closed; NULL while open.';
+COMMENT ON COLUMN keypup.milestone_progress.scope IS 'Issues and pull requests in it now.';
+COMMENT ON COLUMN keypup.milestone_progress.done IS 'Those that are closed or merged.';
+COMMENT ON COLUMN keypup.milestone_progress.percent IS 'done of scope, rounded down: 100 only when all is done; NULL when it is empty.';
+COMMENT ON COLUMN keypup.milestone_progress.slip_days IS 'Days from due_on to the closing of the milestone, or to today while it is open; 0 when in time, NULL without a due date.';
+
+CREATE VIEW keypup.milestone_burnup WITH (security_invoker = true, security_barrier = true) AS
+WITH happened AS (
+  SELECT x.account_id, x.project_id, x.external_id, x.created_at AS occurred_at, 1 AS scope, 0 AS done FROM keypup.milestone_items x
+  UNION ALL
+  SELECT x.account_id, x.project_id, x.external_id, x.done_at, 0, 1 FROM keypup.milestone_items x WHERE x.done_at IS NOT NULL
+), zoned AS (
+  SELECT m.account_id, m.project_id, p.name AS project, m.external_id, m.number, m.title, z.zone,
+    (CASE WHEN m.state = 'closed' THEN least(coalesce(m.closed_at, m.updated_at), now()) ELSE now() END AT TIME ZONE z.zone)::date AS last_day
+  FROM keypup.milestones m
+  JOIN keypup.projects p ON p.account_id = m.account_id AND p.project_id = m.project_id
+  JOIN keypup.accounts a ON a.account_id = m.account_id
+  CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone) AS z
+), counted AS (
+  SELECT z.account_id, z.project_id, z.project, z.external_id, z.number, z.title, z.last_day, (h.occurred_at AT TIME ZONE z.zone)::date AS day,
+    sum(h.scope) AS scope, sum(h.done) AS done
+  FROM happened h JOIN zoned z ON z.account_id = h.account_id AND z.project_id = h.project_id AND z.external_id = h.external_id
+  WHERE h.occurred_at <= now()
+  GROUP BY z.account_id, z.project_id, z.project, z.external_id, z.number, z.title, z.last_day, (h.occurred_at AT TIME ZONE z.zone)::date
+), calendar AS (
+  SELECT s.account_id, s.project_id, s.project, s.external_id, s.number, s.title, d.day::date AS day
+  FROM (SELECT c.account_id, c.project_id, c.project, c.external_id, c.number, c.title, min(c.day) AS first_day, greatest(max(c.day), c.last_day) AS last_day
+        FROM counted c GROUP BY c.account_id, c.project_id, c.project, c.external_id, c.number, c.title, c.last_day) AS s
+  CROSS JOIN LATERAL generate_series(s.first_day::timestamp, s.last_day::timestamp, interval '1 day') AS d(day)
+)
+SELECT d.account_id, d.project_id, d.project, d.number, d.title, d.day,
+  (sum(coalesce(c.scope, 0)) OVER w)::bigint AS scope, (sum(coalesce(c.done, 0)) OVER w)::bigint AS done
+FROM calendar d
+LEFT JOIN counted c ON c.account_id = d.account_id AND c.project_id = d.project_id AND c.external_id = d.external_id AND c.day = d.day
+WINDOW w AS (PARTITION BY d.account_id, d.project_id, d.external_id ORDER BY d.day);
+REVOKE ALL ON keypup.milestone_burnup FROM PUBLIC;
+GRANT SELECT ON keypup.milestone_burnup TO keypup_member;
+COMMENT ON VIEW keypup.milestone_burnup IS 'One row a milestone and day, from its first item to its closing or today: the burn-up of what is in it now. Days are those of the account''s time zone.';
+COMMENT ON COLUMN keypup.milestone_burnup.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.milestone_burnup.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.milestone_burnup.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.milestone_burnup.number IS 'Number within the project.';
+COMMENT ON COLUMN keypup.milestone_burnup.title IS 'Title.';
+COMMENT ON COLUMN keypup.milestone_burnup.day IS 'The day.';
+COMMENT ON COLUMN keypup.milestone_burnup.scope IS 'Items of it that were opened by the end of the day.';
+COMMENT ON COLUMN keypup.milestone_burnup.done IS 'Those closed or merged for good by then.';

@@ -1,0 +1,30 @@
+-- insight/time_zone.sql: where the days, weeks and months of an account begin.
+
+CREATE FUNCTION keypup.known_time_zone(zone text) RETURNS text
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_known_time_zone';
+REVOKE ALL ON FUNCTION keypup.known_time_zone(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.known_time_zone(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.known_time_zone(text) IS 'The time zone, or UTC where this server does not know it: views never fail on one.';
+
+CREATE FUNCTION keypup.set_time_zone(account text, time_zone text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'settings.write');
+  zone text;
+BEGIN
+  -- An abbreviation is a fixed offset, whatever the season: only UTC is meant so.
+  SELECT z.name INTO zone FROM pg_timezone_names z
+  WHERE lower(z.name) = lower(set_time_zone.time_zone) AND z.name !~ '^(posix|right)/'
+    AND (z.name = 'UTC' OR NOT EXISTS (SELECT FROM pg_timezone_abbrevs b WHERE b.abbrev = upper(z.name)));
+  IF zone IS NULL THEN
+    RAISE EXCEPTION 'time zone "%" is unknown', coalesce(regexp_replace(left(set_time_zone.time_zone, 100), '[[:cntrl:]]', '?', 'g'), '')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Write it as Europe/Paris or UTC; SELECT name FROM pg_timezone_names shows all.';
+  END IF;
+  UPDATE keypup.accounts a SET time_zone = zone WHERE a.account_id = the_account;
+  PERFORM keypup.record_action(the_account, 'account.time_zone', zone);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.set_time_zone(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.set_time_zone(text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.set_time_zone(text, text) IS 'Sets where the days, weeks and months of the account begin; the views count by it from the next statement on.';

@@ -1,0 +1,121 @@
+# Flow, throughput and lead times of real histories, beside the same computed in JavaScript from the provider's own truth.
+use strict;
+use warnings;
+
+use Cwd;
+use File::Temp qw(tempdir);
+use FindBin;
+use JSON::PP;
+use lib "$FindBin::RealBin/../lib";
+use KeypupTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $token = 'ghp_flow0123456789abcdef';
+my $shared = getcwd() . '/../shared/data/github';
+my @names = ('demo/generated');
+my @data;
+if (-d $shared)
+{
+	foreach my $name ('mlswg/mls-protocol', 'cfrg/draft-irtf-cfrg-vdaf', 'tlswg/tls13-spec')
+	{
+		(my $file = $name) =~ s|/|__|;
+		push @data, '--data', "$shared/$file.json";
+		push @names, $name;
+	}
+}
+else
+{
+	diag 'shared/data is not here: only the generated repository is read';
+}
+my $github = start_github($token, @data, '--generate', 'demo/generated:pulls=200,issues=150,seed=5');
+my $node = new_server($github, <<CONF);
+shared_preload_libraries = 'keypup'
+keypup.sync_interval = '1d'
+timezone = 'Asia/Tokyo'
+CONF
+$node->start;
+sub query { return $node->safe_psql('postgres', $_[0]); }
+
+query('CREATE EXTENSION keypup');
+query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', '$token', '$github->{url}')});
+query("SELECT keypup.track('acme', '$_')") foreach @names;
+ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
+
+my $seconds = sub { return "round(extract(epoch FROM $_[0]), 2)"; };
+my $dir = tempdir(CLEANUP => 1);
+my %truth;
+foreach my $name (@names)
+{
+	(my $file = "$dir/$name.json") =~ s|/([^/]*)$|__$1|;
+	append_to_file($file, control($github, "truth?repository=$name"));
+	$truth{$name} = $file;
+}
+
+# Text of both, sorted: what is in one alone is told.
+sub same
+{
+	my ($got, $expected, $what) = @_;
+	my %got = map { $_ => 1 } split /\n/, $got;
+	my %expected = map { $_ => 1 } @$expected;
+	my @extra = grep { !$expected{$_} } sort keys %got;
+	my @missing = grep { !$got{$_} } sort keys %expected;
+	ok(@$expected > 0 && !@extra && !@missing, "$what: " . @$expected . ' rows')
+	  or diag("only here: @extra[0 .. ($#extra < 4 ? $#extra : 4)]\nonly there: @missing[0 .. ($#missing < 4 ? $#missing : 4)]");
+}
+
+sub text { return join '|', map { ref $_ ? '{' . join(',', @$_) . '}' : $_ // '' } @_; }
+
+foreach my $zone ('UTC', 'America/Los_Angeles')
+{
+	query("SELECT keypup.set_time_zone('acme', '$zone')");
+	foreach my $name (@names)
+	{
+		my ($json, $error) = run_command([ 'node', 'test/insight/flow.mjs', $truth{$name}, $zone ]);
+		my $flow = decode_json($json);
+		my $rows = $flow->{daily};
+		same(query("SELECT day, opened, closed, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE project = '$name'"),
+			[ map { text($_, @{ $rows->{$_} }) } keys %$rows ], "$name, $zone: cumulative flow");
+		foreach my $period ('week', 'month')
+		{
+			$rows = $flow->{$period};
+			same(query("SELECT ${period}_start, pull_requests_merged, issues_opened, issues_closed, issues_reopened, "
+					. join(', ', map { $seconds->("lead_time_$_") } qw(p50 p75 p90)) . " FROM keypup.throughput_${period}ly WHERE project = '$name'"),
+				[ map { text($_, @{ $rows->{$_} }) } keys %$rows ], "$name, $zone: throughput and lead times by $period");
+		}
+		is(query("SELECT open_at_end_of_day FROM keypup.issue_flow_daily WHERE project = '$name' ORDER BY day DESC LIMIT 1"), $flow->{open}, "$name, $zone: the last day is what is open");
+		next if $zone ne 'UTC';
+		$rows = $flow->{issues};
+		same(query("SELECT number, " . join(', ', map { $seconds->($_) } qw(lead_time first_response_time)) . ", times_reopened, resolving_pull_requests, lines_changed FROM keypup.issue_metrics WHERE project = '$name'"),
+			[ map { text($_, @{ $rows->{$_} }) } keys %$rows ], "$name: each issue");
+	}
+}
+
+# What must hold whatever the history.
+sub none { my ($sql, $what) = @_; is(query($sql), '', $what); }
+none(q{SELECT f.project, f.day FROM keypup.issue_flow_daily f JOIN keypup.issue_flow_daily b ON b.account_id = f.account_id AND b.project_id = f.project_id AND b.day = f.day - 1
+	WHERE f.open_at_end_of_day <> b.open_at_end_of_day + f.opened - f.closed + f.reopened}, 'opened minus closed plus reopened is the change of what is open');
+none(q{SELECT project FROM keypup.issue_flow_daily WHERE least(opened, closed, reopened, open_at_end_of_day) < 0}, 'no count is negative');
+none(q{SELECT project FROM keypup.throughput WHERE least(lead_time_p50, cycle_time_p50) < '0' OR lead_time_p50 > lead_time_p75 OR lead_time_p75 > lead_time_p90 OR cycle_time_p50 > cycle_time_p75 OR cycle_time_p75 > cycle_time_p90},
+	'percentiles are in order, and not negative');
+none(q{SELECT number FROM keypup.issue_metrics WHERE least(lead_time, first_response_time, queue_time, age) < '0' OR least(times_reopened, lines_changed) < 0}, 'nothing of an issue is negative');
+none(q{SELECT project, period_start FROM (SELECT *, lag(issues_closed) OVER w AS c, lag(cycle_time_p75) OVER w AS t, lag(period_start) OVER w AS s FROM keypup.throughput
+	WINDOW w AS (PARTITION BY account_id, project_id, period ORDER BY period_start)) x
+	WHERE (c, t) IS DISTINCT FROM (previous_issues_closed, previous_cycle_time_p75) OR s <> (period_start - ('1 ' || period)::interval)::date}, 'the period before is the one before, without a gap');
+none(q{SELECT d.project, d.counts, t.counts FROM (SELECT project, array[sum(opened), sum(closed), sum(reopened)] AS counts FROM keypup.issue_flow_daily GROUP BY project) d
+	JOIN (SELECT project, period, array[sum(issues_opened), sum(issues_closed), sum(issues_reopened)] AS counts FROM keypup.throughput GROUP BY project, period) t ON t.project = d.project AND t.counts <> d.counts},
+	'days, weeks and months count the same');
+is(query('SELECT period, sum(pull_requests_merged) FROM keypup.throughput GROUP BY period ORDER BY 1'),
+	join("\n", map { "$_|" . query('SELECT count(*) FROM keypup.pull_requests WHERE merged_at IS NOT NULL') } qw(month week)), 'every merge is in one week and in one month');
+none(q{SELECT m.title FROM keypup.milestone_progress p JOIN keypup.milestones m ON m.account_id = p.account_id AND m.project_id = p.project_id AND m.number = p.number
+	WHERE p.scope <> m.open_items + m.closed_items OR p.done <> m.closed_items OR NOT coalesce(p.percent, 0) BETWEEN 0 AND 100 OR p.slip_days < 0}, 'milestones count what the tables count');
+none(q{SELECT p.title FROM keypup.milestone_progress p JOIN (SELECT DISTINCT ON (account_id, project_id, number) * FROM keypup.milestone_burnup ORDER BY account_id, project_id, number, day DESC) b
+	ON b.account_id = p.account_id AND b.project_id = p.project_id AND b.number = p.number WHERE (b.scope, b.done) <> (p.scope, p.done)}, 'the last day of a burn-up is the progress');
+none(q{SELECT title FROM (SELECT *, lag(scope) OVER w AS s, lag(done) OVER w AS d FROM keypup.milestone_burnup WINDOW w AS (PARTITION BY account_id, project_id, number ORDER BY day)) x
+	WHERE s > scope OR d > done OR done > scope}, 'a burn-up never falls, and no more is done than there is');
+none(q{SELECT issue_number FROM keypup.issue_pull_request_links GROUP BY account_id, project_id, issue_number, pull_request_number HAVING count(*) > 1 OR bool_or(cardinality(sources) = 0)}, 'no link is there twice');
+cmp_ok(query('SELECT count(*) FROM keypup.milestone_burnup'), '>', 0, 'there are burn-ups');
+is(query(q{SELECT count(*) FROM keypup.throughput_weekly WHERE extract(isodow FROM week_start) <> 1}), '0', 'weeks start on Monday');
+$node->stop;
+done_testing();
