@@ -115,7 +115,9 @@ CREATE TABLE keypup.milestones (
   open_items bigint NOT NULL DEFAULT 0,
   closed_items bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (account_id, project_id, external_id),
-  FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
+  FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
+  -- PostgreSQL has times without end; no provider has.
+  CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(due_on) AND isfinite(closed_at))
 );
 COMMENT ON TABLE keypup.milestones IS 'Milestones of a project.';
 COMMENT ON COLUMN keypup.milestones.account_id IS 'The account.';
@@ -170,7 +172,9 @@ CREATE TABLE keypup.pull_requests (
   closes_issues bigint[] NOT NULL DEFAULT '{}',
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, number),
-  FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
+  FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
+  -- PostgreSQL has times without end; no provider has.
+  CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(closed_at) AND isfinite(merged_at) AND isfinite(first_commit_at))
 );
 CREATE INDEX pull_requests_merged ON keypup.pull_requests (account_id, merged_at);
 CREATE INDEX pull_requests_updated ON keypup.pull_requests (account_id, project_id, updated_at);
@@ -237,7 +241,9 @@ CREATE TABLE keypup.issues (
   milestone text,
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, number),
-  FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
+  FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
+  -- PostgreSQL has times without end; no provider has.
+  CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(closed_at))
 );
 CREATE INDEX issues_updated ON keypup.issues (account_id, project_id, updated_at);
 COMMENT ON TABLE keypup.issues IS 'Issues: metadata only, no body.';
@@ -279,7 +285,9 @@ CREATE TABLE keypup.reviews (
   url text,
   comment_count bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (account_id, project_id, pull_request_number, external_id),
-  FOREIGN KEY (account_id, project_id, pull_request_number) REFERENCES keypup.pull_requests ON DELETE CASCADE
+  FOREIGN KEY (account_id, project_id, pull_request_number) REFERENCES keypup.pull_requests ON DELETE CASCADE,
+  -- PostgreSQL has times without end; no provider has.
+  CHECK (isfinite(submitted_at) AND isfinite(updated_at))
 );
 COMMENT ON TABLE keypup.reviews IS 'Reviews of pull requests.';
 COMMENT ON COLUMN keypup.reviews.account_id IS 'The account.';
@@ -309,7 +317,9 @@ CREATE TABLE keypup.comments (
   review_external_id text,
   thread_id text,
   PRIMARY KEY (account_id, project_id, item_number, item_kind, external_id),
-  FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
+  FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
+  -- PostgreSQL has times without end; no provider has.
+  CHECK (isfinite(created_at) AND isfinite(updated_at))
 );
 COMMENT ON TABLE keypup.comments IS 'Comments on issues, on pull requests and in reviews: who and when, not what.';
 COMMENT ON COLUMN keypup.comments.account_id IS 'The account.';
@@ -337,7 +347,9 @@ CREATE TABLE keypup.timeline_events (
   subject text,
   occurred_at timestamptz NOT NULL,
   PRIMARY KEY (account_id, project_id, item_number, item_kind, external_id),
-  FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
+  FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
+  -- PostgreSQL has times without end; no provider has.
+  CHECK (isfinite(occurred_at))
 );
 COMMENT ON TABLE keypup.timeline_events IS 'What happened to issues and pull requests, and when.';
 COMMENT ON COLUMN keypup.timeline_events.account_id IS 'The account.';

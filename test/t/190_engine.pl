@@ -62,6 +62,13 @@ query(q{UPDATE keypup.sync_state SET next_recheck_at = now()});
 run_all();
 is(differences($node, $github, 'demo/main'), '', 'but when open items are read again');
 
+# Times that would make views fail.
+foreach my $table (qw(pull_requests issues comments))
+{
+	my ($code, $out, $error) = $node->psql('postgres', "UPDATE keypup.$table SET created_at = 'infinity'");
+	like($error, qr/violates check constraint/, "no time without end is stored in $table");
+}
+
 # Lost updates that others are known for.
 change('demo/main', 'title', number => $closed + 0, title => 'edited after it was closed', at => '2031-01-01T00:00:00Z');
 change('demo/main', 'close', number => $open + 0, at => '2031-01-01T00:00:01Z');
