@@ -110,7 +110,8 @@ AS $$
     JOIN keypup.connections c USING (account_id, connection_id)
     WHERE (only_account IS NULL OR s.account_id = only_account)
       AND (only_project IS NULL OR s.project_id = only_project)
-      AND (now_at_once OR s.next_run_at <= now())
+      -- What has finished in the future was ordered by a clock that was wrong.
+      AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
       AND c.state <> 'token_refused'
       AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
       AND (now_at_once OR s.poll_job_id IS NULL OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id))
