@@ -1,0 +1,160 @@
+# The example dashboards: each query of them runs as Grafana would send it, as a viewer, an operator and an outsider.
+use strict;
+use warnings;
+
+use FindBin;
+use JSON::PP;
+use lib "$FindBin::RealBin/../lib";
+use KeypupTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# Panels that rightly have no row here, and why.
+my %empty = ('Keypup: sync: What went wrong in the time range' => 'the sync went well');
+
+my $folder = "$FindBin::RealBin/../../examples/grafana";
+my $token = 'ghp_dashboards0123456789';
+my $github = start_github($token, map { ('--generate', $_) } 'demo/one:pulls=150,issues=120,seed=7', 'demo/two:pulls=40,issues=40,seed=8');
+my $node = new_server($github, <<CONF);
+shared_preload_libraries = 'keypup'
+keypup.sync_interval = '1d'
+CONF
+$node->start;
+sub query { return $node->safe_psql('postgres', $_[0]); }
+
+query('CREATE EXTENSION keypup');
+query('CREATE ROLE vera LOGIN; CREATE ROLE otto LOGIN; CREATE ROLE mona LOGIN; GRANT pg_monitor TO mona');
+query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', '$token', '$github->{url}'), keypup.create_account('void')});
+query("SELECT keypup.track('acme', '$_')") foreach 'demo/one', 'demo/two';
+query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer')});
+ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
+my %is_view = map { $_ => 1 } split /\n/, query(q{SELECT 'keypup.' || relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind = 'v'});
+
+# The time range, as Grafana writes it: long before the first item until after now.
+my ($from, $to) = ("'2020-01-01T00:00:00Z'", "'2100-01-01T00:00:00Z'");
+my %seconds = (s => 1, m => 60, h => 3600, d => 86400, w => 604800);
+
+# What Grafana's PostgreSQL data source makes of a query. Values: a list for each variable.
+sub interpolate
+{
+	my ($sql, %value) = @_;
+	my $replace = sub {
+		my ($name, $format) = @_;
+		die "variable $name is not defined" unless $value{$name};
+		my @values = @{ $value{$name} };
+		return join(',', map { literal($_) } @values) if $format eq 'sqlstring' || ($format eq '' && $name eq 'project');
+		# Without a format only what may have several values is quoted.
+		return join(',', map { s/'/''/gr } @values) if $format eq '';
+		die "format $format of $name is unknown";
+	};
+	$sql =~ s/\$__timeFilter\(([^()]*)\)/$1 BETWEEN $from AND $to/g;
+	$sql =~ s/\$__timeFrom\(\)/$from/g;
+	$sql =~ s/\$__timeTo\(\)/$to/g;
+	$sql =~ s/\$__timeGroup\(([^(),]*),\s*'?(\d+)([smhdw])'?\)/"floor(extract(epoch from $1)\/" . $2 * $seconds{$3} . ')*' . $2 * $seconds{$3}/ge;
+	$sql =~ s/\$\{(\w+)(?::(\w+))?\}/$replace->($1, $2 \/\/ '')/ge;
+	$sql =~ s/\$([a-z]\w*)/$replace->($1, '')/ge;
+	die "what is $1?" if $sql =~ /(\$.*)/;
+	return $sql;
+}
+
+# Rows as a role: (text, error).
+sub rows
+{
+	my ($role, $sql) = @_;
+	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 1);
+	return ($out, $code == 0 ? '' : $error);
+}
+
+# What a query reads: extract's FROM names no relation.
+sub reads_views_only
+{
+	my ($sql) = @_;
+	$sql =~ s/extract\(\w+ FROM//gi;
+	my @names = grep { $_ !~ /^\(/ } $sql =~ /\b(?:FROM|JOIN)\s+(\S+)/gi;
+	return @names && !grep { !$is_view{$_} } @names;
+}
+
+my @files = sort glob "$folder/*.json";
+is(join(' ', map { s/.*\///r } @files), 'flow.json reviews.json sync.json', 'the three dashboards are here');
+my (%uids, %seen);
+foreach my $file (@files)
+{
+	my $board = decode_json(slurp_file($file, 0));
+	my $name = $board->{title};
+	my @panels = @{ $board->{panels} // [] };
+	my %variable = map { $_->{name} => $_ } @{ $board->{templating}{list} };
+	is($board->{schemaVersion}, 39, "$name: schema version");
+	ok(!$uids{ $board->{uid} }++, "$name: has a uid of its own");
+	ok(@panels > 0, "$name: has panels");
+	my %ids = map { $_->{id} => 1 } @panels;
+	is(scalar keys %ids, scalar @panels, "$name: each panel has an id of its own");
+	is(join(' ', map { $_->{name} } grep { $_->{type} eq 'query' } @{ $board->{templating}{list} }), 'account project', "$name: the variables");
+	ok($variable{datasource} && !(grep { $_->{type} eq 'datasource' && $_->{query} ne 'postgres' } values %variable), "$name: the data source is chosen, a PostgreSQL one");
+
+	# Each variable's own query: what the viewer may choose, and the outsider may not.
+	my %chosen = (account => [''], project => ['']);
+	my %nothing = %chosen;
+	foreach my $variable (qw(account project))
+	{
+		my $sql = $variable{$variable}{query} // '';
+		ok(reads_views_only($sql), "$name: variable $variable reads views of Keypup's");
+		my ($out, $error) = rows('vera', 'SELECT __value FROM (' . interpolate($sql, %chosen) . ') x WHERE __text IS NOT NULL');
+		is($error, '', "$name: variable $variable, as a viewer");
+		$chosen{$variable} = [ split /\n/, $out ];
+		is(scalar @{ $chosen{$variable} }, $variable eq 'account' ? 1 : 2, "$name: a viewer may choose each $variable");
+		foreach my $values (\%nothing, \%chosen)
+		{
+			($out, $error) = rows('otto', interpolate($sql, %$values));
+			is("$out$error", '', "$name: variable $variable, as an outsider");
+		}
+	}
+
+	foreach my $panel (@panels)
+	{
+		my $title = $panel->{title} // '';
+		my $what = "$name: $title";
+		$seen{$what} = 1;
+		my $defaults = $panel->{fieldConfig}{defaults};
+		ok($title ne '' && ($panel->{description} // '') ne '' && ($defaults->{unit} // '') ne '', "$what: has a title, a description and a unit");
+		my @targets = @{ $panel->{targets} // [] };
+		ok(@targets > 0, "$what: has a query");
+		foreach my $target (@targets)
+		{
+			my $sql = $target->{rawSql} // '';
+			ok($sql =~ /\S/, "$what: has SQL") or next;
+			ok(reads_views_only($sql), "$what: reads views of Keypup's");
+			ok($variable{ $target->{datasource}{uid} =~ s/^\$\{(.*)\}$/$1/r }, "$what: its data source is a variable");
+			my $is_operators = $target->{datasource}{uid} eq '${operators}';
+			my $role = $is_operators ? 'mona' : 'vera';
+			is($is_operators ? 1 : 0, $sql =~ /worker_status/ ? 1 : 0, "$what: operators read the workers, and viewers the rest");
+			# As it is; then how many rows say something, at what times.
+			my ($out, $error) = rows($role, interpolate($sql, %chosen));
+			is($error, '', "$what: runs as $role");
+			my $counted = $target->{format} eq 'time_series' ? 'count("time")' : 'count(*)';
+			($out, $error) = rows($role, "SELECT $counted FROM (" . interpolate($sql, %chosen) . ') x WHERE NOT x IS NULL');
+			is($error, '', "$what: its rows can be counted");
+			if ($empty{$what})
+			{
+				is($out, '0', "$what: is empty, as $empty{$what}");
+			}
+			else
+			{
+				cmp_ok($out || 0, '>', 0, "$what: has rows");
+			}
+			next if $is_operators;
+			my ($own, $own_error) = rows('otto', interpolate($sql, %nothing));
+			is($own_error, '', "$what: runs in an account without projects");
+			# A list of no values at all, and another account's: both show what nothing shows.
+			foreach my $values ({ %nothing, project => [] }, \%chosen)
+			{
+				($out, $error) = rows('otto', interpolate($sql, %$values));
+				is("$out$error", $own, "$what: an outsider sees nothing more with " . @{ $values->{project} } . ' projects');
+			}
+			is($own =~ tr/|0\n//dr, '', "$what: and that is nothing, or 0");
+		}
+	}
+}
+is(join(', ', grep { !$seen{$_} } sort keys %empty), '', 'no panel is excused that is not there');
+$node->stop;
+done_testing();
