@@ -1,23 +1,21 @@
 -- insight/cycle_time.sql: where the time of a pull request goes. doc/cycle-time.md has the definitions.
 
 CREATE VIEW keypup.pull_request_cycle WITH (security_invoker = true, security_barrier = true) AS
-WITH reviewed AS (
-  -- A review counts from the time the pull request was ready until it was merged.
-  SELECT p.account_id, p.project_id, p.number,
-    min(r.submitted_at) AS first_review_at,
-    min(r.submitted_at) FILTER (WHERE r.state = 'approved') AS first_approval_at
-  FROM keypup.pull_requests p
-  JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
-  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author
-    AND r.state <> 'pending' AND r.submitted_at >= p.ready_at AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
-  GROUP BY p.account_id, p.project_id, p.number
-), milestone AS (
+WITH milestone AS (
   SELECT p.account_id, p.project_id, p.number, p.title, p.author, p.author_is_bot, p.state,
     p.first_commit_at, p.created_at, p.ready_at, p.review_requested_at, r.first_review_at, r.first_approval_at, p.merged_at,
     -- Coding starts with the first commit, unless a rebase has dated it after the opening.
     least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS coding_started_at
   FROM keypup.pull_requests p
-  LEFT JOIN reviewed r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.number = p.number
+  -- A review counts from the time the pull request was ready until it was merged. Each looks its own up: a join with all of
+  -- them is a bad plan wherever the planner has no figures yet.
+  LEFT JOIN LATERAL (
+    SELECT min(v.submitted_at) AS first_review_at, min(v.submitted_at) FILTER (WHERE v.state = 'approved') AS first_approval_at
+    FROM keypup.reviews v
+    WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.pull_request_number = p.number
+      AND NOT v.author_is_bot AND v.author IS DISTINCT FROM p.author
+      AND v.state <> 'pending' AND v.submitted_at >= p.ready_at AND (p.merged_at IS NULL OR v.submitted_at <= p.merged_at)
+  ) AS r ON true
   WHERE p.deleted_at IS NULL
 )
 SELECT m.account_id, m.project_id, m.number, m.title, m.author, m.author_is_bot, m.state,

@@ -372,7 +372,7 @@ DECLARE
 BEGIN
   FOR grown IN
     SELECT c.oid::regclass FROM pg_class c
-    WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND pg_stat_get_live_tuples(c.oid) > 300 + 4 * greatest(c.reltuples, 0)
+    WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND pg_stat_get_live_tuples(c.oid) > 50 + 3 * greatest(c.reltuples, 0)
     ORDER BY c.oid
   LOOP
     EXECUTE format('ANALYZE %s', grown);
