@@ -14,8 +14,7 @@ AS $$
       AND (only_account IS NULL OR i.account_id = only_account)
       AND c.state <> 'token_refused'
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
-      AND EXISTS (SELECT FROM keypup.projects p JOIN keypup.sync_jobs j USING (account_id, project_id)
-                  WHERE p.account_id = i.account_id AND p.connection_id = i.connection_id AND j.due_at <= now())
+      AND EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = i.account_id AND j.connection_id = i.connection_id AND j.due_at <= now())
     ORDER BY i.ask_at
     LIMIT 10
     FOR UPDATE OF i SKIP LOCKED
