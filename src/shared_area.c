@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include <openssl/rand.h>
+
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -66,6 +68,13 @@ register_shared_area(SharedArea *area)
 	}
 	Assert(area_count < MAX_AREAS);
 	areas[area_count++] = area;
+}
+
+void
+draw_seed(void *memory)
+{
+	if (RAND_bytes(memory, sizeof(uint64)) != 1)
+		ereport(ERROR, (errmsg("could not draw a random number")));
 }
 
 void

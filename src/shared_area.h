@@ -29,4 +29,11 @@ extern void register_shared_area(SharedArea *area);
  */
 extern void require_shared_area(const SharedArea *area);
 
+/*
+ * draw_seed
+ *		A start for an area that begins with a uint64: a random number that nobody
+ *		knows, for hashes. Raises ERRCODE_INTERNAL_ERROR without one.
+ */
+extern void draw_seed(void *memory);
+
 #endif

@@ -5,12 +5,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.create');
-  the_connection uuid := gen_random_uuid();
-  url text;
+  made keypup.connections;
 BEGIN
-  IF provider IS DISTINCT FROM 'github' THEN
-    RAISE EXCEPTION 'provider "%" is unknown', CASE WHEN provider ~ '^[a-z]{1,15}$' THEN provider ELSE '…' END USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider is github.';
-  END IF;
+  PERFORM keypup.guard_provider(provider);
   IF app_id IS NULL OR app_id !~ '^[A-Za-z0-9._-]{1,100}$' OR installation_id IS NULL OR installation_id <= 0 THEN
     RAISE EXCEPTION 'an app''s id and an installation''s are needed' USING ERRCODE = 'invalid_parameter_value',
       HINT = 'The app''s page at GitHub shows its id or client id; the address of its installation''s page ends with the installation''s.';
@@ -18,21 +15,14 @@ BEGIN
   IF private_key IS NULL THEN
     RAISE EXCEPTION 'a private key is needed' USING ERRCODE = 'null_value_not_allowed', HINT = 'Generate one on the app''s page at GitHub, and pass the whole file.';
   END IF;
-  url := keypup.check_base_url(coalesce(base_url, 'https://api.github.com'));
-  name := coalesce(name, provider);
-  IF EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = the_account AND c.name = connect_app.name) THEN
-    RAISE EXCEPTION 'connection "%" exists already', name USING ERRCODE = 'duplicate_object',
-      HINT = 'Give another name, or change the key of this one with keypup.replace_app_key.';
-  END IF;
-  INSERT INTO keypup.connections (account_id, connection_id, provider, name, base_url, created_by)
-  VALUES (the_account, the_connection, connect_app.provider, connect_app.name, url, keypup.asking_role());
+  made := keypup.make_connection(the_account, provider, base_url, name, 'key of this one with keypup.replace_app_key');
   INSERT INTO keypup.app_installations (account_id, connection_id, app_id, installation_id)
-  VALUES (the_account, the_connection, connect_app.app_id, connect_app.installation_id);
+  VALUES (the_account, made.connection_id, connect_app.app_id, connect_app.installation_id);
   INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope)
-  VALUES (the_account, the_connection, 'app_key', 1,
-    keypup.seal_app_key(private_key, keypup.token_context(the_account, the_connection, 1, 'app_key')));
-  PERFORM keypup.record_action(the_account, 'connection.create', format('"%s": installation %s of app %s, %s at %s', name, installation_id, app_id, provider, url));
-  RETURN the_connection;
+  VALUES (the_account, made.connection_id, 'app_key', 1,
+    keypup.seal_app_key(private_key, keypup.token_context(the_account, made.connection_id, 1, 'app_key')));
+  PERFORM keypup.record_action(the_account, 'connection.create', format('"%s": installation %s of app %s, %s at %s', made.name, installation_id, app_id, provider, made.base_url));
+  RETURN made.connection_id;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.connect_app(text, text, text, bigint, text, text, text) FROM PUBLIC;

@@ -13,8 +13,6 @@
 #include "fmgr.h"
 #include "utils/timestamp.h"
 
-#include <openssl/rand.h>
-
 #include "access/attempts.h"
 #include "compat.h"
 #include "shared_area.h"
@@ -38,18 +36,9 @@ typedef struct Attempts
 
 typedef struct SharedAttempts
 {
-	uint64 seed; /* the hash is nobody's to foresee */
+	uint64 seed; /* draw_seed's: the hash is nobody's to foresee */
 	Attempts places[PLACES];
 } SharedAttempts;
-
-static void
-draw_seed(void *memory)
-{
-	SharedAttempts *attempts = memory;
-
-	if (RAND_bytes((unsigned char *) &attempts->seed, sizeof(attempts->seed)) != 1)
-		ereport(ERROR, (errmsg("could not draw a random number")));
-}
 
 static SharedAttempts *shared = NULL;
 static SharedArea area = {.name = "keypup attempts",

@@ -21,36 +21,57 @@ $$;
 REVOKE ALL ON FUNCTION keypup.find_connection(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.find_connection(uuid, text) IS 'The connection of that name, or the only one.';
 
+-- What connect and connect_app have in common.
+CREATE FUNCTION keypup.guard_provider(provider text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF provider IS DISTINCT FROM 'github' THEN
+    -- Only what may be a provider's name is repeated: it could be a token in the wrong place.
+    RAISE EXCEPTION 'provider "%" is unknown', CASE WHEN provider ~ '^[a-z]{1,15}$' THEN provider ELSE '…' END USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider is github.';
+  END IF;
+END
+$$;
+CREATE FUNCTION keypup.make_connection(account_id uuid, provider text, base_url text, name text, replaced_by text) RETURNS keypup.connections
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  url text := keypup.check_base_url(coalesce(base_url, 'https://api.github.com'));
+  made keypup.connections;
+BEGIN
+  name := coalesce(name, provider);
+  IF EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = make_connection.account_id AND c.name = make_connection.name) THEN
+    RAISE EXCEPTION 'connection "%" exists already', name USING ERRCODE = 'duplicate_object', HINT = format('Give another name, or change the %s.', replaced_by);
+  END IF;
+  INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by)
+  VALUES (make_connection.account_id, make_connection.provider, make_connection.name, url, keypup.asking_role())
+  RETURNING * INTO made;
+  RETURN made;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_provider(text), keypup.make_connection(uuid, text, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_provider(text) IS 'Refuses a provider that is not known.';
+COMMENT ON FUNCTION keypup.make_connection(uuid, text, text, text, text) IS 'A connection without its secret yet. replaced_by: what changes the secret of one that has the name already.';
+
 -- Functions that take a token plan without looking at it: a plan may be logged.
 CREATE FUNCTION keypup.connect(account text, provider text, token text, base_url text DEFAULT NULL, name text DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.create');
-  the_connection uuid := gen_random_uuid();
-  url text;
+  made keypup.connections;
 BEGIN
-  IF provider IS DISTINCT FROM 'github' THEN
-    -- Only what may be a provider's name is repeated: it could be a token in the wrong place.
-    RAISE EXCEPTION 'provider "%" is unknown', CASE WHEN provider ~ '^[a-z]{1,15}$' THEN provider ELSE '…' END USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider is github.';
-  END IF;
+  PERFORM keypup.guard_provider(provider);
   IF token IS NULL THEN
     RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed', HINT = 'Create one at the provider, with read access to metadata, issues and pull requests.';
   END IF;
   PERFORM keypup.check_token(token);
-  url := keypup.check_base_url(coalesce(base_url, 'https://api.github.com'));
-  name := coalesce(name, provider);
-  IF EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = the_account AND c.name = connect.name) THEN
-    RAISE EXCEPTION 'connection "%" exists already', name USING ERRCODE = 'duplicate_object',
-      HINT = 'Give another name, or change the token of this one with keypup.replace_token.';
-  END IF;
-  INSERT INTO keypup.connections (account_id, connection_id, provider, name, base_url, created_by)
-  VALUES (the_account, the_connection, connect.provider, connect.name, url, keypup.asking_role());
+  made := keypup.make_connection(the_account, provider, base_url, name, 'token of this one with keypup.replace_token');
   INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope)
-  VALUES (the_account, the_connection, 'access_token', 1,
-    keypup.encrypt_token(token, keypup.token_context(the_account, the_connection, 1, 'access_token')));
-  PERFORM keypup.record_action(the_account, 'connection.create', format('"%s": %s at %s', name, provider, url));
-  RETURN the_connection;
+  VALUES (the_account, made.connection_id, 'access_token', 1,
+    keypup.encrypt_token(token, keypup.token_context(the_account, made.connection_id, 1, 'access_token')));
+  PERFORM keypup.record_action(the_account, 'connection.create', format('"%s": %s at %s', made.name, provider, made.base_url));
+  RETURN made.connection_id;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.connect(text, text, text, text, text) FROM PUBLIC;

@@ -5,8 +5,6 @@
  */
 #include "postgres.h"
 
-#include <openssl/rand.h>
-
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "utils/timestamp.h"
@@ -30,18 +28,9 @@ typedef struct Pace
 
 typedef struct SharedPaces
 {
-	uint64 seed;
+	uint64 seed; /* draw_seed's */
 	Pace places[PLACES];
 } SharedPaces;
-
-static void
-draw_seed(void *memory)
-{
-	SharedPaces *paces = memory;
-
-	if (RAND_bytes((unsigned char *) &paces->seed, sizeof(paces->seed)) != 1)
-		ereport(ERROR, (errmsg("could not draw a random number")));
-}
 
 static SharedPaces *shared = NULL;
 static SharedArea area = {.name = "keypup paces",

@@ -17,11 +17,11 @@
 
 #include "access/asker.h"
 #include "http/client.h"
-#include "http/json.h"
 #include "http/pace.h"
 #include "keypup.h"
 #include "provider/provider.h"
 #include "sync/job.h"
+#include "sync/reply.h"
 #include "sync/worker_list.h"
 #include "token/token.h"
 
@@ -84,36 +84,23 @@ field_or(uint64 row, int column, int64 otherwise)
 	return isnull ? otherwise : DatumGetInt64(value);
 }
 
-static Datum
-text_or_null(const char *text, char *null)
-{
-	*null = text == NULL ? 'n' : ' ';
-	return text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
-}
-
 static void
 store_reply(void *argument)
 {
 	StoreArguments *store = argument;
 	SentJob *job = store->job;
 	HttpReply *reply = store->reply;
-	const char *why = NULL;
-	char *json = NULL;
 	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID,
 				   TEXTOID, TEXTOID, TEXTOID, INT4OID, INT8OID};
 	Datum values[10];
 	char nulls[11] = "          ";
 
-	if (reply->failure == NULL)
-		json = clean_json(reply->body.data, reply->body.len, &why);
 	values[0] = UUIDPGetDatum(&job->account);
 	values[1] = Int64GetDatum(job->job);
 	values[2] = Int32GetDatum(keypup_sync_interval);
-	values[3] = Int32GetDatum(reply->status);
-	values[4] = text_or_null(reply->headers, &nulls[4]);
-	values[5] = text_or_null(json, &nulls[5]);
-	values[6] = text_or_null(reply->failure, &nulls[6]);
-	values[7] = text_or_null(reply->failure_hint, &nulls[7]);
+	reply_arguments(reply, values + 3, nulls + 3);
+	values[7] = reply->failure_hint == NULL ? (Datum) 0 : CStringGetTextDatum(reply->failure_hint);
+	nulls[7] = reply->failure_hint == NULL ? 'n' : ' ';
 	values[8] = Int32GetDatum(reply->milliseconds);
 	values[9] = Int64GetDatum(job->revision);
 	run_query(job->provider->store_query, 10, types, values, nulls);
@@ -157,9 +144,7 @@ wait_for_budget(SentJob *job, TimestampTz until)
 	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job),
 					  TimestampTzGetDatum(until)};
 
-	run_query("SELECT keypup.connection_blocked($1, $2, 'the token''s budget is used up elsewhere',"
-			  " $3, 'ok'), keypup.release_job($1, $2)",
-			  3, types, values, NULL);
+	run_query("SELECT keypup.wait_for_budget($1, $2, $3)", 3, types, values, NULL);
 }
 
 /* Makes the request of a claimed job: its body, and the header that signs it in. */

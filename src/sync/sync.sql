@@ -329,17 +329,18 @@ REVOKE ALL ON FUNCTION keypup.release_job(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.release_job(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.release_job(uuid, bigint) IS 'Gives a claimed job back that was not asked.';
 
-CREATE FUNCTION keypup.connection_blocked(account uuid, job bigint, reason text, blocked_until timestamptz, new_state text) RETURNS void
+CREATE FUNCTION keypup.wait_for_budget(account uuid, job bigint, blocked_until timestamptz) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
-  SET blocked_until = connection_blocked.blocked_until, blocked_reason = reason, state = new_state
+  SET blocked_until = wait_for_budget.blocked_until, blocked_reason = 'the token''s budget is used up elsewhere', state = 'ok'
   FROM keypup.sync_jobs j
-  WHERE j.account_id = account AND j.job_id = job AND c.account_id = account AND c.connection_id = j.connection_id
+  WHERE j.account_id = account AND j.job_id = job AND c.account_id = account AND c.connection_id = j.connection_id;
+  SELECT keypup.release_job(account, job);
 $$;
-REVOKE ALL ON FUNCTION keypup.connection_blocked(uuid, bigint, text, timestamptz, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.connection_blocked(uuid, bigint, text, timestamptz, text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.connection_blocked(uuid, bigint, text, timestamptz, text) IS 'Stops all requests of a connection for a while, or until its token is replaced.';
+REVOKE ALL ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) TO keypup_worker;
+COMMENT ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) IS 'Gives a claimed job back, and stops the requests of its connection: another that uses the token was told to wait.';
 
 CREATE FUNCTION keypup.wake_launcher() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_wake_launcher';
