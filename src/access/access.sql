@@ -106,7 +106,9 @@ CREATE TABLE keypup.accounts (
   name text NOT NULL UNIQUE CHECK (name ~ '^[^[:cntrl:]]{1,100}$'),
   created_at timestamptz NOT NULL DEFAULT now(),
   members_changed_at timestamptz NOT NULL DEFAULT now(),
-  time_zone text NOT NULL DEFAULT 'UTC' CHECK (time_zone ~ '^[^[:cntrl:]]{1,100}$')
+  time_zone text NOT NULL DEFAULT 'UTC' CHECK (time_zone ~ '^[^[:cntrl:]]{1,100}$'),
+  production_environments text[] NOT NULL DEFAULT '{production,prod,live}',
+  incident_labels text[] NOT NULL DEFAULT '{incident,outage}'
 );
 COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
 COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';
@@ -114,4 +116,6 @@ COMMENT ON COLUMN keypup.accounts.name IS 'Name by which functions address the a
 COMMENT ON COLUMN keypup.accounts.created_at IS 'When create_account made it.';
 COMMENT ON COLUMN keypup.accounts.members_changed_at IS 'When its members or roles last changed; changes wait for each other here.';
 COMMENT ON COLUMN keypup.accounts.time_zone IS 'Where its days, weeks and months begin: a name like Europe/Paris. Set by set_time_zone.';
+COMMENT ON COLUMN keypup.accounts.production_environments IS 'Names of the environments that are production, in lower case, % standing for anything. Set by set_production_environments.';
+COMMENT ON COLUMN keypup.accounts.incident_labels IS 'Labels and types of the issues that are incidents, in lower case, % standing for anything. Set by set_incident_labels.';
 SELECT keypup.protect_table('keypup.accounts', 'data.read');
