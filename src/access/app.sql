@@ -56,6 +56,7 @@ BEGIN
   WHERE i.account_id = the_account AND i.connection_id = the_connection;
   UPDATE keypup.connections c SET state = 'new', blocked_until = NULL, blocked_reason = NULL
   WHERE c.account_id = the_account AND c.connection_id = the_connection;
+  PERFORM keypup.ask_for_refused(the_account, the_connection);
   PERFORM keypup.record_action(the_account, CASE WHEN private_key IS NULL THEN 'app_key.retry' ELSE 'app_key.replace' END, connection);
   PERFORM keypup.wake_launcher();
 END

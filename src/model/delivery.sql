@@ -59,6 +59,9 @@ CREATE TABLE keypup.deployments (
   CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(commit_at) AND isfinite(succeeded_at) AND isfinite(failed_at))
 );
 CREATE INDEX deployments_created_at ON keypup.deployments (account_id, project_id, created_at);
+-- What may still change, among many that will not.
+CREATE INDEX deployments_unfinished ON keypup.deployments (account_id, project_id, created_at)
+  WHERE state IN ('active', 'success', 'in_progress', 'pending', 'queued', 'waiting');
 COMMENT ON TABLE keypup.deployments IS 'Deployments of a project: where, when, and how each ended. No payload, no log.';
 COMMENT ON COLUMN keypup.deployments.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.deployments.project_id IS 'The project.';
