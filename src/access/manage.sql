@@ -63,7 +63,7 @@ DECLARE
 BEGIN
   PERFORM keypup.guard_provider(provider);
   IF token IS NULL THEN
-    RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed', HINT = 'Create one at the provider, with read access to metadata, issues and pull requests.';
+    RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed', HINT = 'Create one at the provider, with read access to metadata, issues, pull requests and deployments.';
   END IF;
   PERFORM keypup.check_token(token);
   made := keypup.make_connection(the_account, provider, base_url, name, 'token of this one with keypup.replace_token');

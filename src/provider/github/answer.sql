@@ -53,7 +53,7 @@ BEGIN
   ELSIF jsonb_typeof(reply -> 'data') IS DISTINCT FROM 'object' THEN
     reason := 'GitHub refused the query: ' || coalesce(nullif(reason, ''), 'no reason given');
     hint := CASE WHEN error ->> 'type' IN ('INSUFFICIENT_SCOPES', 'FORBIDDEN')
-                 THEN 'Give the token read access to metadata, issues and pull requests.' END;
+                 THEN 'Give the token read access to metadata, issues, pull requests and deployments.' END;
   ELSE
     verdict := 'page';
   END IF;
