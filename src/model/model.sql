@@ -210,7 +210,7 @@ COMMENT ON COLUMN keypup.pull_requests.review_count IS 'Submitted reviews, by an
 COMMENT ON COLUMN keypup.pull_requests.comment_count IS 'Comments on the pull request and in its reviews.';
 COMMENT ON COLUMN keypup.pull_requests.labels IS 'Names of its labels, sorted.';
 COMMENT ON COLUMN keypup.pull_requests.assignees IS 'Logins of its assignees, sorted.';
-COMMENT ON COLUMN keypup.pull_requests.requested_reviewers IS 'Logins whose review is still awaited, sorted.';
+COMMENT ON COLUMN keypup.pull_requests.requested_reviewers IS 'Logins whose review is still awaited, and organization/name of teams that the token may read; sorted.';
 COMMENT ON COLUMN keypup.pull_requests.milestone IS 'Title of its milestone.';
 COMMENT ON COLUMN keypup.pull_requests.closes_issues IS 'Numbers of the issues of the same project that its merge closes, sorted.';
 COMMENT ON COLUMN keypup.pull_requests.deleted_at IS 'When it was found to be gone at the provider; NULL while it is there.';

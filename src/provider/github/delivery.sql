@@ -206,6 +206,8 @@ DECLARE
   has_next boolean := (page #>> '{pageInfo,hasNextPage}')::boolean;
   last_at timestamptz := page #>> '{nodes,-1,createdAt}';
   ids jsonb := jsonb_path_query_array(page, '$.nodes[*].id');
+  from_at timestamptz := CASE WHEN has_next THEN last_at ELSE '-infinity' END;
+  to_at timestamptz := coalesce(before, 'infinity');
   horizon timestamptz;
   missing jsonb;
 BEGIN
@@ -222,14 +224,13 @@ BEGIN
   -- What stands between the ends of a page, and is not on it, is asked for by id: what is gone is gone twice (sweep.sql).
   SELECT jsonb_agg(jsonb_build_object('id', m.external_id) ORDER BY m.external_id) INTO missing
   FROM (
-    SELECT r.external_id, r.created_at FROM keypup.releases r
-    WHERE kind = 'releases' AND r.account_id = account AND r.project_id = project AND r.deleted_at IS NULL
+    SELECT r.external_id FROM keypup.releases r
+    WHERE kind = 'releases' AND r.account_id = account AND r.project_id = project AND r.created_at > from_at AND r.created_at < to_at AND r.deleted_at IS NULL
     UNION ALL
-    SELECT d.external_id, d.created_at FROM keypup.deployments d
-    WHERE kind = 'deployments' AND d.account_id = account AND d.project_id = project AND d.deleted_at IS NULL
-      AND d.created_at > CASE WHEN has_next THEN last_at ELSE '-infinity' END
+    SELECT d.external_id FROM keypup.deployments d
+    WHERE kind = 'deployments' AND d.account_id = account AND d.project_id = project AND d.created_at > from_at AND d.created_at < to_at AND d.deleted_at IS NULL
   ) AS m
-  WHERE (NOT has_next OR m.created_at > last_at) AND (before IS NULL OR m.created_at < before) AND NOT ids ? m.external_id
+  WHERE NOT ids ? m.external_id
     AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.kind = 'existence'
                     AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', m.external_id)));
   PERFORM keypup.github_queue_existence(account, project, kind, missing, false);
