@@ -177,6 +177,14 @@ ok(settle(), 'a list whose pages time out is read');
 is(differs('demo/main'), '', 'and nothing is lost in the halves');
 control($github, 'settings', { faults => [] });
 
+# When all of them deploy.
+change("quiet/r$_", 'new_deployment', state => 'SUCCESS') foreach 1 .. 98;
+query(q{CALL keypup.sync('acme')});
+settle();
+reset_cost();
+run_all();
+is_deeply(cost(), [ 1, 4 ], 'a hundred quiet repositories that all have deployments cost 1 request and 4 points');
+
 # A token that may not read all: the rest is read, and it is said.
 my $guarded = start_github($token, '--generate', 'safe/both:pulls=6,issues=6,seed=7,releases=25,deployments=30,labels=9', '--generate', 'safe/open:pulls=6,issues=6,seed=8,releases=3,deployments=5,labels=9',
 	'--forbidden', 'safe/both:Repository.deployments');
