@@ -34,7 +34,6 @@ sub run_all
 	$node->poll_query_until('postgres', "SELECT bool_and(last_run_finished_at > '$time' AND phase = 'idle') FROM keypup.sync_status");
 	return settle();
 }
-sub operations { my $all = decode_json(control($github, 'counters'))->{operations}; return join ' ', map { "$_ " . (ref $all->{$_} ? $all->{$_}{requests} // $all->{$_}{count} : $all->{$_}) } sort keys %$all; }
 sub differs { return differences($node, $github, $_[0]); }
 my $of = sub { my ($table, $name) = @_; return "FROM keypup.$table JOIN keypup.projects USING (account_id, project_id) WHERE projects.name = '$name'"; };
 
@@ -172,9 +171,11 @@ query(q{SELECT keypup.untrack('acme', 'demo/main')});
 is(query(q{SELECT count(*) FROM keypup.releases JOIN keypup.projects USING (account_id, project_id) WHERE tag_name ~ '^v1[.]12[0-9]'}), '0', 'what is untracked is forgotten');
 is(query(q{SELECT count(*) FROM keypup.deployments WHERE environment = 'alone'}), '0', 'with its deployments');
 control($github, 'settings', { faults => [ { match => { operation => 'KeypupDeploymentPages', times => 2 }, status => 502, body => { message => 'timeout' } } ] });
+reset_cost();
 query(q{SELECT keypup.track('acme', 'demo/main')});
 ok(settle(), 'a list whose pages time out is read');
 is(differs('demo/main'), '', 'and nothing is lost in the halves');
+cmp_ok(decode_json(control($github, 'counters'))->{by_operation}{KeypupDeploymentPages}{requests}, '>=', 18, 'the pages after it are no longer than it was');
 control($github, 'settings', { faults => [] });
 
 # When all of them deploy.

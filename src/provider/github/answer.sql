@@ -101,7 +101,7 @@ BEGIN
   ELSIF the_job.kind IN ('release_pages', 'deployment_pages') THEN
     PERFORM keypup.github_take_deliveries(account, the_job.project_id, CASE the_job.kind WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END,
       answer #> ARRAY['node', CASE the_job.kind WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END],
-      (the_job.arguments ->> 'before')::timestamptz, (the_job.arguments ->> 'is_whole')::boolean);
+      (the_job.arguments ->> 'before')::timestamptz, (the_job.arguments ->> 'is_whole')::boolean, (the_job.arguments ->> 'first')::integer);
   ELSIF the_job.kind = 'releases' THEN
     PERFORM keypup.github_store_releases(account, the_job.project_id, jsonb_path_query_array(answer, '$.nodes[*] ? (exists (@.tagName))'));
   ELSIF the_job.kind = 'deployments' THEN

@@ -197,9 +197,10 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_store_deployments(uuid, bigint, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_store_deployments(uuid, bigint, jsonb) IS 'Stores deployments with the first pages of their statuses, and asks for those whose place they may have taken.';
 
--- A page of either list; before: the time at which the page before it ended. A run reads on until it comes to what the last
--- finished run had seen, and ten minutes more; a whole reading reads all.
-CREATE FUNCTION keypup.github_take_deliveries(account uuid, project bigint, kind text, page jsonb, before timestamptz, is_whole boolean) RETURNS void
+-- A page of either list; before: the time at which the page before it ended; next_size: how long the next may be, since GitHub is
+-- as slow for it as it was for this one. A run reads on until it comes to what the last finished run had seen, and ten minutes
+-- more; a whole reading reads all.
+CREATE FUNCTION keypup.github_take_deliveries(account uuid, project bigint, kind text, page jsonb, before timestamptz, is_whole boolean, next_size integer) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -218,7 +219,7 @@ BEGIN
   FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
   IF has_next AND (is_whole OR horizon IS NULL OR last_at >= horizon) THEN
     PERFORM keypup.queue_job(account, project, CASE kind WHEN 'releases' THEN 'release_pages' ELSE 'deployment_pages' END,
-      jsonb_build_object('after', page #> '{pageInfo,endCursor}', 'first', 100, 'before', last_at, 'is_whole', is_whole));
+      jsonb_build_object('after', page #> '{pageInfo,endCursor}', 'first', next_size, 'before', last_at, 'is_whole', is_whole));
   END IF;
 
   -- What stands between the ends of a page, and is not on it, is asked for by id: what is gone is gone twice (sweep.sql).
@@ -242,8 +243,8 @@ BEGIN
   END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, timestamptz, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, timestamptz, boolean) IS 'Stores a page of releases or deployments, asks for the next while it tells news, and for what it lacks.';
+REVOKE ALL ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, timestamptz, boolean, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, timestamptz, boolean, integer) IS 'Stores a page of releases or deployments, asks for the next while it tells news, and for what it lacks.';
 
 CREATE FUNCTION keypup.github_take_newest_deliveries(account uuid, project bigint, repository jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -260,12 +261,12 @@ BEGIN
       'releases', coalesce(repository #> '{releases,nodes,0,createdAt}', state.watermarks -> 'releases'));
     -- Fewer than there were: the list tells which are gone.
     PERFORM keypup.github_take_deliveries(account, project, 'releases', repository -> 'releases', NULL,
-      coalesce(state.sweep, false) OR coalesce((repository #>> '{releases,totalCount}')::bigint < (state.watermarks ->> 'release_total')::bigint, false));
+      coalesce(state.sweep, false) OR coalesce((repository #>> '{releases,totalCount}')::bigint < (state.watermarks ->> 'release_total')::bigint, false), 100);
   END IF;
   IF 'Repository.deployments' = ANY (answered) THEN
     marks := marks || keypup.github_deployment_mark(repository)
       || jsonb_build_object('deployments', coalesce(repository #> '{deployments,nodes,0,createdAt}', state.watermarks -> 'deployments'));
-    PERFORM keypup.github_take_deliveries(account, project, 'deployments', repository -> 'deployments', NULL, coalesce(state.sweep, false));
+    PERFORM keypup.github_take_deliveries(account, project, 'deployments', repository -> 'deployments', NULL, coalesce(state.sweep, false), 100);
     PERFORM keypup.github_queue_items(account, project, 'deployments', (
       SELECT coalesce(jsonb_agg(u.id), '[]')
       FROM (SELECT e.id FROM jsonb_array_elements_text(keypup.github_unfinished(account, ARRAY[project])) AS e (id)

@@ -59,11 +59,11 @@ BEGIN
     item_id := item ->> 'node_id';
   ELSIF event IN ('deployment', 'deployment_status') THEN
     the_kind := 'deployments';
-    item_id := payload #>> '{deployment,node_id}';
+    item_id := substring(payload #>> '{deployment,node_id}' FROM '^[A-Za-z0-9_=+/-]{1,200}$');
   ELSIF event = 'release' AND payload ->> 'action' <> 'deleted' THEN
     -- One that was deleted is missed by a run.
     the_kind := 'releases';
-    item_id := payload #>> '{release,node_id}';
+    item_id := substring(payload #>> '{release,node_id}' FROM '^[A-Za-z0-9_=+/-]{1,200}$');
   END IF;
   IF item ->> 'number' ~ '^[0-9]{1,15}$' THEN
     item_number := item ->> 'number';
