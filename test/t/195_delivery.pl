@@ -225,6 +225,9 @@ query(qq{SELECT keypup.untrack('safe', 'safe/both'); SELECT keypup.track('safe',
 ok(settle(), 'a server that has no deployments is read');
 is(query(qq{SELECT (SELECT count(*) @{[ $of->('releases', 'safe/both') ]} AND commit_at IS NULL), (SELECT count(*) @{[ $of->('deployments', 'safe/both') ]}), (SELECT missing_fields::text FROM keypup.connections JOIN keypup.accounts USING (account_id) WHERE accounts.name = 'safe')}),
 	'25|0|{Release.tagCommit,Repository.deployments}', 'without, and it is known');
+control($guarded, 'counters/reset', {});
+run_all();
+is(query(q{SELECT count(*) FROM keypup.sync_status WHERE account = 'safe' AND last_error IS NOT NULL}) . ' ' . decode_json(control($guarded, 'counters'))->{by_operation}{KeypupPoll}{requests}, '0 1', 'a poll asks for none of it');
 control($guarded, 'settings', { without => [] });
 
 # Teams, with the scopes of a token.

@@ -45,6 +45,7 @@ AS $$
          ('Repository.latestRelease', '\mlatestRelease \{ id updatedAt \}', ''),
          ('Release.tagCommit', '\mtagCommit \{ committedDate \}', ''),
          ('Repository.deployments', '\mdeployments\(first: 20,[^)]*\) \{ \.\.\.DeploymentPage \}', ''),
+         ('Repository.deployments', '\mdeployments\(first: 1,[^)]*\) \{ totalCount nodes \{ id state updatedAt \} \}', 'id'),
          ('PullRequest.closingIssuesReferences', '\mclosingIssuesReferences\([^)]*\) \{ \.\.\.ClosingIssuePage \}', ''),
          ('PullRequest.closingIssuesReferences', 'fragment ClosingIssuePage on .*?\n\}\n', '')
 $$;
