@@ -86,8 +86,9 @@ sub count_jobs_after_crash
 	usleep(2_000) while kill(0, $pid) && time < $give_up;
 	while (time < $give_up)
 	{
-		my ($code, $out) = $node->psql('postgres', 'SELECT count(*) FROM keypup.sync_jobs');
-		return $out if $code == 0 && $out =~ /^\d+$/;
+		# A psql that is refused may be gone before the question is written to it, which Perl dies of.
+		my ($code, $out) = eval { $node->psql('postgres', 'SELECT count(*) FROM keypup.sync_jobs') };
+		return $out if defined $code && $code == 0 && $out =~ /^\d+$/;
 		usleep(10_000);
 	}
 	die 'the server did not come back';
