@@ -37,14 +37,14 @@ ROOMS = \
 	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql src/access/app.sql \
 	src/token/rotation.sql \
 	src/provider/github/webhook.sql src/webhook/webhook.sql \
-	src/insight/cycle_time.sql src/insight/person.sql src/insight/pull_request.sql \
+	src/insight/cycle_time.sql src/insight/person.sql src/insight/verified_person.sql src/insight/pull_request.sql \
 	src/insight/time_zone.sql src/insight/issue.sql src/insight/flow.sql \
 	src/operation/install.sql
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/provider/github/queries.sql
 
-REGRESS = install access digest http github insight_pull_request cycle_time insight_issue
+REGRESS = install access digest http github insight_pull_request cycle_time insight_issue insight_person
 REGRESS_OPTS = --inputdir=. --outputdir=.
 ISOLATION = last_owner
 ISOLATION_OPTS = --inputdir=. --outputdir=.
