@@ -123,17 +123,22 @@ WITH login AS (
   FROM likeness k
   WINDOW w AS (PARTITION BY k.account_id, k.reason, k.likeness ORDER BY k.created_at, k.connection_id, k.external_id)
 )
-SELECT b.account_id, b.connection_id, b.connection, b.login, b.person_id, b.person,
-  b.into_connection_id, b.into_connection, b.into_login, b.into_person_id, b.into_person, array_agg(DISTINCT b.reason ORDER BY b.reason) AS reasons
+SELECT b.account_id, (array_agg(b.connection_id ORDER BY b.created_at, b.connection_id, b.external_id, b.reason))[1] AS connection_id,
+  (array_agg(b.connection ORDER BY b.created_at, b.connection_id, b.external_id, b.reason))[1] AS connection,
+  (array_agg(b.login ORDER BY b.created_at, b.connection_id, b.external_id, b.reason))[1] AS login, b.person_id, b.person,
+  (array_agg(b.into_connection_id ORDER BY b.created_at, b.connection_id, b.external_id, b.reason))[1] AS into_connection_id,
+  (array_agg(b.into_connection ORDER BY b.created_at, b.connection_id, b.external_id, b.reason))[1] AS into_connection,
+  (array_agg(b.into_login ORDER BY b.created_at, b.connection_id, b.external_id, b.reason))[1] AS into_login, b.into_person_id, b.into_person,
+  array_agg(DISTINCT b.reason ORDER BY b.reason) AS reasons
 FROM beside b
 -- At one address one login is one account: where two connections have it as two, it was given up and taken by another.
 WHERE b.person_id <> b.into_person_id AND (b.reason = 'same_name' OR b.base_url <> b.into_base_url)
-GROUP BY b.account_id, b.connection_id, b.connection, b.login, b.person_id, b.person, b.into_connection_id, b.into_connection, b.into_login, b.into_person_id, b.into_person;
+GROUP BY b.account_id, b.person_id, b.person, b.into_person_id, b.into_person;
 REVOKE ALL ON keypup.person_suggestions FROM PUBLIC;
 GRANT SELECT ON keypup.person_suggestions TO keypup_member;
-COMMENT ON VIEW keypup.person_suggestions IS 'One row a login that looks like another person''s: for somebody to judge. Nothing is merged by it; a login that was split is in none.';
+COMMENT ON VIEW keypup.person_suggestions IS 'One row two persons that look alike, by a login of each: for somebody to judge. Nothing is merged by it; a login that was split is in none.';
 COMMENT ON COLUMN keypup.person_suggestions.account_id IS 'The account.';
-COMMENT ON COLUMN keypup.person_suggestions.connection_id IS 'The connection of the login.';
+COMMENT ON COLUMN keypup.person_suggestions.connection_id IS 'The connection of the login; of several alike, the oldest.';
 COMMENT ON COLUMN keypup.person_suggestions.connection IS 'Name of the connection.';
 COMMENT ON COLUMN keypup.person_suggestions.login IS 'The login.';
 COMMENT ON COLUMN keypup.person_suggestions.person_id IS 'The person, after all merges.';
