@@ -116,8 +116,8 @@ CREATE TABLE keypup.milestones (
   closed_items bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (account_id, project_id, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(due_on) AND isfinite(closed_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00' AND isfinite(due_on))
 );
 COMMENT ON TABLE keypup.milestones IS 'Milestones of a project.';
 COMMENT ON COLUMN keypup.milestones.account_id IS 'The account.';
@@ -173,8 +173,8 @@ CREATE TABLE keypup.pull_requests (
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, number),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(closed_at) AND isfinite(merged_at) AND isfinite(first_commit_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (least(created_at, updated_at, closed_at, merged_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at, merged_at) < '10000-01-01 00:00:00+00' AND isfinite(first_commit_at))
 );
 CREATE INDEX pull_requests_merged ON keypup.pull_requests (account_id, merged_at);
 CREATE INDEX pull_requests_updated ON keypup.pull_requests (account_id, project_id, updated_at);
@@ -242,8 +242,8 @@ CREATE TABLE keypup.issues (
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, number),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(closed_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00')
 );
 CREATE INDEX issues_updated ON keypup.issues (account_id, project_id, updated_at);
 COMMENT ON TABLE keypup.issues IS 'Issues: metadata only, no body.';
@@ -286,8 +286,8 @@ CREATE TABLE keypup.reviews (
   comment_count bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (account_id, project_id, pull_request_number, external_id),
   FOREIGN KEY (account_id, project_id, pull_request_number) REFERENCES keypup.pull_requests ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(submitted_at) AND isfinite(updated_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (least(submitted_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(submitted_at, updated_at) < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE keypup.reviews IS 'Reviews of pull requests.';
 COMMENT ON COLUMN keypup.reviews.account_id IS 'The account.';
@@ -318,8 +318,8 @@ CREATE TABLE keypup.comments (
   thread_id text,
   PRIMARY KEY (account_id, project_id, item_number, item_kind, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(created_at) AND isfinite(updated_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (least(created_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at) < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE keypup.comments IS 'Comments on issues, on pull requests and in reviews: who and when, not what.';
 COMMENT ON COLUMN keypup.comments.account_id IS 'The account.';
@@ -348,8 +348,8 @@ CREATE TABLE keypup.timeline_events (
   occurred_at timestamptz NOT NULL,
   PRIMARY KEY (account_id, project_id, item_number, item_kind, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(occurred_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (occurred_at >= '0001-01-01 00:00:00+00' AND occurred_at < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE keypup.timeline_events IS 'What happened to issues and pull requests, and when.';
 COMMENT ON COLUMN keypup.timeline_events.account_id IS 'The account.';
