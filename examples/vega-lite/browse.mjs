@@ -73,8 +73,8 @@ function readPage(page) {
         headings: texts(section, 'th'),
         rows: [...section.querySelectorAll('tbody tr')].map((row) => Object.fromEntries([...row.cells].map((cell, i) => [section.querySelectorAll('th')[i].dataset.column, text(cell)]))),
         axes: texts(section, 'svg .role-axis-title text'),
-        marks: [...section.querySelectorAll('svg [role="graphics-symbol"][aria-label]')].filter((mark) => !/axis|legend|title|header/.test(mark.getAttribute('aria-roledescription')))
-          .map((mark) => ({ text: mark.getAttribute('aria-label'), width: mark.getBoundingClientRect().width, height: mark.getBoundingClientRect().height })),
+        marks: [...section.querySelectorAll('svg [role="graphics-symbol"][aria-label]')].filter((mark) => !/axis|legend|title|header|line mark|area mark/.test(mark.getAttribute('aria-roledescription')))
+          .map((mark) => { const { x, y, width, height } = mark.getBoundingClientRect(); return { text: mark.getAttribute('aria-label'), x: x + width / 2, y: y + height / 2, width, height }; }),
       }])),
       html: document.documentElement.outerHTML,
     };

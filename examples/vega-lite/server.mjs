@@ -25,7 +25,7 @@ const HEADERS = {
 
 // Every path that is served: nothing else of the disk can be asked for.
 const files = new Map([
-  ...['/', '/flow', '/reviews'].map((path) => [path, 'pages/index.html']),
+  ...['/', '/flow', '/reviews', '/delivery'].map((path) => [path, 'pages/index.html']),
   ...['page.mjs', 'sections.mjs', 'charts.mjs', 'tables.mjs', 'vega_util.mjs', 'style.css'].map((name) => [`/${name}`, `pages/${name}`]),
   ['/vega.js', 'node_modules/vega/build/vega.min.js'],
   ['/vega-lite.js', 'node_modules/vega-lite/build/vega-lite.min.js'],
@@ -60,7 +60,13 @@ function startServer(database, port) {
     const reply = isOurs ? await answer(database, request) : json(421, { message: 'This server answers to localhost.' });
     response.writeHead(reply.status, { ...HEADERS, 'Content-Type': reply.type }).end(reply.content);
   });
+  server.on('error', fail);
   server.listen(port, '127.0.0.1', () => console.log(JSON.stringify({ url: `http://localhost:${server.address().port}` })));
+}
+
+function fail(error) {
+  console.error(`error: ${error.message}`);
+  process.exit(1);
 }
 
 try {
@@ -68,6 +74,5 @@ try {
   await checkRole(database);
   startServer(database, Number(process.env.PORT ?? 8080));
 } catch (error) {
-  console.error(`error: ${error.message}`);
-  process.exit(1);
+  fail(error);
 }

@@ -13,6 +13,7 @@ use KeypupTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::Local qw(timegm);
 
 die 'chromium is not here: dev/setup lint installs it' unless -x '/usr/bin/chromium';
 my $folder = 'examples/vega-lite';
@@ -57,6 +58,12 @@ query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', 
 query("SELECT keypup.track('acme', '$_')") foreach 'demo/one', 'demo/two';
 query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer')});
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
+# Deployments a while after each second merge, every sixth of which fails; what is labelled as a bug is an incident.
+query(q{INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, ref, created_at, updated_at, succeeded_at, failed_at)
+	SELECT account_id, project_id, 'D' || number, 'production', 'inactive', 'main', merged_at + interval '2 hours', merged_at + interval '3 hours',
+	  CASE WHEN number % 12 <> 0 THEN merged_at + interval '3 hours' END, CASE WHEN number % 12 = 0 THEN merged_at + interval '3 hours' END
+	FROM keypup.pull_requests WHERE merged_at IS NOT NULL AND number % 2 = 0;
+	SELECT keypup.set_incident_labels('acme', '{bug,enhancement}')});
 my $account = query(q{SELECT account_id FROM keypup.accounts WHERE name = 'acme'});
 my %project = map { split /\|/ } split /\n/, query('SELECT name, project_id FROM keypup.projects');
 
@@ -105,7 +112,12 @@ my %series = (
 	cycle_time_stages => [ 'hours', coding_p50 => 'Coding', pickup_p50 => 'Pickup', review_p50 => 'Review', merge_p50 => 'Merge' ],
 	issue_flow => [ 'issues', done => 'Done', open => 'Open' ],
 	time_to_first_review => [ 'hours', p50 => 'Median', p75 => '75th percentile', p90 => '90th percentile' ],
-	merged_without_review => [ 'pull requests', reviewed => 'Reviewed', without_review => 'Without a review' ]);
+	merged_without_review => [ 'pull requests', reviewed => 'Reviewed', without_review => 'Without a review' ],
+	deployment_frequency => [ 'deployments', deployments => 'Succeeded', failed_deployments => 'Failed' ],
+	lead_time_for_changes => [ 'hours', p50 => 'Median', p75 => '75th percentile', p90 => '90th percentile' ],
+	change_failure_rate => [ '%', percent_failed => 'Change failure rate' ],
+	recovery_time => [ 'hours', p50 => 'Median', longest => 'Longest' ]);
+my %is_stacked = map { $_ => 1 } qw(merged_without_review deployment_frequency);
 
 sub counted { my ($value, $unit) = @_; return $value == 1 ? "$value " . $unit =~ s/s$//r : "$value $unit"; }
 
@@ -123,7 +135,7 @@ sub mark_texts
 		{
 			my $value = $row->{$column};
 			# A stack has no bar for none.
-			next if !defined $value || ($name eq 'merged_without_review' && $value == 0);
+			next if !defined $value || ($is_stacked{$name} && $value == 0);
 			push @texts, "$title{$column}, " . ($row->{week_start} // $row->{day}) . ': ' . ($unit ? counted($value, $unit) : $value);
 		}
 	}
@@ -135,8 +147,7 @@ sub compare
 {
 	my ($page, $what, $role, %filter) = @_;
 	@filter{qw(from to)} = split / to /, $page->{range};
-	my $numbers = $page->{address} =~ m{^/reviews} ? 'review_numbers' : 'flow_numbers';
-	my ($row) = rows($role, $numbers, %filter);
+	my ($row) = rows($role, { flow => 'flow_numbers', reviews => 'review_numbers', delivery => 'delivery_numbers' }->{ $page->{address} =~ s{^/(\w+).*}{$1}r }, %filter);
 	my %shown = map { $_ => plain($page->{numbers}{$_}) =~ s/ (hours|%)$//r } keys %{ $page->{numbers} };
 	is_deeply(\%shown, { map { $_ => defined $row->{$_} ? plain($row->{$_}) : '–' } keys %$row }, "$what: the numbers above");
 	foreach my $name (sort keys %{ $page->{sections} })
@@ -161,9 +172,9 @@ sub compare
 }
 
 my $url = serve('vera');
-my $seen = browse($url, { follow => 'Reviews' }, { follow => 'Flow' }, { period => 'All time' }, { choose => { project => 'demo/two' } }, { period => '26 weeks' }, { follow => 'Reviews' },
-	{ period => 'All time' }, { choose => { project => 'All projects' } });
-my ($flow, $reviews, $flow_again, $flow_all, $flow_two, $flow_two_half, $reviews_two_half, $reviews_two, $reviews_all) = @{ $seen->{pages} };
+my $seen = browse($url, { follow => 'Reviews' }, { follow => 'Delivery' }, { follow => 'Flow' }, { period => 'All time' }, { choose => { project => 'demo/two' } }, { period => '26 weeks' }, { follow => 'Reviews' },
+	{ period => 'All time' }, { choose => { project => 'All projects' } }, { follow => 'Delivery' }, { choose => { project => 'demo/one' } });
+my ($flow, $reviews, $delivery, $flow_again, $flow_all, $flow_two, $flow_two_half, $reviews_two_half, $reviews_two, $reviews_all, $delivery_all, $delivery_one) = @{ $seen->{pages} };
 
 # Whatever the filters: the pages and psql agree.
 compare($flow, 'flow', 'vera', account => $account);
@@ -172,6 +183,9 @@ compare($flow_all, 'flow, all time', 'vera', account => $account);
 compare($flow_two, 'flow of one project', 'vera', account => $account, project => $project{'demo/two'});
 compare($reviews_two, 'reviews of one project', 'vera', account => $account, project => $project{'demo/two'});
 compare($reviews_all, 'reviews, all time', 'vera', account => $account);
+compare($delivery, 'delivery', 'vera', account => $account);
+compare($delivery_all, 'delivery, all time', 'vera', account => $account);
+compare($delivery_one, 'delivery of one project', 'vera', account => $account, project => $project{'demo/one'});
 is($flow_again->{html} =~ s/vega-?\w*\d+//gr, $flow->{html} =~ s/vega-?\w*\d+//gr, 'going there and back shows the same');
 
 # And the queries say what the tables do.
@@ -199,10 +213,44 @@ is($flow_two_half->{range} =~ s/.* to //r, $flow_two->{range} =~ s/.* to //r, 'a
 like($reviews_two_half->{address}, qr{^/reviews\?account=$account&project=$project{'demo/two'}&period=26$}, 'the filters go along from page to page');
 is_deeply($flow->{projects}, [ 'All projects', 'demo/one', 'demo/two' ], 'the projects are offered');
 like($flow->{as_of}, qr/^As of \d{4}-\d\d-\d\d \d\d:\d\d UTC · 2 projects$/, 'it says as of when it is');
-# Bars are as long as their numbers.
-my @bars = @{ $reviews_all->{sections}{review_load}{marks} };
-my ($longest) = $bars[0]{text} =~ /: (\d+)/;
-is(scalar(grep { my ($reviews) = $_->{text} =~ /: (\d+)/; abs($_->{width} - $bars[0]{width} * $reviews / $longest) > 2 } @bars), 0, 'bars are as long as their numbers');
+my $deployed = as_vera('SELECT count(*) FROM keypup.deployments WHERE succeeded_at IS NOT NULL');
+is($delivery_all->{numbers}{deployments}, $deployed, 'all deployments are counted');
+is(total($delivery_all, 'deployment_frequency', $_->[0]), as_vera("SELECT count(*) FROM keypup.deployments WHERE $_->[1]"), "each in its week: $_->[0]")
+  foreach [ 'deployments', 'succeeded_at IS NOT NULL' ], [ 'failed_deployments', 'succeeded_at IS NULL' ];
+is(total($delivery_all, 'lead_time_for_changes', 'pull_requests'), as_vera('SELECT count(*) FROM keypup.pull_request_delivery WHERE lead_time IS NOT NULL'), 'each change has its lead time');
+is(total($delivery_one, 'change_failure_rate', 'failed_changes'), as_vera(q{SELECT count(*) FROM keypup.deployment_metrics WHERE project = 'demo/one' AND is_failed_change}), 'each failed change is counted');
+is($delivery_one->{numbers}{change_failure_percent}, as_vera(q{SELECT round(100.0 * count(*) FILTER (WHERE is_failed_change) / count(*), 1) || ' %' FROM keypup.deployment_metrics WHERE project = 'demo/one' AND succeeded}), 'of all');
+is(total($delivery_all, 'recovery_time', 'incidents'), as_vera('SELECT count(*) FROM keypup.incidents WHERE recovery_time IS NOT NULL'), 'each closed incident has its recovery');
+
+# Marks stand where their numbers are: points on a line between the least and the greatest, in x by date and in y, or height, by value.
+sub off_line
+{
+	my (@points) = sort { $a->[0] <=> $b->[0] } @_;
+	my ($first, $last) = @points[0, -1];
+	return 'no distance' unless $last->[0] > $first->[0] && abs($last->[1] - $first->[1]) > 20;
+	my $slope = ($last->[1] - $first->[1]) / ($last->[0] - $first->[0]);
+	return scalar grep { abs($_->[1] - $first->[1] - $slope * ($_->[0] - $first->[0])) > 1.5 } @points;
+}
+
+sub points
+{
+	my ($page, $section, $title) = @_;
+	return map { $_->{text} =~ /^\Q$title\E, (\d+)-(\d+)-(\d+): ([\d.,]+)/ ? { %$_, date => timegm(0, 0, 0, $3, $2 - 1, $1), value => plain($4) } : () } @{ $page->{sections}{$section}{marks} };
+}
+
+foreach my $case ([ $flow_all, 'throughput' ], [ $flow_all, 'cycle_time_stages' ], [ $flow_all, 'issue_flow' ], [ $reviews_all, 'time_to_first_review' ], [ $reviews_all, 'merged_without_review' ],
+	[ $delivery_all, 'deployment_frequency' ], [ $delivery_all, 'lead_time_for_changes' ], [ $delivery_all, 'change_failure_rate' ])
+{
+	my ($page, $section) = @$case;
+	my (undef, %title) = @{ $series{$section} };
+	foreach my $title (sort values %title)
+	{
+		is(off_line(map { [ $_->{date}, $_->{x} ] } points($page, $section, $title)), 0, "$section: $title stands at its weeks");
+		is(off_line(map { [ $_->{value}, $_->{y} ] } points($page, $section, $title)), 0, "$section: $title is as high as its numbers") if $section =~ /^(throughput|change_failure_rate)$/;
+		is(off_line([ 0, 0 ], map { [ $_->{value}, $_->{height} ] } points($page, $section, $title)), 0, "$section: $title is as tall as its numbers") if $is_stacked{$section};
+	}
+}
+is(off_line([ 0, 0 ], map { [ $_->{text} =~ /: (\d+)/, $_->{width} ] } @{ $reviews_all->{sections}{review_load}{marks} }), 0, 'bars are as long as their numbers');
 
 # What a browser must not see.
 is_deeply($seen->{errors}, [], 'no error, no warning, nothing refused by the content security policy');
@@ -212,8 +260,8 @@ unlike(join('', map { $_->{html} } @{ $seen->{pages} }), qr/ghp_|$token|$passwor
 is(query(q{SELECT count(*) > 0 AND bool_and(s.ssl AND s.version IN ('TLSv1.2', 'TLSv1.3') AND a.usename = 'vera') FROM pg_stat_ssl s JOIN pg_stat_activity a ON a.pid = s.pid WHERE a.application_name = 'keypup pages'}), 't', 'all came by TLS, as the viewer');
 
 # An account without projects, and a role without an account.
-my $empty = browse(serve('otto'), { follow => 'Reviews' }, { period => 'All time' });
-is_deeply([ map { [ map { $_->{message} } values %{ $_->{sections} } ] } @{ $empty->{pages} } ], [ map { [ ('No data yet in this period.') x 4 ] } 1 .. 3 ], 'an outsider sees empty pages');
+my $empty = browse(serve('otto'), { follow => 'Reviews' }, { follow => 'Delivery' }, { period => 'All time' });
+is_deeply([ map { [ map { $_->{message} } values %{ $_->{sections} } ] } @{ $empty->{pages} } ], [ map { [ ('No data yet in this period.') x 4 ] } 1 .. 4 ], 'an outsider sees empty pages');
 is(join(' ', map { values %{ $_->{numbers} } } @{ $empty->{pages} }) =~ s/[0– ]//gr, '', 'and no numbers');
 is($empty->{pages}[0]{as_of}, 'No project is tracked yet.', 'and is told so');
 is_deeply($empty->{errors}, [], 'without an error');

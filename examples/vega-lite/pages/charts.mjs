@@ -12,21 +12,51 @@ const CONFIG = {
   header: { title: null, labelFontSize: 12, labelFontWeight: 600, labelAnchor: 'start', labelPadding: 4 },
 };
 
-const DAY = 86_400_000;
-const dateText = (milliseconds) => new Date(milliseconds).toISOString().slice(0, 10);
+export const DAY = 86_400_000;
+export const dateText = (milliseconds) => new Date(milliseconds).toISOString().slice(0, 10);
 const valueText = (value, unit) => [value.toLocaleString('en', { maximumFractionDigits: 1 }), value === 1 ? unit?.replace(/s$/, '') : unit].filter(Boolean).join(' ');
 
-/** One row a series and value that is there. series: [{name, title, color}]. */
-function unpivot(rows, series, describe) {
+/** One row a series and value that is there: {series, at, value, text}. series: [{name, title, color}]. */
+function unpivot(rows, { x, series, unit }) {
   return rows.flatMap((row) => series.filter(({ name }) => row[name] !== null).map(({ name, title }) => ({
-    ...row, series: title, value: row[name], text: describe(row, title, row[name]),
+    series: title, at: Date.parse(row[x]), value: row[name], text: `${title}, ${row[x]}: ${valueText(row[name], unit)}`,
   })));
+}
+
+/** With a run each: only weeks that follow each other are joined by a line. */
+function withRuns(values) {
+  const last = new Map();
+  return [...values].sort((a, b) => a.at - b.at).map((value) => {
+    const before = last.get(value.series);
+    const made = { ...value, run: before && value.at - before.at <= 7 * DAY ? before.run : value.at };
+    last.set(value.series, made);
+    return made;
+  });
 }
 
 const marked = { description: { field: 'text' }, tooltip: { field: 'text', type: 'nominal' } };
 const colored = (series) => ({ field: 'series', type: 'nominal', sort: null, legend: series.length > 1 ? {} : null, scale: { domain: series.map((s) => s.title), range: series.map((s) => s.color) } });
-// Days are days, wherever the browser is.
-const overTime = (title) => ({ type: 'temporal', title, scale: { type: 'utc' }, axis: { grid: false, labelOverlap: true, labelFlush: true, format: '%-d %b %y', tickCount: 8 } });
+/** Mondays of a short period, and first days of months of a longer one: at most eight or so. */
+function ticksOf({ from, to }) {
+  const [start, end] = [Date.parse(from), Date.parse(to)];
+  const weeks = (end - start) / DAY / 7;
+  const ticks = [];
+  if (weeks <= 30) {
+    for (let day = start; day <= end; day += Math.ceil(weeks / 8) * 7 * DAY) ticks.push(day);
+  } else {
+    const step = [1, 2, 3, 6, 12, 24].find((months) => weeks / 4.3 / months <= 9) ?? 60;
+    const first = new Date(start).getUTCFullYear();
+    for (let month = 0; Date.UTC(first, month) <= end; month += step) if (Date.UTC(first, month) >= start) ticks.push(Date.UTC(first, month));
+  }
+  return ticks;
+}
+
+// The whole period in every chart, so that they can be read beside each other. Milliseconds as plain numbers, for which days are
+// days wherever the browser is.
+const overTime = (title, period) => ({
+  field: 'at', type: 'quantitative', title, scale: { domain: [Date.parse(period.from), Date.parse(period.to) + DAY], nice: false, zero: false },
+  axis: { grid: false, values: ticksOf(period), labelExpr: "utcFormat(datum.value, '%-d %b %y')", labelOverlap: true, labelFlush: true },
+});
 const withData = (values, specification) => ({ $schema: 'https://vega.github.io/schema/vega-lite/v6.json', config: CONFIG, data: { values }, width: 'container', height: 240, ...specification });
 
 // Half of the hours are below ten and some above a thousand: with a logarithmic scale, which has a place for 0, both are seen.
@@ -35,22 +65,18 @@ const upward = (log, tickCount) => ({
   axis: log ? { values: tickCount < 6 ? [0, 1, 10, 100, 1000, 10000] : [0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000] } : { tickCount, tickMinStep: 1 },
 });
 
-/** Lines over time: {x, xTitle, unit, yTitle, series, log?}. */
-export function lines(rows, { x, xTitle, unit, yTitle, series, log = false }) {
-  const values = unpivot(rows, series, (row, title, value) => `${title}, ${row[x]}: ${valueText(value, unit)}`);
+/** Lines over time: {x, xTitle, period: {from, to}, unit, yTitle, series, log?}. */
+export function lines(rows, { x, xTitle, period, unit, yTitle, series, log = false }) {
+  const values = withRuns(unpivot(rows, { x, series, unit }));
   return withData(values, {
     mark: { type: 'line', strokeWidth: 2, point: { size: 28, filled: true } },
-    encoding: {
-      x: { field: x, ...overTime(xTitle) },
-      y: { field: 'value', type: 'quantitative', title: yTitle, ...upward(log, 6) },
-      color: colored(series), ...marked,
-    },
+    encoding: { x: overTime(xTitle, period), y: { field: 'value', type: 'quantitative', title: yTitle, ...upward(log, 6) }, color: colored(series), detail: { field: 'run' }, ...marked },
   });
 }
 
 /** The same, a small chart of its own for each series, under one another and of one scale. */
-export function smallLines(rows, { x, xTitle, unit, yTitle, series, height = 72, log = false }) {
-  const values = unpivot(rows, series, (row, title, value) => `${title}, ${row[x]}: ${valueText(value, unit)}`);
+export function smallLines(rows, { x, xTitle, period, unit, yTitle, series, height = 72, log = false }) {
+  const values = withRuns(unpivot(rows, { x, series, unit }));
   const { width, ...whole } = withData(values, { height: undefined });
   return {
     ...whole,
@@ -60,29 +86,28 @@ export function smallLines(rows, { x, xTitle, unit, yTitle, series, height = 72,
       width, height,
       mark: { type: 'line', strokeWidth: 2, point: { size: 20, filled: true } },
       encoding: {
-        x: { field: x, ...overTime(xTitle) },
-        y: { field: 'value', type: 'quantitative', title: yTitle, ...upward(log, 3) },
-        color: { ...colored(series), legend: null }, ...marked,
+        x: overTime(xTitle, period), y: { field: 'value', type: 'quantitative', title: yTitle, ...upward(log, 3) },
+        color: { ...colored(series), legend: null }, detail: { field: 'run' }, ...marked,
       },
     },
   };
 }
 
 /** Bars as wide as a week, the series on top of each other. */
-export function weeks(rows, { x, xTitle, unit, yTitle, series }) {
+export function weeks(rows, { x, xTitle, period, unit, yTitle, series }) {
   const values = rows.flatMap((row) => {
     const start = Date.parse(row[x]);
     let foot = 0;
     return series.filter(({ name }) => row[name] > 0).map(({ name, title }) => {
       const bottom = foot;
       foot += row[name];
-      return { series: title, start: start + DAY / 2, end: start + 6.5 * DAY, bottom, top: foot, text: `${title}, ${row[x]}: ${valueText(row[name], unit)}` };
+      return { series: title, at: start + DAY / 2, end: start + 6.5 * DAY, bottom, top: foot, text: `${title}, ${row[x]}: ${valueText(row[name], unit)}` };
     });
   });
   return withData(values, {
     mark: { type: 'rect' },
     encoding: {
-      x: { field: 'start', ...overTime(xTitle) }, x2: { field: 'end' },
+      x: overTime(xTitle, period), x2: { field: 'end' },
       y: { field: 'bottom', type: 'quantitative', title: yTitle, axis: { tickMinStep: 1, tickCount: 6 } }, y2: { field: 'top' },
       color: colored(series), ...marked,
     },
@@ -90,11 +115,11 @@ export function weeks(rows, { x, xTitle, unit, yTitle, series }) {
 }
 
 /** Areas on top of each other, the first series below. */
-export function areas(rows, { x, xTitle, yTitle, unit, series }) {
-  const values = unpivot(rows, series, (row, title, value) => `${title}, ${row[x]}: ${valueText(value, unit)}`)
+export function areas(rows, { x, xTitle, period, yTitle, unit, series }) {
+  const values = unpivot(rows, { x, series, unit })
     .map((value) => ({ ...value, order: series.findIndex((s) => s.title === value.series) }));
   const encoding = {
-    x: { field: x, ...overTime(xTitle) },
+    x: overTime(xTitle, period),
     y: { field: 'value', type: 'quantitative', stack: 'zero', title: yTitle, axis: { tickMinStep: 1, tickCount: 6 } },
     color: colored(series), order: { field: 'order', type: 'quantitative' },
   };
@@ -159,5 +184,3 @@ export function strips(rows, { group, groups, value, unit, title, describe }) {
     },
   });
 }
-
-export { dateText, DAY };

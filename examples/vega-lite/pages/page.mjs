@@ -84,7 +84,7 @@ async function fillSection(place, { query, title, columns, chart }, values) {
     const drawn = element('div', { class: 'chart' });
     const table = element('div', { class: 'rows', tabindex: '0' }, makeTable(columns, rows, title));
     both.replaceChildren(drawn, table);
-    await drawChart(drawn, chart(rows), title);
+    await drawChart(drawn, chart(rows, values), title);
     table.style.maxHeight = `${Math.max(240, drawn.clientHeight)}px`;
   } catch (error) {
     both.replaceChildren(message(error.message, true));

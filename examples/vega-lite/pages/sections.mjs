@@ -30,6 +30,13 @@ const reviewed = [
   { name: 'without_review', title: 'Without a review', color: COLORS.vermilion },
 ];
 
+const deployments = [
+  { name: 'deployments', title: 'Succeeded', color: COLORS.blue },
+  { name: 'failed_deployments', title: 'Failed', color: COLORS.vermilion },
+];
+const failures = [{ name: 'percent_failed', title: 'Change failure rate', color: COLORS.vermilion }];
+const recovery = [{ name: 'p50', title: 'Median', color: COLORS.blue }, { name: 'longest', title: 'Longest', color: COLORS.vermilion }];
+
 const flow = {
   title: 'Flow',
   numbers: {
@@ -45,17 +52,17 @@ const flow = {
     {
       query: 'throughput', title: 'Throughput by week', about: 'How much gets done: pull requests merged, issues opened and closed. The last week may not be over yet.',
       columns: [week, ...throughput],
-      chart: (rows) => smallLines(rows, { x: 'week_start', xTitle: 'Week from', yTitle: 'a week', series: throughput }),
+      chart: (rows, period) => smallLines(rows, { period, x: 'week_start', xTitle: 'Week from', yTitle: 'a week', series: throughput }),
     },
     {
       query: 'cycle_time_stages', title: 'Cycle time by stage', about: 'Where the time goes: the median of each stage of the pull requests merged in the week, in hours. On a logarithmic scale, since a few take very long.',
       columns: [week, { name: 'merged', title: 'Merged' }, ...inHours([...stages, { name: 'cycle_p50', title: 'Whole cycle' }])],
-      chart: (rows) => smallLines(rows, { x: 'week_start', xTitle: 'Week of the merge', unit: 'hours', yTitle: 'hours', series: stages, log: true }),
+      chart: (rows, period) => smallLines(rows, { period, x: 'week_start', xTitle: 'Week of the merge', unit: 'hours', yTitle: 'hours', series: stages, log: true }),
     },
     {
       query: 'issue_flow', title: 'Cumulative flow of issues', about: 'All issues opened until the end of each week: those that are done, and on top those still open. A widening upper band is a growing backlog.',
       columns: [{ name: 'day', title: 'End of' }, { name: 'done', title: 'Done' }, { name: 'open', title: 'Open' }, { name: 'opened', title: 'Opened' }],
-      chart: (rows) => areas(rows, { x: 'day', xTitle: 'End of the week', yTitle: 'Issues', unit: 'issues', series: issueFlow }),
+      chart: (rows, period) => areas(rows, { period, x: 'day', xTitle: 'End of the week', yTitle: 'Issues', unit: 'issues', series: issueFlow }),
     },
     {
       query: 'work_in_progress', title: 'Work in progress and its age', about: 'Every pull request open now, whatever the period: a mark each, by what its review says. What stands far to the right waits for somebody.', isWide: true,
@@ -84,7 +91,7 @@ const reviews = {
   },
   sections: [
     {
-      query: 'review_load', title: 'Review load per person', about: 'Who carries the reviewing: reviews of other people’s pull requests, and how long it took to answer from being asked. Bots are left out; the chart shows the first twenty.',
+      query: 'review_load', title: 'Review load per person', about: 'Who carries the reviewing: reviews of others’ pull requests, and how soon they came. Without bots; the chart shows the first twenty.',
       columns: [{ name: 'reviewer', title: 'Reviewer' }, { name: 'reviews', title: 'Reviews' }, { name: 'pull_requests', title: 'Pull requests' }, ...inHours([{ name: 'response_p50', title: 'Response, median' }, { name: 'response_p90', title: 'Response, 90th percentile' }])],
       chart: (rows) => ranking(rows, { category: 'reviewer', value: 'reviews', unit: 'reviews', title: 'Reviews', color: COLORS.blue }),
     },
@@ -96,15 +103,50 @@ const reviews = {
     {
       query: 'time_to_first_review', title: 'Time to first review', about: 'Hours from the opening to the first review by another person, by the week (UTC) of that review. On a logarithmic scale, since a few wait for very long.',
       columns: [week, { name: 'pull_requests', title: 'Pull requests' }, ...inHours(percentiles)],
-      chart: (rows) => lines(rows, { x: 'week_start', xTitle: 'Week of the first review', yTitle: 'Hours, logarithmic', unit: 'hours', series: percentiles, log: true }),
+      chart: (rows, period) => lines(rows, { period, x: 'week_start', xTitle: 'Week of the first review', yTitle: 'Hours, logarithmic', unit: 'hours', series: percentiles, log: true }),
     },
     {
       query: 'merged_without_review', title: 'Merged without a review', about: 'Pull requests merged by week (UTC), and how many of them nobody but the author had reviewed before the merge.',
       columns: [week, ...reviewed, { name: 'percent_without_review', title: 'Without a review', unit: '%' }],
-      chart: (rows) => weeks(rows, { x: 'week_start', xTitle: 'Week of the merge', yTitle: 'Pull requests merged', unit: 'pull requests', series: reviewed }),
+      chart: (rows, period) => weeks(rows, { period, x: 'week_start', xTitle: 'Week of the merge', yTitle: 'Pull requests merged', unit: 'pull requests', series: reviewed }),
+    },
+  ],
+};
+
+const delivery = {
+  title: 'Delivery',
+  numbers: {
+    query: 'delivery_numbers',
+    columns: [
+      { name: 'deployments', title: 'deployments to production' },
+      { name: 'lead_time_p50_hours', title: 'median lead time for changes', unit: 'hours' },
+      { name: 'change_failure_percent', title: 'change failure rate', unit: '%' },
+      { name: 'recovery_time_p50_hours', title: 'median recovery time', unit: 'hours' },
+    ],
+  },
+  sections: [
+    {
+      query: 'deployment_frequency', title: 'Deployment frequency', about: 'Deployments to production by week; in a project without any, its releases. Days are those with a deployment, added up over projects.',
+      columns: [week, ...deployments, { name: 'deployment_days', title: 'Days' }],
+      chart: (rows, period) => weeks(rows, { period, x: 'week_start', xTitle: 'Week of the deployment', yTitle: 'Deployments', unit: 'deployments', series: deployments }),
+    },
+    {
+      query: 'lead_time_for_changes', title: 'Lead time for changes', about: 'Hours from the first commit of a pull request until it runs in production, by week of the deployment. On a logarithmic scale.',
+      columns: [week, { name: 'pull_requests', title: 'Pull requests' }, ...inHours(percentiles)],
+      chart: (rows, period) => lines(rows, { period, x: 'week_start', xTitle: 'Week of the deployment', yTitle: 'Hours, logarithmic', unit: 'hours', series: percentiles, log: true }),
+    },
+    {
+      query: 'change_failure_rate', title: 'Change failure rate', about: 'How many of the week’s deployments were followed by an incident before the next one. Which issues are incidents, the account says by labels.',
+      columns: [week, { name: 'deployments', title: 'Deployments' }, { name: 'failed_changes', title: 'Followed by an incident' }, { name: 'percent_failed', title: 'Rate', unit: '%' }],
+      chart: (rows, period) => lines(rows, { period, x: 'week_start', xTitle: 'Week of the deployment', yTitle: 'Percent of deployments', unit: '%', series: failures }),
+    },
+    {
+      query: 'recovery_time', title: 'Recovery time', about: 'Hours from a deployment to the closing of an incident that is put down to it; those still open are left out. On a logarithmic scale.',
+      columns: [week, { name: 'incidents', title: 'Incidents' }, ...inHours(recovery)],
+      chart: (rows, period) => lines(rows, { period, x: 'week_start', xTitle: 'Week of the deployment', yTitle: 'Hours, logarithmic', unit: 'hours', series: recovery, log: true }),
     },
   ],
 };
 
 /** By path. */
-export const pages = { '/flow': flow, '/reviews': reviews };
+export const pages = { '/flow': flow, '/reviews': reviews, '/delivery': delivery };
