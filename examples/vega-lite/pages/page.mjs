@@ -73,7 +73,7 @@ async function drawChart(place, specification, title) {
 
 /** A section with its place for a chart and for a table; filled by fillSection. */
 function makeSection({ query, title, about, isWide }) {
-  return element('section', { id: query, ...(isWide ? { class: 'wide' } : {}) }, element('h2', {}, title), element('p', { class: 'about' }, about), element('div', { class: 'both' }));
+  return element('section', { id: query, ...(isWide ? { class: 'wide' } : {}) }, element('h2', {}, title), element('p', { class: 'about' }, about), element('div', { class: 'both' }, message('Reading …')));
 }
 
 async function fillSection(place, { query, title, columns, chart }, values) {
@@ -91,6 +91,15 @@ async function fillSection(place, { query, title, columns, chart }, values) {
   }
 }
 
+async function fillNumbers(place, { query, columns }, values) {
+  try {
+    const [row] = await read(query, values);
+    place.replaceChildren(makeNumbers(columns, row));
+  } catch (error) {
+    place.replaceChildren(message(error.message, true));
+  }
+}
+
 async function draw() {
   const number = ++drawing;
   document.body.dataset.state = 'loading';
@@ -98,15 +107,15 @@ async function draw() {
   try {
     const { from, to } = await readPeriod();
     const values = { account: chosen.account, project: chosen.project, from, to };
-    const numbers = await read(page.numbers.query, values);
     if (number !== drawing) return;
     filters.querySelector('#range').textContent = `${from} to ${to}`;
     for (const view of views.splice(0)) view.finalize();
     const sections = page.sections.map((section) => [makeSection(section), section]);
-    main.replaceChildren(makeNumbers(page.numbers.columns, numbers[0]), ...sections.map(([place]) => place));
-    await Promise.all(sections.map(([place, section]) => fillSection(place, section, values)));
+    const numbers = element('div');
+    main.replaceChildren(numbers, ...sections.map(([place]) => place));
+    await Promise.all([fillNumbers(numbers, page.numbers, values), ...sections.map(([place, section]) => fillSection(place, section, values))]);
   } catch (error) {
-    main.replaceChildren(message(error.message, true));
+    if (number === drawing) main.replaceChildren(message(error.message, true));
   }
   if (number === drawing) document.body.dataset.state = 'ready';
 }
