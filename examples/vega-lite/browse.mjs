@@ -65,7 +65,7 @@ function readPage(page) {
     const texts = (within, selector) => [...within.querySelectorAll(selector)].map(text);
     return {
       title: document.title, address: location.pathname + location.search, as_of: text(document.querySelector('#as-of')), range: text(document.querySelector('#range')),
-      projects: texts(document, 'select[name=project] option'),
+      accounts: texts(document, '#account-filter:not([hidden]) option'), projects: texts(document, 'select[name=project] option'),
       numbers: Object.fromEntries([...document.querySelectorAll('dd')].map((node) => [node.dataset.column, text(node)])),
       messages: texts(document, '.message'),
       sections: Object.fromEntries([...document.querySelectorAll('section')].map((section) => [section.id, {

@@ -30,7 +30,7 @@ my $dir = tempdir(CLEANUP => 1);
 make_certificates();
 unlink $node->data_dir . '/pg_hba.conf';
 # Over the network only by TLS and password.
-append_to_file($node->data_dir . '/pg_hba.conf', "local all all trust\nhostssl all vera,otto,oscar,boss 127.0.0.1/32 scram-sha-256\n");
+append_to_file($node->data_dir . '/pg_hba.conf', "local all all trust\nhostssl all vera,otto,oscar,dora,boss 127.0.0.1/32 scram-sha-256\n");
 $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
 
@@ -52,11 +52,11 @@ sub make_certificates
 }
 
 query('CREATE EXTENSION keypup');
-query("CREATE ROLE $_ LOGIN PASSWORD '$password'") foreach qw(vera otto oscar);
+query("CREATE ROLE $_ LOGIN PASSWORD '$password'") foreach qw(vera otto oscar dora);
 query("CREATE ROLE boss LOGIN SUPERUSER PASSWORD '$password'");
 query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', '$token', '$github->{url}'), keypup.create_account('void')});
 query("SELECT keypup.track('acme', '$_')") foreach 'demo/one', 'demo/two';
-query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer')});
+query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer'); SELECT keypup.add_member(a, 'dora', 'viewer') FROM unnest(ARRAY['acme', 'void']) a});
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
 # Deployments a while after each second merge, every sixth of which fails; what is labelled as a bug is an incident.
 query(q{INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, ref, created_at, updated_at, succeeded_at, failed_at)
@@ -269,6 +269,16 @@ unlike(join('', map { $_->{html} } @{ $empty->{pages} }), qr{demo/}, 'and no nam
 my $nobody = browse(serve('oscar'));
 is_deeply($nobody->{pages}[0]{messages}, ['This database role is in no account of Keypup, or may not read its data.'], 'who is in no account is told that');
 
+# Who is in two accounts sees them one at a time; and what went wrong with the sync is told.
+query(q{UPDATE keypup.sync_state s SET last_error = 'the provider answered 502' FROM keypup.projects p WHERE p.project_id = s.project_id AND p.name = 'demo/two'});
+my $both = browse(serve('dora'), { choose => { account => 'void' } }, { choose => { account => 'acme' } });
+is_deeply([ map { $_->{accounts} } @{ $both->{pages} } ], [ ([ 'acme', 'void' ]) x 3 ], 'two accounts are offered');
+is_deeply($flow->{accounts}, [], 'where there is one, no choice is shown');
+my ($first, $void, $back) = @{ $both->{pages} };
+is(scalar keys %{ { map { $_->{project} => 1 } @{ $_->{sections}{work_in_progress}{rows} } } }, 2, 'one account has its projects') foreach $first, $back;
+is_deeply([ @$void{qw(projects as_of)}, $void->{sections}{work_in_progress}{message} ], [ ['All projects'], 'No project is tracked yet.', 'No data yet in this period.' ], 'the other has none of them');
+like($back->{as_of}, qr/demo\/two: the provider answered 502$/, 'what went wrong is told');
+
 # What the server refuses.
 sub answer { my (@options) = @_; my ($out) = run_command([ 'curl', '-sS', '-w', '\n%{http_code}', @options ]); return $out; }
 like(answer('-H', 'Host: attacker.example', "$url/data/throughput"), qr/\n421$/, 'another host name is not answered');
@@ -293,5 +303,11 @@ foreach my $case ([ 'another authority', qr/certificate|self-signed/i, environme
 	is($out, '', "$what: nothing is served");
 	unlike($error, qr/$password/, "$what: no password is told");
 }
+# The database goes away, and comes back.
+$node->stop;
+my $gone = answer("$url/data/accounts");
+like($gone, qr/"The database cannot be read now."\}\n502$/, 'without a database a page says so');
+$node->start;
+like(answer("$url/data/accounts"), qr/acme.*\n200$/s, 'with it all goes on');
 $node->stop;
 done_testing();
