@@ -146,13 +146,13 @@ UPDATE keypup.connections SET rate_limit = 9223372036854775, rate_remaining = -1
 INSERT INTO keypup.sync_state (account_id, project_id, last_run_started_at, next_run_at) SELECT :'account', project_id, '4714-11-24 00:00:00+00 BC', 'infinity' FROM keypup.projects WHERE name IN ('all/gone', 'other/one');
 UPDATE keypup.projects SET pull_request_total = 2147483647, issue_total = 2147483647 WHERE account_id = :'account' AND project_id = :'project_id';
 UPDATE keypup.sync_state SET last_run_started_at = '0001-01-01 00:00:00+00' WHERE account_id = :'account' AND project_id = :'project_id';
--- From the first year on: not in the great project, as each day until now is a row.
+-- From the first year on: not in the great project, as each day until now is a row. Commits are dated as far as a date can be.
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) VALUES (:'account', :'connection_id', 'since/ever', 'me') RETURNING project_id AS ever \gset
 INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, created_at, updated_at, closed_at, milestone)
-SELECT :'account', :'ever', n, n, n, '', 'closed', '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', (ARRAY['0001-01-01 00:00:00+00', now(), '9999-12-31 23:59:59.999999+00'])[n], 'E' FROM generate_series(1, 3) n;
+SELECT :'account', :'ever', n, n, n, '', 'closed', '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', (ARRAY['0001-01-01 00:00:00+00', now(), '9999-12-31 23:59:59.999999+00'])[n], CASE n WHEN 1 THEN 'E' END FROM generate_series(1, 3) n;
 INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, created_at, updated_at, merged_at, first_commit_at, milestone)
-SELECT :'account', :'ever', 3 + n, n, n, '', 'merged', false, '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', (ARRAY['0001-01-01 00:00:00+00', now(), '9999-12-31 23:59:59.999999+00'])[n], '4714-11-24 00:00:00+00 BC', 'E' FROM generate_series(1, 3) n;
-INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, created_at, updated_at, due_on) VALUES (:'account', :'ever', 1, 1, 'E', 'open', '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', '4714-11-24 00:00:00+00 BC');
+SELECT :'account', :'ever', 3 + n, n, n, '', 'merged', false, '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', (ARRAY['0001-01-01 00:00:00+00', now(), '9999-12-31 23:59:59.999999+00'])[n], (ARRAY['4714-11-24 00:00:00+00 BC', '294276-12-31 23:59:59.999999+00'])[1 + n % 2]::timestamptz, CASE n WHEN 1 THEN 'E' END FROM generate_series(1, 3) n;
+INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, created_at, updated_at, due_on, closed_at) VALUES (:'account', :'ever', 1, 1, 'E', 'closed', '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', '4714-11-24 00:00:00+00 BC', '0001-02-01 00:00:00+00');
 INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at) SELECT :'account', :'ever', n, 'production', 'active', t, t, t FROM unnest(ARRAY['0001-01-01 00:00:00+00', now()]) WITH ORDINALITY AS x(t, n);
 INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, published_at, updated_at) VALUES (:'account', :'ever', 1, '', false, false, '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00');
 SELECT keypup.derive_pull_requests(:'account', :'ever', '{4,5,6}'), keypup.derive_issues(:'account', :'ever', '{1,2,3}');

@@ -1,8 +1,9 @@
 -- insight/devlake.sql: pull requests measured as Apache DevLake does, for those who migrate. doc/delivery.md has the definitions.
 
+-- Of numbers, not of times: a commit may be dated so that the span is longer than an interval.
 CREATE FUNCTION keypup.devlake_minutes(begun timestamptz, ended timestamptz) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT CASE WHEN m.minutes >= 0 THEN m.minutes END FROM (SELECT ceil(extract(epoch FROM ended - begun) / 60)::bigint AS minutes) AS m $$;
+AS $$ SELECT CASE WHEN m.minutes >= 0 THEN m.minutes END FROM (SELECT ceil((extract(epoch FROM ended) - extract(epoch FROM begun)) / 60)::bigint AS minutes) AS m $$;
 REVOKE ALL ON FUNCTION keypup.devlake_minutes(timestamptz, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.devlake_minutes(timestamptz, timestamptz) TO keypup_member;
 COMMENT ON FUNCTION keypup.devlake_minutes(timestamptz, timestamptz) IS 'A span as DevLake counts it: whole minutes, rounded up; NULL where that is negative.';
