@@ -100,7 +100,8 @@ CREATE VIEW keypup.pull_request_delivery WITH (security_invoker = true, security
 WITH listed AS (
   SELECT d.account_id, d.project_id, d.project, d.source, true AS is_delivery, NULL::bigint AS number, NULL::text AS author, NULL::boolean AS author_is_bot,
     NULL::timestamptz AS created_at, NULL::timestamptz AS first_commit_at, NULL::timestamptz AS coding_started_at, NULL::timestamptz AS merged_at, NULL::boolean AS is_into_main, d.external_id, d.deployed_at,
-    least(d.started_at, d.deployed_at, d.commit_at + interval '1 minute') AS placed_at,
+    -- A commit may be dated at the end of all times: there is no minute after that.
+    least(d.started_at, d.deployed_at, least(d.commit_at, d.started_at) + interval '1 minute') AS placed_at,
     row_number() OVER (PARTITION BY d.account_id, d.project_id ORDER BY d.started_at, d.external_id COLLATE "C") AS place
   FROM keypup.production_deployments d WHERE d.succeeded
   UNION ALL
