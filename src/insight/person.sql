@@ -22,7 +22,7 @@ COMMENT ON COLUMN keypup.person_merges.external_id IS 'The provider''s id of the
 COMMENT ON COLUMN keypup.person_merges.own_person_id IS 'The person that the login stands for once it is split again.';
 COMMENT ON COLUMN keypup.person_merges.rule IS 'manual: somebody said so, which no rule changes. same_account: the provider''s id and its address are the same. same_member: both ids are linked to one member.';
 COMMENT ON COLUMN keypup.person_merges.merged_at IS 'When it was merged last.';
-COMMENT ON COLUMN keypup.person_merges.merged_by IS 'Who merged it last.';
+COMMENT ON COLUMN keypup.person_merges.merged_by IS 'Who merged it last: a member, or the worker.';
 SELECT keypup.protect_table('keypup.person_merges', 'data.read');
 REVOKE ALL ON keypup.person_merges FROM keypup_worker;
 

@@ -166,7 +166,7 @@ my @calls = map { "SELECT $_;" } "keypup.track('acme', 'a/b')", "keypup.untrack(
 	"keypup.define_role('acme', 'r', ARRAY['data.read'])", "keypup.create_api_key('acme', 'h', 'viewer')", "keypup.grant_support('acme', 'sam', 'a long reason', '1 hour')", "keypup.connect('acme', 'github', 'ghp_hijack012345', '$github->{url}', 'h')",
 	"keypup.replace_token('acme', 'h', 'ghp_hijack012345')", "keypup.connect_app('acme', 'github', '7', 99, 'no key', '$github->{url}', 'i')", "keypup.replace_app_key('acme', 'github', NULL)", "keypup.rotate_keys('acme')", "keypup.sign_in('a.b.c')", "keypup.sign_in_with_api_key('x')", "keypup.sign_out('x')", "keypup.whoami()", "keypup.add_person('acme', 'pat', 'viewer')",
 	"keypup.link_person('acme', 'pat', 'https://id.example', 'pat')", "keypup.add_identity_provider('acme', 'https://id2.example', ARRAY['c'], '{}')", "keypup.remove_member('acme', 'pat')", "keypup.revoke_api_key('acme', 'x')", "keypup.revoke_support('acme', 0)",
-	"count(*) FROM keypup.pull_requests", "count(*) FROM keypup.pull_request_cycle", "count(*) FROM keypup.sync_status", "count(*) FROM keypup.key_status", "count(*) FROM keypup.roles";
+	"keypup.merge_verified_people('acme')", "count(*) FROM keypup.person_suggestions", "count(*) FROM keypup.pull_requests", "count(*) FROM keypup.pull_request_cycle", "count(*) FROM keypup.sync_status", "count(*) FROM keypup.key_status", "count(*) FROM keypup.roles";
 as('olga', join "\n", $hijack, @calls);
 is(query(q{SELECT string_agg(DISTINCT what, ' ') FROM canary}), '', 'T29: no object of a low role is called by ours');
 is(query(q{SELECT count(*) FROM keypup.account_role_permissions WHERE role = 'r'}), '1', '(and they were called)');
