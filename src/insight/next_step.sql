@@ -69,7 +69,7 @@ COMMENT ON COLUMN keypup.pull_request_next_steps.is_draft IS 'Whether it is a dr
 COMMENT ON COLUMN keypup.pull_request_next_steps.review_state IS 'CHANGES_REQUESTED, APPROVED, PENDING or NONE, as in pull_request_metrics.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.idle_since IS 'Last change that the provider names, never before the opening.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_action IS 'REVIEW, FIX_CODE, MERGE, ASSIGN_REVIEWER (nobody asked, no review, and idle for 3 days), or NONE: a draft, or too new.';
-COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_actor_usernames IS 'Logins of who could do it, sorted; empty for NONE, and where nobody is known.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_actor_usernames IS 'Logins of who could do it; empty for NONE, and where nobody is known.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.suggested_merger_usernames IS 'Assignees; else the approvers who merged in the project within 90 days; else the author who did; else the three who merged most. Empty for drafts.';
 
 CREATE VIEW keypup.issue_next_steps WITH (security_invoker = true, security_barrier = true) AS
