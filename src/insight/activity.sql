@@ -65,7 +65,8 @@ WITH listed AS (
 SELECT h.account_id, h.project_id, j.name AS project, h.item_kind, h.item_number, h.action, h.occurred_at, h.actor, h.subject,
   coalesce(h.is_bot, l.is_bot, false) AS is_bot, l.person_id, coalesce(l.person, h.actor) AS person
 FROM happened h
-CROSS JOIN LATERAL (SELECT p.name, p.connection_id FROM keypup.projects p WHERE p.account_id = h.account_id AND p.project_id = h.project_id LIMIT 1) AS j
+-- Each has its project; an outer join, since planners think that an inner one leaves next to nothing.
+LEFT JOIN keypup.projects j ON j.account_id = h.account_id AND j.project_id = h.project_id
 LEFT JOIN keypup.person_logins l ON l.account_id = h.account_id AND l.connection_id = j.connection_id AND l.login = h.actor;
 REVOKE ALL ON keypup.activity_events FROM PUBLIC;
 GRANT SELECT ON keypup.activity_events TO keypup_member;
@@ -78,7 +79,7 @@ COMMENT ON COLUMN keypup.activity_events.item_number IS 'Number of the issue or 
 COMMENT ON COLUMN keypup.activity_events.action IS 'CREATED, CLOSED (without a merge), REOPENED, MERGED, REVIEWER_ASSIGNED, REVIEWER_UNASSIGNED, USER_ASSIGNED, USER_UNASSIGNED, REVIEWED or COMMENTED.';
 COMMENT ON COLUMN keypup.activity_events.occurred_at IS 'When, as the provider dates it. From closed_at or updated_at where the event of a closing or reopening is missing.';
 COMMENT ON COLUMN keypup.activity_events.actor IS 'Login of who did it; NULL when the user was deleted, or is not known.';
-COMMENT ON COLUMN keypup.activity_events.subject IS 'Login of whom it concerns: who is asked, assigned or let go, or whose pull request is reviewed; NULL otherwise, and for teams.';
+COMMENT ON COLUMN keypup.activity_events.subject IS 'Whom it concerns: who is asked, assigned or let go (a login, or organization/name of a team), or whose pull request is reviewed; NULL otherwise.';
 COMMENT ON COLUMN keypup.activity_events.is_bot IS 'Whether a bot did it.';
 COMMENT ON COLUMN keypup.activity_events.person_id IS 'The person of the actor, after all merges; NULL where there is none.';
 COMMENT ON COLUMN keypup.activity_events.person IS 'Name of that person; the login where there is none.';

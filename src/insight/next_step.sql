@@ -27,7 +27,7 @@ WITH listed AS (
   GROUP BY m.account_id, m.project_id
 ), known AS (
   SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.pull_request).title, (g.pull_request).author, (g.pull_request).author_is_bot, (g.pull_request).is_draft,
-    (g.pull_request).assignees, (g.pull_request).requested_reviewers AS asked, greatest((g.pull_request).created_at, (g.pull_request).updated_at) AS idle_since,
+    (g.pull_request).assignees, array_remove((g.pull_request).requested_reviewers, (g.pull_request).author) AS asked, greatest((g.pull_request).created_at, (g.pull_request).updated_at) AS idle_since,
     CASE WHEN (g.verdict).review_state IS NOT NULL THEN (g.verdict).review_state WHEN cardinality((g.pull_request).requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
     coalesce((g.verdict).approver_usernames, '{}') AS approvers, coalesce((g.verdict).undecided_usernames, '{}') AS undecided, coalesce(m.logins, '{}') AS mergers
   FROM gathered g
