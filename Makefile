@@ -39,6 +39,7 @@ ROOMS = \
 	src/provider/github/webhook.sql src/webhook/webhook.sql \
 	src/insight/cycle_time.sql src/insight/person.sql src/insight/pull_request.sql \
 	src/insight/time_zone.sql src/insight/issue.sql src/insight/flow.sql \
+	src/insight/delivery.sql src/insight/delivery_series.sql src/insight/devlake.sql \
 	src/insight/activity.sql src/insight/verdict.sql src/insight/next_step.sql src/insight/fields.sql \
 	src/insight/breakdown.sql src/insight/moving.sql src/insight/team.sql src/insight/revert.sql \
 	src/operation/install.sql
@@ -46,7 +47,7 @@ ROOMS = \
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/provider/github/queries.sql
 
-REGRESS = install access digest http github insight_pull_request cycle_time insight_issue insight_words
+REGRESS = install access digest http github insight_pull_request insight_delivery cycle_time insight_issue insight_words
 REGRESS_OPTS = --inputdir=. --outputdir=.
 ISOLATION = last_owner
 ISOLATION_OPTS = --inputdir=. --outputdir=.

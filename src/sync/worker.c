@@ -130,13 +130,13 @@ keypup_worker_main(Datum argument)
 				break;
 			}
 			start_runs(runner, false);
+			ask_for_app_tokens(runner);
 			(void) do_upkeep(&upkeep_steps, ANALYZE_TABLES);
 			reseals = true;
 			looked_at = GetCurrentTimestamp();
 		}
 
 		show_worker_state(WORKER_SYNCING);
-		ask_for_app_tokens(runner);
 		busy = send_due_jobs(runner) > 0;
 		send_errands(runner);
 		busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
