@@ -44,7 +44,7 @@ FROM (VALUES
   (21, 'reopened without an event', 'open', true, 'ann', 55, 61, NULL, '{}', '{}', '{}'),
   (22, 'Revert "Two"', 'closed', false, 'ann', 50, 51, NULL, '{}', '{}', '{}'),
   (23, 'Two', 'merged', false, 'ann', 5, 10, 'ann', '{1}', '{}', '{}'),
-  (24, 'Two', 'merged', false, 'ann', 15, 20, 'ann', '{}', '{}', '{}'),
+  (24, 'Two', 'merged', false, 'ann', 15, 20, 'ann', '{8}', '{}', '{}'),
   (25, 'Two', 'merged', false, 'ann', 45, 100, 'ann', '{}', '{}', '{}'),
   (26, 'Revert ""', 'closed', false, 'ann', 150, 160, NULL, '{}', '{}', '{}'),
   (27, 'Revert "One', 'closed', false, 'ann', 150, 160, NULL, '{}', '{}', '{}')
@@ -73,7 +73,8 @@ FROM (VALUES
   (4, 'nothing resolves it', 'open', NULL, 'eve', 4, NULL, '{}', '{bob}'),
   (5, 'deleted', 'open', 'Bug', 'eve', 4, NULL, '{bug}', '{bob}'),
   (6, 'closed without an event, in the week after', 'closed', NULL, 'ann', 1, 200, '{}', '{}'),
-  (7, 'closed twice in a row', 'closed', NULL, NULL, 5, 24, '{}', '{}')
+  (7, 'closed twice in a row', 'closed', NULL, NULL, 5, 24, '{}', '{}'),
+  (8, 'resolved, and never closed', 'open', NULL, 'eve', 6, NULL, '{}', '{}')
 ) AS v(n, title, state, type, author, created, closed, labels, assigned);
 UPDATE keypup.issues SET deleted_at = now() WHERE account_id = :'account' AND number = 5;
 INSERT INTO keypup.timeline_events (account_id, project_id, item_kind, item_number, external_id, event, actor, subject, occurred_at)
@@ -93,7 +94,7 @@ INSERT INTO keypup.comments (account_id, project_id, item_kind, item_number, ext
 SELECT :'account', :'project_id', kind, n, id, author, coalesce(author = 'ci', false), pg_temp.at(hours), review
 FROM (VALUES ('issue', 1, 'a', 'bob2', 3, NULL), ('issue', 1, 'b', NULL, 4, NULL), ('issue', 5, 'c', 'bob', 4, NULL), ('pull_request', 1, 'd', 'ci', 2, NULL),
   ('review', 1, 'e', 'bob', 4, 'a'), ('review', 1, 'f', 'bob', 4, NULL)) AS v(kind, n, id, author, hours, review);
-SELECT keypup.derive_pull_requests(:'account', :'project_id', ARRAY(SELECT generate_series(1, 40)::bigint)), keypup.derive_issues(:'account', :'project_id', ARRAY(SELECT generate_series(1, 7)::bigint));
+SELECT keypup.derive_pull_requests(:'account', :'project_id', ARRAY(SELECT generate_series(1, 40)::bigint)), keypup.derive_issues(:'account', :'project_id', ARRAY(SELECT generate_series(1, 8)::bigint));
 
 -- 1: the closing at 20 is the merge; the bot's, ann's own and eve's late review are activity, the pending one is not; of the comments of
 -- reviews only the one without a review is a row. Of two closings in a row (issue 7) the first counts; 2 is reopened.
@@ -110,7 +111,7 @@ SELECT number, item_state, review_state, pg_temp.hour(review_approved_at) AS app
 -- and its author is deleted.
 SELECT number, review_state, recommended_action AS action, recommended_actor_usernames AS actors, suggested_merger_usernames AS mergers
 FROM keypup.pull_request_next_steps WHERE account_id = :'account' ORDER BY number;
--- 2: all that resolves it is merged; nobody is assigned: eve, who opened it. 3: 5 is open. 4: bob is assigned.
+-- 2: reopened at 30, after the merge of 1 at 20; nobody is assigned. 3: 5 is open. 4: bob is assigned. 8: 24 is merged; nobody is assigned: eve, who opened it.
 SELECT number, recommended_action AS action, recommended_actor_usernames AS actors FROM keypup.issue_next_steps WHERE account_id = :'account' ORDER BY number;
 
 -- 1: issues 1 and 2, opened at 0 and 2, of which 1 is closed, at 21. 5: issue 99 is none. 19 was closed unmerged, and resolves nothing.
@@ -119,7 +120,7 @@ SELECT number, state, review_state, pg_temp.hour(assigned_at) AS assigned, pg_te
 FROM keypup.pull_request_fields WHERE account_id = :'account' AND (number < 12 OR number IN (19, 20)) ORDER BY number;
 SELECT number, resolved_issue_numbers AS resolved, pg_temp.hour(resolved_issue_first_created_at) AS created, pg_temp.hour(resolved_issue_first_closed_at) AS closed, pg_temp.hour(resolved_issue_last_closed_at) AS last_closed,
   resolved_issue_author_usernames AS authors, resolved_issue_sub_types AS types FROM keypup.pull_request_fields WHERE account_id = :'account' AND number IN (1, 2, 5, 19, 23) ORDER BY number;
--- 1: by 1 (0 to 20, 1 + 1 lines) and 23 (5 to 10, 23 + 1 lines); 19 and 20 do not count. 2: by 1 alone.
+-- 1: by 1 (0 to 20, 1 + 1 lines) and 23 (5 to 10, 23 + 1 lines); 19 and 20 do not count. 2: by 1 alone. 8: by 24.
 SELECT number, state, sub_type, pg_temp.hour(due_on) AS due, pg_temp.hour(assigned_at) AS assigned, pg_temp.hour(last_assigned_at) AS last, pg_temp.hour(review_approved_at) AS approved,
   pg_temp.hour(review_last_approved_at) AS last_approved, recommended_action AS action, recommended_actor_usernames AS actors, workflow_status, cycle_time
 FROM keypup.issue_fields WHERE account_id = :'account' ORDER BY number;
@@ -130,7 +131,7 @@ SELECT number, workflow_timeline FROM keypup.issue_fields WHERE account_id = :'a
 SELECT number, place, name, pg_temp.hour(start_at) AS start, pg_temp.hour(end_at) AS end FROM keypup.issue_spells WHERE account_id = :'account' ORDER BY 1, 2;
 
 SELECT number, label, type, pg_temp.hours(lead_time) AS lead FROM keypup.issue_labels WHERE account_id = :'account' ORDER BY 1, 2;
--- bug: 1 and 2 open and close, 2 reopens: 1/2; 1 took 21 hours. None: 3, 4, 6, 7 open, 7 closes after 19; in week 2 closes 6 after 199. The month has them all.
+-- bug: 1 and 2 open and close, 2 reopens: 1/2; 1 took 21 hours. None: 3, 4, 6, 7, 8 open, 7 closes after 19; in week 2 closes 6 after 199. The month has them all.
 SELECT dimension, value, period, period_start, issues_opened AS opened, issues_closed AS closed, issues_reopened AS reopened, reopen_rate, pg_temp.hours(lead_time_p50) AS lead_50,
   pg_temp.hours(lead_time_p75) AS lead_75, pg_temp.hours(lead_time_p90) AS lead_90
 FROM keypup.issue_throughput_by WHERE account_id = :'account' ORDER BY 1, 2, 3, 4;
@@ -141,6 +142,8 @@ SELECT period, period_start, issues_closed AS closed, issues_reopened AS reopene
 
 -- The revert of "One" is 2, the one of that is 3. Of the "Two"s that were merged before 22 was opened (23 and 24) the last is meant.
 SELECT number, title, reverted_by, reverted_by_author AS author, revert_state AS state, pg_temp.hour(revert_created_at) AS created, pg_temp.hour(reverted_at) AS reverted FROM keypup.pull_request_reverts WHERE account_id = :'account' ORDER BY 1;
+-- A filter on the title meets titles that are too short to be of a revert.
+SELECT number, reverted_by FROM keypup.pull_request_reverts WHERE account_id = :'account' AND title = 'One';
 
 -- Bob is in core until 8, in night from 6; eve is in core; zoe is in none.
 SELECT keypup.set_team('words', 'core', '{bob,eve}'), keypup.set_team('words', 'night', '{bob}');

@@ -74,15 +74,21 @@ COMMENT ON COLUMN keypup.pull_request_next_steps.suggested_merger_usernames IS '
 
 CREATE VIEW keypup.issue_next_steps WITH (security_invoker = true, security_barrier = true) AS
 WITH listed AS (
-  SELECT i.account_id, i.project_id, i.number, true AS is_item, i AS issue, NULL::text AS state
+  SELECT i.account_id, i.project_id, i.number, true AS is_item, i AS issue, NULL::text AS state, NULL::timestamptz AS merged_at, NULL::timestamptz AS reopened_at
   FROM keypup.issues i WHERE i.state = 'open' AND i.deleted_at IS NULL
   UNION ALL
-  SELECT p.account_id, p.project_id, c.number, false, NULL, p.state
+  SELECT p.account_id, p.project_id, c.number, false, NULL, p.state, p.merged_at, NULL
   FROM keypup.pull_requests p CROSS JOIN LATERAL unnest(p.closes_issues) AS c(number)
   WHERE p.state <> 'closed' AND p.deleted_at IS NULL
+  UNION ALL
+  SELECT e.account_id, e.project_id, e.item_number, false, NULL, NULL, NULL, e.occurred_at
+  FROM keypup.timeline_events e WHERE e.item_kind = 'issue' AND e.event = 'reopened'
 ), gathered AS (
+  -- Who opened it again after the merge did not find it resolved.
   SELECT l.account_id, l.project_id, l.number, (array_agg(l.issue) FILTER (WHERE l.is_item))[1] AS issue,
-    CASE WHEN bool_or(l.state = 'open') THEN 'WAIT_FOR_IMPLEMENTATION' WHEN bool_or(l.state = 'merged') THEN 'CLOSE' ELSE 'IMPLEMENT' END AS recommended_action
+    CASE WHEN bool_or(l.state = 'open') THEN 'WAIT_FOR_IMPLEMENTATION'
+      WHEN max(l.merged_at) > max(l.reopened_at) OR bool_or(l.state = 'merged') AND max(l.reopened_at) IS NULL THEN 'CLOSE'
+      ELSE 'IMPLEMENT' END AS recommended_action
   FROM listed l
   GROUP BY l.account_id, l.project_id, l.number
   HAVING bool_or(l.is_item)
@@ -101,5 +107,5 @@ COMMENT ON COLUMN keypup.issue_next_steps.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_next_steps.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.issue_next_steps.title IS 'Title.';
 COMMENT ON COLUMN keypup.issue_next_steps.author IS 'Login; NULL when the user was deleted.';
-COMMENT ON COLUMN keypup.issue_next_steps.recommended_action IS 'CLOSE: all that resolves it is merged. WAIT_FOR_IMPLEMENTATION: a pull request that resolves it is open. IMPLEMENT: none resolves it.';
+COMMENT ON COLUMN keypup.issue_next_steps.recommended_action IS 'WAIT_FOR_IMPLEMENTATION: a pull request that resolves it is open. CLOSE: none is, and one was merged since it was last opened. IMPLEMENT: otherwise.';
 COMMENT ON COLUMN keypup.issue_next_steps.recommended_actor_usernames IS 'Its assignees; for CLOSE its author where nobody is assigned; empty for WAIT_FOR_IMPLEMENTATION.';

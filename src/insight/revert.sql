@@ -7,7 +7,8 @@ WITH listed AS (
     NULL::text AS revert_state, NULL::text AS revert_author, NULL::timestamptz AS revert_merged_at
   FROM keypup.pull_requests p WHERE p.merged_at IS NOT NULL AND p.deleted_at IS NULL
   UNION ALL
-  SELECT p.account_id, p.project_id, substr(p.title, 9, length(p.title) - 9), p.created_at, NULL, p.number, p.state, p.author, p.merged_at
+  -- Of no length for titles that are too short: a filter on the title may look at them before the next one does.
+  SELECT p.account_id, p.project_id, substr(p.title, 9, greatest(length(p.title) - 9, 0)), p.created_at, NULL, p.number, p.state, p.author, p.merged_at
   FROM keypup.pull_requests p WHERE p.title LIKE 'Revert "_%"' AND p.deleted_at IS NULL
 ), named AS (
   SELECT l.account_id, l.project_id, l.title, l.happened_at, l.revert_number, l.revert_state, l.revert_author, l.revert_merged_at, max(l.merged_number) OVER w AS number
