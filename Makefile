@@ -31,7 +31,7 @@ ROOMS = \
 	src/provider/github/sweep.sql \
 	src/provider/github/answer.sql \
 	src/provider/github/app.sql \
-	src/provider/github/viewer.sql \
+	src/provider/github/projects.sql src/provider/github/viewer.sql \
 	src/operation/status.sql src/operation/worker_status.sql \
 	src/access/support.sql src/access/session.sql src/access/rights.sql \
 	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql src/access/app.sql \

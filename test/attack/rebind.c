@@ -12,7 +12,8 @@
 #include <string.h>
 
 int
-getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result)
+getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+			struct addrinfo **result)
 {
 	static int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 	char address[64] = "";

@@ -54,6 +54,11 @@ query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kin
 	INSERT INTO keypup.person_merges (account_id, connection_id, external_id, own_person_id, merged_by) SELECT account_id, connection_id, external_id, person_id, 'test' FROM keypup.identities WHERE person_id IS NOT NULL;
 	INSERT INTO keypup.teams (account_id, team) SELECT account_id, 'core' FROM keypup.accounts;
 	INSERT INTO keypup.team_members (account_id, team, person_id) SELECT account_id, 'core', person_id FROM keypup.people;
+	INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at)
+	SELECT account_id, project_id, 'D' || n, 'production', 'active', t, t, t FROM keypup.projects, generate_series(1, 5) n, LATERAL (SELECT now() - n * interval '1 day' AS t) x;
+	INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, published_at, updated_at)
+	SELECT account_id, project_id, 'R', 'v1', false, false, now(), now(), now() FROM keypup.projects;
+	UPDATE keypup.issues SET labels = '{incident}' WHERE number % 5 = 0;
 	SELECT keypup.limit_member('bolt', 'ann', ARRAY['demo/one']); SELECT keypup.define_role('bolt', 'own', ARRAY['data.read'])});
 my %key = map { $_ => query("SELECT keypup.create_api_key('$_', 'k', 'viewer')") } qw(acme bolt);
 my %session = map { $_ => as('app', "SELECT keypup.sign_in_with_api_key('$key{$_}')") } qw(acme bolt);
