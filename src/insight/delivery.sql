@@ -95,69 +95,83 @@ COMMENT ON COLUMN keypup.production_deployments.commit_at IS 'When the delivered
 COMMENT ON COLUMN keypup.production_deployments.succeeded IS 'Whether it ever succeeded.';
 
 CREATE VIEW keypup.pull_request_delivery WITH (security_invoker = true, security_barrier = true) AS
-WITH merged AS (
-  SELECT s.account_id, s.project_id, s.project, s.source, s.production_environments, p.number, p.author, p.author_is_bot, p.merged_at,
+-- Deliveries and merges in one list by time, and no join: a delivery stands at the last moment whose merges it carries. A merge
+-- commit is made within the minute of the merge.
+WITH listed AS (
+  SELECT d.account_id, d.project_id, d.project, d.source, true AS is_delivery, NULL::bigint AS number, NULL::text AS author, NULL::boolean AS author_is_bot,
+    NULL::timestamptz AS created_at, NULL::timestamptz AS first_commit_at, NULL::timestamptz AS coding_started_at, NULL::timestamptz AS merged_at, NULL::boolean AS is_into_main, d.external_id, d.deployed_at,
+    least(d.started_at, d.deployed_at, d.commit_at + interval '1 minute') AS placed_at,
+    row_number() OVER (PARTITION BY d.account_id, d.project_id ORDER BY d.started_at, d.external_id COLLATE "C") AS place
+  FROM keypup.production_deployments d WHERE d.succeeded
+  UNION ALL
+  SELECT p.account_id, p.project_id, s.project, s.source, false, p.number, p.author, p.author_is_bot, p.created_at, p.first_commit_at,
     -- As in pull_request_cycle.
-    least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS coding_started_at
+    least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at), p.merged_at, m.is_into_main, NULL, NULL, CASE WHEN m.is_into_main THEN p.merged_at END, NULL
   FROM keypup.pull_requests p
   JOIN keypup.delivery_sources s ON s.account_id = p.account_id AND s.project_id = p.project_id
-  WHERE p.deleted_at IS NULL AND p.merged_at IS NOT NULL AND (p.base_branch = s.default_branch OR s.default_branch IS NULL OR p.base_branch IS NULL)
+  CROSS JOIN LATERAL (SELECT coalesce(p.base_branch = s.default_branch, true) AS is_into_main) AS m
+  WHERE p.deleted_at IS NULL AND p.merged_at IS NOT NULL
+), carried AS (
+  SELECT l.*, CASE WHEN l.placed_at IS NOT NULL THEN
+    min(l.place) OVER (PARTITION BY l.account_id, l.project_id ORDER BY l.placed_at DESC NULLS LAST, l.is_delivery DESC ROWS UNBOUNDED PRECEDING) END AS carrier
+  FROM listed l
+), named AS (
+  SELECT c.*, max(c.external_id) FILTER (WHERE c.place = c.carrier) OVER carried_together AS deployment_id,
+    max(c.deployed_at) FILTER (WHERE c.place = c.carrier) OVER carried_together AS carried_at
+  FROM carried c
+  WINDOW carried_together AS (PARTITION BY c.account_id, c.project_id, c.carrier)
 )
-SELECT m.account_id, m.project_id, m.project, m.number, m.author, m.author_is_bot, m.merged_at, m.source, d.external_id AS deployment_id, d.deployed_at,
-  d.deployed_at - m.merged_at AS deploy_time, d.deployed_at - m.coding_started_at AS lead_time
-FROM merged m
--- Each looks its own up, by the index of the times. A merge commit is made within the minute of the merge.
-LEFT JOIN LATERAL (
-  (SELECT d.external_id, d.succeeded_at AS deployed_at
-   FROM keypup.deployments d
-   WHERE m.source = 'deployment' AND d.account_id = m.account_id AND d.project_id = m.project_id AND d.deleted_at IS NULL
-     AND d.created_at >= m.merged_at - interval '1 minute' AND d.succeeded_at >= m.merged_at
-     AND coalesce(d.commit_at, d.created_at) >= m.merged_at - interval '1 minute' AND lower(d.environment) LIKE ANY (m.production_environments)
-   ORDER BY d.created_at, d.external_id COLLATE "C" LIMIT 1)
-  UNION ALL
-  (SELECT r.external_id, r.published_at
-   FROM keypup.releases r
-   WHERE m.source = 'release' AND r.account_id = m.account_id AND r.project_id = m.project_id AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease
-     AND r.published_at >= m.merged_at AND coalesce(r.commit_at, r.published_at) >= m.merged_at - interval '1 minute'
-   ORDER BY r.published_at, r.external_id COLLATE "C" LIMIT 1)
-) AS d ON true;
+SELECT n.account_id, n.project_id, n.project, n.number, n.author, n.author_is_bot, n.created_at, n.first_commit_at, n.merged_at, n.is_into_main, n.source, n.deployment_id, n.carrier AS deployment_number,
+  n.carried_at AS deployed_at, n.carried_at - n.merged_at AS deploy_time, n.carried_at - n.coding_started_at AS lead_time
+FROM named n
+WHERE NOT n.is_delivery;
 REVOKE ALL ON keypup.pull_request_delivery FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_delivery TO keypup_member;
-COMMENT ON VIEW keypup.pull_request_delivery IS 'One row a pull request merged into the main branch: the first successful delivery that was begun after the merge, with a commit that is not older.';
+COMMENT ON VIEW keypup.pull_request_delivery IS 'One row a merged pull request that is not deleted: the first successful delivery that was begun after the merge, with a commit that is not older. What is merged elsewhere than into the main branch has none.';
 COMMENT ON COLUMN keypup.pull_request_delivery.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_delivery.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_delivery.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.pull_request_delivery.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.pull_request_delivery.author IS 'Login; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.pull_request_delivery.author_is_bot IS 'Whether a bot opened it.';
+COMMENT ON COLUMN keypup.pull_request_delivery.created_at IS 'When it was opened.';
+COMMENT ON COLUMN keypup.pull_request_delivery.first_commit_at IS 'When the first commit was authored, as the provider gives it.';
 COMMENT ON COLUMN keypup.pull_request_delivery.merged_at IS 'When it was merged.';
+COMMENT ON COLUMN keypup.pull_request_delivery.is_into_main IS 'Whether it was merged into the main branch, or one of the two is not known.';
 COMMENT ON COLUMN keypup.pull_request_delivery.source IS 'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.pull_request_delivery.deployment_id IS 'The provider''s id of that deployment or release; NULL while there is none.';
+COMMENT ON COLUMN keypup.pull_request_delivery.deployment_number IS 'Which successful delivery of its project that is: 1 is the first that was begun.';
 COMMENT ON COLUMN keypup.pull_request_delivery.deployed_at IS 'When it reached production; NULL while it has not.';
 COMMENT ON COLUMN keypup.pull_request_delivery.deploy_time IS 'Merge to production; NULL while it has not reached it, never 0 instead.';
 COMMENT ON COLUMN keypup.pull_request_delivery.lead_time IS 'DORA''s lead time for changes: start of coding to production; NULL while it has not reached it.';
 
 CREATE VIEW keypup.incidents WITH (security_invoker = true, security_barrier = true) AS
-SELECT s.account_id, s.project_id, s.project, i.number, i.title, i.state, i.created_at, i.closed_at, d.external_id AS deployment_id, d.deployed_at,
-  CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS time_to_restore,
-  CASE WHEN i.state = 'closed' AND i.closed_at >= d.deployed_at THEN i.closed_at - d.deployed_at END AS recovery_time
-FROM keypup.issues i
-JOIN keypup.delivery_sources s ON s.account_id = i.account_id AND s.project_id = i.project_id
-LEFT JOIN LATERAL (
-  (SELECT d.external_id, d.succeeded_at AS deployed_at
-   FROM keypup.deployments d
-   WHERE s.source = 'deployment' AND d.account_id = i.account_id AND d.project_id = i.project_id AND d.deleted_at IS NULL
-     AND d.created_at <= i.created_at AND d.succeeded_at <= i.created_at AND lower(d.environment) LIKE ANY (s.production_environments)
-   ORDER BY d.created_at DESC, d.external_id COLLATE "C" DESC LIMIT 1)
+-- Deliveries and incidents in one list by time, as in pull_request_delivery.
+WITH listed AS (
+  SELECT d.account_id, d.project_id, d.project, true AS is_delivery, NULL::bigint AS number, NULL::text AS title, NULL::text AS state, NULL::timestamptz AS created_at, NULL::timestamptz AS closed_at,
+    d.external_id, d.deployed_at, greatest(d.started_at, d.deployed_at) AS placed_at,
+    row_number() OVER (PARTITION BY d.account_id, d.project_id ORDER BY d.started_at, d.external_id COLLATE "C") AS place
+  FROM keypup.production_deployments d WHERE d.succeeded
   UNION ALL
-  (SELECT r.external_id, r.published_at
-   FROM keypup.releases r
-   WHERE s.source = 'release' AND r.account_id = i.account_id AND r.project_id = i.project_id AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease
-     AND r.published_at <= i.created_at
-   ORDER BY r.published_at DESC, r.external_id COLLATE "C" DESC LIMIT 1)
-) AS d ON true
-WHERE i.deleted_at IS NULL
-  AND (lower(i.type) LIKE ANY (s.incident_labels) OR EXISTS (SELECT FROM unnest(i.labels) AS l(label) WHERE lower(l.label) LIKE ANY (s.incident_labels)));
+  SELECT i.account_id, i.project_id, s.project, false, i.number, i.title, i.state, i.created_at, i.closed_at, NULL, NULL, i.created_at, NULL
+  FROM keypup.issues i
+  JOIN keypup.delivery_sources s ON s.account_id = i.account_id AND s.project_id = i.project_id
+  WHERE i.deleted_at IS NULL
+    AND (lower(i.type) LIKE ANY (s.incident_labels) OR EXISTS (SELECT FROM unnest(i.labels) AS l(label) WHERE lower(l.label) LIKE ANY (s.incident_labels)))
+), caused AS (
+  SELECT l.*, max(l.place) OVER (PARTITION BY l.account_id, l.project_id ORDER BY l.placed_at, l.is_delivery DESC ROWS UNBOUNDED PRECEDING) AS cause
+  FROM listed l
+), named AS (
+  SELECT c.*, max(c.external_id) FILTER (WHERE c.place = c.cause) OVER caused_together AS deployment_id,
+    max(c.deployed_at) FILTER (WHERE c.place = c.cause) OVER caused_together AS caused_at
+  FROM caused c
+  WINDOW caused_together AS (PARTITION BY c.account_id, c.project_id, c.cause)
+)
+SELECT n.account_id, n.project_id, n.project, n.number, n.title, n.state, n.created_at, n.closed_at, n.deployment_id, n.caused_at AS deployed_at,
+  CASE WHEN n.state = 'closed' AND n.closed_at >= n.created_at THEN n.closed_at - n.created_at END AS time_to_restore,
+  CASE WHEN n.state = 'closed' AND n.closed_at >= n.caused_at THEN n.closed_at - n.caused_at END AS recovery_time
+FROM named n
+WHERE NOT n.is_delivery;
 REVOKE ALL ON keypup.incidents FROM PUBLIC;
 GRANT SELECT ON keypup.incidents TO keypup_member;
 COMMENT ON VIEW keypup.incidents IS 'One row an issue that is an incident by its labels or type, with the delivery that it is put down to.';

@@ -8,16 +8,15 @@ GRANT EXECUTE ON FUNCTION keypup.devlake_minutes(timestamptz, timestamptz) TO ke
 COMMENT ON FUNCTION keypup.devlake_minutes(timestamptz, timestamptz) IS 'A span as DevLake counts it: whole minutes, rounded up; NULL where that is negative.';
 
 CREATE VIEW keypup.dora_devlake_compat WITH (security_invoker = true, security_barrier = true) AS
-SELECT p.account_id, p.project_id, j.name AS project, p.number, p.created_at, p.merged_at, r.first_at AS first_review_at, d.deployment_id,
+SELECT p.account_id, p.project_id, p.project, p.number, p.created_at, p.merged_at, r.first_at AS first_review_at, p.deployment_id,
   keypup.devlake_minutes(p.first_commit_at, p.created_at) AS pr_coding_time,
   keypup.devlake_minutes(p.created_at, r.first_at) AS pr_pickup_time,
   keypup.devlake_minutes(r.first_at, p.merged_at) AS pr_review_time,
-  keypup.devlake_minutes(p.merged_at, e.deployed_at) AS pr_deploy_time,
+  -- What came with the very first delivery of a project has none: DevLake compares each with the one before.
+  CASE WHEN p.deployment_number > 1 THEN keypup.devlake_minutes(p.merged_at, p.deployed_at) END AS pr_deploy_time,
   coalesce(keypup.devlake_minutes(p.first_commit_at, p.created_at), 0) + coalesce(keypup.devlake_minutes(p.created_at, p.merged_at), 0)
-    + coalesce(keypup.devlake_minutes(p.merged_at, e.deployed_at), 0) AS pr_cycle_time
-FROM keypup.pull_requests p
-JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
-LEFT JOIN keypup.pull_request_delivery d ON d.account_id = p.account_id AND d.project_id = p.project_id AND d.number = p.number
+    + CASE WHEN p.deployment_number > 1 THEN coalesce(keypup.devlake_minutes(p.merged_at, p.deployed_at), 0) ELSE 0 END AS pr_cycle_time
+FROM keypup.pull_request_delivery p
 -- Anything that anybody else wrote, bots included, before the opening and after the merge too; of an unknown author's, anybody.
 CROSS JOIN LATERAL (
   SELECT min(w.at) AS first_at
@@ -29,15 +28,7 @@ CROSS JOIN LATERAL (
     WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.pull_request_number = p.number AND v.state <> 'pending'
   ) AS w
   WHERE p.author IS NULL OR w.author IS DISTINCT FROM p.author
-) AS r
--- What came with the very first delivery of a project has none: DevLake compares each with the one before.
-CROSS JOIN LATERAL (
-  SELECT CASE WHEN EXISTS (
-    SELECT FROM keypup.production_deployments b
-    WHERE b.account_id = p.account_id AND b.project_id = p.project_id AND b.succeeded AND b.deployed_at < d.deployed_at
-  ) THEN d.deployed_at END AS deployed_at
-) AS e
-WHERE p.deleted_at IS NULL AND p.merged_at IS NOT NULL;
+) AS r;
 REVOKE ALL ON keypup.dora_devlake_compat FROM PUBLIC;
 GRANT SELECT ON keypup.dora_devlake_compat TO keypup_member;
 COMMENT ON VIEW keypup.dora_devlake_compat IS 'One row a merged pull request, measured as Apache DevLake does (its table project_pr_metrics), with the edge cases that come with it. pull_request_metrics and pull_request_delivery measure better.';

@@ -28,13 +28,13 @@ deliveries.sort((a, b) => a.begun - b.begun || (a.id < b.id ? -1 : 1));
 const ended = deliveries.filter((d) => d.succeeded !== null || d.failed !== null).map((d) => ({ ...d, at: d.succeeded ?? d.failed }));
 
 const carried = rows.pull_requests
-  .filter((p) => p.deleted_at === null && p.merged_at !== null && (p.base_branch === rows.default_branch || p.base_branch === null || rows.default_branch === null))
+  .filter((p) => p.deleted_at === null && p.merged_at !== null)
   .map((p) => {
     const merged = Date.parse(p.merged_at);
-    const slack = isDeployed ? MINUTE : 0;
-    const by = deliveries.find((d) => d.succeeded !== null && d.succeeded >= merged && d.begun >= merged - slack && (d.commit ?? d.begun) >= merged - MINUTE);
+    const isMain = p.base_branch === rows.default_branch || p.base_branch === null || rows.default_branch === null;
+    const by = isMain && deliveries.find((d) => d.succeeded !== null && d.succeeded >= merged && d.begun >= merged && (d.commit ?? d.begun) >= merged - MINUTE);
     const begun = Math.min(...[p.first_commit_at, p.created_at, p.ready_at, p.merged_at].filter((time) => time !== null).map((time) => Date.parse(time)));
-    return { number: p.number, by: by?.id ?? null, at: by?.succeeded ?? null, deploy: by ? by.succeeded - merged : null, lead: by ? by.succeeded - begun : null };
+    return { number: p.number, by: by ? by.id : null, at: by ? by.succeeded : null, deploy: by ? by.succeeded - merged : null, lead: by ? by.succeeded - begun : null };
   });
 
 const incidents = rows.issues
