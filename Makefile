@@ -40,12 +40,14 @@ ROOMS = \
 	src/insight/cycle_time.sql src/insight/person.sql src/insight/verified_person.sql src/insight/pull_request.sql \
 	src/insight/time_zone.sql src/insight/issue.sql src/insight/flow.sql \
 	src/insight/delivery.sql src/insight/delivery_series.sql src/insight/devlake.sql \
+	src/insight/activity.sql src/insight/verdict.sql src/insight/next_step.sql src/insight/fields.sql \
+	src/insight/breakdown.sql src/insight/moving.sql src/insight/team.sql src/insight/revert.sql \
 	src/operation/install.sql
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/provider/github/queries.sql
 
-REGRESS = install access digest http github insight_pull_request insight_delivery cycle_time insight_issue
+REGRESS = install access digest http github insight_pull_request insight_delivery cycle_time insight_issue insight_words
 REGRESS += insight_person insight_odd
 REGRESS_OPTS = --inputdir=. --outputdir=.
 ISOLATION = last_owner

@@ -18,5 +18,5 @@ SELECT '# What does each column of the views mean?
 
 The words are those of the COMMENTs in the database (`\d+ keypup.pull_request_metrics` shows them too): `dev/definitions` writes this page,
 and a test compares it. Formulas, edge cases and worked examples: [pull requests and people](metrics.md), [cycle time](cycle-time.md),
-[issues, flow and milestones](issue-metrics.md), [delivery](delivery.md); the [sync](sync.md) and [access](access.md) have pages of their own.
+[issues, flow and milestones](issue-metrics.md), [activity](activity.md), [fields and next steps](fields.md), [delivery](delivery.md); the [sync](sync.md) and [access](access.md) have pages of their own.
 ' || string_agg(l.text, E'\n' ORDER BY l.name COLLATE "C", l.place) FROM line l;
