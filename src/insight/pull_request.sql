@@ -163,17 +163,23 @@ COMMENT ON COLUMN keypup.pull_request_metrics.updated_at IS 'The provider''s tim
 
 CREATE VIEW keypup.pull_request_work_in_progress WITH (security_invoker = true, security_barrier = true) AS
 WITH work AS (
-  SELECT m.account_id, m.project_id, m.project, m.number, m.title, m.author, m.author_is_bot, m.person_id, m.person, m.state_now, m.review_state, m.size_class, m.created_at,
-    greatest(least(m.created_at, now()), timestamptz '1970-01-01 00:00:00+00') AS began_at,
-    greatest(least(greatest(m.created_at, m.updated_at), now()), timestamptz '1970-01-01 00:00:00+00') AS idle_since
-  FROM keypup.pull_request_metrics m
-  WHERE m.state = 'open'
+  SELECT p.account_id, p.project_id, p.number, p.title, p.author, p.author_is_bot, p.created_at,
+    greatest(least(p.created_at, now()), timestamptz '1970-01-01 00:00:00+00') AS began_at,
+    greatest(least(greatest(p.created_at, p.updated_at), now()), timestamptz '1970-01-01 00:00:00+00') AS idle_since
+  FROM keypup.pull_requests p
+  WHERE p.state = 'open' AND p.deleted_at IS NULL
+), ranked AS (
+  SELECT w.*, 100 * cume_dist() OVER (PARTITION BY w.account_id, w.project_id ORDER BY w.began_at DESC) AS age_percentile FROM work w
 )
-SELECT w.account_id, w.project_id, w.project, w.number, w.title, w.author, w.author_is_bot, w.person_id, w.person, w.state_now, w.review_state, w.size_class, w.created_at,
+SELECT w.account_id, w.project_id, m.project, w.number, w.title, w.author, w.author_is_bot, m.person_id, m.person, m.state_now, m.review_state, m.size_class, w.created_at,
   now() - w.began_at AS age, floor(extract(epoch FROM now() - w.began_at) / 86400)::bigint AS age_days, w.idle_since,
   floor(extract(epoch FROM now() - w.idle_since) / 86400)::bigint AS idle_days, now() - w.idle_since >= interval '14 days' AS is_stale,
-  100 * cume_dist() OVER (PARTITION BY w.account_id, w.project_id ORDER BY w.began_at DESC) AS age_percentile
-FROM work w;
+  w.age_percentile
+FROM ranked w
+-- LIMIT, so that those that are asked for are looked up by their keys.
+CROSS JOIN LATERAL (
+  SELECT m.project, m.person_id, m.person, m.state_now, m.review_state, m.size_class FROM keypup.pull_request_metrics m
+  WHERE m.account_id = w.account_id AND m.project_id = w.project_id AND m.number = w.number LIMIT 1) AS m;
 REVOKE ALL ON keypup.pull_request_work_in_progress FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_work_in_progress TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_work_in_progress IS 'One row an open pull request: how old it is, and for how long nothing has happened.';

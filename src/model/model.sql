@@ -24,7 +24,7 @@ CREATE TABLE keypup.projects (
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX projects_name_key ON keypup.projects (account_id, connection_id, lower(name));
--- For the look-ups of the views, here and in identities: under row-level security the planner takes any index that leads with
+-- For the look-ups of the views, here, in identities and pull_requests: under row-level security the planner takes any index that leads with
 -- account_id for good enough to find one row, and reads all that the account has.
 CREATE INDEX projects_id ON keypup.projects (project_id);
 COMMENT ON TABLE keypup.projects IS 'The repositories that an account tracks.';
@@ -182,6 +182,8 @@ CREATE TABLE keypup.pull_requests (
 -- For the time ranges of dashboards. None on updated_at: each change of a row would have to touch every index.
 CREATE INDEX pull_requests_created ON keypup.pull_requests (account_id, created_at);
 CREATE INDEX pull_requests_merged ON keypup.pull_requests (account_id, merged_at);
+-- For look-ups, as projects_id.
+CREATE INDEX pull_requests_number ON keypup.pull_requests (project_id, number);
 COMMENT ON TABLE keypup.pull_requests IS 'Pull requests: metadata only, no source code and no body.';
 COMMENT ON COLUMN keypup.pull_requests.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_requests.project_id IS 'The project.';
