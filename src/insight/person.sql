@@ -95,12 +95,14 @@ COMMENT ON COLUMN keypup.team_people.person_id IS 'The person, after all merges.
 CREATE VIEW keypup.person_logins WITH (security_invoker = true, security_barrier = true) AS
 SELECT DISTINCT ON (i.account_id, i.connection_id, i.login)
   i.account_id, a.name AS account, i.connection_id, i.login, i.person_id, coalesce(p.name, i.login) AS person, i.kind = 'bot' AS is_bot,
-  (SELECT string_agg(t.team, ', ' ORDER BY t.team) FROM keypup.team_people t WHERE t.account_id = i.account_id AND t.person_id = i.person_id) AS team,
-  g.rule AS merged_by_rule
+  m.team, g.rule AS merged_by_rule
 FROM keypup.identities i
 JOIN keypup.accounts a ON a.account_id = i.account_id
 LEFT JOIN keypup.people p ON p.account_id = i.account_id AND p.person_id = i.person_id
 LEFT JOIN keypup.person_merges g ON g.account_id = i.account_id AND g.connection_id = i.connection_id AND g.external_id = i.external_id
+LEFT JOIN (
+  SELECT t.account_id, t.person_id, string_agg(t.team, ', ' ORDER BY t.team) AS team FROM keypup.team_people t GROUP BY t.account_id, t.person_id
+) AS m ON m.account_id = i.account_id AND m.person_id = i.person_id
 ORDER BY i.account_id, i.connection_id, i.login, i.person_id IS NULL, i.external_id;
 REVOKE ALL ON keypup.person_logins FROM PUBLIC;
 GRANT SELECT ON keypup.person_logins TO keypup_member;

@@ -24,6 +24,9 @@ CREATE TABLE keypup.projects (
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX projects_name_key ON keypup.projects (account_id, connection_id, lower(name));
+-- For the look-ups of the views, here, in identities and pull_requests: under row-level security the planner takes any index that leads with
+-- account_id for good enough to find one row, and reads all that the account has.
+CREATE INDEX projects_id ON keypup.projects (project_id);
 COMMENT ON TABLE keypup.projects IS 'The repositories that an account tracks.';
 COMMENT ON COLUMN keypup.projects.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.projects.project_id IS 'Identifies the project in every table of its account.';
@@ -67,7 +70,7 @@ CREATE TABLE keypup.identities (
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, person_id) REFERENCES keypup.people
 );
-CREATE INDEX identities_login ON keypup.identities (account_id, login);
+CREATE INDEX identities_login ON keypup.identities (connection_id, login);
 CREATE INDEX identities_person ON keypup.identities (account_id, person_id);
 COMMENT ON TABLE keypup.identities IS 'Logins at a provider, and which person or bot each belongs to.';
 COMMENT ON COLUMN keypup.identities.account_id IS 'The account.';
@@ -176,8 +179,11 @@ CREATE TABLE keypup.pull_requests (
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
   CHECK (least(created_at, updated_at, closed_at, merged_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at, merged_at) < '10000-01-01 00:00:00+00' AND isfinite(first_commit_at))
 );
+-- For the time ranges of dashboards. None on updated_at: each change of a row would have to touch every index.
+CREATE INDEX pull_requests_created ON keypup.pull_requests (account_id, created_at);
 CREATE INDEX pull_requests_merged ON keypup.pull_requests (account_id, merged_at);
-CREATE INDEX pull_requests_updated ON keypup.pull_requests (account_id, project_id, updated_at);
+-- For look-ups, as projects_id.
+CREATE INDEX pull_requests_number ON keypup.pull_requests (project_id, number);
 COMMENT ON TABLE keypup.pull_requests IS 'Pull requests: metadata only, no source code and no body.';
 COMMENT ON COLUMN keypup.pull_requests.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_requests.project_id IS 'The project.';
@@ -245,7 +251,8 @@ CREATE TABLE keypup.issues (
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
   CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00')
 );
-CREATE INDEX issues_updated ON keypup.issues (account_id, project_id, updated_at);
+CREATE INDEX issues_created ON keypup.issues (account_id, created_at);
+CREATE INDEX issues_closed ON keypup.issues (account_id, closed_at);
 COMMENT ON TABLE keypup.issues IS 'Issues: metadata only, no body.';
 COMMENT ON COLUMN keypup.issues.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issues.project_id IS 'The project.';
@@ -289,6 +296,7 @@ CREATE TABLE keypup.reviews (
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
   CHECK (least(submitted_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(submitted_at, updated_at) < '10000-01-01 00:00:00+00')
 );
+CREATE INDEX reviews_submitted ON keypup.reviews (account_id, submitted_at);
 COMMENT ON TABLE keypup.reviews IS 'Reviews of pull requests.';
 COMMENT ON COLUMN keypup.reviews.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.reviews.project_id IS 'The project.';
