@@ -28,6 +28,7 @@ ROOMS = \
 	src/provider/github/queries.sql \
 	src/provider/github/request.sql \
 	src/provider/github/store.sql \
+	src/provider/github/delivery.sql \
 	src/provider/github/sweep.sql \
 	src/provider/github/answer.sql \
 	src/provider/github/app.sql \

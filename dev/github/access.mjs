@@ -40,7 +40,14 @@ export class MainAccess {
     return true;
   }
 
-  refuseField() { /* nothing is refused */ }
+  /** "Owner/name:Type.field" speaks of one repository. */
+  refuseField(typeName, fieldName, source) {
+    const { forbidden } = this.emulator;
+    const field = `${typeName}.${fieldName}`;
+    if (forbidden.size > 0 && (forbidden.has(field) || forbidden.has(`${source?.nameWithOwner}:${field}`))) {
+      throw new ProviderError('FORBIDDEN', 'Resource not accessible by personal access token');
+    }
+  }
 
   sees(history) {
     return this.permissionOn(history) !== null;
@@ -86,7 +93,8 @@ export class UserAccess extends MainAccess {
 const PERMISSION_OF_FIELD = {
   'Repository.issues': 'issues', 'Repository.issue': 'issues',
   'Repository.pullRequests': 'pull_requests', 'Repository.pullRequest': 'pull_requests',
-  'Team.name': 'members', 'Team.slug': 'members',
+  'Repository.deployments': 'deployments', 'Repository.releases': 'contents', 'Repository.latestRelease': 'contents', 'Repository.release': 'contents',
+  'Team.name': 'members', 'Team.slug': 'members', 'Team.combinedSlug': 'members',
 };
 
 export class InstallationAccess extends MainAccess {

@@ -2,6 +2,7 @@
 // record, the event that GitHub writes, and updatedAt.
 
 import { oidOf, actorOf, newComment, newEvent, newIssue, newLabel, newMilestone, newPullRequest, newReview, newReviewComment, newReviewRequest, newThread, reviewDecisionOf } from './records.mjs';
+import { DELIVERY_CHANGES } from './delivery.mjs';
 import { isoTime } from './random.mjs';
 
 /**
@@ -225,6 +226,8 @@ const CHANGES = {
     for (const item of [...history.issues, ...history.pullRequests]) if (item.milestone === milestone) item.milestone = null;
     return milestone;
   },
+
+  ...DELIVERY_CHANGES,
 
   /** Rename or transfer the repository: to "name" or "owner/name". */
   rename({ world, history, change, at }) {

@@ -67,15 +67,16 @@ function changeSettings(emulator, settings) {
       leaveOut(value);
       emulator.without = value;
     },
+    forbidden: (value) => { emulator.forbidden = new Set(value); },
     server_version: (value) => { emulator.serverVersion = value; },
   };
   for (const [name, value] of Object.entries(settings)) {
     if (!setters[name]) throw new BadRequest(`no setting "${name}"`);
     setters[name](value);
   }
-  const { latency, budget, clockOffset, scopes, faults, secondary, without, serverVersion } = emulator;
+  const { latency, budget, clockOffset, scopes, faults, secondary, without, forbidden, serverVersion } = emulator;
   return {
     latency_ms: latency, points_limit: budget.limit, points_remaining: budget.remaining, clock_offset_ms: clockOffset, scopes, faults: faults.list.length,
-    secondary_concurrency: secondary.concurrency, secondary_retry_after: secondary.retryAfter, without, server_version: serverVersion,
+    secondary_concurrency: secondary.concurrency, secondary_retry_after: secondary.retryAfter, without, forbidden: [...forbidden], server_version: serverVersion,
   };
 }

@@ -14,7 +14,7 @@ import { carriesBody, carriesSource } from './source.mjs';
 export const NODE_LIMIT = 500_000;
 const MOST_IDS = 100;
 const SCOPED_FIELDS = new Map([
-  ['Team.name', ['read:org', 'read:discussion']], ['Team.slug', ['read:org', 'read:discussion']],
+  ['Team.name', ['read:org', 'read:discussion']], ['Team.slug', ['read:org', 'read:discussion']], ['Team.combinedSlug', ['read:org', 'read:discussion']],
   ['User.email', ['user:email', 'read:user']],
 ]);
 

@@ -9,12 +9,13 @@ export const USAGE = `usage: node server.mjs [options]
   --port N           port to listen on (0: any free one)
   --host ADDRESS     address to listen on (127.0.0.1)
   --data FILE        a real history to load; may be repeated
-  --generate SPEC    owner/name:pulls=200,issues=100,seed=1,labels=130,milestones=12,empty=0,private=0,small_ids=0; may be repeated
+  --generate SPEC    owner/name:pulls=200,issues=100,seed=1,labels=130,milestones=12,releases=0,deployments=0,empty=0,private=0,small_ids=0; may be repeated
   --token TOKEN      the token to accept (default: a random one)
   --scopes LIST      scopes of the token, comma separated (repo,read:org)
   --viewer LOGIN     the account of the token (emulated-viewer)
   --points N         points an hour (5000)
   --without LIST     Type.field,Type: what an older Enterprise Server lacks
+  --forbidden LIST   Type.field: what the token may not read, answered with FORBIDDEN
   --server-version V be an Enterprise Server of this version (3.9.1)
   --latency MS       wait before each answer (0)
   --dir DIR          where the certificates are made (a folder below the system's temporary one)
@@ -27,7 +28,7 @@ export function readOptions(argv) {
     args: argv,
     options: {
       port: text('0'), host: text('127.0.0.1'), token: text(''), scopes: text('repo,read:org'), viewer: text('emulated-viewer'), points: text('5000'),
-      latency: text('0'), without: text(''), 'server-version': text(''), dir: text(''), cert: text(''), key: text(''), ca: text(''),
+      latency: text('0'), without: text(''), forbidden: text(''), 'server-version': text(''), dir: text(''), cert: text(''), key: text(''), ca: text(''),
       data: { type: 'string', multiple: true, default: [] }, generate: { type: 'string', multiple: true, default: [] },
       verbose: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
     },
@@ -36,7 +37,7 @@ export function readOptions(argv) {
     ...values,
     port: wholeNumber('port', values.port), points: wholeNumber('points', values.points), latency: wholeNumber('latency', values.latency),
     token: values.token || `ghp_${randomBytes(18).toString('hex')}`,
-    scopes: readList(values.scopes), without: readList(values.without), serverVersion: values['server-version'],
+    scopes: readList(values.scopes), without: readList(values.without), forbidden: readList(values.forbidden), serverVersion: values['server-version'],
     dir: values.dir || join(tmpdir(), `emulated-github.${process.pid}`),
     generate: values.generate.map(readGenerateSpec),
   };

@@ -45,7 +45,7 @@ export function newHistory(nameWithOwner, fields = {}, idSeed = nameWithOwner) {
       createdAt: '2020-01-01T00:00:00Z', updatedAt: '2020-01-01T00:00:00Z', pushedAt: null,
       defaultBranch: 'main', ...fields,
     },
-    actors: {}, teams: [], labels: [], milestones: [], issues: [], pullRequests: [],
+    actors: {}, teams: [], labels: [], milestones: [], issues: [], pullRequests: [], releases: [], deployments: [],
   };
   // Ids beyond 32 bits, and apart from those of every other repository.
   const firstId = 2_200_000_000 + (hash32(idSeed) % 1_000_000) * 1_000_000;
@@ -53,7 +53,7 @@ export function newHistory(nameWithOwner, fields = {}, idSeed = nameWithOwner) {
   return history;
 }
 
-function newIds(history, prefix) {
+export function newIds(history, prefix) {
   history.lastDatabaseId += 1;
   const databaseId = history.lastDatabaseId;
   return { id: nodeId(prefix, history.repository.databaseId, databaseId), fullDatabaseId: String(databaseId) };

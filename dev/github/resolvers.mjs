@@ -5,7 +5,8 @@ import { getNamedType, isAbstractType, isEnumType, isListType, isNonNullType, is
 import { schema } from './schema.mjs';
 import { notFound } from './errors.mjs';
 import { BODY_MARKER, SOURCE_MARKER, carriesBody, carriesSource } from './source.mjs';
-import { creationKey, databaseKey, page, sortedPage } from './connections.mjs';
+import { compareKeys, creationKey, databaseKey, page, sortedPage } from './connections.mjs';
+import { newActor } from './records.mjs';
 import { itemResolvers, issuesPage, pullRequestsPage } from './items.mjs';
 
 const SITE = 'https://github.com';
@@ -95,7 +96,29 @@ const itemOfType = (typename, words) => (repository, { number }, { world }) => {
   return item && (!typename || item.__typename === typename) ? item : notFound(`${words} with the number of ${number}`);
 };
 
+// A draft is shown to those who may write.
+const seesDrafts = (history, access) => ['WRITE', 'MAINTAIN', 'ADMIN'].includes(access.permissionOn(history));
+const releasesOf = (history, access) => history.releases.filter((release) => !release.isDraft || seesDrafts(history, access));
+const latestOf = (history) => history.releases.filter((release) => !release.isDraft && !release.isPrerelease)
+  .sort((a, b) => compareKeys(creationKey(b), creationKey(a)))[0] ?? null;
+
+function releasePage(repository, args, { world, access }) {
+  const { field = 'CREATED_AT', direction = 'DESC' } = args.orderBy ?? {};
+  const keyOf = field === 'NAME' ? (release) => [release.tagName, ...databaseKey(release)] : creationKey;
+  return sortedPage(releasesOf(world.historyOf(repository), access), args, { order: `releases ${field}`, keyOf, descending: direction === 'DESC' });
+}
+
+function deploymentPage(repository, args, { world }) {
+  const { direction = 'ASC' } = args.orderBy ?? {};
+  const wanted = world.historyOf(repository).deployments.filter((each) => !args.environments || args.environments.includes(each.environment));
+  return sortedPage(wanted, args, { order: 'deployments', keyOf: creationKey, descending: direction === 'DESC' });
+}
+
 const Repository = {
+  releases: releasePage,
+  release: (repository, { tagName }, { world, access }) => releasesOf(world.historyOf(repository), access).find((release) => release.tagName === tagName) ?? null,
+  latestRelease: (repository, _, { world }) => latestOf(world.historyOf(repository)),
+  deployments: deploymentPage,
   viewerPermission: (repository, _, { world, access }) => (world.historyOf(repository) ? access.permissionOn(world.historyOf(repository)) : 'READ'),
   url: (repository) => `${SITE}/${repository.nameWithOwner}`,
   resourcePath: (repository) => `/${repository.nameWithOwner}`,
@@ -137,6 +160,38 @@ const Milestone = {
   pullRequests: (milestone, args, { world }) => pullRequestsPage(world, world.historyOf(milestone), args, inMilestone(milestone)),
 };
 
+const Release = {
+  repository: repositoryOf,
+  databaseId: () => null,
+  ...urlUnder((release) => `releases/tag/${encodeURIComponent(release.tagName)}`),
+  isLatest: (release, _, { world }) => latestOf(world.historyOf(release)) === release,
+  tag: (release, _, { world }) => (release.tagCommit ? { ...branch(world.historyOf(release), release.tagName), prefix: 'refs/tags/' } : null),
+  tagCommit: (release) => release.tagCommit && { __typename: 'Commit', ...release.tagCommit },
+};
+
+const Deployment = {
+  repository: repositoryOf,
+  databaseId: () => null,
+  originalEnvironment: (deployment) => deployment.environment,
+  latestEnvironment: (deployment) => deployment.environment,
+  creator: (deployment) => deployment.creator ?? GHOST,
+  ref: (deployment, _, { world }) => deployment.ref && branch(world.historyOf(deployment), deployment.ref.name),
+  commit: (deployment) => deployment.commit && { __typename: 'Commit', ...deployment.commit },
+  commitOid: (deployment) => deployment.commit?.oid ?? '0'.repeat(40),
+  // The newest comes first.
+  statuses: (deployment, args) => sortedPage(deployment.statuses, args, { order: 'statuses', keyOf: creationKey, descending: true }),
+  latestStatus: (deployment) => deployment.statuses.at(-1) ?? null,
+};
+
+// Whom GitHub names where an account is gone and somebody must be named.
+const GHOST = newActor('ghost');
+
+const DeploymentStatus = {
+  deployment: (status, _, { world }) => world.parentOf(status),
+  environment: (status, _, { world }) => world.parentOf(status).environment,
+  creator: (status) => status.creator ?? GHOST,
+};
+
 const Commit = {
   id: (commit) => `C_${commit.oid}`,
   abbreviatedOid: (commit) => commit.oid.slice(0, 7),
@@ -144,7 +199,7 @@ const Commit = {
 };
 
 const table = {
-  Query, Repository, Label, Milestone, Commit,
+  Query, Repository, Label, Milestone, Release, Deployment, DeploymentStatus, Commit,
   User: { ...account, isViewer: (user, _, { access }) => user.id === access.viewer.id },
   Organization: { ...account, viewerIsAMember: (organization, _, { access }) => access.isMemberOf(organization.login) },
   Bot: account,
@@ -156,7 +211,7 @@ const table = {
 /** graphql-js asks this for every field. */
 export function resolveField(source, args, context, info) {
   const { parentType, fieldName } = info;
-  context.access.refuseField(parentType.name, fieldName);
+  context.access.refuseField(parentType.name, fieldName, source);
   if (carriesSource(parentType.name, fieldName)) return marked(info.returnType, SOURCE_MARKER);
   if (carriesBody(parentType.name, fieldName)) return marked(info.returnType, `${BODY_MARKER} of ${source.id}`);
   const resolver = table[parentType.name]?.[fieldName];

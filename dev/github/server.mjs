@@ -32,7 +32,7 @@ function makeEmulator(options) {
   const emulator = {
     world, budget: new Budget(options.points), counters: new Counters(), faults: new Faults(), secondary: new SecondaryLimit(),
     token: options.token, scopes: options.scopes, latency: options.latency, clockOffset: 0,
-    without: options.without, serverVersion: options.serverVersion,
+    without: options.without, forbidden: new Set(options.forbidden), serverVersion: options.serverVersion,
     log: (line) => { if (options.verbose) process.stderr.write(`${line}\n`); },
     now: () => Date.now() + emulator.clockOffset,
   };

@@ -16,15 +16,25 @@ const SOURCE_FIELDS = {
   PullRequestCommitCommentThread: ['path', 'position'],
   Commit: ['message', 'messageBody', 'messageBodyHTML', 'messageHeadline', 'messageHeadlineHTML', 'tree', 'file', 'blame', 'submodules', 'tarballUrl', 'zipballUrl'],
   Ref: ['compare'],
+  Release: ['releaseAssets'],
+  Deployment: ['payload'],
+  DeploymentStatus: ['logUrl'],
   Tag: ['message'],
   CheckAnnotation: ['path', 'location', 'message', 'rawDetails', 'blobUrl'],
   SearchResultItemEdge: ['textMatches'],
 };
 
 // Types of which every field is source.
-const SOURCE_TYPES = new Set(['Blob', 'Tree', 'TreeEntry', 'Blame', 'BlameRange', 'Submodule', 'PullRequestChangedFile', 'Gist', 'GistFile', 'Comparison', 'RepositoryCodeowners', 'PullRequestTemplate', 'IssueTemplate', 'ContributingGuidelines', 'TextMatch']);
+const SOURCE_TYPES = new Set(['Blob', 'Tree', 'TreeEntry', 'Blame', 'BlameRange', 'Submodule', 'PullRequestChangedFile', 'Gist', 'GistFile', 'Comparison', 'RepositoryCodeowners', 'PullRequestTemplate', 'IssueTemplate', 'ContributingGuidelines', 'TextMatch', 'ReleaseAsset']);
 
 const BODY_FIELDS = new Set(['body', 'bodyHTML', 'bodyText', 'dismissalMessage', 'dismissalMessageHTML']);
+
+// The notes and remarks of what is delivered.
+const NOTE_FIELDS = {
+  Release: ['description', 'descriptionHTML', 'shortDescriptionHTML'],
+  Deployment: ['description'],
+  DeploymentStatus: ['description'],
+};
 
 export function carriesSource(typeName, fieldName) {
   if (fieldName === '__typename') return false;
@@ -32,5 +42,5 @@ export function carriesSource(typeName, fieldName) {
 }
 
 export function carriesBody(typeName, fieldName) {
-  return BODY_FIELDS.has(fieldName) && !carriesSource(typeName, fieldName);
+  return (BODY_FIELDS.has(fieldName) || Boolean(NOTE_FIELDS[typeName]?.includes(fieldName))) && !carriesSource(typeName, fieldName);
 }

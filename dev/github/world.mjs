@@ -69,7 +69,8 @@ export class World {
     enter(history.repository, history);
     this.byId.set(history.repository.owner.id, history.repository.owner);
     for (const actor of Object.values(history.actors)) this.byId.set(actor.id, actor);
-    for (const list of [history.teams, history.labels, history.milestones]) list.forEach((record) => enter(record, history));
+    for (const list of [history.teams, history.labels, history.milestones, history.releases, history.deployments]) list.forEach((record) => enter(record, history));
+    for (const deployment of history.deployments) deployment.statuses.forEach((status) => enter(status, deployment));
     const numbers = new Map();
     for (const item of [...history.issues, ...history.pullRequests]) {
       enter(item, history);

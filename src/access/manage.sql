@@ -63,7 +63,7 @@ DECLARE
 BEGIN
   PERFORM keypup.guard_provider(provider);
   IF token IS NULL THEN
-    RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed', HINT = 'Create one at the provider, with read access to metadata, issues and pull requests.';
+    RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed', HINT = 'Create one at the provider, with read access to metadata, issues, pull requests and deployments.';
   END IF;
   PERFORM keypup.check_token(token);
   made := keypup.make_connection(the_account, provider, base_url, name, 'token of this one with keypup.replace_token');
@@ -101,6 +101,7 @@ BEGIN
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
   UPDATE keypup.connections c SET state = 'new', blocked_until = NULL, blocked_reason = NULL
   WHERE c.account_id = the_account AND c.connection_id = the_connection;
+  PERFORM keypup.ask_for_refused(the_account, the_connection);
   PERFORM keypup.record_action(the_account, 'token.replace', connection);
   PERFORM keypup.wake_launcher();
 END

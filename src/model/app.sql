@@ -10,6 +10,7 @@ CREATE TABLE keypup.app_installations (
   is_renewed boolean NOT NULL DEFAULT false,
   clock_ahead interval NOT NULL DEFAULT '0',
   wanted_until timestamptz,
+  deployments_refused_at timestamptz,
   PRIMARY KEY (account_id, connection_id),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
@@ -23,4 +24,5 @@ COMMENT ON COLUMN keypup.app_installations.failures IS 'How often none was to be
 COMMENT ON COLUMN keypup.app_installations.is_renewed IS 'Whether the token was asked for because the provider refused the one before, and has not read anything yet.';
 COMMENT ON COLUMN keypup.app_installations.clock_ahead IS 'How far the provider''s clock is ahead of this server''s, where a web token was refused for it.';
 COMMENT ON COLUMN keypup.app_installations.wanted_until IS 'Until then a token is asked for though no job waits: somebody wants to know what could be tracked.';
+COMMENT ON COLUMN keypup.app_installations.deployments_refused_at IS 'When the provider last gave no token that may read deployments: for a day one is asked for that may not.';
 SELECT keypup.protect_table('keypup.app_installations', 'settings.read');

@@ -59,6 +59,9 @@ CREATE TABLE keypup.deployments (
   CHECK (least(created_at, updated_at, succeeded_at, failed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, succeeded_at, failed_at) < '10000-01-01 00:00:00+00' AND isfinite(commit_at))
 );
 CREATE INDEX deployments_created_at ON keypup.deployments (account_id, project_id, created_at);
+-- What may still change, among many that will not.
+CREATE INDEX deployments_unfinished ON keypup.deployments (account_id, project_id, created_at)
+  WHERE state IN ('active', 'success', 'in_progress', 'pending', 'queued', 'waiting');
 COMMENT ON TABLE keypup.deployments IS 'Deployments of a project: where, when, and how each ended. No payload, no log.';
 COMMENT ON COLUMN keypup.deployments.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.deployments.project_id IS 'The project.';

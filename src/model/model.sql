@@ -216,7 +216,7 @@ COMMENT ON COLUMN keypup.pull_requests.review_count IS 'Submitted reviews, by an
 COMMENT ON COLUMN keypup.pull_requests.comment_count IS 'Comments on the pull request and in its reviews.';
 COMMENT ON COLUMN keypup.pull_requests.labels IS 'Names of its labels, sorted.';
 COMMENT ON COLUMN keypup.pull_requests.assignees IS 'Logins of its assignees, sorted.';
-COMMENT ON COLUMN keypup.pull_requests.requested_reviewers IS 'Logins whose review is still awaited, sorted.';
+COMMENT ON COLUMN keypup.pull_requests.requested_reviewers IS 'Logins whose review is still awaited, and organization/name of teams that the token may read; sorted.';
 COMMENT ON COLUMN keypup.pull_requests.milestone IS 'Title of its milestone.';
 COMMENT ON COLUMN keypup.pull_requests.closes_issues IS 'Numbers of the issues of the same project that its merge closes, sorted.';
 COMMENT ON COLUMN keypup.pull_requests.deleted_at IS 'When it was found to be gone at the provider; NULL while it is there.';
@@ -365,9 +365,9 @@ COMMENT ON COLUMN keypup.timeline_events.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.timeline_events.item_kind IS 'issue or pull_request.';
 COMMENT ON COLUMN keypup.timeline_events.item_number IS 'Number of the issue or pull request.';
 COMMENT ON COLUMN keypup.timeline_events.external_id IS 'The provider''s id.';
-COMMENT ON COLUMN keypup.timeline_events.event IS 'ready_for_review, convert_to_draft, review_requested, review_request_removed, merged, closed or reopened.';
+COMMENT ON COLUMN keypup.timeline_events.event IS 'assigned, unassigned, ready_for_review, convert_to_draft, review_requested, review_request_removed, merged, closed or reopened.';
 COMMENT ON COLUMN keypup.timeline_events.actor IS 'Login of who did it; NULL when the user was deleted.';
-COMMENT ON COLUMN keypup.timeline_events.subject IS 'Login of whom it concerns, for example the reviewer asked.';
+COMMENT ON COLUMN keypup.timeline_events.subject IS 'Whom it concerns, the assignee or the reviewer asked: a login, or organization/name of a team that the token may read.';
 COMMENT ON COLUMN keypup.timeline_events.occurred_at IS 'When it happened.';
 SELECT keypup.protect_table('keypup.timeline_events', 'data.read');
 

@@ -20,6 +20,8 @@ CREATE TABLE keypup.sync_state (
   poll_job_id bigint,
   next_recheck_at timestamptz,
   next_sweep_at timestamptz,
+  refused_fields text[] NOT NULL DEFAULT '{}',
+  refused_at timestamptz,
   PRIMARY KEY (account_id, project_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
@@ -41,6 +43,8 @@ COMMENT ON COLUMN keypup.sync_state.points IS 'Rate-limit points spent for the p
 COMMENT ON COLUMN keypup.sync_state.poll_job_id IS 'The job that asks whether it changed, together with others; NULL, or one that has ended.';
 COMMENT ON COLUMN keypup.sync_state.next_recheck_at IS 'When open and just closed items are next read again, changed or not (keypup.recheck_interval).';
 COMMENT ON COLUMN keypup.sync_state.next_sweep_at IS 'When all items are next compared with the provider''s, which finds what was deleted (keypup.sweep_interval).';
+COMMENT ON COLUMN keypup.sync_state.refused_fields IS 'What the token may not read of the project, as the provider names it (Type.field). It is left out for a day, and then asked for again.';
+COMMENT ON COLUMN keypup.sync_state.refused_at IS 'When it was refused last; NULL: it is asked for with the next run.';
 SELECT keypup.protect_table('keypup.sync_state', 'data.read');
 
 CREATE TABLE keypup.sync_jobs (
@@ -321,6 +325,16 @@ $$;
 REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) IS 'Puts a job off: five seconds, doubling to an hour, or until the provider said.';
+
+CREATE FUNCTION keypup.ask_for_refused(account uuid, connection uuid) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.sync_state s SET refused_at = NULL
+  FROM keypup.projects p
+  WHERE p.account_id = account AND p.connection_id = connection AND s.account_id = account AND s.project_id = p.project_id AND s.refused_at IS NOT NULL
+$$;
+REVOKE ALL ON FUNCTION keypup.ask_for_refused(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.ask_for_refused(uuid, uuid) IS 'Has what a connection''s token could not read asked for with the next runs: there is another token.';
 
 CREATE FUNCTION keypup.release_job(account uuid, job bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

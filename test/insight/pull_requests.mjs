@@ -56,7 +56,7 @@ for (const pull of pullRequests) {
   }
   const before = people.filter((review) => merged === null || review.at <= merged);
   const last = byReviewer(before.filter((review) => review.state !== 'COMMENTED')).map((list) => list.at(-1).state);
-  const asked = pull.reviewRequests.some((request) => request.requestedReviewer?.login);
+  const asked = pull.reviewRequests.some((request) => request.requestedReviewer);
   const state = last.includes('CHANGES_REQUESTED') ? 'CHANGES_REQUESTED' : last.includes('APPROVED') ? 'APPROVED' : asked || before.length ? 'PENDING' : 'NONE';
   const lineCount = pull.additions + pull.deletions;
 

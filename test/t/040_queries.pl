@@ -18,26 +18,36 @@ SELECT keypup.create_account('acme') AS account \gset
 INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) VALUES (:'account', 'github', 'c', 'https://api.github.com', 'me') RETURNING connection_id \gset
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by, external_id) VALUES (:'account', :'connection_id', 'a/new', 'me', NULL), (:'account', :'connection_id', 'a/known', 'me', 'R_1');
 INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
-SELECT :'account', connection_id, project_id, kind, '{"ids": ["x"], "after": null, "seen": [], "projects": [1, 2], "items": [{"id": "x", "number": 1}]}'
+SELECT :'account', connection_id, project_id, kind, '{"ids": ["x"], "after": null, "first": 100, "seen": [], "projects": [1, 2], "items": [{"id": "x", "number": 1}]}'
 FROM keypup.projects, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_requests', 'issues',
-  'poll', 'pull_request_sweep', 'issue_sweep', 'existence']) AS kind
+  'poll', 'pull_request_sweep', 'issue_sweep', 'existence', 'releases', 'release_pages', 'deployments', 'deployment_pages']) AS kind
 WHERE external_id IS NOT NULL OR kind = 'repository';
 -- One page of each nested list, and all of them at once.
 INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
 SELECT :'account', connection_id, project_id, 'nested_pages', jsonb_build_object('pages', jsonb_agg(jsonb_build_object('item',
-  CASE on_type WHEN 'PullRequest' THEN 'pull_request' WHEN 'Issue' THEN 'issue' ELSE 'thread' END, 'node', 'x', 'number', 1, 'connection', connection, 'after', after, 'seen', '[]'::jsonb)))
+  CASE on_type WHEN 'PullRequest' THEN 'pull_request' WHEN 'Issue' THEN 'issue' WHEN 'Deployment' THEN 'deployment' ELSE 'thread' END, 'node', 'x', 'number', 1, 'connection', connection, 'after', after, 'seen', '[]'::jsonb)))
 FROM keypup.projects, keypup.github_nested(), unnest(ARRAY[NULL, 'cursor']) AS after
 WHERE external_id IS NOT NULL GROUP BY GROUPING SETS ((connection_id, project_id), (connection_id, project_id, on_type, connection, after));
 SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', kind || ' ' || job_id) FROM keypup.sync_jobs ORDER BY job_id;
 SELECT keypup.github_viewer_request(:'account', :'connection_id') || '{"name": "viewer"}';
 SELECT body::jsonb || jsonb_build_object('name', 'projects ' || after) FROM unnest(ARRAY['', 'cursor']) AS after, keypup.github_projects_request(:'account', :'connection_id', after);
+-- A token that may not read teams, and one that may not read releases, deployments, or either.
+INSERT INTO keypup.sync_state (account_id, project_id, refused_at) SELECT account_id, project_id, now() FROM keypup.projects;
+UPDATE keypup.connections SET scopes = 'repo';
+SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'without teams: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind IN ('pull_requests', 'nested_pages') ORDER BY job_id;
+UPDATE keypup.sync_state SET refused_fields = '{Repository.releases}';
+SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'without releases: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind = 'repository' ORDER BY job_id;
+UPDATE keypup.sync_state SET refused_fields = '{Repository.deployments}';
+SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'without deployments: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind = 'repository' ORDER BY job_id;
+UPDATE keypup.sync_state SET refused_fields = '{Repository.deployments,Repository.releases}';
+SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'without both: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind = 'repository' ORDER BY job_id;
 -- And what an older server is asked.
 UPDATE keypup.connections SET missing_fields = ARRAY(SELECT field FROM keypup.github_optional());
 SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'older: ' || kind || ' ' || job_id) FROM keypup.sync_jobs
 WHERE arguments::text !~ 'closingIssuesReferences' ORDER BY job_id;  -- of a list that is not asked for there is no second page
 SQL
 $requests = join "\n", grep { /^\{/ } split /\n/, $requests;
-cmp_ok(scalar(split /\n/, $requests), '>=', 67, 'every kind of job makes a request');
+cmp_ok(scalar(split /\n/, $requests), '>=', 102, 'every kind of job makes a request');
 my ($out, $error) = ('', '');
 run([ 'node', 'test/schema/validate.mjs' ], '<', \$requests, '>', \$out, '2>', \$error);
 diag($error) if $error;
@@ -48,6 +58,6 @@ foreach my $result (@results)
 	ok(!$failed, $name);
 }
 diag($out) if $out =~ /^not ok/m;
-cmp_ok(scalar(@results), '>=', 120, 'all requests were checked');
+cmp_ok(scalar(@results), '>=', 200, 'all requests were checked');
 $node->stop;
 done_testing();

@@ -190,6 +190,15 @@ arrives(field('pull_requests', $pull, 'review_count = 1 AND comment_count = 3'),
 change('open', change => 'merge', number => $pull);
 is(hook('pull_request', { action => 'closed', pull_request => item('pull_requests', $pull), repository => \%open }), 'queued', 'a merge is queued');
 arrives(field('pull_requests', $pull, q{state = 'merged'}), 'and is there');
+my $deployment = change('open', change => 'new_deployment', state => 'IN_PROGRESS')->{id};
+is(hook('deployment', { action => 'created', deployment => { node_id => $deployment, payload => $marker, description => $marker }, repository => \%open }), 'queued', 'a deployment is queued by its id');
+arrives(qq{SELECT state = 'in_progress' FROM keypup.deployments WHERE external_id = '$deployment'}, 'and is there');
+change('open', change => 'deployment_status', state => 'SUCCESS');
+is(hook('deployment_status', { action => 'created', deployment_status => { state => 'success', log_url => $marker }, deployment => { node_id => $deployment }, repository => \%open }), 'queued', 'a status queues the reading of its deployment');
+arrives(qq{SELECT state = 'active' AND succeeded_at IS NOT NULL FROM keypup.deployments WHERE external_id = '$deployment'}, 'whose success is there');
+my $release = change('open', change => 'new_release', tag => 'v1')->{id};
+is(hook('release', { action => 'published', release => { node_id => $release, body => $marker, tag_name => 'v1' }, repository => \%open }), 'queued', 'a release is queued by its id');
+arrives(qq{SELECT tag_name = 'v1' FROM keypup.releases WHERE external_id = '$release'}, 'and is there');
 $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM keypup.sync_jobs');
 is(query($state), $before, 'none of it was a run, or put one off');
 is(query(q{SELECT string_agg(DISTINCT coalesce(last_error, 'none'), ' ') FROM keypup.sync_state}), 'none', 'and all went well');
@@ -230,6 +239,7 @@ my $started = query("SELECT s.last_run_started_at $slow");
 my $truth = decode_json(control($github, 'truth?repository=demo/slow'));
 my $some = $truth->{issues}[0];
 is(hook('issues', { action => 'edited', issue => { number => $some->{number}, node_id => $some->{id} }, repository => { node_id => $slow_id, full_name => 'demo/slow' } }), 'queued', 'an item is queued in the first run');
+is(hook($_->[0], { action => $_->[1], repository => { node_id => $slow_id, full_name => 'demo/slow' } }), 'run', "so is a run by a $_->[0] of which no id is told") foreach [ 'release', 'deleted' ], [ 'deployment_status', 'created' ];
 is(hook('milestone', { action => 'created', repository => { node_id => $slow_id, full_name => 'demo/slow' } }), 'run', 'and a run is asked for');
 is(query("SELECT s.last_run_finished_at IS NULL AND s.watermarks = '{}' AND s.phase = 'backfill' $slow"), 't', 'the first run is not finished by that');
 control($github, 'settings', { latency_ms => 100 });
@@ -251,7 +261,7 @@ is(query(q{SELECT string_agg(p.proname, ' ') FROM pg_proc p WHERE p.pronamespace
 my @relations = split /\n/, query(q{SELECT relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind IN ('r', 'v', 'S')});
 is(join(' ', grep { as('gate', "SELECT * FROM keypup.$_ LIMIT 1") !~ /^permission denied for (?:table|view|sequence|function) \w+$/ } @relations), '', 'and reads none of ' . @relations . ' relations');
 like(as('gate', "SELECT keypup.set_webhook_secret('acme', 'github', '$other')"), qr/permission denied/, 'nor does it set a secret');
-is(as('vera', q{SELECT count(*) > 0, bool_and(event IN ('ping', 'issues', 'issue_comment', 'pull_request', 'pull_request_review_comment', 'milestone', 'repository')) FROM keypup.webhook_deliveries}), 't|t', 'a viewer of the account sees what was delivered');
+is(as('vera', q{SELECT count(*) > 0, bool_and(event IN ('ping', 'issues', 'issue_comment', 'pull_request', 'pull_request_review_comment', 'milestone', 'repository', 'deployment', 'deployment_status', 'release')) FROM keypup.webhook_deliveries}), 't|t', 'a viewer of the account sees what was delivered');
 is(query(q{SELECT count(*) FROM keypup.audit_log WHERE action = 'webhook.receive' AND outcome = 'refused'}), $refused, 'each refusal has one record');
 is(query(q{SELECT count(*) FROM keypup.audit_log WHERE action = 'webhook.set'}), '4', 'and each secret that was set');
 

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $token = 'ghp_APP0123456789';
-my $github = start_github($token, '--scopes', 'read:org', '--generate', 'demo/closed:pulls=6,issues=4,seed=3,private=1', '--generate', 'demo/hidden:pulls=2,issues=2,seed=4,private=1');
+my $github = start_github($token, '--scopes', 'read:org', '--generate', 'demo/closed:pulls=6,issues=4,seed=3,private=1,releases=2,deployments=3', '--generate', 'demo/hidden:pulls=2,issues=2,seed=4,private=1');
 my $node = new_server($github, <<CONF);
 shared_preload_libraries = 'keypup'
 keypup.sync_interval = '1d'
@@ -167,6 +167,19 @@ is(query(q{SELECT string_agg(DISTINCT action, ' ') FROM keypup.audit_log WHERE a
 # GitHub is ill: it is tried again, and the connection is not given up.
 my $path = '/app/installations/99/access_tokens';
 sub app_second { app(public_key_pem => $second_public, @_); }
+
+# What an app may read beside: deployments where it has the right, and releases never, as that right opens the source code.
+is(query(q{SELECT (SELECT count(*) FROM keypup.deployments), (SELECT count(*) FROM keypup.releases), substring(warning FROM 'the token may not.*') FROM keypup.sync_status WHERE project = 'demo/closed'}),
+	'0|0|the token may not read releases and deployments: they are left out', 'an app without the right to deployments reads the rest, and it is said');
+app_second(installations => [ { id => 99, repositories => ['demo/closed'], permissions => { issues => 'read', pull_requests => 'read', deployments => 'read', contents => 'write' } } ]);
+as('olga', q{SELECT keypup.replace_app_key('acme', 'github', NULL)});
+age();
+read_again();
+ok(becomes(q{SELECT count(*) = 3 FROM keypup.deployments}), 'given the right, it reads them');
+ok(becomes(q{SELECT phase = 'idle' AND warning = 'the token may not read releases: they are left out' FROM keypup.sync_status WHERE project = 'demo/closed'}), 'its token may not read contents, though the app may') or diag(query('SELECT warning FROM keypup.sync_status'));
+app_second();
+as('olga', q{SELECT keypup.replace_app_key('acme', 'github', NULL)});
+reads_on('it reads on without');
 foreach my $fault ([ '502', { status => 502, raw => '<html>' } ], [ 'no token', { status => 201, body => { expires_at => '2030-01-01T00:00:00Z' } } ], [ 'an escaped token', { status => 201, raw => '{"token":"ghs_\u0041APPESCAPED","expires_at":"2030-01-01T00:00:00Z"}' } ],
 	[ 'an endless token', { status => 201, body => { token => 'x' x 100_000, expires_at => '2030-01-01T00:00:00Z' } } ],
 	[ 'no end', { status => 201, body => { token => 'ghs_APPNOEND' } } ], [ 'no JSON', { status => 201, raw => 'token' } ], [ 'a dropped connection', { drop => JSON::PP::true } ],

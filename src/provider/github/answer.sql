@@ -53,7 +53,7 @@ BEGIN
   ELSIF jsonb_typeof(reply -> 'data') IS DISTINCT FROM 'object' THEN
     reason := 'GitHub refused the query: ' || coalesce(nullif(reason, ''), 'no reason given');
     hint := CASE WHEN error ->> 'type' IN ('INSUFFICIENT_SCOPES', 'FORBIDDEN')
-                 THEN 'Give the token read access to metadata, issues and pull requests.' END;
+                 THEN 'Give the token read access to metadata, issues, pull requests and deployments.' END;
   ELSE
     verdict := 'page';
   END IF;
@@ -78,7 +78,7 @@ BEGIN
   PERFORM keypup.github_store_people(account, the_job.connection_id, answer);
 
   IF the_job.kind = 'poll' THEN
-    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.queued_at, the_job.arguments -> 'projects', answer -> 'nodes', interval_seconds);
+    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.queued_at, the_job.arguments -> 'projects', answer, interval_seconds);
   ELSIF the_job.kind = 'pull_request_sweep' THEN
     PERFORM keypup.github_take_sweep(account, the_job.project_id, the_job.kind, answer #> '{node,pullRequests}', the_job.arguments ->> 'seen');
   ELSIF the_job.kind = 'issue_sweep' THEN
@@ -98,6 +98,14 @@ BEGIN
     PERFORM keypup.github_take_stubs(account, the_job.project_id, 'pull_requests', answer #> '{node,pullRequests}', false);
   ELSIF the_job.kind = 'issue_stubs' THEN
     PERFORM keypup.github_take_stubs(account, the_job.project_id, 'issues', answer #> '{node,issues}', false);
+  ELSIF the_job.kind IN ('release_pages', 'deployment_pages') THEN
+    PERFORM keypup.github_take_deliveries(account, the_job.project_id, CASE the_job.kind WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END,
+      answer #> ARRAY['node', CASE the_job.kind WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END],
+      (the_job.arguments ->> 'before')::timestamptz, (the_job.arguments ->> 'is_whole')::boolean, (the_job.arguments ->> 'first')::integer);
+  ELSIF the_job.kind = 'releases' THEN
+    PERFORM keypup.github_store_releases(account, the_job.project_id, jsonb_path_query_array(answer, '$.nodes[*] ? (exists (@.tagName))'));
+  ELSIF the_job.kind = 'deployments' THEN
+    PERFORM keypup.github_store_deployments(account, the_job.project_id, jsonb_path_query_array(answer, '$.nodes[*] ? (exists (@.environment))'));
   ELSIF the_job.kind IN ('pull_requests', 'issues') THEN
     -- A node that GitHub would not show (deleted meanwhile) is null; the others are stored.
     nodes := jsonb_path_query_array(answer, '$.nodes[*] ? (exists (@.number))');
@@ -112,7 +120,9 @@ BEGIN
     INTO pages, touched
     FROM jsonb_array_elements(the_job.arguments -> 'pages') WITH ORDINALITY AS a(page, position)
     WHERE jsonb_typeof(answer #> ARRAY['n' || (a.position - 1), a.page ->> 'connection']) = 'object';
-    IF pages IS NOT NULL THEN
+    IF pages @> '[{"item": "deployment"}]' THEN
+      PERFORM keypup.github_store_statuses(account, the_job.project_id, pages);
+    ELSIF pages IS NOT NULL THEN
       PERFORM keypup.github_store_nested(account, the_job.project_id, the_job.external_id, pages);
       PERFORM keypup.derive_pull_requests(account, the_job.project_id, touched);
       PERFORM keypup.derive_issues(account, the_job.project_id, touched);
@@ -136,7 +146,10 @@ BEGIN
   FROM keypup.sync_jobs j, jsonb_each(j.arguments) k
   WHERE j.account_id = account AND j.job_id = job AND k.key IN ('ids', 'pages') AND jsonb_array_length(k.value) > 1;
   IF NOT FOUND THEN
-    RETURN false;
+    -- A page of a list is asked for anew, half as long.
+    UPDATE keypup.sync_jobs j SET arguments = j.arguments || jsonb_build_object('first', (j.arguments ->> 'first')::integer / 2), lease_id = NULL, due_at = now() + interval '1 second'
+    WHERE j.account_id = account AND j.job_id = job AND (j.arguments ->> 'first')::integer > 10;
+    RETURN FOUND;
   END IF;
   half := jsonb_array_length(items) / 2;
   INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, in_run, queued_at, due_at, arguments)
@@ -149,7 +162,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_halve(uuid, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_halve(uuid, bigint) IS 'Splits a job in two; false when it asks for one item only.';
+COMMENT ON FUNCTION keypup.github_halve(uuid, bigint) IS 'Splits a job in two, or has it ask for a shorter page; false when it asks for one item only.';
 
 -- The fields that the server says it lacks are left out from now on. False when one of them is needed.
 CREATE FUNCTION keypup.github_leave_out(account uuid, connection uuid, reply jsonb, OUT can_go_on boolean, OUT lacks text)
@@ -231,6 +244,14 @@ BEGIN
   WHERE s.account_id = account AND s.project_id = the_job.project_id;
 
   SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
+  IF v.verdict IN ('page', 'failed') AND status = 200 AND keypup.github_learn_refused(account, the_job.project_id, reply) THEN
+    v.verdict := 'refused';
+  ELSIF v.verdict = 'failed' AND reply #>> '{errors,0,type}' = 'INSUFFICIENT_SCOPES' AND the_job.kind <> 'repository'
+        AND (SELECT c.scopes IS DISTINCT FROM left(headers ->> 'x-oauth-scopes', 500) FROM keypup.connections c WHERE c.account_id = account AND c.connection_id = the_job.connection_id) THEN
+    -- Somebody changed what the token may do since a run began: it is asked as it is now.
+    PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, false);
+    v.verdict := 'rescoped';
+  END IF;
   CASE v.verdict
     WHEN 'page' THEN
       PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
@@ -241,6 +262,15 @@ BEGIN
         PERFORM keypup.github_store_page(account, job, reply, interval_seconds);
         PERFORM keypup.job_done(account, job, interval_seconds);
       END IF;
+    WHEN 'refused' THEN
+      -- The rest of the repository is asked for without; of the list itself nothing is left to ask.
+      IF the_job.kind = 'repository' THEN
+        PERFORM keypup.release_job(account, job);
+      ELSE
+        PERFORM keypup.job_done(account, job, interval_seconds);
+      END IF;
+    WHEN 'rescoped' THEN
+      PERFORM keypup.release_job(account, job);
     WHEN 'token_refused' THEN
       IF keypup.renew_refused_token(account, the_job.connection_id, job, token_revision) THEN
         RETURN;

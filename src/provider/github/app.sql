@@ -21,7 +21,9 @@ LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT format('%s/app/installations/%s/access_tokens', c.base_url, i.installation_id),
     json_build_object('iat', e.epoch - 60, 'exp', e.epoch + 540, 'iss', i.app_id)::text,
-    '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read"}}'
+    -- Releases would need contents, and with it the source code: that is not asked for.
+    CASE WHEN i.deployments_refused_at > now() - interval '1 day' THEN '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read"}}'
+         ELSE '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read","deployments":"read"}}' END
   FROM keypup.app_installations i
   JOIN keypup.connections c USING (account_id, connection_id)
   CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM now() + i.clock_ahead))::bigint AS epoch) AS e
@@ -70,8 +72,13 @@ BEGIN
     v.reason := 'GitHub refuses the app (403): ' || message;
     v.hint := 'When that is mended at GitHub, call keypup.replace_app_key with a NULL key: the one that is there is tried again.';
   ELSIF status = 422 THEN
+    UPDATE keypup.app_installations i SET deployments_refused_at = now(), ask_at = now()
+    WHERE i.account_id = account AND i.connection_id = connection AND coalesce(i.deployments_refused_at <= now() - interval '1 day', true);
+    IF FOUND THEN
+      RETURN;  -- the app may do with less
+    END IF;
     v.reason := 'GitHub does not grant what the app asks for (422): ' || message;
-    v.hint := 'Give the app read access to metadata, issues and pull requests, have the installation accept it, and call keypup.replace_app_key with a NULL key.';
+    v.hint := 'Give the app read access to metadata, issues, pull requests and deployments, have the installation accept it, and call keypup.replace_app_key with a NULL key.';
   ELSE
     PERFORM keypup.app_token_failed(account, connection, CASE WHEN status = 201 THEN 'GitHub answered without a token that can be used' ELSE coalesce(v.reason, 'no reason given') END, v.hint);
     RETURN;

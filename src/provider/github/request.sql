@@ -17,12 +17,13 @@ AS $$
     ('reviewRequests', 'PullRequest', 'reviewRequests(first: 100, after: $after%1$s) { ...ReviewRequestPage }', '{review_request_page,reviewer_fields}'),
     ('reviews', 'PullRequest', 'reviews(first: 100, after: $after%1$s) { ...ReviewPage }', '{review_page,actor_fields}'),
     ('reviewThreads', 'PullRequest', 'reviewThreads(first: %2$s, after: $after%1$s) { ...ThreadPage }', '{thread_page,review_comment_page,actor_fields}'),
-    ('timelineItems', 'PullRequest', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, READY_FOR_REVIEW_EVENT, CONVERT_TO_DRAFT_EVENT, REVIEW_REQUESTED_EVENT, REVIEW_REQUEST_REMOVED_EVENT, MERGED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) { ...PullRequestTimelinePage }', '{pull_request_timeline_page,comment_fields,actor_fields,reviewer_fields}'),
+    ('timelineItems', 'PullRequest', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, ASSIGNED_EVENT, UNASSIGNED_EVENT, READY_FOR_REVIEW_EVENT, CONVERT_TO_DRAFT_EVENT, REVIEW_REQUESTED_EVENT, REVIEW_REQUEST_REMOVED_EVENT, MERGED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) { ...PullRequestTimelinePage }', '{pull_request_timeline_page,comment_fields,actor_fields,reviewer_fields}'),
     ('closingIssuesReferences', 'PullRequest', 'closingIssuesReferences(first: 100, after: $after%1$s) { ...ClosingIssuePage }', '{closing_issue_page}'),
     ('comments', 'PullRequestReviewThread', 'comments(first: 100, after: $after%1$s) { ...ReviewCommentPage }', '{review_comment_page,actor_fields}'),
+    ('statuses', 'Deployment', 'statuses(first: 100, after: $after%1$s) { ...DeploymentStatusPage }', '{deployment_status_page}'),
     ('labels', 'Issue', 'labels(first: 100, after: $after%1$s) { ...LabelPage }', '{label_page}'),
     ('assignees', 'Issue', 'assignees(first: 100, after: $after%1$s) { ...AssigneePage }', '{assignee_page,actor_fields}'),
-    ('timelineItems', 'Issue', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, CLOSED_EVENT, REOPENED_EVENT]) { ...IssueTimelinePage }', '{issue_timeline_page,comment_fields,actor_fields}')
+    ('timelineItems', 'Issue', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, ASSIGNED_EVENT, UNASSIGNED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) { ...IssueTimelinePage }', '{issue_timeline_page,comment_fields,actor_fields}')
 $$;
 REVOKE ALL ON FUNCTION keypup.github_nested() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_nested() IS 'How a further page of each nested list is asked for.';
@@ -38,6 +39,13 @@ AS $$
          ('Repository.visibility', '\mvisibility\M', ''),
          ('PullRequest.isDraft', '\misDraft\M', ''),
          ('Organization.viewerIsAMember', '\mviewerIsAMember\M', '__typename'),
+         -- These two are lists that a token may be refused, too (github_without); their fragments are left out where they are put together.
+         ('Repository.releases', '\mreleases\(first: 20,[^)]*\) \{ \.\.\.ReleasePage \}', ''),
+         ('Repository.releases', '\mlatestRelease \{ id updatedAt \}', ''),
+         ('Repository.latestRelease', '\mlatestRelease \{ id updatedAt \}', ''),
+         ('Release.tagCommit', '\mtagCommit \{ committedDate \}', ''),
+         ('Repository.deployments', '\mdeployments\(first: 20,[^)]*\) \{ \.\.\.DeploymentPage \}', ''),
+         ('Repository.deployments', '\mdeployments\(first: 1,[^)]*\) \{ totalCount nodes \{ id state updatedAt \} \}', 'id'),
          ('PullRequest.closingIssuesReferences', '\mclosingIssuesReferences\([^)]*\) \{ \.\.\.ClosingIssuePage \}', ''),
          ('PullRequest.closingIssuesReferences', 'fragment ClosingIssuePage on .*?\n\}\n', '')
 $$;
@@ -64,18 +72,24 @@ DECLARE
   the_job record;
   query text;
   variables jsonb;
+  without text[];
+  reviewers text;
 BEGIN
-  SELECT j.kind, j.arguments, p.name, p.external_id, c.missing_fields INTO STRICT the_job
+  SELECT j.kind, j.arguments, j.project_id, p.name, p.external_id, c.missing_fields, c.scopes INTO STRICT the_job
   FROM keypup.sync_jobs j
   JOIN keypup.connections c USING (account_id, connection_id)
   LEFT JOIN keypup.projects p ON p.account_id = j.account_id AND p.project_id = j.project_id
   WHERE j.account_id = account AND j.job_id = job;
 
+  without := the_job.missing_fields || keypup.github_refused_fields(account, the_job.project_id);
+  -- A classic token's scopes are known from the answer before; what has none is answered with null where it may not read a team.
+  reviewers := CASE WHEN the_job.scopes IS NULL OR the_job.scopes ~ '\m(read|write|admin):org\M|\mread:discussion\M' THEN 'reviewer_fields_with_teams' ELSE 'reviewer_fields' END;
+
   IF the_job.kind = 'repository' AND the_job.external_id IS NULL THEN
-    query := keypup.github_fragments('{repository_by_name,repository_fields}');
+    query := keypup.github_fragments('{repository_by_name,repository_fields}' || keypup.github_delivery_fragments(without));
     variables := jsonb_build_object('owner', split_part(the_job.name, '/', 1), 'name', split_part(the_job.name, '/', 2), 'first', 100);
   ELSIF the_job.kind = 'repository' THEN
-    query := keypup.github_fragments('{repository_by_id,repository_fields}');
+    query := keypup.github_fragments('{repository_by_id,repository_fields}' || keypup.github_delivery_fragments(without));
     variables := jsonb_build_object('id', the_job.external_id, 'first', 100);
   ELSIF the_job.kind IN ('labels', 'milestones') THEN
     query := keypup.github_query(the_job.kind);
@@ -91,10 +105,16 @@ BEGIN
     variables := jsonb_build_object('ids', jsonb_path_query_array(the_job.arguments, '$.items[*].id'));
   ELSIF the_job.kind = 'poll' THEN
     query := keypup.github_query('poll');
-    SELECT jsonb_build_object('ids', coalesce(jsonb_agg(p.external_id ORDER BY p.project_id), '[]')) INTO variables
-    FROM keypup.projects p WHERE p.account_id = account AND the_job.arguments -> 'projects' @> to_jsonb(p.project_id) AND p.external_id IS NOT NULL;
+    variables := keypup.github_poll_variables(account, job, the_job.arguments -> 'projects', without);
+  ELSIF the_job.kind IN ('releases', 'deployments') THEN
+    query := keypup.github_fragments(CASE the_job.kind WHEN 'releases' THEN '{releases,release_fields,actor_fields}'::text[] ELSE '{deployments,deployment_fields,deployment_status_page,actor_fields}' END);
+    variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
+  ELSIF the_job.kind IN ('release_pages', 'deployment_pages') THEN
+    query := keypup.github_fragments(CASE the_job.kind WHEN 'release_pages' THEN '{release_pages,release_page,release_fields,actor_fields}'::text[]
+      ELSE '{deployment_pages,deployment_page,deployment_fields,deployment_status_page,actor_fields}' END);
+    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', the_job.arguments -> 'first');
   ELSIF the_job.kind = 'pull_requests' THEN
-    query := keypup.github_fragments('{pull_requests,label_page,assignee_page,review_request_page,review_page,pull_request_timeline_page,closing_issue_page,comment_fields,reviewer_fields,actor_fields}');
+    query := keypup.github_fragments('{pull_requests,label_page,assignee_page,review_request_page,review_page,pull_request_timeline_page,closing_issue_page,comment_fields,actor_fields}'::text[] || reviewers);
     variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
   ELSIF the_job.kind = 'issues' THEN
     query := keypup.github_fragments('{issues,label_page,assignee_page,issue_timeline_page,comment_fields,actor_fields}');
@@ -103,10 +123,10 @@ BEGIN
     WITH page AS (
       SELECT a.position - 1 AS i, a.page ->> 'node' AS node, a.page -> 'after' AS after,
         -- Each thread asked for costs a hundredth of a point, there or not: no more than were counted, and a few that came since.
-        least(50, coalesce((a.page ->> 'count')::integer + 1, 40)) AS threads, n.on_type, n.selection, n.fragments
+        least(50, coalesce((a.page ->> 'count')::integer + 1, 40)) AS threads, n.on_type, n.selection, array_replace(n.fragments, 'reviewer_fields', reviewers) AS fragments
       FROM jsonb_array_elements(the_job.arguments -> 'pages') WITH ORDINALITY AS a(page, position)
       JOIN keypup.github_nested() n ON n.connection = a.page ->> 'connection'
-       AND n.on_type = CASE a.page ->> 'item' WHEN 'pull_request' THEN 'PullRequest' WHEN 'issue' THEN 'Issue' ELSE 'PullRequestReviewThread' END
+       AND n.on_type = CASE a.page ->> 'item' WHEN 'pull_request' THEN 'PullRequest' WHEN 'issue' THEN 'Issue' WHEN 'deployment' THEN 'Deployment' ELSE 'PullRequestReviewThread' END
     )
     SELECT format('query KeypupNestedPages(%s) { rateLimit { limit cost remaining resetAt } %s } %s',
              string_agg(format('$id%1$s: ID!, $after%1$s: String', i), ', ' ORDER BY i),
@@ -119,7 +139,7 @@ BEGIN
   ELSE
     RAISE EXCEPTION 'job kind "%" is unknown', the_job.kind USING ERRCODE = 'internal_error';
   END IF;
-  RETURN jsonb_build_object('query', keypup.github_adapt(query, the_job.missing_fields), 'variables', variables);
+  RETURN jsonb_build_object('query', keypup.github_adapt(query, without), 'variables', variables);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_request(uuid, bigint) FROM PUBLIC;

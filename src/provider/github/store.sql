@@ -8,7 +8,7 @@ CREATE FUNCTION keypup.github_logins(users jsonb) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT coalesce(array_agg(DISTINCT u.login COLLATE "C" ORDER BY u.login COLLATE "C"), '{}')
-  FROM (SELECT e ->> 'login' FROM jsonb_array_elements(users) e WHERE jsonb_typeof(e) = 'object') AS u(login)
+  FROM (SELECT coalesce(e ->> 'login', e ->> 'combinedSlug') FROM jsonb_array_elements(users) e WHERE jsonb_typeof(e) = 'object') AS u(login)
   WHERE u.login IS NOT NULL
 $$;
 CREATE FUNCTION keypup.github_label_names(labels jsonb) RETURNS text[]
@@ -27,9 +27,9 @@ AS $$
   FROM jsonb_array_elements(issues) e WHERE e #>> '{repository,id}' = repository
 $$;
 REVOKE ALL ON FUNCTION keypup.github_logins(jsonb), keypup.github_label_names(jsonb), keypup.github_reviewers(jsonb), keypup.github_closing_numbers(jsonb, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_logins(jsonb) IS 'Sorted logins of a list of users.';
+COMMENT ON FUNCTION keypup.github_logins(jsonb) IS 'Sorted logins of a list of users, and organization/name of teams.';
 COMMENT ON FUNCTION keypup.github_label_names(jsonb) IS 'Sorted names of a list of labels.';
-COMMENT ON FUNCTION keypup.github_reviewers(jsonb) IS 'Sorted logins of a list of review requests; teams and deleted users have none.';
+COMMENT ON FUNCTION keypup.github_reviewers(jsonb) IS 'Sorted logins of a list of review requests, and organization/name of teams; deleted users, and teams that the token may not read, have none.';
 COMMENT ON FUNCTION keypup.github_closing_numbers(jsonb, text) IS 'Sorted numbers of the issues of the repository in a list of closing references.';
 
 CREATE FUNCTION keypup.github_store_people(account uuid, connection uuid, page jsonb) RETURNS void
@@ -223,6 +223,7 @@ BEGIN
   PERFORM keypup.github_take_stubs(account, project, 'issues', repository -> 'issues', true);
   UPDATE keypup.sync_state s SET next_watermarks = s.next_watermarks || keypup.github_milestone_mark(repository)
   WHERE s.account_id = account AND s.project_id = project;
+  PERFORM keypup.github_take_newest_deliveries(account, project, repository);
   PERFORM keypup.github_queue_rechecks(account, project);
 END
 $$;
@@ -277,10 +278,10 @@ BEGIN
   SELECT DISTINCT ON (g.number, n.id) account, project, g.item, g.number, n.id,
     CASE n.__typename WHEN 'ReadyForReviewEvent' THEN 'ready_for_review' WHEN 'ConvertToDraftEvent' THEN 'convert_to_draft'
       WHEN 'ReviewRequestedEvent' THEN 'review_requested' WHEN 'ReviewRequestRemovedEvent' THEN 'review_request_removed'
-      WHEN 'MergedEvent' THEN 'merged' WHEN 'ClosedEvent' THEN 'closed' WHEN 'ReopenedEvent' THEN 'reopened' END,
-    n.actor ->> 'login', n."requestedReviewer" ->> 'login', n."createdAt"
+      WHEN 'AssignedEvent' THEN 'assigned' WHEN 'UnassignedEvent' THEN 'unassigned' WHEN 'MergedEvent' THEN 'merged' WHEN 'ClosedEvent' THEN 'closed' WHEN 'ReopenedEvent' THEN 'reopened' END,
+    n.actor ->> 'login', coalesce(n."requestedReviewer" ->> 'login', n."requestedReviewer" ->> 'combinedSlug', n.assignee ->> 'login'), n."createdAt"
   FROM jsonb_to_recordset(all_pages) AS g(item text, number bigint, connection text, page jsonb),
-    jsonb_to_recordset(g.page -> 'nodes') AS n(__typename text, id text, actor jsonb, "requestedReviewer" jsonb, "createdAt" timestamptz)
+    jsonb_to_recordset(g.page -> 'nodes') AS n(__typename text, id text, actor jsonb, assignee jsonb, "requestedReviewer" jsonb, "createdAt" timestamptz)
   WHERE g.connection = 'timelineItems' AND n.__typename <> 'IssueComment'
   ON CONFLICT (account_id, project_id, item_number, item_kind, external_id) DO UPDATE
   SET event = excluded.event, actor = excluded.actor, subject = excluded.subject, occurred_at = excluded.occurred_at

@@ -2,11 +2,12 @@
 -- items are read again on a schedule, since not everything bumps updatedAt; a sweep compares all items with the
 -- provider's, oldest first, and marks those as deleted that a whole sweep did not find and that are gone twice.
 
-CREATE FUNCTION keypup.github_take_poll(account uuid, connection uuid, asked_at timestamptz, projects jsonb, nodes jsonb, interval_seconds integer) RETURNS void
+CREATE FUNCTION keypup.github_take_poll(account uuid, connection uuid, asked_at timestamptz, projects jsonb, answer jsonb, interval_seconds integer) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   polled record;
+  moved bigint[] := keypup.github_deployments_moved(account, answer -> 'unfinished');
 BEGIN
   FOR polled IN
     SELECT s.project_id,
@@ -16,11 +17,18 @@ BEGIN
       AND (p.pull_request_total, p.issue_total) IS NOT DISTINCT FROM ((n.node #>> '{pullRequests,totalCount}')::bigint, (n.node #>> '{issues,totalCount}')::bigint)
       AND ((s.watermarks ->> 'pull_requests')::timestamptz, (s.watermarks ->> 'issues')::timestamptz) IS NOT DISTINCT FROM
         ((n.node #>> '{pullRequests,nodes,0,updatedAt}')::timestamptz, (n.node #>> '{issues,nodes,0,updatedAt}')::timestamptz)
-      AND s.watermarks -> 'milestones' IS NOT DISTINCT FROM keypup.github_milestone_mark(n.node) -> 'milestones' AS is_unchanged
+      AND s.watermarks -> 'milestones' IS NOT DISTINCT FROM keypup.github_milestone_mark(n.node) -> 'milestones'
+      -- Null, where it is refused, tells nothing.
+      AND ('Repository.releases' = ANY (s.refused_fields) OR NOT n.node ? 'latestRelease'
+           OR s.watermarks -> 'latest_release' IS NOT DISTINCT FROM keypup.github_release_mark(n.node) -> 'latest_release')
+      AND (d.node IS NULL OR s.watermarks -> 'newest_deployment' IS NOT DISTINCT FROM keypup.github_deployment_mark(d.node) -> 'newest_deployment')
+      AND s.project_id <> ALL (coalesce(moved, '{}')) AS is_unchanged
     FROM jsonb_array_elements(projects) AS j (project_id)
     JOIN keypup.sync_state s ON s.account_id = account AND s.project_id = j.project_id::bigint
     JOIN keypup.projects p ON p.account_id = account AND p.project_id = s.project_id AND p.connection_id = connection
-    LEFT JOIN jsonb_array_elements(nodes) AS n (node) ON n.node ->> 'id' = p.external_id
+    LEFT JOIN jsonb_array_elements(answer -> 'nodes') AS n (node) ON n.node ->> 'id' = p.external_id
+    LEFT JOIN jsonb_array_elements(CASE jsonb_typeof(answer -> 'delivering') WHEN 'array' THEN answer -> 'delivering' ELSE '[]' END) AS d (node)
+      ON d.node ->> 'id' = p.external_id AND jsonb_typeof(d.node -> 'deployments') = 'object'
     WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs r WHERE r.account_id = account AND r.project_id = s.project_id AND r.in_run)
     ORDER BY s.project_id
     FOR UPDATE OF s
@@ -132,6 +140,12 @@ BEGIN
   PERFORM keypup.github_queue_items(account, project, arguments ->> 'of', there, false);
   IF NOT (arguments ->> 'is_second')::boolean THEN
     PERFORM keypup.github_queue_existence(account, project, arguments ->> 'of', gone, true);
+  ELSIF arguments ->> 'of' = 'releases' THEN
+    UPDATE keypup.releases r SET deleted_at = now()
+    FROM jsonb_array_elements(gone) g WHERE r.account_id = account AND r.project_id = project AND r.external_id = g ->> 'id' AND r.deleted_at IS NULL;
+  ELSIF arguments ->> 'of' = 'deployments' THEN
+    UPDATE keypup.deployments d SET deleted_at = now()
+    FROM jsonb_array_elements(gone) g WHERE d.account_id = account AND d.project_id = project AND d.external_id = g ->> 'id' AND d.deleted_at IS NULL;
   ELSIF arguments ->> 'of' = 'pull_requests' THEN
     UPDATE keypup.pull_requests p SET deleted_at = now()
     FROM jsonb_array_elements(gone) g WHERE p.account_id = account AND p.project_id = project AND p.number = (g ->> 'number')::bigint AND p.deleted_at IS NULL;

@@ -57,6 +57,13 @@ BEGIN
     the_kind := 'issues';
     item := payload -> CASE WHEN payload ->> 'action' LIKE 'parent%' THEN 'sub_issue' ELSE 'parent_issue' END;
     item_id := item ->> 'node_id';
+  ELSIF event IN ('deployment', 'deployment_status') THEN
+    the_kind := 'deployments';
+    item_id := substring(payload #>> '{deployment,node_id}' FROM '^[A-Za-z0-9_=+/-]{1,200}$');
+  ELSIF event = 'release' AND payload ->> 'action' <> 'deleted' THEN
+    -- One that was deleted is missed by a run.
+    the_kind := 'releases';
+    item_id := substring(payload #>> '{release,node_id}' FROM '^[A-Za-z0-9_=+/-]{1,200}$');
   END IF;
   IF item ->> 'number' ~ '^[0-9]{1,15}$' THEN
     item_number := item ->> 'number';
@@ -65,6 +72,10 @@ BEGIN
     SELECT r.node_id INTO known_id FROM keypup.pull_requests r WHERE r.account_id = account AND r.project_id = the_project AND r.number = item_number;
   ELSIF the_kind = 'issues' THEN
     SELECT i.node_id INTO known_id FROM keypup.issues i WHERE i.account_id = account AND i.project_id = the_project AND i.number = item_number;
+  ELSIF the_kind = 'deployments' THEN
+    SELECT d.external_id INTO known_id FROM keypup.deployments d WHERE d.account_id = account AND d.project_id = the_project AND d.external_id = item_id;
+  ELSIF the_kind = 'releases' THEN
+    SELECT r.external_id INTO known_id FROM keypup.releases r WHERE r.account_id = account AND r.project_id = the_project AND r.external_id = item_id;
   END IF;
   -- Where only the name is the same, an id that is not known might be another repository's.
   item_id := coalesce(known_id, CASE WHEN same_id AND item_id ~ '^[A-Za-z0-9_=+/-]{1,200}$' THEN item_id END);

@@ -1,0 +1,285 @@
+-- provider/github/delivery.sql: releases and deployments. Both lists are read newest first by the time of creation, which never
+-- changes: what is new is at the front, and each page is all that there is between its ends. What changes in place is asked
+-- for by id: deployments that are not finished, those that a later one may have taken the place of, and what a webhook names.
+
+CREATE FUNCTION keypup.github_refused_fields(account uuid, project bigint) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce((SELECT s.refused_fields FROM keypup.sync_state s
+                   WHERE s.account_id = account AND s.project_id = project AND s.refused_at > now() - interval '1 day'), '{}')
+$$;
+-- Neither list may be null, so that GitHub answers null for all of the repository where it refuses one of them.
+CREATE FUNCTION keypup.github_learn_refused(account uuid, project bigint, reply jsonb) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  refused text[];
+BEGIN
+  SELECT array_agg(DISTINCT CASE WHEN f.field = 'deployments' THEN 'Repository.deployments' ELSE 'Repository.releases' END) INTO refused
+  FROM jsonb_array_elements(CASE jsonb_typeof(reply -> 'errors') WHEN 'array' THEN reply -> 'errors' ELSE '[]' END) AS e (error)
+  CROSS JOIN LATERAL (SELECT coalesce(e.error #>> '{path,-1}', substring(e.error ->> 'message' FROM 'The ''(\w+)'' field requires'))) AS f (field)
+  WHERE e.error ->> 'type' IN ('FORBIDDEN', 'INSUFFICIENT_SCOPES') AND f.field IN ('deployments', 'releases', 'latestRelease');
+  UPDATE keypup.sync_state s SET refused_at = now(),
+    refused_fields = ARRAY(SELECT DISTINCT u FROM unnest(keypup.github_refused_fields(account, project) || refused) u ORDER BY u)
+  WHERE s.account_id = account AND s.project_id = project AND NOT refused <@ keypup.github_refused_fields(account, project);
+  RETURN FOUND;
+END
+$$;
+CREATE FUNCTION keypup.github_delivery_fragments(without text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT array_agg(f.fragment) FROM (VALUES ('Repository.releases', 'release_page'), ('Repository.releases', 'release_fields'),
+    ('Repository.deployments', 'deployment_page'), ('Repository.deployments', 'deployment_fields'), ('Repository.deployments', 'deployment_status_page'),
+    (CASE WHEN 'Repository.releases' = ANY (without) THEN 'Repository.deployments' END, 'actor_fields')) AS f (field, fragment)
+  WHERE f.field IS NULL OR f.field <> ALL (without)
+$$;
+REVOKE ALL ON FUNCTION keypup.github_refused_fields(uuid, bigint), keypup.github_learn_refused(uuid, bigint, jsonb), keypup.github_delivery_fragments(text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_refused_fields(uuid, bigint) IS 'What is not asked for of a project, since the token may not read it.';
+COMMENT ON FUNCTION keypup.github_learn_refused(uuid, bigint, jsonb) IS 'Learns from an answer that the token may not read releases or deployments of a project. Whether that is new.';
+COMMENT ON FUNCTION keypup.github_delivery_fragments(text[]) IS 'The fragments of releases and deployments in what is asked of a repository.';
+
+-- What polls compare. The mark of deployments is that of the newest one: others are asked for by id while they are unfinished.
+CREATE FUNCTION keypup.github_release_mark(repository jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT jsonb_build_object('latest_release', jsonb_build_array(repository #> '{latestRelease,id}', repository #> '{latestRelease,updatedAt}')) $$;
+CREATE FUNCTION keypup.github_deployment_mark(repository jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT jsonb_build_object('newest_deployment', jsonb_build_array(repository #> '{deployments,totalCount}', repository #> '{deployments,nodes,0,id}',
+    repository #> '{deployments,nodes,0,state}', repository #> '{deployments,nodes,0,updatedAt}'))
+$$;
+REVOKE ALL ON FUNCTION keypup.github_release_mark(jsonb), keypup.github_deployment_mark(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_release_mark(jsonb) IS 'Which release is the latest, and when it changed.';
+COMMENT ON FUNCTION keypup.github_deployment_mark(jsonb) IS 'How many deployments there are, which is the newest, and how it is.';
+
+-- The newest hundred that may still change: what began longer than a week ago is left to rechecks.
+CREATE FUNCTION keypup.github_unfinished(account uuid, projects bigint[]) RETURNS jsonb
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce(jsonb_agg(u.external_id), '[]')
+  FROM (SELECT d.external_id, d.created_at FROM unnest(projects) AS p (project_id) CROSS JOIN LATERAL (
+          SELECT d.external_id, d.created_at FROM keypup.deployments d
+          WHERE d.account_id = account AND d.project_id = p.project_id AND d.deleted_at IS NULL
+            AND d.state IN ('in_progress', 'pending', 'queued', 'waiting') AND d.created_at > now() - interval '7 days'
+          ORDER BY d.created_at DESC LIMIT 100) AS d
+        ORDER BY d.created_at DESC, d.external_id LIMIT 100) AS u
+$$;
+-- A poll of n repositories costs as many points with some lists more as without: GitHub rounds to a hundred. What is rounded away
+-- is spent on repositories that had no deployment yet, in turns.
+CREATE FUNCTION keypup.github_poll_variables(account uuid, job bigint, projects jsonb, without text[]) RETURNS jsonb
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH polled AS MATERIALIZED (
+    SELECT p.project_id, p.external_id, 'Repository.deployments' <> ALL (without || s.refused_fields) AS can_deliver,
+      EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.deleted_at IS NULL) AS delivers
+    FROM keypup.projects p JOIN keypup.sync_state s USING (account_id, project_id)
+    WHERE p.account_id = account AND projects @> to_jsonb(p.project_id) AND p.external_id IS NOT NULL
+  ), counted AS (
+    -- Three lists of each repository, and three of nodes.
+    SELECT count(*) FILTER (WHERE delivers AND can_deliver) AS delivering, 3 * count(*) + 3 AS lists FROM polled
+  ), chosen AS (
+    SELECT q.external_id
+    FROM (SELECT p.external_id, row_number() OVER (ORDER BY p.delivers DESC, hashint8extended(p.project_id, job), p.project_id) AS position FROM polled p WHERE p.can_deliver) AS q,
+      counted c
+    WHERE q.position <= greatest(c.delivering, 100 * greatest(1, (c.lists + c.delivering + 50) / 100) + 49 - c.lists)
+  ), asked AS (
+    SELECT coalesce((SELECT jsonb_agg(p.external_id ORDER BY p.project_id) FROM polled p), '[]') AS ids,
+      coalesce((SELECT jsonb_agg(c.external_id) FROM chosen c), '[]') AS delivering,
+      keypup.github_unfinished(account, ARRAY(SELECT p.project_id FROM polled p WHERE p.delivers AND p.can_deliver)) AS unfinished
+  )
+  SELECT jsonb_build_object('ids', a.ids, 'delivering', a.delivering, 'asksDelivering', a.delivering <> '[]', 'unfinished', a.unfinished, 'asksUnfinished', a.unfinished <> '[]') FROM asked a
+$$;
+CREATE FUNCTION keypup.github_deployments_moved(account uuid, unfinished jsonb) RETURNS bigint[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT array_agg(DISTINCT d.project_id)
+  FROM jsonb_to_recordset(CASE jsonb_typeof(unfinished) WHEN 'array' THEN jsonb_path_query_array(unfinished, '$[*] ? (exists (@.state))') ELSE '[]' END)
+    AS n (id text, state text, "updatedAt" timestamptz)
+  JOIN keypup.deployments d ON d.account_id = account AND d.external_id = n.id
+  WHERE d.state IN ('in_progress', 'pending', 'queued', 'waiting') AND (d.state, d.updated_at) IS DISTINCT FROM (lower(n.state), n."updatedAt") AND d.updated_at <= n."updatedAt"
+$$;
+REVOKE ALL ON FUNCTION keypup.github_unfinished(uuid, bigint[]), keypup.github_poll_variables(uuid, bigint, jsonb, text[]), keypup.github_deployments_moved(uuid, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_unfinished(uuid, bigint[]) IS 'Ids of the newest deployments of projects whose end is not known.';
+COMMENT ON FUNCTION keypup.github_poll_variables(uuid, bigint, jsonb, text[]) IS 'What a poll asks for: repositories, those whose newest deployment is asked for, and unfinished deployments.';
+COMMENT ON FUNCTION keypup.github_deployments_moved(uuid, jsonb) IS 'The projects of deployments that are not as they are stored.';
+
+CREATE FUNCTION keypup.github_store_releases(account uuid, project bigint, nodes jsonb) RETURNS void
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  INSERT INTO keypup.releases AS r (account_id, project_id, external_id, tag_name, name, url, author, author_is_bot, is_draft, is_prerelease,
+    created_at, published_at, updated_at, commit_at)
+  SELECT DISTINCT ON (n.id) account, project, n.id, n."tagName", nullif(n.name, ''), n.url, n.author ->> 'login',
+    coalesce(n.author ->> '__typename' = 'Bot' OR n.author ->> 'login' LIKE '%[bot]', false), n."isDraft", n."isPrerelease",
+    n."createdAt", n."publishedAt", n."updatedAt", (n."tagCommit" ->> 'committedDate')::timestamptz
+  FROM jsonb_to_recordset(nodes) AS n(id text, "tagName" text, name text, url text, author jsonb, "isDraft" boolean, "isPrerelease" boolean,
+    "createdAt" timestamptz, "publishedAt" timestamptz, "updatedAt" timestamptz, "tagCommit" jsonb)
+  WHERE n."tagName" IS NOT NULL
+  ON CONFLICT (account_id, project_id, external_id) DO UPDATE
+  SET tag_name = excluded.tag_name, name = excluded.name, url = excluded.url, author = excluded.author, author_is_bot = excluded.author_is_bot,
+    is_draft = excluded.is_draft, is_prerelease = excluded.is_prerelease, created_at = excluded.created_at, published_at = excluded.published_at,
+    updated_at = excluded.updated_at, commit_at = coalesce(excluded.commit_at, r.commit_at), deleted_at = NULL
+  WHERE r.updated_at <= excluded.updated_at
+    AND (r.tag_name, r.name, r.url, r.author, r.author_is_bot, r.is_draft, r.is_prerelease, r.created_at, r.published_at, r.updated_at, r.commit_at, r.deleted_at)
+      IS DISTINCT FROM (excluded.tag_name, excluded.name, excluded.url, excluded.author, excluded.author_is_bot, excluded.is_draft, excluded.is_prerelease,
+      excluded.created_at, excluded.published_at, excluded.updated_at, coalesce(excluded.commit_at, r.commit_at), NULL::timestamptz)
+$$;
+REVOKE ALL ON FUNCTION keypup.github_store_releases(uuid, bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_releases(uuid, bigint, jsonb) IS 'Stores releases. The time of a commit that is not shown any more is kept.';
+
+-- In what order statuses come is not documented, and does not matter: the first success is the earliest that any page shows.
+-- A success that a later deployment makes inactive stays a status, and what is known of it is never taken back.
+CREATE FUNCTION keypup.github_store_statuses(account uuid, project bigint, pages jsonb) RETURNS void
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.deployments d
+  SET succeeded_at = least(d.succeeded_at, t.succeeded_at), failed_at = least(d.failed_at, t.failed_at)
+  FROM (
+    SELECT g.node, min(n."createdAt") FILTER (WHERE n.state = 'SUCCESS') AS succeeded_at, min(n."createdAt") FILTER (WHERE n.state IN ('FAILURE', 'ERROR')) AS failed_at
+    FROM jsonb_to_recordset(pages) AS g(node text, page jsonb), jsonb_to_recordset(g.page -> 'nodes') AS n(state text, "createdAt" timestamptz)
+    GROUP BY g.node
+  ) AS t
+  WHERE d.account_id = account AND d.project_id = project AND d.external_id = t.node
+    AND (d.succeeded_at, d.failed_at) IS DISTINCT FROM (least(d.succeeded_at, t.succeeded_at), least(d.failed_at, t.failed_at));
+
+  SELECT keypup.queue_job(account, project, 'nested_pages', q.arguments) FROM (
+    SELECT jsonb_build_object('pages', jsonb_agg(w.page)) AS arguments
+    FROM (
+      SELECT jsonb_build_object('item', 'deployment', 'node', g.node, 'connection', 'statuses', 'after', g.page #> '{pageInfo,endCursor}') AS page,
+        (row_number() OVER (ORDER BY g.node) - 1) / 20 AS part
+      FROM jsonb_to_recordset(pages) AS g(node text, page jsonb)
+      WHERE (g.page #>> '{pageInfo,hasNextPage}')::boolean
+    ) AS w
+    GROUP BY w.part) AS q;
+$$;
+REVOKE ALL ON FUNCTION keypup.github_store_statuses(uuid, bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_statuses(uuid, bigint, jsonb) IS 'Takes pages of statuses: when each deployment first succeeded and failed, and what is to be read on.';
+
+CREATE FUNCTION keypup.github_store_deployments(account uuid, project bigint, nodes jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  changed jsonb;
+  in_run boolean := EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
+BEGIN
+  WITH stored AS (
+    INSERT INTO keypup.deployments AS d (account_id, project_id, external_id, environment, state, ref, creator, creator_is_bot, created_at, updated_at, commit_at)
+    SELECT DISTINCT ON (n.id) account, project, n.id, coalesce(n.environment, 'production'), coalesce(lower(n.state), 'pending'), n.ref ->> 'name',
+      n.creator ->> 'login', coalesce(n.creator ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt", (n.commit ->> 'committedDate')::timestamptz
+    FROM jsonb_to_recordset(nodes) AS n(id text, environment text, state text, ref jsonb, creator jsonb, "createdAt" timestamptz, "updatedAt" timestamptz, commit jsonb)
+    WHERE n."createdAt" IS NOT NULL
+    ON CONFLICT (account_id, project_id, external_id) DO UPDATE
+    SET environment = excluded.environment, state = excluded.state, ref = excluded.ref, creator = excluded.creator, creator_is_bot = excluded.creator_is_bot,
+      created_at = excluded.created_at, updated_at = excluded.updated_at, commit_at = coalesce(excluded.commit_at, d.commit_at), deleted_at = NULL
+    WHERE d.updated_at <= excluded.updated_at
+      AND (d.environment, d.state, d.ref, d.creator, d.creator_is_bot, d.created_at, d.updated_at, d.commit_at, d.deleted_at)
+        IS DISTINCT FROM (excluded.environment, excluded.state, excluded.ref, excluded.creator, excluded.creator_is_bot, excluded.created_at, excluded.updated_at,
+        coalesce(excluded.commit_at, d.commit_at), NULL::timestamptz)
+    RETURNING d.external_id, d.environment, d.created_at
+  )
+  SELECT jsonb_agg(to_jsonb(s)) INTO changed FROM stored s;
+
+  -- Whoever has not changed has no status that is not known.
+  PERFORM keypup.github_store_statuses(account, project, (
+    SELECT coalesce(jsonb_agg(jsonb_build_object('node', n -> 'id', 'page', n -> 'statuses')), '[]')
+    FROM jsonb_array_elements(nodes) n
+    WHERE jsonb_typeof(n -> 'statuses') = 'object' AND n ->> 'id' IN (SELECT c ->> 'external_id' FROM jsonb_array_elements(changed) c)));
+
+  -- A later one may have taken the place of what was active in its environment.
+  PERFORM keypup.github_queue_items(account, project, 'deployments', coalesce((
+    SELECT jsonb_agg(r.external_id) FROM (
+      SELECT d.external_id
+      FROM jsonb_to_recordset(changed) AS c(environment text, created_at timestamptz)
+      JOIN keypup.deployments d ON d.account_id = account AND d.project_id = project AND d.environment = c.environment AND d.created_at < c.created_at
+      WHERE d.deleted_at IS NULL AND d.state IN ('active', 'success') AND NOT jsonb_path_query_array(nodes, '$[*].id') ? d.external_id
+      GROUP BY d.external_id, d.created_at ORDER BY d.created_at DESC LIMIT 100) AS r), '[]'), in_run);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_store_deployments(uuid, bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_deployments(uuid, bigint, jsonb) IS 'Stores deployments with the first pages of their statuses, and asks for those whose place they may have taken.';
+
+-- A page of either list; before: the time at which the page before it ended; next_size: how long the next may be, since GitHub is
+-- as slow for it as it was for this one. A run reads on until it comes to what the last finished run had seen, and ten minutes
+-- more; a whole reading reads all.
+CREATE FUNCTION keypup.github_take_deliveries(account uuid, project bigint, kind text, page jsonb, before timestamptz, is_whole boolean, next_size integer) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  has_next boolean := (page #>> '{pageInfo,hasNextPage}')::boolean;
+  last_at timestamptz := page #>> '{nodes,-1,createdAt}';
+  ids jsonb := jsonb_path_query_array(page, '$.nodes[*].id');
+  from_at timestamptz := CASE WHEN has_next THEN last_at ELSE '-infinity' END;
+  to_at timestamptz := coalesce(before, 'infinity');
+  horizon timestamptz;
+  missing jsonb;
+BEGIN
+  IF jsonb_typeof(page) IS DISTINCT FROM 'object' THEN
+    RETURN;
+  END IF;
+  SELECT (s.watermarks ->> kind)::timestamptz - interval '10 minutes' INTO horizon
+  FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
+  IF has_next AND (is_whole OR horizon IS NULL OR last_at >= horizon) THEN
+    PERFORM keypup.queue_job(account, project, CASE kind WHEN 'releases' THEN 'release_pages' ELSE 'deployment_pages' END,
+      jsonb_build_object('after', page #> '{pageInfo,endCursor}', 'first', next_size, 'before', last_at, 'is_whole', is_whole));
+  END IF;
+
+  -- What stands between the ends of a page, and is not on it, is asked for by id: what is gone is gone twice (sweep.sql).
+  SELECT jsonb_agg(jsonb_build_object('id', m.external_id) ORDER BY m.external_id) INTO missing
+  FROM (
+    SELECT r.external_id FROM keypup.releases r
+    WHERE kind = 'releases' AND r.account_id = account AND r.project_id = project AND r.created_at > from_at AND r.created_at < to_at AND r.deleted_at IS NULL
+    UNION ALL
+    SELECT d.external_id FROM keypup.deployments d
+    WHERE kind = 'deployments' AND d.account_id = account AND d.project_id = project AND d.created_at > from_at AND d.created_at < to_at AND d.deleted_at IS NULL
+  ) AS m
+  WHERE NOT ids ? m.external_id
+    AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.kind = 'existence'
+                    AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', m.external_id)));
+  PERFORM keypup.github_queue_existence(account, project, kind, missing, false);
+
+  IF kind = 'releases' THEN
+    PERFORM keypup.github_store_releases(account, project, page -> 'nodes');
+  ELSE
+    PERFORM keypup.github_store_deployments(account, project, page -> 'nodes');
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, timestamptz, boolean, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, timestamptz, boolean, integer) IS 'Stores a page of releases or deployments, asks for the next while it tells news, and for what it lacks.';
+
+CREATE FUNCTION keypup.github_take_newest_deliveries(account uuid, project bigint, repository jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  state record;
+  answered text[] := ARRAY(SELECT 'Repository.' || k FROM unnest(ARRAY['releases', 'deployments']) k WHERE jsonb_typeof(repository -> k) = 'object');
+  marks jsonb := '{}';
+BEGIN
+  SELECT s.watermarks, s.refused_fields, s.next_recheck_at <= now() AS recheck, s.next_sweep_at <= now() AS sweep INTO state
+  FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
+  IF 'Repository.releases' = ANY (answered) THEN
+    marks := keypup.github_release_mark(repository) || jsonb_build_object('release_total', repository #> '{releases,totalCount}',
+      'releases', coalesce(repository #> '{releases,nodes,0,createdAt}', state.watermarks -> 'releases'));
+    -- Fewer than there were: the list tells which are gone.
+    PERFORM keypup.github_take_deliveries(account, project, 'releases', repository -> 'releases', NULL,
+      coalesce(state.sweep, false) OR coalesce((repository #>> '{releases,totalCount}')::bigint < (state.watermarks ->> 'release_total')::bigint, false), 100);
+  END IF;
+  IF 'Repository.deployments' = ANY (answered) THEN
+    marks := marks || keypup.github_deployment_mark(repository)
+      || jsonb_build_object('deployments', coalesce(repository #> '{deployments,nodes,0,createdAt}', state.watermarks -> 'deployments'));
+    PERFORM keypup.github_take_deliveries(account, project, 'deployments', repository -> 'deployments', NULL, coalesce(state.sweep, false), 100);
+    PERFORM keypup.github_queue_items(account, project, 'deployments', (
+      SELECT coalesce(jsonb_agg(u.id), '[]')
+      FROM (SELECT e.id FROM jsonb_array_elements_text(keypup.github_unfinished(account, ARRAY[project])) AS e (id)
+            UNION
+            SELECT d.external_id FROM keypup.deployments d
+            WHERE state.recheck AND d.account_id = account AND d.project_id = project AND d.deleted_at IS NULL
+              AND d.state IN ('active', 'success', 'in_progress', 'pending', 'queued', 'waiting') AND d.created_at > now() - interval '30 days') AS u
+      WHERE NOT jsonb_path_query_array(repository, '$.deployments.nodes[*].id') ? u.id));
+  END IF;
+  UPDATE keypup.sync_state s
+  SET next_watermarks = s.next_watermarks || marks, refused_fields = ARRAY(SELECT unnest(s.refused_fields) EXCEPT SELECT unnest(answered))
+  WHERE s.account_id = account AND s.project_id = project;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb) IS 'Takes what a repository says of its newest releases and deployments, and asks for those that may have changed since they were read.';
