@@ -32,20 +32,24 @@ ROOMS = \
 	src/provider/github/sweep.sql \
 	src/provider/github/answer.sql \
 	src/provider/github/app.sql \
-	src/provider/github/viewer.sql \
+	src/provider/github/projects.sql src/provider/github/viewer.sql \
 	src/operation/status.sql src/operation/worker_status.sql \
 	src/access/support.sql src/access/session.sql src/access/rights.sql \
 	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql src/access/app.sql \
 	src/token/rotation.sql \
 	src/provider/github/webhook.sql src/webhook/webhook.sql \
-	src/insight/cycle_time.sql src/insight/person.sql src/insight/pull_request.sql \
+	src/insight/cycle_time.sql src/insight/person.sql src/insight/verified_person.sql src/insight/pull_request.sql \
 	src/insight/time_zone.sql src/insight/issue.sql src/insight/flow.sql \
+	src/insight/delivery.sql src/insight/delivery_series.sql src/insight/devlake.sql \
+	src/insight/activity.sql src/insight/verdict.sql src/insight/next_step.sql src/insight/fields.sql \
+	src/insight/breakdown.sql src/insight/moving.sql src/insight/team.sql src/insight/revert.sql \
 	src/operation/install.sql
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/provider/github/queries.sql
 
-REGRESS = install access digest http github insight_pull_request cycle_time insight_issue
+REGRESS = install access digest http github insight_pull_request insight_delivery cycle_time insight_issue insight_words
+REGRESS += insight_person insight_odd
 REGRESS_OPTS = --inputdir=. --outputdir=.
 ISOLATION = last_owner
 ISOLATION_OPTS = --inputdir=. --outputdir=.

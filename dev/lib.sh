@@ -32,7 +32,7 @@ make_work() {
 }
 
 clean_up() {
-  if [ -n "${emulator:-}" ]; then kill "$emulator" 2>/dev/null || true; fi
+  for process in ${emulator:-} ${pages:-}; do kill "$process" 2>/dev/null || true; done
   if [ -f "$work/data/postmaster.pid" ]; then as_server "$bin/pg_ctl" -D "$work/data" -m immediate stop >/dev/null 2>&1 || true; fi
   rm -rf "$work"
 }
@@ -42,7 +42,7 @@ copy_and_build() {
   say "building"
   mkdir "$work/source"
   (cd "$top" && tar cf - --exclude=.git --exclude=node_modules --exclude='*.o' --exclude='*.so' .) | tar xf - -C "$work/source"
-  for folder in dev/github test/sso; do
+  for folder in dev/github test/sso examples/vega-lite; do
     if [ -d "$top/$folder/node_modules" ]; then cp -r "$top/$folder/node_modules" "$work/source/$folder/"; fi
   done
   if [ -d "$top/../shared" ]; then ln -s "$(cd "$top/../shared" && pwd)" "$work/shared"; fi

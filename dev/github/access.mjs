@@ -104,6 +104,7 @@ export class InstallationAccess extends MainAccess {
   constructor(emulator, viewer, budget, { installation, repositories, permissions }) {
     super(emulator);
     this.viewer = viewer;
+    this.installation = installation;
     this.name = `installation ${installation}`;
     this.limited = `installation ID ${installation}`;
     this.#budget = budget;

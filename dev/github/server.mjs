@@ -76,9 +76,9 @@ async function answerClient(emulator, request, response, url) {
     if (fault.delay_ms) await wait(fault.delay_ms);
     if (replacesAnswer(fault)) return sendFault(emulator, request, response, fault, operation);
   }
-  const { status, body } = await clientAnswer(emulator, request, url, { isGraphql, query, text });
+  const { status, body, headers } = await clientAnswer(emulator, request, url, { isGraphql, query, text });
   emulator.log(`${request.method} ${url.pathname} ${operation ?? ''} ${status}`);
-  return sendJson(request, response, status, headersOf(emulator, request), body, fault);
+  return sendJson(request, response, status, { ...headersOf(emulator, request), ...headers }, body, fault);
 }
 
 async function sendFault(emulator, request, response, fault, operation) {

@@ -107,8 +107,9 @@ CREATE TABLE keypup.accounts (
   created_at timestamptz NOT NULL DEFAULT now(),
   members_changed_at timestamptz NOT NULL DEFAULT now(),
   time_zone text NOT NULL DEFAULT 'UTC' CHECK (time_zone ~ '^[^[:cntrl:]]{1,100}$'),
-  production_environments text[] NOT NULL DEFAULT '{production,prod,live}',
-  incident_labels text[] NOT NULL DEFAULT '{incident,outage}'
+  -- A pattern that ends in a backslash would make views fail.
+  production_environments text[] NOT NULL DEFAULT '{production%,prod,live}' CHECK (strpos(array_to_string(production_environments, ''), '\') = 0),
+  incident_labels text[] NOT NULL DEFAULT '{incident,outage}' CHECK (strpos(array_to_string(incident_labels, ''), '\') = 0)
 );
 COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
 COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';

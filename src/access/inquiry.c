@@ -180,7 +180,7 @@ keypup_ask_worker(PG_FUNCTION_ARGS)
 	registered = true;
 	if (!ask(kind, PG_GETARG_UUID_P(1), question))
 		ereport(ERROR, (errcode(ERRCODE_TOO_MANY_CONNECTIONS),
-						errmsg("too many sign-ins wait for their provider"),
+						errmsg("too many sessions wait for their provider"),
 						errhint("Try again in a moment."), errhidestmt(true)));
 	PG_TRY();
 	{

@@ -136,6 +136,48 @@ REVOKE ALL ON FUNCTION keypup.track(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.track(text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.track(text, text, text) IS 'Starts keeping a project in tables; the background worker reads it, or CALL keypup.sync.';
 
+CREATE FUNCTION keypup.discover(account text, connection text DEFAULT NULL,
+  OUT project text, OUT visibility text, OUT is_archived boolean, OUT is_fork boolean, OUT is_tracked boolean)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 100 SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'settings.write');
+  the_connection uuid := keypup.find_connection(the_account, connection);
+  paused_until timestamptz := (SELECT c.blocked_until FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = the_connection AND c.blocked_until > now());
+  answer jsonb;
+  goes_on_at text := '';
+BEGIN
+  IF paused_until IS NOT NULL THEN
+    RAISE EXCEPTION 'the provider has asked for a pause until %', paused_until USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Try again then.';
+  END IF;
+  PERFORM keypup.record_action(the_account, 'connection.discover', (SELECT c.name FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = the_connection));
+  -- A page after the other; a provider that never ends shall not keep the session for ever.
+  FOR page IN 1 .. 400 LOOP
+    answer := keypup.ask_worker('projects', the_account, uuid_send(the_connection) || convert_to(goes_on_at, 'UTF8'));
+    -- An app has no token while nothing is read: the worker gets one first.
+    WHILE answer ? 'later' AND clock_timestamp() < now() + interval '1 minute' LOOP
+      PERFORM pg_sleep(0.3);
+      answer := keypup.ask_worker('projects', the_account, uuid_send(the_connection) || convert_to(goes_on_at, 'UTF8'));
+    END LOOP;
+    answer := CASE WHEN answer ? 'later' THEN '{"failed": "the app got no token", "hint": "SELECT state, blocked_reason FROM keypup.connections says more."}' ELSE answer END;
+    IF answer IS NULL OR answer ? 'failed' THEN
+      RAISE EXCEPTION 'the provider could not be asked: %', coalesce(answer ->> 'failed', 'no answer')
+        USING ERRCODE = 'connection_exception', HINT = coalesce(answer ->> 'hint', 'Try again in a moment; the server''s log says more.');
+    END IF;
+    RETURN QUERY
+      SELECT p.found ->> 0, p.found ->> 1, (p.found ->> 2)::boolean, (p.found ->> 3)::boolean,
+        EXISTS (SELECT FROM keypup.projects t WHERE t.account_id = the_account AND lower(t.name) = lower(p.found ->> 0))
+      FROM jsonb_array_elements(answer -> 'projects') AS p (found);
+    goes_on_at := answer ->> 'after';
+    EXIT WHEN goes_on_at IS NULL;
+  END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.discover(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.discover(text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.discover(text, text) IS 'The projects that the connection could track, as the provider lists them now to its token. The worker asks; the account''s only connection where none is named.';
+
 CREATE FUNCTION keypup.untrack(account text, project text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

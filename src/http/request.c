@@ -26,12 +26,19 @@
 
 /* The headers that a provider's verdict may need. */
 static const char *const kept_headers[] = {
-	"retry-after",			 "x-ratelimit-limit",
-	"x-ratelimit-remaining", "x-ratelimit-used",
-	"x-ratelimit-reset",	 "x-ratelimit-resource",
-	"x-github-sso",			 "github-authentication-token-expiration",
-	"x-oauth-scopes",		 "date",
-	"content-type",			 "location",
+	"retry-after",
+	"x-ratelimit-limit",
+	"x-ratelimit-remaining",
+	"x-ratelimit-used",
+	"x-ratelimit-reset",
+	"x-ratelimit-resource",
+	"x-github-sso",
+	"github-authentication-token-expiration",
+	"link",
+	"x-oauth-scopes",
+	"date",
+	"content-type",
+	"location",
 };
 
 void

@@ -1,27 +1,27 @@
 -- insight/flow.sql: how many issues and pull requests come and go. doc/issue-metrics.md has the definitions.
 
 CREATE VIEW keypup.issue_flow_daily WITH (security_invoker = true, security_barrier = true) AS
-WITH place AS (
-  SELECT p.account_id, p.project_id, p.name AS project, keypup.known_time_zone(a.time_zone) AS zone
-  FROM keypup.projects p JOIN keypup.accounts a ON a.account_id = p.account_id
-), counted AS (
-  SELECT t.account_id, t.project_id, p.project, p.zone, (t.occurred_at AT TIME ZONE p.zone)::date AS day,
-    count(*) FILTER (WHERE t.event = 'opened') AS opened,
-    count(*) FILTER (WHERE t.event = 'closed') AS closed,
-    count(*) FILTER (WHERE t.event = 'reopened') AS reopened
-  FROM keypup.issue_transitions t JOIN place p ON p.account_id = t.account_id AND p.project_id = t.project_id
-  WHERE t.occurred_at <= now()
-  GROUP BY t.account_id, t.project_id, p.project, p.zone, (t.occurred_at AT TIME ZONE p.zone)::date
-), calendar AS (
-  SELECT s.account_id, s.project_id, s.project, d.day::date AS day
-  FROM (SELECT c.account_id, c.project_id, c.project, c.zone, min(c.day) AS first_day FROM counted c GROUP BY c.account_id, c.project_id, c.project, c.zone) AS s
-  CROSS JOIN LATERAL generate_series(s.first_day::timestamp, (now() AT TIME ZONE s.zone)::date::timestamp, interval '1 day') AS d(day)
-)
-SELECT d.account_id, d.project_id, d.project, d.day,
-  coalesce(c.opened, 0) AS opened, coalesce(c.closed, 0) AS closed, coalesce(c.reopened, 0) AS reopened,
-  (sum(coalesce(c.opened - c.closed + c.reopened, 0)) OVER (PARTITION BY d.account_id, d.project_id ORDER BY d.day))::bigint AS open_at_end_of_day
-FROM calendar d
-LEFT JOIN counted c ON c.account_id = d.account_id AND c.project_id = d.project_id AND c.day = d.day;
+-- Project by project, here and below: only those that are asked for are reckoned, and no estimate makes this a join of whole
+-- histories. OFFSET 0, so that the time zone is looked up once a project and not once a row.
+SELECT p.account_id, p.project_id, p.name AS project, f.day, f.opened, f.closed, f.reopened, f.open_at_end_of_day
+FROM keypup.projects p
+JOIN keypup.accounts a ON a.account_id = p.account_id
+CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
+CROSS JOIN LATERAL (
+  WITH counted AS (
+    SELECT (t.occurred_at AT TIME ZONE z.zone)::date AS day,
+      count(*) FILTER (WHERE t.event = 'opened') AS opened,
+      count(*) FILTER (WHERE t.event = 'closed') AS closed,
+      count(*) FILTER (WHERE t.event = 'reopened') AS reopened
+    FROM keypup.issue_transitions t
+    WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
+    GROUP BY (t.occurred_at AT TIME ZONE z.zone)::date
+  )
+  SELECT d.day::date AS day, coalesce(c.opened, 0) AS opened, coalesce(c.closed, 0) AS closed, coalesce(c.reopened, 0) AS reopened,
+    (sum(coalesce(c.opened - c.closed + c.reopened, 0)) OVER (ORDER BY d.day))::bigint AS open_at_end_of_day
+  FROM generate_series((SELECT min(c.day) FROM counted c)::timestamp, (now() AT TIME ZONE z.zone)::date::timestamp, interval '1 day') AS d(day)
+  LEFT JOIN counted c ON c.day = d.day::date
+) AS f;
 REVOKE ALL ON keypup.issue_flow_daily FROM PUBLIC;
 GRANT SELECT ON keypup.issue_flow_daily TO keypup_member;
 COMMENT ON VIEW keypup.issue_flow_daily IS 'One row a project and day, from its first issue to today: the cumulative flow. Days are those of the account''s time zone.';
@@ -35,68 +35,60 @@ COMMENT ON COLUMN keypup.issue_flow_daily.reopened IS 'Closed issues opened agai
 COMMENT ON COLUMN keypup.issue_flow_daily.open_at_end_of_day IS 'Issues open at its end, or now: all opened minus closed plus reopened until then.';
 
 CREATE VIEW keypup.throughput WITH (security_invoker = true, security_barrier = true) AS
-WITH place AS (
-  SELECT p.account_id, p.project_id, p.name AS project, keypup.known_time_zone(a.time_zone) AS zone, k.period
-  FROM keypup.projects p JOIN keypup.accounts a ON a.account_id = p.account_id
-  CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
-), moved AS (
-  SELECT p.account_id, p.project_id, p.period, date_trunc(p.period, t.occurred_at AT TIME ZONE p.zone)::date AS period_start,
-    count(*) FILTER (WHERE t.event = 'opened') AS issues_opened,
-    count(*) FILTER (WHERE t.event = 'closed') AS issues_closed,
-    count(*) FILTER (WHERE t.event = 'reopened') AS issues_reopened
-  FROM keypup.issue_transitions t JOIN place p ON p.account_id = t.account_id AND p.project_id = t.project_id
-  WHERE t.occurred_at <= now()
-  GROUP BY p.account_id, p.project_id, p.period, date_trunc(p.period, t.occurred_at AT TIME ZONE p.zone)::date
-), led AS (
-  SELECT p.account_id, p.project_id, p.period, date_trunc(p.period, i.closed_at AT TIME ZONE p.zone)::date AS period_start,
-    percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY i.closed_at - i.created_at) AS lead_times
-  FROM keypup.issues i JOIN place p ON p.account_id = i.account_id AND p.project_id = i.project_id
-  WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at BETWEEN i.created_at AND now()
-  GROUP BY p.account_id, p.project_id, p.period, date_trunc(p.period, i.closed_at AT TIME ZONE p.zone)::date
-), merged AS (
-  SELECT p.account_id, p.project_id, p.period, date_trunc(p.period, c.merged_at AT TIME ZONE p.zone)::date AS period_start,
-    count(*) AS pull_requests_merged,
-    percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY c.cycle_time) FILTER (WHERE c.cycle_time >= interval '0') AS cycle_times
-  FROM keypup.pull_request_cycle c JOIN place p ON p.account_id = c.account_id AND p.project_id = c.project_id
-  WHERE c.merged_at <= now()
-  GROUP BY p.account_id, p.project_id, p.period, date_trunc(p.period, c.merged_at AT TIME ZONE p.zone)::date
-), calendar AS (
-  SELECT p.account_id, p.project_id, p.project, p.period, d.start::date AS period_start
-  FROM place p
-  JOIN (SELECT x.account_id, x.project_id, x.period, min(x.period_start) AS first_start
-        FROM (SELECT m.account_id, m.project_id, m.period, m.period_start FROM moved m
-              UNION ALL SELECT g.account_id, g.project_id, g.period, g.period_start FROM merged g) AS x
-        GROUP BY x.account_id, x.project_id, x.period) AS s
-    ON s.account_id = p.account_id AND s.project_id = p.project_id AND s.period = p.period
-  CROSS JOIN LATERAL generate_series(s.first_start::timestamp, now() AT TIME ZONE p.zone, ('1 ' || p.period)::interval) AS d(start)
-), filled AS (
-  SELECT d.account_id, d.project_id, d.project, d.period, d.period_start,
-    coalesce(g.pull_requests_merged, 0) AS pull_requests_merged,
-    coalesce(m.issues_opened, 0) AS issues_opened, coalesce(m.issues_closed, 0) AS issues_closed, coalesce(m.issues_reopened, 0) AS issues_reopened,
-    coalesce(m.issues_opened - m.issues_closed + m.issues_reopened, 0) AS backlog_growth,
-    l.lead_times[1] AS lead_time_p50, l.lead_times[2] AS lead_time_p75, l.lead_times[3] AS lead_time_p90,
-    g.cycle_times[1] AS cycle_time_p50, g.cycle_times[2] AS cycle_time_p75, g.cycle_times[3] AS cycle_time_p90
-  FROM calendar d
-  LEFT JOIN moved m ON m.account_id = d.account_id AND m.project_id = d.project_id AND m.period = d.period AND m.period_start = d.period_start
-  LEFT JOIN led l ON l.account_id = d.account_id AND l.project_id = d.project_id AND l.period = d.period AND l.period_start = d.period_start
-  LEFT JOIN merged g ON g.account_id = d.account_id AND g.project_id = d.project_id AND g.period = d.period AND g.period_start = d.period_start
-)
-SELECT f.account_id, f.project_id, f.project, f.period, f.period_start,
+SELECT p.account_id, p.project_id, p.name AS project, k.period, f.period_start,
   f.pull_requests_merged, f.issues_opened, f.issues_closed, f.issues_reopened, f.backlog_growth,
-  f.lead_time_p50, f.lead_time_p75, f.lead_time_p90, f.cycle_time_p50, f.cycle_time_p75, f.cycle_time_p90,
-  lag(f.pull_requests_merged) OVER w AS previous_pull_requests_merged,
-  lag(f.issues_opened) OVER w AS previous_issues_opened,
-  lag(f.issues_closed) OVER w AS previous_issues_closed,
-  lag(f.issues_reopened) OVER w AS previous_issues_reopened,
-  lag(f.backlog_growth) OVER w AS previous_backlog_growth,
-  lag(f.lead_time_p50) OVER w AS previous_lead_time_p50,
-  lag(f.lead_time_p75) OVER w AS previous_lead_time_p75,
-  lag(f.lead_time_p90) OVER w AS previous_lead_time_p90,
-  lag(f.cycle_time_p50) OVER w AS previous_cycle_time_p50,
-  lag(f.cycle_time_p75) OVER w AS previous_cycle_time_p75,
-  lag(f.cycle_time_p90) OVER w AS previous_cycle_time_p90
-FROM filled f
-WINDOW w AS (PARTITION BY f.account_id, f.project_id, f.period ORDER BY f.period_start);
+  f.lead_times[1] AS lead_time_p50, f.lead_times[2] AS lead_time_p75, f.lead_times[3] AS lead_time_p90,
+  f.cycle_times[1] AS cycle_time_p50, f.cycle_times[2] AS cycle_time_p75, f.cycle_times[3] AS cycle_time_p90,
+  f.previous_pull_requests_merged, f.previous_issues_opened, f.previous_issues_closed, f.previous_issues_reopened, f.previous_backlog_growth,
+  f.previous_lead_times[1] AS previous_lead_time_p50, f.previous_lead_times[2] AS previous_lead_time_p75, f.previous_lead_times[3] AS previous_lead_time_p90,
+  f.previous_cycle_times[1] AS previous_cycle_time_p50, f.previous_cycle_times[2] AS previous_cycle_time_p75, f.previous_cycle_times[3] AS previous_cycle_time_p90
+FROM (VALUES ('week'::text), ('month')) AS k(period)
+CROSS JOIN keypup.projects p
+JOIN keypup.accounts a ON a.account_id = p.account_id
+CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
+CROSS JOIN LATERAL (
+  WITH moved AS (
+    SELECT date_trunc(k.period, t.occurred_at AT TIME ZONE z.zone)::date AS period_start,
+      count(*) FILTER (WHERE t.event = 'opened') AS issues_opened,
+      count(*) FILTER (WHERE t.event = 'closed') AS issues_closed,
+      count(*) FILTER (WHERE t.event = 'reopened') AS issues_reopened
+    FROM keypup.issue_transitions t
+    WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
+    GROUP BY date_trunc(k.period, t.occurred_at AT TIME ZONE z.zone)::date
+  ), led AS (
+    SELECT date_trunc(k.period, i.closed_at AT TIME ZONE z.zone)::date AS period_start,
+      percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY i.closed_at - i.created_at) AS lead_times
+    FROM keypup.issues i
+    WHERE i.account_id = p.account_id AND i.project_id = p.project_id
+      AND i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at BETWEEN i.created_at AND now()
+    GROUP BY date_trunc(k.period, i.closed_at AT TIME ZONE z.zone)::date
+  ), merged AS (
+    SELECT date_trunc(k.period, c.merged_at AT TIME ZONE z.zone)::date AS period_start, count(*) AS pull_requests_merged,
+      percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY c.cycle_time) FILTER (WHERE c.cycle_time >= interval '0') AS cycle_times
+    FROM keypup.pull_request_cycle c
+    WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.merged_at <= now()
+    GROUP BY date_trunc(k.period, c.merged_at AT TIME ZONE z.zone)::date
+  ), filled AS (
+    SELECT d.start::date AS period_start, coalesce(g.pull_requests_merged, 0) AS pull_requests_merged,
+      coalesce(m.issues_opened, 0) AS issues_opened, coalesce(m.issues_closed, 0) AS issues_closed, coalesce(m.issues_reopened, 0) AS issues_reopened,
+      coalesce(m.issues_opened - m.issues_closed + m.issues_reopened, 0) AS backlog_growth, l.lead_times, g.cycle_times
+    FROM generate_series(least((SELECT min(m.period_start) FROM moved m), (SELECT min(g.period_start) FROM merged g))::timestamp, now() AT TIME ZONE z.zone,
+      ('1 ' || k.period)::interval) AS d(start)
+    LEFT JOIN moved m ON m.period_start = d.start::date
+    LEFT JOIN led l ON l.period_start = d.start::date
+    LEFT JOIN merged g ON g.period_start = d.start::date
+  )
+  SELECT f.*,
+    lag(f.pull_requests_merged) OVER w AS previous_pull_requests_merged,
+    lag(f.issues_opened) OVER w AS previous_issues_opened,
+    lag(f.issues_closed) OVER w AS previous_issues_closed,
+    lag(f.issues_reopened) OVER w AS previous_issues_reopened,
+    lag(f.backlog_growth) OVER w AS previous_backlog_growth,
+    lag(f.lead_times) OVER w AS previous_lead_times,
+    lag(f.cycle_times) OVER w AS previous_cycle_times
+  FROM filled f
+  WINDOW w AS (ORDER BY f.period_start)
+) AS f;
 REVOKE ALL ON keypup.throughput FROM PUBLIC;
 GRANT SELECT ON keypup.throughput TO keypup_member;
 COMMENT ON VIEW keypup.throughput IS 'One row a project and week, and one a project and month, from its first issue or merge to now, those with nothing included. In the account''s time zone.';
@@ -260,34 +252,29 @@ COMMENT ON COLUMN keypup.milestone_progress.percent IS 'done of scope, rounded d
 COMMENT ON COLUMN keypup.milestone_progress.slip_days IS 'Days from due_on to the closing of the milestone, or to today while it is open; 0 when in time, NULL without a due date.';
 
 CREATE VIEW keypup.milestone_burnup WITH (security_invoker = true, security_barrier = true) AS
-WITH happened AS (
-  SELECT x.account_id, x.project_id, x.external_id, x.created_at AS occurred_at, 1 AS scope, 0 AS done FROM keypup.milestone_items x
-  UNION ALL
-  SELECT x.account_id, x.project_id, x.external_id, x.done_at, 0, 1 FROM keypup.milestone_items x WHERE x.done_at IS NOT NULL
-), zoned AS (
-  SELECT m.account_id, m.project_id, p.name AS project, m.external_id, m.number, m.title, z.zone,
-    (CASE WHEN m.state = 'closed' THEN least(coalesce(m.closed_at, m.updated_at), now()) ELSE now() END AT TIME ZONE z.zone)::date AS last_day
-  FROM keypup.milestones m
-  JOIN keypup.projects p ON p.account_id = m.account_id AND p.project_id = m.project_id
-  JOIN keypup.accounts a ON a.account_id = m.account_id
-  CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone) AS z
-), counted AS (
-  SELECT z.account_id, z.project_id, z.project, z.external_id, z.number, z.title, z.last_day, (h.occurred_at AT TIME ZONE z.zone)::date AS day,
-    sum(h.scope) AS scope, sum(h.done) AS done
-  FROM happened h JOIN zoned z ON z.account_id = h.account_id AND z.project_id = h.project_id AND z.external_id = h.external_id
-  WHERE h.occurred_at <= now()
-  GROUP BY z.account_id, z.project_id, z.project, z.external_id, z.number, z.title, z.last_day, (h.occurred_at AT TIME ZONE z.zone)::date
-), calendar AS (
-  SELECT s.account_id, s.project_id, s.project, s.external_id, s.number, s.title, d.day::date AS day
-  FROM (SELECT c.account_id, c.project_id, c.project, c.external_id, c.number, c.title, min(c.day) AS first_day, greatest(max(c.day), c.last_day) AS last_day
-        FROM counted c GROUP BY c.account_id, c.project_id, c.project, c.external_id, c.number, c.title, c.last_day) AS s
-  CROSS JOIN LATERAL generate_series(s.first_day::timestamp, s.last_day::timestamp, interval '1 day') AS d(day)
-)
-SELECT d.account_id, d.project_id, d.project, d.number, d.title, d.day,
-  (sum(coalesce(c.scope, 0)) OVER w)::bigint AS scope, (sum(coalesce(c.done, 0)) OVER w)::bigint AS done
-FROM calendar d
-LEFT JOIN counted c ON c.account_id = d.account_id AND c.project_id = d.project_id AND c.external_id = d.external_id AND c.day = d.day
-WINDOW w AS (PARTITION BY d.account_id, d.project_id, d.external_id ORDER BY d.day);
+SELECT p.account_id, p.project_id, p.name AS project, b.number, b.title, b.day, b.scope, b.done
+FROM keypup.projects p
+JOIN keypup.accounts a ON a.account_id = p.account_id
+CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
+CROSS JOIN LATERAL (
+  WITH counted AS (
+    SELECT x.external_id, (h.occurred_at AT TIME ZONE z.zone)::date AS day, sum(h.scope) AS scope, sum(h.done) AS done
+    FROM keypup.milestone_items x CROSS JOIN LATERAL (VALUES (x.created_at, 1, 0), (x.done_at, 0, 1)) AS h(occurred_at, scope, done)
+    WHERE x.account_id = p.account_id AND x.project_id = p.project_id AND h.occurred_at <= now()
+    GROUP BY x.external_id, (h.occurred_at AT TIME ZONE z.zone)::date
+  ), calendar AS (
+    SELECT m.external_id, m.number, m.title, d.day::date AS day
+    FROM (SELECT c.external_id, min(c.day) AS first_day, max(c.day) AS last_day FROM counted c GROUP BY c.external_id) AS s
+    JOIN keypup.milestones m ON m.account_id = p.account_id AND m.project_id = p.project_id AND m.external_id = s.external_id
+    CROSS JOIN LATERAL (
+      SELECT (CASE WHEN m.state = 'closed' THEN least(coalesce(m.closed_at, m.updated_at), now()) ELSE now() END AT TIME ZONE z.zone)::date AS last_day) AS e
+    CROSS JOIN LATERAL generate_series(s.first_day::timestamp, greatest(s.last_day, e.last_day)::timestamp, interval '1 day') AS d(day)
+  )
+  SELECT d.number, d.title, d.day, (sum(coalesce(c.scope, 0)) OVER w)::bigint AS scope, (sum(coalesce(c.done, 0)) OVER w)::bigint AS done
+  FROM calendar d
+  LEFT JOIN counted c ON c.external_id = d.external_id AND c.day = d.day
+  WINDOW w AS (PARTITION BY d.external_id ORDER BY d.day)
+) AS b;
 REVOKE ALL ON keypup.milestone_burnup FROM PUBLIC;
 GRANT SELECT ON keypup.milestone_burnup TO keypup_member;
 COMMENT ON VIEW keypup.milestone_burnup IS 'One row a milestone and day, from its first item to its closing or today: the burn-up of what is in it now. Days are those of the account''s time zone.';

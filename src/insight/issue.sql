@@ -1,25 +1,34 @@
 -- insight/issue.sql: how long issues take, and which pull requests resolve them. doc/issue-metrics.md has the definitions.
 
 CREATE VIEW keypup.issue_pull_request_links WITH (security_invoker = true, security_barrier = true) AS
-WITH pull_request AS (
-  SELECT p.account_id, p.project_id, p.number, p.title, p.head_branch, p.closes_issues FROM keypup.pull_requests p WHERE p.deleted_at IS NULL
-), named AS (
-  SELECT p.account_id, p.project_id, p.number, c.issue_number, 'closing_reference' AS source
-  FROM pull_request p CROSS JOIN LATERAL unnest(p.closes_issues) AS c(issue_number)
-  UNION
-  -- #12, but neither other/repository#12 nor &#12; nor #12a.
-  SELECT p.account_id, p.project_id, p.number, m.groups[1]::bigint, 'title'
-  FROM pull_request p CROSS JOIN LATERAL regexp_matches(p.title, '(?<![[:alnum:]_.&/#-])#([0-9]{1,9})(?![[:alnum:]_])', 'g') AS m(groups)
-  UNION
-  SELECT p.account_id, p.project_id, p.number, m.groups[1]::bigint, 'branch'
-  FROM pull_request p
-  CROSS JOIN LATERAL regexp_match(p.head_branch, '(?:^|/)(?:issues?[-_/]?|fix(?:es)?[-_/]|(?=[0-9]+[-_][[:alpha:]]))([0-9]{1,9})(?:$|[-_/])', 'i') AS m(groups)
-  WHERE m.groups IS NOT NULL
-)
-SELECT n.account_id, n.project_id, n.issue_number, n.number AS pull_request_number, array_agg(n.source ORDER BY n.source) AS sources
-FROM named n
-JOIN keypup.issues i ON i.account_id = n.account_id AND i.project_id = n.project_id AND i.number = n.issue_number AND i.deleted_at IS NULL
-GROUP BY n.account_id, n.project_id, n.issue_number, n.number;
+-- Project by project: only those that are asked for are read.
+SELECT j.account_id, j.project_id, l.issue_number, l.pull_request_number, l.sources
+FROM keypup.projects j
+CROSS JOIN LATERAL (
+  WITH pull_request AS (
+    SELECT p.number, p.title, p.head_branch, p.closes_issues
+    FROM keypup.pull_requests p WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.deleted_at IS NULL
+  ), named AS (
+    SELECT p.number, c.issue_number, 'closing_reference' AS source
+    FROM pull_request p CROSS JOIN LATERAL unnest(p.closes_issues) AS c(issue_number)
+    UNION
+    -- #12, but neither other/repository#12 nor &#12; nor #12a.
+    SELECT p.number, m.groups[1]::bigint, 'title'
+    FROM pull_request p CROSS JOIN LATERAL regexp_matches(p.title, '(?<![[:alnum:]_.&/#-])#([0-9]{1,9})(?![[:alnum:]_])', 'g') AS m(groups)
+    WHERE p.title LIKE '%#%'
+    UNION
+    SELECT p.number, m.groups[1]::bigint, 'branch'
+    FROM pull_request p
+    CROSS JOIN LATERAL regexp_match(p.head_branch, '(?:^|/)(?:issues?[-_/]?|fix(?:es)?[-_/]|(?=[0-9]+[-_][[:alpha:]]))([0-9]{1,9})(?:$|[-_/])', 'i') AS m(groups)
+    WHERE p.head_branch ~ '[0-9]' AND m.groups IS NOT NULL
+  )
+  SELECT n.issue_number, n.number AS pull_request_number, array_agg(n.source ORDER BY n.source) AS sources
+  FROM named n
+  -- LIMIT, so that each is looked up by its key.
+  CROSS JOIN LATERAL (
+    SELECT FROM keypup.issues i WHERE i.account_id = j.account_id AND i.project_id = j.project_id AND i.number = n.issue_number AND i.deleted_at IS NULL LIMIT 1) AS i
+  GROUP BY n.issue_number, n.number
+) AS l;
 REVOKE ALL ON keypup.issue_pull_request_links FROM PUBLIC;
 GRANT SELECT ON keypup.issue_pull_request_links TO keypup_member;
 COMMENT ON VIEW keypup.issue_pull_request_links IS 'One row an issue and a pull request of the same project that names it: by a closing reference, in its title, or in its branch.';
@@ -31,28 +40,27 @@ COMMENT ON COLUMN keypup.issue_pull_request_links.sources IS 'How it is named, s
 
 CREATE VIEW keypup.issue_transitions WITH (security_invoker = true, security_barrier = true) AS
 WITH happened AS (
-  SELECT i.account_id, i.project_id, i.number, 0 AS part, 'opened' AS event, i.created_at AS occurred_at
-  FROM keypup.issues i WHERE i.deleted_at IS NULL
-  UNION ALL
-  SELECT i.account_id, i.project_id, i.number, 1, e.event, e.occurred_at
-  FROM keypup.issues i
-  JOIN keypup.timeline_events e ON e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue'
-  WHERE i.deleted_at IS NULL AND e.event IN ('closed', 'reopened')
-  UNION ALL
   -- The issue's own state has the last word: an event may be missing.
-  SELECT i.account_id, i.project_id, i.number, 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END,
-    CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END
-  FROM keypup.issues i WHERE i.deleted_at IS NULL
+  SELECT i.account_id, i.project_id, i.number, h.part, h.event, h.occurred_at
+  FROM keypup.issues i
+  CROSS JOIN LATERAL (VALUES (0, 'opened', i.created_at),
+    (2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END)
+  ) AS h(part, event, occurred_at)
+  WHERE i.deleted_at IS NULL
+  UNION ALL
+  SELECT e.account_id, e.project_id, e.item_number, 1, e.event, e.occurred_at
+  FROM keypup.timeline_events e
+  WHERE e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
 ), ordered AS (
   -- None comes before the opening, or before the one that it follows.
-  SELECT h.account_id, h.project_id, h.number, h.event, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+  SELECT h.account_id, h.project_id, h.number, h.event, first_value(h.part) OVER w = 0 AS has_issue, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
   FROM happened h
   WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
 )
 SELECT o.account_id, o.project_id, o.number, o.event, o.occurred_at
 FROM ordered o
--- Only what changes the state counts: closing a closed issue again, with another reason, does not.
-WHERE o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed');
+-- Only what changes the state counts: closing a closed issue again, with another reason, does not. Events of deleted issues have no opening.
+WHERE o.has_issue AND (o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed'));
 REVOKE ALL ON keypup.issue_transitions FROM PUBLIC;
 GRANT SELECT ON keypup.issue_transitions TO keypup_member;
 COMMENT ON VIEW keypup.issue_transitions IS 'When each issue was opened, closed and reopened: each row changes its state, and the last one leaves it as it is now.';
@@ -63,43 +71,44 @@ COMMENT ON COLUMN keypup.issue_transitions.event IS 'opened, closed or reopened.
 COMMENT ON COLUMN keypup.issue_transitions.occurred_at IS 'When; never before the opening. From closed_at or updated_at where the event is missing.';
 
 CREATE VIEW keypup.issue_metrics WITH (security_invoker = true, security_barrier = true) AS
--- The issue and all that belongs to it in one list, and no join: the planner would compare every issue of a project with every row.
-WITH fact AS (
-  SELECT i.account_id, i.project_id, i.number, true AS is_issue, i AS issue, 0 AS reopened, NULL::timestamptz AS assigned_at,
-    NULL::bigint AS pull_request, NULL::timestamptz AS merged_at, NULL::bigint AS lines
-  FROM keypup.issues i WHERE i.deleted_at IS NULL
-  UNION ALL
-  SELECT t.account_id, t.project_id, t.number, false, NULL, 1, NULL, NULL, NULL, NULL
-  FROM keypup.issue_transitions t WHERE t.event = 'reopened'
-  UNION ALL
-  SELECT e.account_id, e.project_id, e.item_number, false, NULL, 0, e.occurred_at, NULL, NULL, NULL
-  FROM keypup.timeline_events e
-  JOIN keypup.issues i ON i.account_id = e.account_id AND i.project_id = e.project_id AND i.number = e.item_number
-  WHERE e.item_kind = 'issue' AND e.event = 'assigned' AND e.occurred_at >= i.created_at
-  UNION ALL
-  SELECT r.account_id, r.project_id, c.issue_number, false, NULL, 0, NULL, r.number, r.merged_at, r.additions + r.deletions
-  FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.closes_issues)) AS c(issue_number)
-  WHERE r.deleted_at IS NULL AND r.state <> 'closed'
-), gathered AS (
-  SELECT f.account_id, f.project_id, f.number, (array_agg(f.issue) FILTER (WHERE f.is_issue))[1] AS issue, sum(f.reopened) AS times_reopened, min(f.assigned_at) AS assigned_at,
-    array_agg(f.pull_request ORDER BY f.pull_request) FILTER (WHERE f.pull_request IS NOT NULL) AS pull_requests,
-    min(f.merged_at) AS first_merged_at, max(f.merged_at) AS last_merged_at, sum(f.lines)::bigint AS lines_changed
-  FROM fact f
-  GROUP BY f.account_id, f.project_id, f.number
-  HAVING bool_or(f.is_issue)
-)
-SELECT g.account_id, g.project_id, p.name AS project, g.number, (g.issue).title, (g.issue).author, (g.issue).author_is_bot, (g.issue).state, (g.issue).state_reason, (g.issue).labels, (g.issue).type, (g.issue).milestone,
-  (g.issue).created_at, (g.issue).updated_at, (g.issue).closed_at,
-  CASE WHEN (g.issue).state = 'closed' AND (g.issue).closed_at >= (g.issue).created_at THEN (g.issue).closed_at - (g.issue).created_at END AS lead_time,
-  CASE WHEN (g.issue).first_response_at >= (g.issue).created_at THEN (g.issue).first_response_at - (g.issue).created_at END AS first_response_time,
-  g.assigned_at - (g.issue).created_at AS queue_time,
-  g.times_reopened AS times_reopened,
-  CASE WHEN (g.issue).state = 'open' THEN greatest(now() - (g.issue).created_at, interval '0') END AS age,
-  (g.issue).state = 'open' AND (g.issue).updated_at < now() - interval '720 hours' AS is_stale,
-  coalesce(g.pull_requests, '{}') AS resolving_pull_requests,
-  g.first_merged_at AS resolving_first_merged_at, g.last_merged_at AS resolving_last_merged_at, g.lines_changed
-FROM gathered g
-JOIN keypup.projects p ON p.account_id = g.account_id AND p.project_id = g.project_id;
+-- Each issue looks its own rows up by key, so that a time range reaches the index of issues. What resolves it stands at the
+-- pull requests: these are gathered once a project, by the number of the issue.
+SELECT i.account_id, i.project_id, p.name AS project, i.number, i.title, i.author, i.author_is_bot, i.state, i.state_reason, i.labels, i.type, i.milestone,
+  i.created_at, i.updated_at, i.closed_at,
+  CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS lead_time,
+  CASE WHEN i.first_response_at >= i.created_at THEN i.first_response_at - i.created_at END AS first_response_time,
+  e.assigned_at - i.created_at AS queue_time,
+  t.times_reopened,
+  CASE WHEN i.state = 'open' THEN greatest(now() - i.created_at, interval '0') END AS age,
+  i.state = 'open' AND i.updated_at < now() - interval '720 hours' AS is_stale,
+  coalesce((i.resolving ->> 'pull_requests')::bigint[], '{}') AS resolving_pull_requests,
+  (i.resolving ->> 'first_merged_at')::timestamptz AS resolving_first_merged_at, (i.resolving ->> 'last_merged_at')::timestamptz AS resolving_last_merged_at,
+  (i.resolving ->> 'lines_changed')::bigint AS lines_changed
+FROM keypup.projects p
+CROSS JOIN LATERAL (
+  WITH resolving AS MATERIALIZED (
+    SELECT jsonb_object_agg(c.issue_number, jsonb_build_object('pull_requests', c.pull_requests::text, 'first_merged_at', c.first_merged_at,
+      'last_merged_at', c.last_merged_at, 'lines_changed', c.lines_changed)) AS by_issue
+    FROM (
+      SELECT n.issue_number, array_agg(r.number ORDER BY r.number) AS pull_requests, min(r.merged_at) AS first_merged_at, max(r.merged_at) AS last_merged_at,
+        sum(r.additions + r.deletions) AS lines_changed
+      FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.closes_issues)) AS n(issue_number)
+      WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL AND r.state <> 'closed' AND r.closes_issues <> '{}'
+      GROUP BY n.issue_number
+    ) AS c
+  )
+  SELECT s.account_id, s.project_id, s.number, s.title, s.author, s.author_is_bot, s.state, s.state_reason, s.labels, s.type, s.milestone,
+    s.created_at, s.updated_at, s.closed_at, s.first_response_at, (SELECT r.by_issue FROM resolving r) -> s.number::text AS resolving
+  FROM keypup.issues s
+  WHERE s.account_id = p.account_id AND s.project_id = p.project_id AND s.deleted_at IS NULL
+) AS i
+LEFT JOIN LATERAL (
+  SELECT count(*) AS times_reopened FROM keypup.issue_transitions t
+  WHERE t.account_id = i.account_id AND t.project_id = i.project_id AND t.number = i.number AND t.event = 'reopened') AS t ON true
+LEFT JOIN LATERAL (
+  SELECT min(e.occurred_at) AS assigned_at FROM keypup.timeline_events e
+  WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue'
+    AND e.event = 'assigned' AND e.occurred_at >= i.created_at) AS e ON true;
 REVOKE ALL ON keypup.issue_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.issue_metrics TO keypup_member;
 COMMENT ON VIEW keypup.issue_metrics IS 'One row an issue that is not deleted: how long it waited and took, and what resolves it.';

@@ -1,4 +1,5 @@
--- insight/person.sql: which logins are one person, said by people and never guessed, and who is in which team.
+-- insight/person.sql: which logins are one person, as somebody says or a rule knows (verified_person.sql), never by guess; and
+-- who is in which team.
 -- doc/metrics.md has the definitions.
 
 CREATE TABLE keypup.person_merges (
@@ -6,7 +7,7 @@ CREATE TABLE keypup.person_merges (
   connection_id uuid NOT NULL,
   external_id text NOT NULL,
   own_person_id uuid NOT NULL,
-  rule text NOT NULL DEFAULT 'manual' CHECK (rule IN ('manual')),
+  rule text NOT NULL DEFAULT 'manual' CHECK (rule IN ('manual', 'same_account', 'same_member')),
   merged_at timestamptz NOT NULL DEFAULT now(),
   merged_by text NOT NULL,
   PRIMARY KEY (account_id, connection_id, external_id),
@@ -19,11 +20,29 @@ COMMENT ON COLUMN keypup.person_merges.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.person_merges.connection_id IS 'The connection of the login.';
 COMMENT ON COLUMN keypup.person_merges.external_id IS 'The provider''s id of the login.';
 COMMENT ON COLUMN keypup.person_merges.own_person_id IS 'The person that the login stands for once it is split again.';
-COMMENT ON COLUMN keypup.person_merges.rule IS 'manual: somebody said so. There is no other rule.';
+COMMENT ON COLUMN keypup.person_merges.rule IS 'manual: somebody said so, which no rule changes. same_account: the provider''s id and its address are the same. same_member: both ids are linked to one member.';
 COMMENT ON COLUMN keypup.person_merges.merged_at IS 'When it was merged last.';
-COMMENT ON COLUMN keypup.person_merges.merged_by IS 'Who merged it last.';
+COMMENT ON COLUMN keypup.person_merges.merged_by IS 'Who merged it last: a member, or the worker.';
 SELECT keypup.protect_table('keypup.person_merges', 'data.read');
 REVOKE ALL ON keypup.person_merges FROM keypup_worker;
+
+CREATE TABLE keypup.person_splits (
+  account_id uuid NOT NULL,
+  connection_id uuid NOT NULL,
+  external_id text NOT NULL,
+  split_at timestamptz NOT NULL DEFAULT now(),
+  split_by text NOT NULL,
+  PRIMARY KEY (account_id, connection_id, external_id),
+  FOREIGN KEY (account_id, connection_id, external_id) REFERENCES keypup.identities ON DELETE CASCADE
+);
+COMMENT ON TABLE keypup.person_splits IS 'Logins that somebody took out of a merge: no rule merges them again. merge_people takes a row back.';
+COMMENT ON COLUMN keypup.person_splits.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.person_splits.connection_id IS 'The connection of the login.';
+COMMENT ON COLUMN keypup.person_splits.external_id IS 'The provider''s id of the login.';
+COMMENT ON COLUMN keypup.person_splits.split_at IS 'When it was split last.';
+COMMENT ON COLUMN keypup.person_splits.split_by IS 'Who split it last.';
+SELECT keypup.protect_table('keypup.person_splits', 'data.read');
+REVOKE ALL ON keypup.person_splits FROM keypup_worker;
 
 CREATE TABLE keypup.teams (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
@@ -76,12 +95,14 @@ COMMENT ON COLUMN keypup.team_people.person_id IS 'The person, after all merges.
 CREATE VIEW keypup.person_logins WITH (security_invoker = true, security_barrier = true) AS
 SELECT DISTINCT ON (i.account_id, i.connection_id, i.login)
   i.account_id, a.name AS account, i.connection_id, i.login, i.person_id, coalesce(p.name, i.login) AS person, i.kind = 'bot' AS is_bot,
-  (SELECT string_agg(t.team, ', ' ORDER BY t.team) FROM keypup.team_people t WHERE t.account_id = i.account_id AND t.person_id = i.person_id) AS team,
-  g.rule AS merged_by_rule
+  m.team, g.rule AS merged_by_rule
 FROM keypup.identities i
 JOIN keypup.accounts a ON a.account_id = i.account_id
 LEFT JOIN keypup.people p ON p.account_id = i.account_id AND p.person_id = i.person_id
 LEFT JOIN keypup.person_merges g ON g.account_id = i.account_id AND g.connection_id = i.connection_id AND g.external_id = i.external_id
+LEFT JOIN (
+  SELECT t.account_id, t.person_id, string_agg(t.team, ', ' ORDER BY t.team) AS team FROM keypup.team_people t GROUP BY t.account_id, t.person_id
+) AS m ON m.account_id = i.account_id AND m.person_id = i.person_id
 ORDER BY i.account_id, i.connection_id, i.login, i.person_id IS NULL, i.external_id;
 REVOKE ALL ON keypup.person_logins FROM PUBLIC;
 GRANT SELECT ON keypup.person_logins TO keypup_member;
@@ -94,7 +115,7 @@ COMMENT ON COLUMN keypup.person_logins.person_id IS 'The person, after all merge
 COMMENT ON COLUMN keypup.person_logins.person IS 'Name of the person; the login where there is none.';
 COMMENT ON COLUMN keypup.person_logins.is_bot IS 'Whether it is a bot''s.';
 COMMENT ON COLUMN keypup.person_logins.team IS 'Teams that the person is in now, sorted, with a comma between; NULL in none.';
-COMMENT ON COLUMN keypup.person_logins.merged_by_rule IS 'manual where merge_people gave the login this person; NULL where it is its own.';
+COMMENT ON COLUMN keypup.person_logins.merged_by_rule IS 'The rule that gave the login this person: manual, same_account or same_member, as in person_merges; NULL where it is its own.';
 
 CREATE FUNCTION keypup.find_logins(account_id uuid, login text) RETURNS SETOF keypup.identities
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -133,10 +154,12 @@ BEGIN
   IF person = target THEN
     RAISE EXCEPTION 'logins "%" and "%" are one person already', login, into_login USING ERRCODE = 'duplicate_object', HINT = 'keypup.split_person takes a merge back.';
   END IF;
+  DELETE FROM keypup.person_splits s USING keypup.identities i
+  WHERE i.account_id = the_account AND i.person_id = person AND s.account_id = i.account_id AND s.connection_id = i.connection_id AND s.external_id = i.external_id;
   INSERT INTO keypup.person_merges AS g (account_id, connection_id, external_id, own_person_id, rule, merged_by)
   SELECT i.account_id, i.connection_id, i.external_id, i.person_id, 'manual', keypup.asking_role()
   FROM keypup.identities i WHERE i.account_id = the_account AND i.person_id = person
-  ON CONFLICT (account_id, connection_id, external_id) DO UPDATE SET merged_at = now(), merged_by = excluded.merged_by;
+  ON CONFLICT (account_id, connection_id, external_id) DO UPDATE SET merged_at = now(), merged_by = excluded.merged_by, rule = excluded.rule;
   UPDATE keypup.identities i SET person_id = target WHERE i.account_id = the_account AND i.person_id = person;
   PERFORM keypup.record_action(the_account, 'person.merge', format('"%s" into "%s": manual', login, into_login));
 END
@@ -160,7 +183,11 @@ BEGIN
   ), restored AS (
     UPDATE keypup.identities i SET person_id = s.own_person_id FROM split s
     WHERE i.account_id = the_account AND i.connection_id = s.connection_id AND i.external_id = s.external_id
-    RETURNING i.external_id
+    RETURNING i.connection_id, i.external_id
+  ), noted AS (
+    INSERT INTO keypup.person_splits AS n (account_id, connection_id, external_id, split_by)
+    SELECT the_account, r.connection_id, r.external_id, keypup.asking_role() FROM restored r
+    ON CONFLICT ON CONSTRAINT person_splits_pkey DO UPDATE SET split_at = now(), split_by = excluded.split_by
   )
   SELECT count(*) INTO split_logins FROM restored;
   IF split_logins = 0 THEN
@@ -172,7 +199,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.split_person(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.split_person(text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.split_person(text, text) IS 'Gives a merged login its own person back.';
+COMMENT ON FUNCTION keypup.split_person(text, text) IS 'Gives a merged login its own person back; no rule merges it again.';
 
 CREATE FUNCTION keypup.set_team(account text, team text, logins text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -1,29 +1,45 @@
 -- insight/pull_request.sql: pull requests, those in work, and who reviews what. doc/metrics.md has the definitions.
 
 CREATE VIEW keypup.pull_request_reviews WITH (security_invoker = true, security_barrier = true) AS
-WITH submitted AS (
-  SELECT r.account_id, r.project_id, r.pull_request_number AS number, r.external_id, p.author, p.author_is_bot,
-    w.person_id AS author_person_id, coalesce(w.person, p.author) AS author_person,
-    r.author AS login, r.author_is_bot AS is_bot, l.person_id, coalesce(l.person, r.author) AS person, r.state, r.submitted_at,
-    NOT r.author_is_bot AND r.submitted_at >= p.ready_at AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at) AS counts,
-    row_number() OVER (PARTITION BY r.account_id, r.project_id, r.pull_request_number, r.author_is_bot, coalesce(l.person_id::text, r.author)
-      ORDER BY r.submitted_at, r.external_id COLLATE "C") = 1 AS is_first,
-    -- greatest and least pass over NULL: without a request the clock starts at ready.
-    CASE WHEN p.ready_at IS NOT NULL THEN greatest(p.ready_at, (
-      SELECT min(e.occurred_at) FROM keypup.timeline_events e
-      WHERE e.account_id = r.account_id AND e.project_id = r.project_id AND e.item_kind = 'pull_request' AND e.item_number = r.pull_request_number
-        AND e.event = 'review_requested' AND e.subject = r.author AND e.occurred_at <= r.submitted_at)) END AS asked_at
-  FROM keypup.reviews r
-  JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id AND p.number = r.pull_request_number
-  JOIN keypup.projects j ON j.account_id = r.account_id AND j.project_id = r.project_id
-  LEFT JOIN keypup.person_logins l ON l.account_id = r.account_id AND l.connection_id = j.connection_id AND l.login = r.author
-  LEFT JOIN keypup.person_logins w ON w.account_id = r.account_id AND w.connection_id = j.connection_id AND w.login = p.author
-  WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND isfinite(r.submitted_at) AND r.author IS DISTINCT FROM p.author
-)
-SELECT s.account_id, s.project_id, s.number, s.external_id, s.author, s.author_is_bot, s.author_person_id, s.author_person,
-  s.login, s.is_bot, s.person_id, s.person, s.state, s.submitted_at, coalesce(s.counts, false) AS counts, s.is_first, s.asked_at,
-  CASE WHEN s.is_first AND isfinite(s.asked_at) AND s.asked_at <= s.submitted_at THEN s.submitted_at - s.asked_at END AS response_time
-FROM submitted s;
+-- Each review looks up by key what it needs of others, and no window spans them: a time range reaches the index of reviews.
+SELECT r.account_id, r.project_id, r.pull_request_number AS number, r.external_id, p.author, p.author_is_bot,
+  w.person_id AS author_person_id, coalesce(w.person, p.author) AS author_person,
+  r.author AS login, r.author_is_bot AS is_bot, l.person_id, coalesce(l.person, r.author) AS person, r.state, r.submitted_at,
+  coalesce(NOT r.author_is_bot AND r.submitted_at >= p.ready_at AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at), false) AS counts,
+  f.is_first, q.asked_at,
+  CASE WHEN f.is_first AND isfinite(q.asked_at) AND q.asked_at <= r.submitted_at THEN r.submitted_at - q.asked_at END AS response_time
+FROM keypup.reviews r
+JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id AND p.number = r.pull_request_number
+-- LIMIT, so that the planner cannot begin with the projects and read all their reviews.
+CROSS JOIN LATERAL (SELECT c.connection_id FROM keypup.projects c WHERE c.account_id = r.account_id AND c.project_id = r.project_id LIMIT 1) AS j
+LEFT JOIN LATERAL (
+  SELECT i.person_id, (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
+  FROM keypup.identities i
+  WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = r.author
+  ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
+LEFT JOIN LATERAL (
+  SELECT i.person_id, (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
+  FROM keypup.identities i
+  WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = p.author
+  ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS w ON true
+LEFT JOIN LATERAL (
+  -- Earlier ones of the same login or, by another login, of the same person.
+  SELECT count(*) = 0 AS is_first
+  FROM keypup.reviews e
+  WHERE e.account_id = r.account_id AND e.project_id = r.project_id AND e.pull_request_number = r.pull_request_number
+    AND (e.submitted_at, e.external_id COLLATE "C") < (r.submitted_at, r.external_id COLLATE "C")
+    AND e.state <> 'pending' AND isfinite(e.submitted_at) AND e.author IS DISTINCT FROM p.author AND e.author_is_bot = r.author_is_bot
+    AND (e.author IS NOT DISTINCT FROM r.author OR l.person_id = (
+      SELECT i.person_id FROM keypup.identities i
+      WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = e.author
+      ORDER BY i.person_id IS NULL, i.external_id LIMIT 1))) AS f ON true
+LEFT JOIN LATERAL (
+  -- greatest and least pass over NULL: without a request the clock starts at ready.
+  SELECT CASE WHEN p.ready_at IS NOT NULL THEN greatest(p.ready_at, min(e.occurred_at)) END AS asked_at
+  FROM keypup.timeline_events e
+  WHERE e.account_id = r.account_id AND e.project_id = r.project_id AND e.item_kind = 'pull_request' AND e.item_number = r.pull_request_number
+    AND e.event = 'review_requested' AND e.subject = r.author AND e.occurred_at <= r.submitted_at) AS q ON true
+WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND isfinite(r.submitted_at) AND r.author IS DISTINCT FROM p.author;
 REVOKE ALL ON keypup.pull_request_reviews FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_reviews TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_reviews IS 'One row a submitted review of a pull request that is not deleted, but for its author''s own.';
@@ -70,11 +86,12 @@ FROM keypup.pull_request_cycle c
 JOIN keypup.pull_requests p ON p.account_id = c.account_id AND p.project_id = c.project_id AND p.number = c.number
 JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id
 LEFT JOIN LATERAL (
-  SELECT i.person_id, u.name AS person FROM keypup.identities i LEFT JOIN keypup.people u ON u.account_id = i.account_id AND u.person_id = i.person_id
+  SELECT i.person_id, (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
+  FROM keypup.identities i
   WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = p.author
   ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
 LEFT JOIN LATERAL (
-  SELECT i.person_id, u.name AS person FROM keypup.identities i LEFT JOIN keypup.people u ON u.account_id = i.account_id AND u.person_id = i.person_id
+  SELECT i.person_id FROM keypup.identities i
   WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = p.merged_by
   ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS m ON true
 CROSS JOIN LATERAL (
@@ -146,17 +163,23 @@ COMMENT ON COLUMN keypup.pull_request_metrics.updated_at IS 'The provider''s tim
 
 CREATE VIEW keypup.pull_request_work_in_progress WITH (security_invoker = true, security_barrier = true) AS
 WITH work AS (
-  SELECT m.account_id, m.project_id, m.project, m.number, m.title, m.author, m.author_is_bot, m.person_id, m.person, m.state_now, m.review_state, m.size_class, m.created_at,
-    greatest(least(m.created_at, now()), timestamptz '1970-01-01 00:00:00+00') AS began_at,
-    greatest(least(greatest(m.created_at, m.updated_at), now()), timestamptz '1970-01-01 00:00:00+00') AS idle_since
-  FROM keypup.pull_request_metrics m
-  WHERE m.state = 'open'
+  SELECT p.account_id, p.project_id, p.number, p.title, p.author, p.author_is_bot, p.created_at,
+    greatest(least(p.created_at, now()), timestamptz '1970-01-01 00:00:00+00') AS began_at,
+    greatest(least(greatest(p.created_at, p.updated_at), now()), timestamptz '1970-01-01 00:00:00+00') AS idle_since
+  FROM keypup.pull_requests p
+  WHERE p.state = 'open' AND p.deleted_at IS NULL
+), ranked AS (
+  SELECT w.*, 100 * cume_dist() OVER (PARTITION BY w.account_id, w.project_id ORDER BY w.began_at DESC) AS age_percentile FROM work w
 )
-SELECT w.account_id, w.project_id, w.project, w.number, w.title, w.author, w.author_is_bot, w.person_id, w.person, w.state_now, w.review_state, w.size_class, w.created_at,
+SELECT w.account_id, w.project_id, m.project, w.number, w.title, w.author, w.author_is_bot, m.person_id, m.person, m.state_now, m.review_state, m.size_class, w.created_at,
   now() - w.began_at AS age, floor(extract(epoch FROM now() - w.began_at) / 86400)::bigint AS age_days, w.idle_since,
   floor(extract(epoch FROM now() - w.idle_since) / 86400)::bigint AS idle_days, now() - w.idle_since >= interval '14 days' AS is_stale,
-  100 * cume_dist() OVER (PARTITION BY w.account_id, w.project_id ORDER BY w.began_at DESC) AS age_percentile
-FROM work w;
+  w.age_percentile
+FROM ranked w
+-- LIMIT, so that those that are asked for are looked up by their keys.
+CROSS JOIN LATERAL (
+  SELECT m.project, m.person_id, m.person, m.state_now, m.review_state, m.size_class FROM keypup.pull_request_metrics m
+  WHERE m.account_id = w.account_id AND m.project_id = w.project_id AND m.number = w.number LIMIT 1) AS m;
 REVOKE ALL ON keypup.pull_request_work_in_progress FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_work_in_progress TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_work_in_progress IS 'One row an open pull request: how old it is, and for how long nothing has happened.';
@@ -181,13 +204,21 @@ COMMENT ON COLUMN keypup.pull_request_work_in_progress.is_stale IS 'Whether noth
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.age_percentile IS 'Percentage of the project''s open pull requests, drafts among them, that are as old or younger: 100 for the oldest.';
 
 CREATE VIEW keypup.review_load WITH (security_invoker = true, security_barrier = true) AS
-SELECT r.account_id, r.person_id, r.person AS reviewer, r.is_bot, w.week, to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
-  count(*) AS reviews, count(DISTINCT (r.project_id, r.number)) AS pull_requests, count(r.response_time) AS first_reviews,
-  percentile_cont(0.5) WITHIN GROUP (ORDER BY r.response_time) AS median_response_time,
-  percentile_cont(0.9) WITHIN GROUP (ORDER BY r.response_time) AS p90_response_time
-FROM keypup.pull_request_reviews r
-CROSS JOIN LATERAL (SELECT date_trunc('week', r.submitted_at, 'UTC') AS week) AS w
-GROUP BY r.account_id, r.person_id, r.person, r.is_bot, w.week;
+-- Week by week: a time range leaves out weeks, and only the reviews of the others are looked up.
+SELECT a.account_id, r.person_id, r.reviewer, r.is_bot, w.week, to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
+  r.reviews, r.pull_requests, r.first_reviews, r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
+FROM keypup.accounts a
+CROSS JOIN LATERAL (SELECT min(v.submitted_at) AS first_at, max(v.submitted_at) AS last_at FROM keypup.reviews v WHERE v.account_id = a.account_id) AS s
+-- As arrays: the planner takes generate_series for a thousand weeks, and would compile what takes no time to run.
+CROSS JOIN LATERAL unnest(ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), s.last_at, interval '168 hours')),
+  ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), s.last_at, interval '168 hours') + interval '168 hours')) AS w(week, next_week)
+CROSS JOIN LATERAL (
+  SELECT v.person_id, v.person AS reviewer, v.is_bot, count(*) AS reviews, count(DISTINCT (v.project_id, v.number)) AS pull_requests, count(v.response_time) AS first_reviews,
+    percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY v.response_time) AS response_times
+  FROM keypup.pull_request_reviews v
+  WHERE v.account_id = a.account_id AND v.submitted_at >= w.week AND v.submitted_at < w.next_week
+  GROUP BY v.person_id, v.person, v.is_bot
+) AS r;
 REVOKE ALL ON keypup.review_load FROM PUBLIC;
 GRANT SELECT ON keypup.review_load TO keypup_member;
 COMMENT ON VIEW keypup.review_load IS 'One row an account, reviewer and ISO week in which the person reviewed.';

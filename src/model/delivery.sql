@@ -18,7 +18,7 @@ CREATE TABLE keypup.releases (
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  CHECK (isfinite(created_at) AND isfinite(published_at) AND isfinite(updated_at) AND isfinite(commit_at))
+  CHECK (least(created_at, published_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, published_at, updated_at) < '10000-01-01 00:00:00+00' AND isfinite(commit_at))
 );
 CREATE INDEX releases_published_at ON keypup.releases (account_id, project_id, published_at);
 COMMENT ON TABLE keypup.releases IS 'Releases of a project: when each was published, and of which commit. No asset, no notes.';
@@ -56,7 +56,7 @@ CREATE TABLE keypup.deployments (
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(commit_at) AND isfinite(succeeded_at) AND isfinite(failed_at))
+  CHECK (least(created_at, updated_at, succeeded_at, failed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, succeeded_at, failed_at) < '10000-01-01 00:00:00+00' AND isfinite(commit_at))
 );
 CREATE INDEX deployments_created_at ON keypup.deployments (account_id, project_id, created_at);
 -- What may still change, among many that will not.

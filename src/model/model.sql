@@ -24,6 +24,9 @@ CREATE TABLE keypup.projects (
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX projects_name_key ON keypup.projects (account_id, connection_id, lower(name));
+-- For the look-ups of the views, here, in identities and pull_requests: under row-level security the planner takes any index that leads with
+-- account_id for good enough to find one row, and reads all that the account has.
+CREATE INDEX projects_id ON keypup.projects (project_id);
 COMMENT ON TABLE keypup.projects IS 'The repositories that an account tracks.';
 COMMENT ON COLUMN keypup.projects.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.projects.project_id IS 'Identifies the project in every table of its account.';
@@ -67,7 +70,7 @@ CREATE TABLE keypup.identities (
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, person_id) REFERENCES keypup.people
 );
-CREATE INDEX identities_login ON keypup.identities (account_id, login);
+CREATE INDEX identities_login ON keypup.identities (connection_id, login);
 CREATE INDEX identities_person ON keypup.identities (account_id, person_id);
 COMMENT ON TABLE keypup.identities IS 'Logins at a provider, and which person or bot each belongs to.';
 COMMENT ON COLUMN keypup.identities.account_id IS 'The account.';
@@ -116,8 +119,8 @@ CREATE TABLE keypup.milestones (
   closed_items bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (account_id, project_id, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(due_on) AND isfinite(closed_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00' AND isfinite(due_on))
 );
 COMMENT ON TABLE keypup.milestones IS 'Milestones of a project.';
 COMMENT ON COLUMN keypup.milestones.account_id IS 'The account.';
@@ -173,11 +176,14 @@ CREATE TABLE keypup.pull_requests (
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, number),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(closed_at) AND isfinite(merged_at) AND isfinite(first_commit_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (least(created_at, updated_at, closed_at, merged_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at, merged_at) < '10000-01-01 00:00:00+00' AND isfinite(first_commit_at))
 );
+-- For the time ranges of dashboards. None on updated_at: each change of a row would have to touch every index.
+CREATE INDEX pull_requests_created ON keypup.pull_requests (account_id, created_at);
 CREATE INDEX pull_requests_merged ON keypup.pull_requests (account_id, merged_at);
-CREATE INDEX pull_requests_updated ON keypup.pull_requests (account_id, project_id, updated_at);
+-- For look-ups, as projects_id.
+CREATE INDEX pull_requests_number ON keypup.pull_requests (project_id, number);
 COMMENT ON TABLE keypup.pull_requests IS 'Pull requests: metadata only, no source code and no body.';
 COMMENT ON COLUMN keypup.pull_requests.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_requests.project_id IS 'The project.';
@@ -242,10 +248,11 @@ CREATE TABLE keypup.issues (
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, number),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(created_at) AND isfinite(updated_at) AND isfinite(closed_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00')
 );
-CREATE INDEX issues_updated ON keypup.issues (account_id, project_id, updated_at);
+CREATE INDEX issues_created ON keypup.issues (account_id, created_at);
+CREATE INDEX issues_closed ON keypup.issues (account_id, closed_at);
 COMMENT ON TABLE keypup.issues IS 'Issues: metadata only, no body.';
 COMMENT ON COLUMN keypup.issues.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issues.project_id IS 'The project.';
@@ -286,9 +293,10 @@ CREATE TABLE keypup.reviews (
   comment_count bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (account_id, project_id, pull_request_number, external_id),
   FOREIGN KEY (account_id, project_id, pull_request_number) REFERENCES keypup.pull_requests ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(submitted_at) AND isfinite(updated_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (least(submitted_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(submitted_at, updated_at) < '10000-01-01 00:00:00+00')
 );
+CREATE INDEX reviews_submitted ON keypup.reviews (account_id, submitted_at);
 COMMENT ON TABLE keypup.reviews IS 'Reviews of pull requests.';
 COMMENT ON COLUMN keypup.reviews.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.reviews.project_id IS 'The project.';
@@ -318,8 +326,8 @@ CREATE TABLE keypup.comments (
   thread_id text,
   PRIMARY KEY (account_id, project_id, item_number, item_kind, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(created_at) AND isfinite(updated_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (least(created_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at) < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE keypup.comments IS 'Comments on issues, on pull requests and in reviews: who and when, not what.';
 COMMENT ON COLUMN keypup.comments.account_id IS 'The account.';
@@ -348,8 +356,8 @@ CREATE TABLE keypup.timeline_events (
   occurred_at timestamptz NOT NULL,
   PRIMARY KEY (account_id, project_id, item_number, item_kind, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  -- PostgreSQL has times without end; no provider has.
-  CHECK (isfinite(occurred_at))
+  -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
+  CHECK (occurred_at >= '0001-01-01 00:00:00+00' AND occurred_at < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE keypup.timeline_events IS 'What happened to issues and pull requests, and when.';
 COMMENT ON COLUMN keypup.timeline_events.account_id IS 'The account.';

@@ -16,8 +16,9 @@ SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
   s.last_error, s.last_error_hint, s.last_error_at,
   CASE WHEN c.state <> 'token_refused' THEN greatest(s.next_run_at, c.blocked_until) END AS next_run_at,
   s.last_run_started_at, s.last_run_finished_at, s.requests, s.points,
-  -- The first reading goes on as it went so far.
+  -- The first reading goes on as it went so far; what would take a century is not known.
   CASE WHEN s.phase = 'backfill' AND c.state <> 'token_refused' AND h.items_done > 0 AND h.items_total > h.items_done
+         AND extract(epoch FROM now() - s.last_run_started_at) * (h.items_total - h.items_done) / h.items_done < 3155760000
        THEN greatest(now(), c.blocked_until) + (now() - s.last_run_started_at) * ((h.items_total - h.items_done)::double precision / h.items_done) END AS finishes_at,
   nullif(concat_ws('; ',
     CASE WHEN c.can_write THEN format('the token can change things at the provider (%s): one that only reads would do', c.scopes) END,
@@ -50,7 +51,7 @@ COMMENT ON COLUMN keypup.sync_status.last_run_started_at IS 'When the last run s
 COMMENT ON COLUMN keypup.sync_status.last_run_finished_at IS 'When a run last finished.';
 COMMENT ON COLUMN keypup.sync_status.requests IS 'Requests answered for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.points IS 'Rate-limit points spent for the project, in all.';
-COMMENT ON COLUMN keypup.sync_status.finishes_at IS 'When the first reading will be done, if it goes on as it went so far.';
+COMMENT ON COLUMN keypup.sync_status.finishes_at IS 'When the first reading will be done, if it goes on as it went so far; NULL where that is not within a century.';
 COMMENT ON COLUMN keypup.sync_status.warning IS 'What is wrong with the connection''s token though it still reads: it can write, ends within 14 days, or does not see everything, for example the project''s deployments.';
 
 CREATE VIEW keypup.rate_budget WITH (security_invoker = true, security_barrier = true) AS

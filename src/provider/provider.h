@@ -45,6 +45,19 @@ typedef struct Provider
 	const char *viewer_answer_query;
 
 	/*
+	 * SQL: ($1 account, $2 connection, $3 text: where the list goes on, or '') -> url, body:
+	 * the request for the projects that the connection could track. No url: the endpoint;
+	 * with one, a GET.
+	 */
+	const char *projects_query;
+
+	/*
+	 * SQL: ($1 account, $2 connection, $3 status, $4 headers, $5 reply, $6 failure) ->
+	 * {projects: [[name, visibility, is_archived, is_fork]], after} or {failed, hint}, as text.
+	 */
+	const char *projects_answer_query;
+
+	/*
 	 * SQL: ($1 account, $2 connection) -> url, claims, body: the request for the token of
 	 * an app's installation. The claims are signed by the app's key. NULL: there are no apps.
 	 */

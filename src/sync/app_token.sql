@@ -14,7 +14,7 @@ AS $$
       AND (only_account IS NULL OR i.account_id = only_account)
       AND c.state <> 'token_refused'
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
-      AND EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = i.account_id AND j.connection_id = i.connection_id AND j.due_at <= now())
+      AND (i.wanted_until > now() OR EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = i.account_id AND j.connection_id = i.connection_id AND j.due_at <= now()))
     ORDER BY i.ask_at
     LIMIT 10
     FOR UPDATE OF i SKIP LOCKED
@@ -31,6 +31,17 @@ $$;
 REVOKE ALL ON FUNCTION keypup.claim_app_tokens(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.claim_app_tokens(uuid) TO keypup_worker;
 COMMENT ON FUNCTION keypup.claim_app_tokens(uuid) IS 'The connections whose token is to be asked for now, with the sealed keys of their apps.';
+
+CREATE FUNCTION keypup.want_app_token(account uuid, connection uuid) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.app_installations i SET wanted_until = now() + interval '1 minute'
+  WHERE i.account_id = account AND i.connection_id = connection
+  RETURNING true
+$$;
+REVOKE ALL ON FUNCTION keypup.want_app_token(uuid, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.want_app_token(uuid, uuid) TO keypup_worker;
+COMMENT ON FUNCTION keypup.want_app_token(uuid, uuid) IS 'Has a token asked for though no job waits; NULL where the connection is no app''s.';
 
 -- Writes a table that the worker may only read, for the account of its job.
 CREATE FUNCTION keypup.next_app_token(account uuid, connection uuid, OUT revision bigint, OUT context text)

@@ -1,7 +1,8 @@
 /*
  * errand.c
- *		Requests for sign-ins. A session asks through access/inquiry.h and waits; the
- *		worker asks outside, under the same policy as every request of it.
+ *		Requests beside the sync: for sign-ins, and for what could be tracked. A session
+ *		asks through access/inquiry.h and waits; the worker asks outside, under the same
+ *		policy as every request of it.
  *
  * An identity provider's key set takes two requests: where it is, and itself.
  */
@@ -29,8 +30,8 @@ typedef struct Errand
 	uint64 ticket; /* of the question that it answers; 0: of none */
 	char *issuer; /* of a key set, or NULL */
 	char *url; /* that was asked for it */
-	pg_uuid_t connection; /* whose provider is asked about a token */
-	const Provider *provider;
+	pg_uuid_t connection; /* whose provider is asked */
+	const char *answer_query; /* what takes its answer */
 } Errand;
 
 static Errand *
@@ -157,16 +158,16 @@ fetch_key_sets(Runner *runner, const char *issuer, uint64 ticket)
 	reset_step(&runner->steps);
 }
 
-/* --- whose a token is --- */
+/* --- what a provider is asked for a session --- */
 
 static void
-take_viewer(Runner *runner, SentRequest *sent, HttpReply *reply)
+take_answer(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
 	Errand *errand = (Errand *) sent;
 	Oid types[] = {UUIDOID, UUIDOID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
 	Datum values[6];
 	char nulls[7] = "      ";
-	TextQuery query = {errand->provider->viewer_answer_query, 6, types, values, nulls, NULL};
+	TextQuery query = {errand->answer_query, 6, types, values, nulls, NULL};
 	StepError *error;
 
 	begin_step(&runner->steps);
@@ -182,34 +183,32 @@ take_viewer(Runner *runner, SentRequest *sent, HttpReply *reply)
 	reset_step(&runner->steps);
 }
 
-typedef struct ViewerRequest
+typedef struct ProviderRequest
 {
-	InquiryQuestion *question;
+	InquiryQuestion *question; /* the connection's id, and what belongs to the kind */
 	Errand *errand;
 	char *url;
-	char *body;
-	Secret *authorization;
-} ViewerRequest;
+	char *body; /* NULL: it is a GET */
+	const char *const *headers;
+	Secret *authorization; /* NULL: there is none yet, an app's token is asked for first */
+} ProviderRequest;
 
-/* The question: the connection's id, then the sealed token. */
+/* The rest of the question: the sealed token of a person, and whose it is, is asked. */
 static void
 prepare_viewer(void *argument)
 {
-	ViewerRequest *viewer = argument;
-	InquiryQuestion *question = viewer->question;
-	Errand *errand = viewer->errand;
-	Size length = (Size) question->length - UUID_LEN;
+	ProviderRequest *request = argument;
+	Errand *errand = request->errand;
+	Size length = (Size) request->question->length - UUID_LEN;
 	bytea *envelope = palloc(VARHDRSZ + length);
 	Oid types[] = {UUIDOID, UUIDOID};
-	Datum values[2];
+	Datum values[] = {UUIDPGetDatum(&errand->account), UUIDPGetDatum(&errand->connection)};
 	bool isnull;
 	char *context;
+	const Provider *provider;
 
 	SET_VARSIZE(envelope, VARHDRSZ + length);
-	memcpy(VARDATA(envelope), question->bytes + UUID_LEN, length);
-	memcpy(errand->connection.data, question->bytes, UUID_LEN);
-	values[0] = UUIDPGetDatum(&errand->account);
-	values[1] = UUIDPGetDatum(&errand->connection);
+	memcpy(VARDATA(envelope), request->question->bytes + UUID_LEN, length);
 	run_query("SELECT c.provider, c.base_url,"
 			  " keypup.token_context(c.account_id, c.connection_id, 0, 'user_token')"
 			  " FROM keypup.connections c WHERE c.account_id OPERATOR(pg_catalog.=) $1"
@@ -217,36 +216,92 @@ prepare_viewer(void *argument)
 			  2, types, values, NULL);
 	if (SPI_processed != 1)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection is gone")));
-	errand->provider = find_provider(TextDatumGetCString(read_field(0, 1, &isnull)));
-	viewer->url = errand->provider->endpoint(TextDatumGetCString(read_field(0, 2, &isnull)));
+	provider = find_provider(TextDatumGetCString(read_field(0, 1, &isnull)));
+	request->url = provider->endpoint(TextDatumGetCString(read_field(0, 2, &isnull)));
+	request->headers = provider->headers;
 	context = TextDatumGetCString(read_field(0, 3, &isnull));
-	run_query(errand->provider->viewer_query, 2, types, values, NULL);
-	viewer->body = TextDatumGetCString(read_field(0, 1, &isnull));
-	viewer->authorization = make_authorization(errand->provider, open_token(envelope, context));
+	errand->answer_query = provider->viewer_answer_query;
+	run_query(provider->viewer_query, 2, types, values, NULL);
+	request->body = TextDatumGetCString(read_field(0, 1, &isnull));
+	request->authorization = make_authorization(provider, open_token(envelope, context));
+}
+
+/* The rest of the question: where the list goes on; asked with the connection's own token. */
+static void
+prepare_projects(void *argument)
+{
+	ProviderRequest *request = argument;
+	Errand *errand = request->errand;
+	char *after = pnstrdup((char *) request->question->bytes + UUID_LEN,
+						   (Size) request->question->length - UUID_LEN);
+	Oid types[] = {UUIDOID, UUIDOID, TEXTOID};
+	Datum values[] = {UUIDPGetDatum(&errand->account), UUIDPGetDatum(&errand->connection),
+					  CStringGetTextDatum(after)};
+	bool isnull;
+	Datum url;
+	char *base_url;
+	char *context;
+	bytea *envelope;
+	const Provider *provider;
+
+	run_query(
+		"SELECT c.provider, c.base_url,"
+		" keypup.token_context(c.account_id, c.connection_id, t.revision, t.purpose), t.envelope"
+		" FROM keypup.connections c JOIN keypup.connection_tokens t"
+		" ON t.account_id OPERATOR(pg_catalog.=) c.account_id"
+		" AND t.connection_id OPERATOR(pg_catalog.=) c.connection_id"
+		" WHERE c.account_id OPERATOR(pg_catalog.=) $1 AND c.connection_id OPERATOR(pg_catalog.=) $2"
+		" AND t.purpose OPERATOR(pg_catalog.=) 'access_token'"
+		" AND COALESCE(t.expires_at OPERATOR(pg_catalog.>) pg_catalog.now(), true)",
+		2, types, values, NULL);
+	if (SPI_processed != 1)
+	{
+		run_query("SELECT keypup.want_app_token($1, $2)", 2, types, values, NULL);
+		(void) read_field(0, 1, &isnull);
+		if (isnull)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection has no token")));
+		return;
+	}
+	provider = find_provider(TextDatumGetCString(read_field(0, 1, &isnull)));
+	base_url = TextDatumGetCString(read_field(0, 2, &isnull));
+	context = TextDatumGetCString(read_field(0, 3, &isnull));
+	envelope = DatumGetByteaPCopy(read_field(0, 4, &isnull));
+	errand->answer_query = provider->projects_answer_query;
+	run_query(provider->projects_query, 3, types, values, NULL);
+	url = read_field(0, 1, &isnull);
+	request->url = isnull ? provider->endpoint(base_url) : TextDatumGetCString(url);
+	request->headers = isnull ? provider->headers : provider->app_headers;
+	if (isnull)
+		request->body = TextDatumGetCString(read_field(0, 2, &isnull));
+	request->authorization = make_authorization(provider, open_token(envelope, context));
 }
 
 static void
-ask_viewer(Runner *runner, InquiryQuestion *question)
+ask_provider(Runner *runner, InquiryQuestion *question, void (*prepare)(void *))
 {
-	ViewerRequest viewer = {
+	ProviderRequest request = {
 		.question = question,
-		.errand = make_errand(runner, &question->account, question->ticket, take_viewer)};
+		.errand = make_errand(runner, &question->account, question->ticket, take_answer)};
 	StepError *error;
 
+	memcpy(request.errand->connection.data, question->bytes, UUID_LEN);
 	begin_step(&runner->steps);
 	set_job_account(&question->account);
-	error = try_action(prepare_viewer, &viewer);
+	error = try_action(prepare, &request);
 	if (error != NULL)
 		log_failure(error);
 	end_step(&runner->steps);
 	if (error != NULL)
 		answer_question(question->ticket, NULL);
+	else if (request.authorization == NULL)
+		answer_question(question->ticket, "{\"later\": true}");
 	else
 	{
-		send_request(runner->client, &question->account, viewer.url,
-					 (char *) viewer.authorization->bytes, viewer.body,
-					 viewer.errand->provider->headers, viewer.errand);
-		wipe_secret(viewer.authorization);
+		send_request(runner->client, &question->account, request.url,
+					 (char *) request.authorization->bytes, request.body, request.headers,
+					 request.errand);
+		wipe_secret(request.authorization);
 	}
 	reset_step(&runner->steps);
 }
@@ -264,7 +319,9 @@ send_errands(Runner *runner)
 			fetch_key_sets(runner, pnstrdup((char *) question.bytes, (Size) question.length),
 						   question.ticket);
 		else if (strcmp(question.kind, "user_token") == 0 && question.length > UUID_LEN)
-			ask_viewer(runner, &question);
+			ask_provider(runner, &question, prepare_viewer);
+		else if (strcmp(question.kind, "projects") == 0 && question.length >= UUID_LEN)
+			ask_provider(runner, &question, prepare_projects);
 		else
 			answer_question(question.ticket, NULL);
 	}

@@ -1,7 +1,7 @@
 /*
  * errand.h
  *		What the worker asks outside beside the sync: key sets of identity providers,
- *		and who has a person's token.
+ *		who has a person's token, and which projects a connection could track.
  */
 #ifndef KEYPUP_ERRAND_H
 #define KEYPUP_ERRAND_H

@@ -22,7 +22,9 @@ typedef struct UpkeepBatch
 
 static const char *const statements[] = {[REWRAP_DATA_KEYS] = "SELECT keypup.rewrap_data_keys(500)",
 										 [RESEAL_TOKENS] = "SELECT keypup.reseal_tokens(100)",
-										 [ANALYZE_TABLES] = "SELECT keypup.analyze_grown_tables()"};
+										 [ANALYZE_TABLES] = "SELECT keypup.analyze_grown_tables()",
+										 [MERGE_PEOPLE] =
+											 "SELECT keypup.merge_verified_people_of_accounts()"};
 
 static void
 run_batch(void *argument)

@@ -41,6 +41,7 @@
 
 #define IDLE_MILLISECONDS 2000
 #define LOOK_MILLISECONDS 1000
+#define MERGE_MILLISECONDS 60000
 #define PROGRESS_MILLISECONDS 1000
 /* CALL keypup.sync does not wait longer than this for a job that was put off. */
 #define PATIENCE_MILLISECONDS 5000
@@ -87,6 +88,7 @@ keypup_worker_main(Datum argument)
 	bool rewraps = true; /* the key file may have a new key since the last worker ended */
 	bool reseals = true;
 	TimestampTz looked_at = 0;
+	TimestampTz merged_at = 0;
 
 	/* Before anything secret is in it. */
 	protect_process_memory();
@@ -130,13 +132,18 @@ keypup_worker_main(Datum argument)
 				break;
 			}
 			start_runs(runner, false);
+			ask_for_app_tokens(runner);
 			(void) do_upkeep(&upkeep_steps, ANALYZE_TABLES);
 			reseals = true;
 			looked_at = GetCurrentTimestamp();
+			if (TimestampDifferenceExceeds(merged_at, looked_at, MERGE_MILLISECONDS))
+			{
+				(void) do_upkeep(&upkeep_steps, MERGE_PEOPLE);
+				merged_at = looked_at;
+			}
 		}
 
 		show_worker_state(WORKER_SYNCING);
-		ask_for_app_tokens(runner);
 		busy = send_due_jobs(runner) > 0;
 		send_errands(runner);
 		busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;

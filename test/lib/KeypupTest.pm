@@ -12,7 +12,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(start_github start_openid start_relay control new_server as_role literal compare_with_truth differences);
+our @EXPORT = qw(start_node start_github start_openid start_relay control new_server as_role literal compare_with_truth differences);
 
 my @emulators;
 

@@ -30,6 +30,7 @@ FROM keypup.projects, keypup.github_nested(), unnest(ARRAY[NULL, 'cursor']) AS a
 WHERE external_id IS NOT NULL GROUP BY GROUPING SETS ((connection_id, project_id), (connection_id, project_id, on_type, connection, after));
 SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', kind || ' ' || job_id) FROM keypup.sync_jobs ORDER BY job_id;
 SELECT keypup.github_viewer_request(:'account', :'connection_id') || '{"name": "viewer"}';
+SELECT body::jsonb || jsonb_build_object('name', 'projects ' || after) FROM unnest(ARRAY['', 'cursor']) AS after, keypup.github_projects_request(:'account', :'connection_id', after);
 -- A token that may not read teams, and one that may not read releases, deployments, or either.
 INSERT INTO keypup.sync_state (account_id, project_id, refused_at) SELECT account_id, project_id, now() FROM keypup.projects;
 UPDATE keypup.connections SET scopes = 'repo';
@@ -46,7 +47,7 @@ SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', '
 WHERE arguments::text !~ 'closingIssuesReferences' ORDER BY job_id;  -- of a list that is not asked for there is no second page
 SQL
 $requests = join "\n", grep { /^\{/ } split /\n/, $requests;
-cmp_ok(scalar(split /\n/, $requests), '>=', 100, 'every kind of job makes a request');
+cmp_ok(scalar(split /\n/, $requests), '>=', 102, 'every kind of job makes a request');
 my ($out, $error) = ('', '');
 run([ 'node', 'test/schema/validate.mjs' ], '<', \$requests, '>', \$out, '2>', \$error);
 diag($error) if $error;

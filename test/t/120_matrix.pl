@@ -52,8 +52,17 @@ query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kin
 	INSERT INTO keypup.app_installations (account_id, connection_id, app_id, installation_id) SELECT account_id, connection_id, '7', 99 FROM keypup.connections;
 	INSERT INTO keypup.used_id_tokens SELECT account_id, '\x00', now() + interval '1 hour' FROM keypup.accounts;
 	INSERT INTO keypup.person_merges (account_id, connection_id, external_id, own_person_id, merged_by) SELECT account_id, connection_id, external_id, person_id, 'test' FROM keypup.identities WHERE person_id IS NOT NULL;
+	INSERT INTO keypup.person_splits (account_id, connection_id, external_id, split_by) SELECT account_id, connection_id, min(external_id), 'test' FROM keypup.identities GROUP BY 1, 2;
+	UPDATE keypup.identities SET name = 'Two Words';
 	INSERT INTO keypup.teams (account_id, team) SELECT account_id, 'core' FROM keypup.accounts;
 	INSERT INTO keypup.team_members (account_id, team, person_id) SELECT account_id, 'core', person_id FROM keypup.people;
+	INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at)
+	SELECT account_id, project_id, 'D' || n, 'production', 'active', t, t, t FROM keypup.projects, generate_series(1, 5) n, LATERAL (SELECT now() - n * interval '1 day' AS t) x;
+	INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, published_at, updated_at)
+	SELECT account_id, project_id, 'R', 'v1', false, false, now(), now(), now() FROM keypup.projects;
+	UPDATE keypup.issues SET labels = '{incident}' WHERE number % 5 = 0;
+	UPDATE keypup.pull_requests r SET title = 'Revert "' || (SELECT p.title FROM keypup.pull_requests p WHERE p.account_id = r.account_id AND p.project_id = r.project_id AND p.merged_at < r.created_at ORDER BY p.number LIMIT 1) || '"'
+	FROM (SELECT account_id, project_id, max(number) AS number FROM keypup.pull_requests GROUP BY 1, 2) l WHERE (r.account_id, r.project_id, r.number) = (l.account_id, l.project_id, l.number);
 	SELECT keypup.limit_member('bolt', 'ann', ARRAY['demo/one']); SELECT keypup.define_role('bolt', 'own', ARRAY['data.read'])});
 my %key = map { $_ => query("SELECT keypup.create_api_key('$_', 'k', 'viewer')") } qw(acme bolt);
 my %session = map { $_ => as('app', "SELECT keypup.sign_in_with_api_key('$key{$_}')") } qw(acme bolt);
@@ -159,7 +168,7 @@ my @calls = map { "SELECT $_;" } "keypup.track('acme', 'a/b')", "keypup.untrack(
 	"keypup.define_role('acme', 'r', ARRAY['data.read'])", "keypup.create_api_key('acme', 'h', 'viewer')", "keypup.grant_support('acme', 'sam', 'a long reason', '1 hour')", "keypup.connect('acme', 'github', 'ghp_hijack012345', '$github->{url}', 'h')",
 	"keypup.replace_token('acme', 'h', 'ghp_hijack012345')", "keypup.connect_app('acme', 'github', '7', 99, 'no key', '$github->{url}', 'i')", "keypup.replace_app_key('acme', 'github', NULL)", "keypup.rotate_keys('acme')", "keypup.sign_in('a.b.c')", "keypup.sign_in_with_api_key('x')", "keypup.sign_out('x')", "keypup.whoami()", "keypup.add_person('acme', 'pat', 'viewer')",
 	"keypup.link_person('acme', 'pat', 'https://id.example', 'pat')", "keypup.add_identity_provider('acme', 'https://id2.example', ARRAY['c'], '{}')", "keypup.remove_member('acme', 'pat')", "keypup.revoke_api_key('acme', 'x')", "keypup.revoke_support('acme', 0)",
-	"count(*) FROM keypup.pull_requests", "count(*) FROM keypup.pull_request_cycle", "count(*) FROM keypup.sync_status", "count(*) FROM keypup.key_status", "count(*) FROM keypup.roles";
+	"keypup.merge_verified_people('acme')", "count(*) FROM keypup.person_suggestions", "count(*) FROM keypup.pull_requests", "count(*) FROM keypup.pull_request_cycle", "count(*) FROM keypup.sync_status", "count(*) FROM keypup.key_status", "count(*) FROM keypup.roles";
 as('olga', join "\n", $hijack, @calls);
 is(query(q{SELECT string_agg(DISTINCT what, ' ') FROM canary}), '', 'T29: no object of a low role is called by ours');
 is(query(q{SELECT count(*) FROM keypup.account_role_permissions WHERE role = 'r'}), '1', '(and they were called)');

@@ -230,7 +230,7 @@ query('UPDATE keypup.connections SET blocked_until = NULL');
 $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM keypup.sync_jobs');
 
 # In the first run: it ends as it would have, and what was asked for during it comes after.
-control($github, 'settings', { latency_ms => 400 });
+control($github, 'settings', { latency_ms => 1500 });
 query(q{SELECT keypup.track('acme', 'demo/slow')});
 my $slow = q{FROM keypup.sync_state s JOIN keypup.projects p USING (account_id, project_id) WHERE p.tracked_at = (SELECT max(tracked_at) FROM keypup.projects)};
 ok($node->poll_query_until('postgres', "SELECT p.external_id IS NOT NULL AND s.last_run_finished_at IS NULL $slow"), 'a first run goes on');
@@ -242,6 +242,7 @@ is(hook('issues', { action => 'edited', issue => { number => $some->{number}, no
 is(hook($_->[0], { action => $_->[1], repository => { node_id => $slow_id, full_name => 'demo/slow' } }), 'run', "so is a run by a $_->[0] of which no id is told") foreach [ 'release', 'deleted' ], [ 'deployment_status', 'created' ];
 is(hook('milestone', { action => 'created', repository => { node_id => $slow_id, full_name => 'demo/slow' } }), 'run', 'and a run is asked for');
 is(query("SELECT s.last_run_finished_at IS NULL AND s.watermarks = '{}' AND s.phase = 'backfill' $slow"), 't', 'the first run is not finished by that');
+control($github, 'settings', { latency_ms => 100 });
 ok($node->poll_query_until('postgres', "SELECT s.last_run_finished_at IS NOT NULL $slow"), 'it finishes');
 is(query("SELECT (SELECT count(*) FROM keypup.issues i WHERE i.project_id = p.project_id) + (SELECT count(*) FROM keypup.pull_requests r WHERE r.project_id = p.project_id) $slow"), '120', 'with everything read');
 is(query("SELECT s.watermarks ? 'issues' AND s.watermarks ? 'pull_requests' $slow"), 't', 'and has its watermarks');

@@ -77,10 +77,19 @@ like(connect_app($first, role => 'vera'), qr/may not do this/, 'a viewer may not
 is(connect_app($first, app => '7; x'), "an app's id and an installation's are needed", 'an app\'s id has no spaces');
 is(connect_app($first, installation => 0), "an app's id and an installation's are needed", 'an installation\'s is above zero');
 
-# --- reading ---
+# --- connecting ---
 
 like(connect_app($first), qr/^[0-9a-f-]{36}$/, 'an owner connects as an app');
 is(query(q{SELECT string_agg(purpose, ',') FROM keypup.connection_tokens}), 'app_key', 'there is a key, and no token yet');
+# --- what could be tracked: exactly what the installation may see ---
+
+is(as('olga', q{SELECT project || ' ' || visibility || ' ' || is_tracked FROM keypup.discover('acme')}), 'demo/closed private false', 'the installation\'s repositories are found, though nothing is tracked yet');
+is(as('olga', q{SELECT project FROM keypup.discover('acme')}), 'demo/closed', 'and again');
+is(app_tokens(), '1', 'with one token');
+like(as('vera', q{SELECT keypup.discover('acme')}), qr/may not do this/, 'a viewer may not look');
+
+# --- reading, with the same token ---
+
 is(as('olga', qq{SELECT keypup.track('acme', 'demo/closed')}), '', 'a private repository is tracked');
 ok(becomes(q{SELECT phase = 'idle' FROM keypup.sync_status}), 'the worker reads it') or diag(status());
 is(query('SELECT (SELECT count(*) FROM keypup.pull_requests) || \' \' || (SELECT count(*) FROM keypup.issues)'), '6 4', 'all of it');

@@ -20,7 +20,14 @@ my @small = ('--generate', 'demo/small:pulls=10,issues=5,seed=3');
 my $github = start_github($token, @small);
 my $evil = start_github($token, @small);
 my $node = new_server($github, "session_preload_libraries = 'keypup'");
-$node->start;
+# One name, rebind.example, means to this server what stands in a file.
+my $rebind = "$github->{dir}/rebind";
+system_or_bail('cc', '-shared', '-fPIC', '-O1', '-o', "$rebind.so", "$FindBin::RealBin/../attack/rebind.c", '-ldl');
+sub set_address { open my $handle, '>', $rebind or die; print $handle "$_[0]\n"; close $handle; return; }
+{
+	local %ENV = (%ENV, LD_PRELOAD => "$rebind.so", REBIND_FILE => $rebind);
+	$node->start;
+}
 sub query { return $node->safe_psql('postgres', $_[0]); }
 sub allow
 {
@@ -85,6 +92,21 @@ foreach my $url ("https://api.github.com\@127.0.0.1:$port/", "https://user:secre
 	is(heard(), 0, 'the listener hears nothing');
 }
 is(query(q{SELECT count(*) FROM keypup.connections}), '1', 'none was stored');
+
+# A name that means something else each time that it is looked up. Where the operator lists it, the server asks there, and minds the certificate.
+my ($evil_port) = $evil->{url} =~ /:([0-9]+)/;
+allow('rebind.example');
+set_address('127.0.0.1');
+like(ask_at("https://rebind.example:$evil_port"), qr/certificate/, 'a name of the own network is asked where it is listed');
+allow('');
+foreach my $address ('127.0.0.1', '10.0.0.1', '169.254.169.254', '::1', '::ffff:127.0.0.1', 'fd00:ec2::254')
+{
+	set_address($address);
+	like(ask_at("https://rebind.example:$evil_port"), qr/private/, "a name that comes to mean $address is not asked");
+}
+set_address('127.0.0.1');
+ask_at("https://rebind.example:$port");
+is(heard(), 0, 'the listener hears nothing');
 
 # Redirects: wherever they lead, nobody hears of it.
 allow('localhost');

@@ -44,6 +44,9 @@ const Provider github_provider = {
 	.viewer_query = "SELECT keypup.github_viewer_request($1, $2)::pg_catalog.text",
 	.viewer_answer_query =
 		"SELECT keypup.github_viewer_answer($1, $2, $3, $4::pg_catalog.jsonb, $5::pg_catalog.jsonb, $6)::pg_catalog.text",
+	.projects_query = "SELECT * FROM keypup.github_projects_request($1, $2, $3)",
+	.projects_answer_query =
+		"SELECT keypup.github_projects_answer($1, $2, $3, $4::pg_catalog.jsonb, $5::pg_catalog.jsonb, $6)::pg_catalog.text",
 	.app_request_query = "SELECT * FROM keypup.github_app_request($1, $2)",
 	.app_headers = github_app_headers,
 	.app_token_member = "token",

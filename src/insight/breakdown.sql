@@ -1,0 +1,151 @@
+-- insight/breakdown.sql: issues by label and type, reopenings, and the age of what is open. doc/issue-metrics.md has the definitions.
+
+CREATE VIEW keypup.issue_labels WITH (security_invoker = true, security_barrier = true) AS
+SELECT m.account_id, m.project_id, m.project, m.number, l.label, m.type, m.state, m.created_at, m.closed_at, m.lead_time, m.first_response_time, m.age, m.times_reopened
+FROM keypup.issue_metrics m CROSS JOIN LATERAL unnest(m.labels) AS l(label);
+REVOKE ALL ON keypup.issue_labels FROM PUBLIC;
+GRANT SELECT ON keypup.issue_labels TO keypup_member;
+COMMENT ON VIEW keypup.issue_labels IS 'One row an issue that is not deleted and a label that it has now.';
+COMMENT ON COLUMN keypup.issue_labels.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_labels.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_labels.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_labels.number IS 'Number of the issue.';
+COMMENT ON COLUMN keypup.issue_labels.label IS 'Name of the label.';
+COMMENT ON COLUMN keypup.issue_labels.type IS 'The type that the provider gives the issue; NULL without one.';
+COMMENT ON COLUMN keypup.issue_labels.state IS 'open or closed.';
+COMMENT ON COLUMN keypup.issue_labels.created_at IS 'When it was opened.';
+COMMENT ON COLUMN keypup.issue_labels.closed_at IS 'When it was last closed; NULL while open.';
+COMMENT ON COLUMN keypup.issue_labels.lead_time IS 'As in issue_metrics.';
+COMMENT ON COLUMN keypup.issue_labels.first_response_time IS 'As in issue_metrics.';
+COMMENT ON COLUMN keypup.issue_labels.age IS 'As in issue_metrics.';
+COMMENT ON COLUMN keypup.issue_labels.times_reopened IS 'As in issue_metrics.';
+
+CREATE VIEW keypup.issue_throughput_by WITH (security_invoker = true, security_barrier = true) AS
+-- The issue goes first in its part of the list, so that what happened to it finds its labels and type without a join.
+WITH listed AS (
+  SELECT i.account_id, i.project_id, i.number, 0 AS part, i.labels, i.type, NULL::text AS event, NULL::timestamptz AS occurred_at, NULL::interval AS lead_time
+  FROM keypup.issues i WHERE i.deleted_at IS NULL
+  UNION ALL
+  SELECT t.account_id, t.project_id, t.number, 1, NULL, NULL, t.event, t.occurred_at, NULL
+  FROM keypup.issue_transitions t
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 1, NULL, NULL, 'led', i.closed_at, i.closed_at - i.created_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at >= i.created_at
+), happened AS (
+  SELECT l.account_id, l.project_id, l.part, l.event, l.occurred_at, l.lead_time, first_value(l.labels) OVER w AS labels, first_value(l.type) OVER w AS type
+  FROM listed l
+  WINDOW w AS (PARTITION BY l.account_id, l.project_id, l.number ORDER BY l.part)
+)
+SELECT h.account_id, h.project_id, j.name AS project, d.dimension, d.value, k.period, s.period_start,
+  count(*) FILTER (WHERE h.event = 'opened') AS issues_opened,
+  count(*) FILTER (WHERE h.event = 'closed') AS issues_closed,
+  count(*) FILTER (WHERE h.event = 'reopened') AS issues_reopened,
+  count(*) FILTER (WHERE h.event = 'reopened') / nullif(count(*) FILTER (WHERE h.event = 'closed'), 0)::double precision AS reopen_rate,
+  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[1] AS lead_time_p50,
+  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[2] AS lead_time_p75,
+  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[3] AS lead_time_p90
+FROM happened h
+JOIN keypup.projects j ON j.account_id = h.account_id AND j.project_id = h.project_id
+JOIN keypup.accounts a ON a.account_id = h.account_id
+CROSS JOIN LATERAL (
+  SELECT 'label' AS dimension, x.label AS value FROM unnest(CASE WHEN cardinality(h.labels) > 0 THEN h.labels ELSE ARRAY[NULL::text] END) AS x(label)
+  UNION ALL SELECT 'type', h.type) AS d
+CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
+CROSS JOIN LATERAL (SELECT date_trunc(k.period, h.occurred_at AT TIME ZONE keypup.known_time_zone(a.time_zone))::date AS period_start) AS s
+WHERE h.part = 1 AND h.occurred_at <= now()
+GROUP BY h.account_id, h.project_id, j.name, d.dimension, d.value, k.period, s.period_start;
+REVOKE ALL ON keypup.issue_throughput_by FROM PUBLIC;
+GRANT SELECT ON keypup.issue_throughput_by TO keypup_member;
+COMMENT ON VIEW keypup.issue_throughput_by IS 'One row a project, label or type, and week or month in which something happened to issues that have it now. In the account''s time zone.';
+COMMENT ON COLUMN keypup.issue_throughput_by.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_throughput_by.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_throughput_by.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_throughput_by.dimension IS 'label or type.';
+COMMENT ON COLUMN keypup.issue_throughput_by.value IS 'The label, or the provider''s type; NULL for issues without one.';
+COMMENT ON COLUMN keypup.issue_throughput_by.period IS 'week or month.';
+COMMENT ON COLUMN keypup.issue_throughput_by.period_start IS 'Its first day.';
+COMMENT ON COLUMN keypup.issue_throughput_by.issues_opened IS 'Issues opened.';
+COMMENT ON COLUMN keypup.issue_throughput_by.issues_closed IS 'Closings; an issue that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.issue_throughput_by.issues_reopened IS 'Closed issues opened again.';
+COMMENT ON COLUMN keypup.issue_throughput_by.reopen_rate IS 'issues_reopened ÷ issues_closed; NULL where none was closed.';
+COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p50 IS 'Median lead time of the issues whose last closing is in the period.';
+COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p75 IS '75th percentile of the same.';
+COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p90 IS '90th percentile of the same.';
+
+CREATE VIEW keypup.issue_throughput_by_label WITH (security_invoker = true, security_barrier = true) AS
+SELECT t.account_id, t.project_id, t.project, t.value AS label, t.period_start AS week_start, t.issues_opened, t.issues_closed, t.issues_reopened, t.reopen_rate,
+  t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
+FROM keypup.issue_throughput_by t WHERE t.dimension = 'label' AND t.period = 'week';
+REVOKE ALL ON keypup.issue_throughput_by_label FROM PUBLIC;
+GRANT SELECT ON keypup.issue_throughput_by_label TO keypup_member;
+COMMENT ON VIEW keypup.issue_throughput_by_label IS 'One row a project, label and week in which something happened to issues that have the label now.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.label IS 'The label; NULL for issues without one.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.week_start IS 'Monday of the week.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_opened IS 'Issues opened.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_closed IS 'Closings; an issue that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_reopened IS 'Closed issues opened again.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.reopen_rate IS 'issues_reopened ÷ issues_closed; NULL where none was closed.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p50 IS 'Median lead time of the issues whose last closing is in the week.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p75 IS '75th percentile of the same.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p90 IS '90th percentile of the same.';
+
+CREATE VIEW keypup.issue_throughput_by_type WITH (security_invoker = true, security_barrier = true) AS
+SELECT t.account_id, t.project_id, t.project, t.value AS type, t.period_start AS week_start, t.issues_opened, t.issues_closed, t.issues_reopened, t.reopen_rate,
+  t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
+FROM keypup.issue_throughput_by t WHERE t.dimension = 'type' AND t.period = 'week';
+REVOKE ALL ON keypup.issue_throughput_by_type FROM PUBLIC;
+GRANT SELECT ON keypup.issue_throughput_by_type TO keypup_member;
+COMMENT ON VIEW keypup.issue_throughput_by_type IS 'One row a project, issue type and week in which something happened to issues that have the type now.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.type IS 'The type that the provider gives; NULL for issues without one.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.week_start IS 'Monday of the week.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_opened IS 'Issues opened.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_closed IS 'Closings; an issue that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_reopened IS 'Closed issues opened again.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.reopen_rate IS 'issues_reopened ÷ issues_closed; NULL where none was closed.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p50 IS 'Median lead time of the issues whose last closing is in the week.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p75 IS '75th percentile of the same.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p90 IS '90th percentile of the same.';
+
+CREATE VIEW keypup.issue_reopen_rate WITH (security_invoker = true, security_barrier = true) AS
+SELECT t.account_id, t.project_id, t.project, t.period, t.period_start, t.issues_closed, t.issues_reopened,
+  t.issues_reopened / nullif(t.issues_closed, 0)::double precision AS reopen_rate
+FROM keypup.throughput t;
+REVOKE ALL ON keypup.issue_reopen_rate FROM PUBLIC;
+GRANT SELECT ON keypup.issue_reopen_rate TO keypup_member;
+COMMENT ON VIEW keypup.issue_reopen_rate IS 'One row a project and week, and one a project and month: how many closed issues were opened again, beside how many were closed.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.period IS 'week or month.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.period_start IS 'Its first day.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.issues_closed IS 'Closings in it.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.issues_reopened IS 'Closed issues opened again in it, whenever they were closed.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.reopen_rate IS 'issues_reopened ÷ issues_closed, above 1 where more were reopened than closed; NULL where none was closed.';
+
+CREATE VIEW keypup.issue_ageing WITH (security_invoker = true, security_barrier = true) AS
+SELECT m.account_id, m.project_id, m.project, count(*) AS open_issues, count(*) FILTER (WHERE m.is_stale) AS stale_issues,
+  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[1] AS age_p50,
+  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[2] AS age_p75,
+  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[3] AS age_p90,
+  max(m.age) AS oldest_age
+FROM keypup.issue_metrics m
+WHERE m.state = 'open'
+GROUP BY m.account_id, m.project_id, m.project;
+REVOKE ALL ON keypup.issue_ageing FROM PUBLIC;
+GRANT SELECT ON keypup.issue_ageing TO keypup_member;
+COMMENT ON VIEW keypup.issue_ageing IS 'One row a project with open issues: how old they are now.';
+COMMENT ON COLUMN keypup.issue_ageing.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_ageing.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_ageing.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_ageing.open_issues IS 'Issues that are open.';
+COMMENT ON COLUMN keypup.issue_ageing.stale_issues IS 'Those of them that have not changed for 30 days of 24 hours.';
+COMMENT ON COLUMN keypup.issue_ageing.age_p50 IS 'Median age of the open ones.';
+COMMENT ON COLUMN keypup.issue_ageing.age_p75 IS '75th percentile of the same.';
+COMMENT ON COLUMN keypup.issue_ageing.age_p90 IS '90th percentile of the same.';
+COMMENT ON COLUMN keypup.issue_ageing.oldest_age IS 'Age of the oldest.';

@@ -1,0 +1,234 @@
+-- insight/delivery.sql: what reached production, what it carried, and what broke there. doc/delivery.md has the definitions.
+
+CREATE FUNCTION keypup.name_patterns(names text[], what text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF names IS NULL OR cardinality(names) > 100 OR EXISTS (SELECT FROM unnest(names) AS n(name) WHERE n.name IS NULL OR n.name !~ '^[^[:cntrl:]\\]{1,100}$') THEN
+    RAISE EXCEPTION 'a name among the % is malformed', what
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Give at most 100 names of 1 to 100 characters, without backslash and control characters; % stands for anything, _ for one character.';
+  END IF;
+  RETURN ARRAY(SELECT DISTINCT lower(n.name) FROM unnest(names) AS n(name) ORDER BY 1);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.name_patterns(text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.name_patterns(text[], text) IS 'Names as the settings of an account keep them: in lower case, sorted, each once.';
+
+CREATE FUNCTION keypup.set_production_environments(account text, names text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'settings.write');
+  patterns text[] := keypup.name_patterns(names, 'production environments');
+BEGIN
+  UPDATE keypup.accounts a SET production_environments = patterns WHERE a.account_id = the_account;
+  PERFORM keypup.record_action(the_account, 'account.production_environments', array_to_string(patterns, ', '));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.set_production_environments(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.set_production_environments(text, text[]) TO keypup_member;
+COMMENT ON FUNCTION keypup.set_production_environments(text, text[]) IS 'Says which environments are production, % standing for anything; the delivery views count by it from the next statement on.';
+
+CREATE FUNCTION keypup.set_incident_labels(account text, names text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'settings.write');
+  patterns text[] := keypup.name_patterns(names, 'incident labels');
+BEGIN
+  UPDATE keypup.accounts a SET incident_labels = patterns WHERE a.account_id = the_account;
+  PERFORM keypup.record_action(the_account, 'account.incident_labels', array_to_string(patterns, ', '));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.set_incident_labels(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.set_incident_labels(text, text[]) TO keypup_member;
+COMMENT ON FUNCTION keypup.set_incident_labels(text, text[]) IS 'Says by which labels or types an issue is an incident, % standing for anything; the delivery views count by it from the next statement on.';
+
+CREATE VIEW keypup.delivery_sources WITH (security_invoker = true, security_barrier = true) AS
+SELECT p.account_id, p.project_id, p.name AS project, p.default_branch, keypup.known_time_zone(a.time_zone) AS time_zone,
+  a.production_environments, a.incident_labels,
+  CASE WHEN EXISTS (
+    SELECT FROM keypup.deployments d
+    WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (a.production_environments))
+  THEN 'deployment' ELSE 'release' END AS source
+FROM keypup.projects p JOIN keypup.accounts a ON a.account_id = p.account_id;
+REVOKE ALL ON keypup.delivery_sources FROM PUBLIC;
+GRANT SELECT ON keypup.delivery_sources TO keypup_member;
+COMMENT ON VIEW keypup.delivery_sources IS 'One row a project: whether its deliveries are deployments to production or, where it has none, its releases.';
+COMMENT ON COLUMN keypup.delivery_sources.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.delivery_sources.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.delivery_sources.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.delivery_sources.default_branch IS 'Name of the main branch; NULL while the repository is empty.';
+COMMENT ON COLUMN keypup.delivery_sources.time_zone IS 'The account''s, or UTC where this server does not know it.';
+COMMENT ON COLUMN keypup.delivery_sources.production_environments IS 'Which environments of the account are production.';
+COMMENT ON COLUMN keypup.delivery_sources.incident_labels IS 'By which labels and types an issue of the account is an incident.';
+COMMENT ON COLUMN keypup.delivery_sources.source IS 'deployment: the project has one to production. release: it has none, and its published releases count.';
+
+CREATE VIEW keypup.production_deployments WITH (security_invoker = true, security_barrier = true) AS
+SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.ref AS name, d.creator AS author, d.creator_is_bot AS author_is_bot,
+  d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.commit_at, d.succeeded_at IS NOT NULL AS succeeded
+FROM keypup.delivery_sources s
+JOIN keypup.deployments d ON d.account_id = s.account_id AND d.project_id = s.project_id
+WHERE s.source = 'deployment' AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (s.production_environments)
+  AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
+UNION ALL
+SELECT s.account_id, s.project_id, s.project, s.source, r.external_id, NULL, r.tag_name, r.author, r.author_is_bot,
+  r.published_at, r.published_at, r.commit_at, true
+FROM keypup.delivery_sources s
+JOIN keypup.releases r ON r.account_id = s.account_id AND r.project_id = s.project_id
+WHERE s.source = 'release' AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL;
+REVOKE ALL ON keypup.production_deployments FROM PUBLIC;
+GRANT SELECT ON keypup.production_deployments TO keypup_member;
+COMMENT ON VIEW keypup.production_deployments IS 'One row a delivery that ended: a deployment to production or, in a project without any, a published release that is no pre-release.';
+COMMENT ON COLUMN keypup.production_deployments.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.production_deployments.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.production_deployments.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.production_deployments.source IS 'deployment or release.';
+COMMENT ON COLUMN keypup.production_deployments.external_id IS 'The provider''s id of the deployment or release.';
+COMMENT ON COLUMN keypup.production_deployments.environment IS 'Where it was deployed to; NULL for a release.';
+COMMENT ON COLUMN keypup.production_deployments.name IS 'Branch or tag deployed, or the tag of the release.';
+COMMENT ON COLUMN keypup.production_deployments.author IS 'Login of who deployed or released; NULL when the user was deleted.';
+COMMENT ON COLUMN keypup.production_deployments.author_is_bot IS 'Whether that is a bot.';
+COMMENT ON COLUMN keypup.production_deployments.started_at IS 'When the deployment was begun, or the release published.';
+COMMENT ON COLUMN keypup.production_deployments.deployed_at IS 'When it first succeeded or, where it never did, first failed; when the release was published.';
+COMMENT ON COLUMN keypup.production_deployments.commit_at IS 'When the delivered commit was committed; NULL where the provider does not say.';
+COMMENT ON COLUMN keypup.production_deployments.succeeded IS 'Whether it ever succeeded.';
+
+CREATE VIEW keypup.pull_request_delivery WITH (security_invoker = true, security_barrier = true) AS
+-- Deliveries and merges in one list by time, and no join: a delivery stands at the last moment whose merges it carries. A merge
+-- commit is made within the minute of the merge.
+WITH listed AS (
+  SELECT d.account_id, d.project_id, d.project, d.source, true AS is_delivery, NULL::bigint AS number, NULL::text AS author, NULL::boolean AS author_is_bot,
+    NULL::timestamptz AS created_at, NULL::timestamptz AS first_commit_at, NULL::timestamptz AS coding_started_at, NULL::timestamptz AS merged_at, NULL::boolean AS is_into_main, d.external_id, d.deployed_at,
+    -- A commit may be dated at the end of all times: there is no minute after that.
+    least(d.started_at, d.deployed_at, least(d.commit_at, d.started_at) + interval '1 minute') AS placed_at,
+    row_number() OVER (PARTITION BY d.account_id, d.project_id ORDER BY d.started_at, d.external_id COLLATE "C") AS place
+  FROM keypup.production_deployments d WHERE d.succeeded
+  UNION ALL
+  SELECT p.account_id, p.project_id, s.project, s.source, false, p.number, p.author, p.author_is_bot, p.created_at, p.first_commit_at,
+    -- As in pull_request_cycle.
+    least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at), p.merged_at, m.is_into_main, NULL, NULL, CASE WHEN m.is_into_main THEN p.merged_at END, NULL
+  FROM keypup.pull_requests p
+  JOIN keypup.delivery_sources s ON s.account_id = p.account_id AND s.project_id = p.project_id
+  CROSS JOIN LATERAL (SELECT coalesce(p.base_branch = s.default_branch, true) AS is_into_main) AS m
+  WHERE p.deleted_at IS NULL AND p.merged_at IS NOT NULL
+), carried AS (
+  SELECT l.*, CASE WHEN l.placed_at IS NOT NULL THEN
+    min(l.place) OVER (PARTITION BY l.account_id, l.project_id ORDER BY l.placed_at DESC NULLS LAST, l.is_delivery DESC ROWS UNBOUNDED PRECEDING) END AS carrier
+  FROM listed l
+), named AS (
+  SELECT c.*, max(c.external_id) FILTER (WHERE c.place = c.carrier) OVER carried_together AS deployment_id,
+    max(c.deployed_at) FILTER (WHERE c.place = c.carrier) OVER carried_together AS carried_at
+  FROM carried c
+  WINDOW carried_together AS (PARTITION BY c.account_id, c.project_id, c.carrier)
+)
+SELECT n.account_id, n.project_id, n.project, n.number, n.author, n.author_is_bot, n.created_at, n.first_commit_at, n.merged_at, n.is_into_main, n.source, n.deployment_id, n.carrier AS deployment_number,
+  n.carried_at AS deployed_at, n.carried_at - n.merged_at AS deploy_time, n.carried_at - n.coding_started_at AS lead_time
+FROM named n
+WHERE NOT n.is_delivery;
+REVOKE ALL ON keypup.pull_request_delivery FROM PUBLIC;
+GRANT SELECT ON keypup.pull_request_delivery TO keypup_member;
+COMMENT ON VIEW keypup.pull_request_delivery IS 'One row a merged pull request that is not deleted: the first successful delivery that was begun after the merge, with a commit that is not older. What is merged elsewhere than into the main branch has none.';
+COMMENT ON COLUMN keypup.pull_request_delivery.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.pull_request_delivery.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.pull_request_delivery.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.pull_request_delivery.number IS 'Number within the project.';
+COMMENT ON COLUMN keypup.pull_request_delivery.author IS 'Login; NULL when the user was deleted.';
+COMMENT ON COLUMN keypup.pull_request_delivery.author_is_bot IS 'Whether a bot opened it.';
+COMMENT ON COLUMN keypup.pull_request_delivery.created_at IS 'When it was opened.';
+COMMENT ON COLUMN keypup.pull_request_delivery.first_commit_at IS 'When the first commit was authored, as the provider gives it.';
+COMMENT ON COLUMN keypup.pull_request_delivery.merged_at IS 'When it was merged.';
+COMMENT ON COLUMN keypup.pull_request_delivery.is_into_main IS 'Whether it was merged into the main branch, or one of the two is not known.';
+COMMENT ON COLUMN keypup.pull_request_delivery.source IS 'deployment or release: what counts as a delivery of the project.';
+COMMENT ON COLUMN keypup.pull_request_delivery.deployment_id IS 'The provider''s id of that deployment or release; NULL while there is none.';
+COMMENT ON COLUMN keypup.pull_request_delivery.deployment_number IS 'Which successful delivery of its project that is: 1 is the first that was begun.';
+COMMENT ON COLUMN keypup.pull_request_delivery.deployed_at IS 'When it reached production; NULL while it has not.';
+COMMENT ON COLUMN keypup.pull_request_delivery.deploy_time IS 'Merge to production; NULL while it has not reached it, never 0 instead.';
+COMMENT ON COLUMN keypup.pull_request_delivery.lead_time IS 'DORA''s lead time for changes: start of coding to production; NULL while it has not reached it.';
+
+CREATE VIEW keypup.incidents WITH (security_invoker = true, security_barrier = true) AS
+-- Deliveries and incidents in one list by time, as in pull_request_delivery.
+WITH listed AS (
+  SELECT d.account_id, d.project_id, d.project, true AS is_delivery, NULL::bigint AS number, NULL::text AS title, NULL::text AS state, NULL::timestamptz AS created_at, NULL::timestamptz AS closed_at,
+    d.external_id, d.deployed_at, greatest(d.started_at, d.deployed_at) AS placed_at,
+    row_number() OVER (PARTITION BY d.account_id, d.project_id ORDER BY d.started_at, d.external_id COLLATE "C") AS place
+  FROM keypup.production_deployments d WHERE d.succeeded
+  UNION ALL
+  SELECT i.account_id, i.project_id, s.project, false, i.number, i.title, i.state, i.created_at, i.closed_at, NULL, NULL, i.created_at, NULL
+  FROM keypup.issues i
+  JOIN keypup.delivery_sources s ON s.account_id = i.account_id AND s.project_id = i.project_id
+  WHERE i.deleted_at IS NULL
+    AND (lower(i.type) LIKE ANY (s.incident_labels) OR EXISTS (SELECT FROM unnest(i.labels) AS l(label) WHERE lower(l.label) LIKE ANY (s.incident_labels)))
+), caused AS (
+  SELECT l.*, max(l.place) OVER (PARTITION BY l.account_id, l.project_id ORDER BY l.placed_at, l.is_delivery DESC ROWS UNBOUNDED PRECEDING) AS cause
+  FROM listed l
+), named AS (
+  SELECT c.*, max(c.external_id) FILTER (WHERE c.place = c.cause) OVER caused_together AS deployment_id,
+    max(c.deployed_at) FILTER (WHERE c.place = c.cause) OVER caused_together AS caused_at
+  FROM caused c
+  WINDOW caused_together AS (PARTITION BY c.account_id, c.project_id, c.cause)
+)
+SELECT n.account_id, n.project_id, n.project, n.number, n.title, n.state, n.created_at, n.closed_at, n.deployment_id, n.caused_at AS deployed_at,
+  CASE WHEN n.state = 'closed' AND n.closed_at >= n.created_at THEN n.closed_at - n.created_at END AS time_to_restore,
+  CASE WHEN n.state = 'closed' AND n.closed_at >= n.caused_at THEN n.closed_at - n.caused_at END AS recovery_time
+FROM named n
+WHERE NOT n.is_delivery;
+REVOKE ALL ON keypup.incidents FROM PUBLIC;
+GRANT SELECT ON keypup.incidents TO keypup_member;
+COMMENT ON VIEW keypup.incidents IS 'One row an issue that is an incident by its labels or type, with the delivery that it is put down to.';
+COMMENT ON COLUMN keypup.incidents.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.incidents.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.incidents.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.incidents.number IS 'Number of the issue.';
+COMMENT ON COLUMN keypup.incidents.title IS 'Title.';
+COMMENT ON COLUMN keypup.incidents.state IS 'open or closed.';
+COMMENT ON COLUMN keypup.incidents.created_at IS 'When it was opened.';
+COMMENT ON COLUMN keypup.incidents.closed_at IS 'When it was last closed; NULL while open.';
+COMMENT ON COLUMN keypup.incidents.deployment_id IS 'The provider''s id of the last successful delivery of its project before the opening: the change that is taken to have caused it; NULL without one.';
+COMMENT ON COLUMN keypup.incidents.deployed_at IS 'When that delivery reached production.';
+COMMENT ON COLUMN keypup.incidents.time_to_restore IS 'Opening to the last closing; NULL while open, or when the closing is dated before the opening.';
+COMMENT ON COLUMN keypup.incidents.recovery_time IS 'DORA''s failed deployment recovery time: that delivery to the closing; NULL while open, and without a delivery.';
+
+CREATE VIEW keypup.deployment_metrics WITH (security_invoker = true, security_barrier = true) AS
+-- The delivery and all that belongs to it in one list, and no join: without figures the planner would compare each with every row.
+WITH fact AS (
+  SELECT d.account_id, d.project_id, d.external_id, true AS is_deployment, d AS deployment, NULL::bigint AS number, NULL::interval AS lead_time, NULL::bigint AS incident, NULL::timestamptz AS recovered_at
+  FROM keypup.production_deployments d
+  UNION ALL
+  SELECT p.account_id, p.project_id, p.deployment_id, false, NULL, p.number, p.lead_time, NULL, NULL FROM keypup.pull_request_delivery p WHERE p.deployment_id IS NOT NULL
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.deployment_id, false, NULL, NULL, NULL, i.number, CASE WHEN i.state = 'closed' THEN i.closed_at END FROM keypup.incidents i WHERE i.deployment_id IS NOT NULL
+), gathered AS (
+  SELECT f.account_id, f.project_id, f.external_id, (array_agg(f.deployment) FILTER (WHERE f.is_deployment))[1] AS deployment,
+    count(f.number) AS pull_requests, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, count(f.incident) AS incidents,
+    CASE WHEN count(f.incident) = count(f.recovered_at) THEN max(f.recovered_at) END AS recovered_at
+  FROM fact f
+  GROUP BY f.account_id, f.project_id, f.external_id
+  HAVING bool_or(f.is_deployment)
+)
+SELECT g.account_id, g.project_id, (g.deployment).project, (g.deployment).source, g.external_id, (g.deployment).environment, (g.deployment).name, (g.deployment).author,
+  (g.deployment).author_is_bot, (g.deployment).started_at, (g.deployment).deployed_at, (g.deployment).succeeded, g.pull_requests, g.lead_time_p50, g.incidents,
+  g.incidents > 0 AS is_failed_change, g.recovered_at,
+  CASE WHEN g.recovered_at >= (g.deployment).deployed_at THEN g.recovered_at - (g.deployment).deployed_at END AS recovery_time
+FROM gathered g;
+REVOKE ALL ON keypup.deployment_metrics FROM PUBLIC;
+GRANT SELECT ON keypup.deployment_metrics TO keypup_member;
+COMMENT ON VIEW keypup.deployment_metrics IS 'One row a delivery that ended: what it carried, and what broke after it.';
+COMMENT ON COLUMN keypup.deployment_metrics.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.deployment_metrics.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.deployment_metrics.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.deployment_metrics.source IS 'deployment or release.';
+COMMENT ON COLUMN keypup.deployment_metrics.external_id IS 'The provider''s id of the deployment or release.';
+COMMENT ON COLUMN keypup.deployment_metrics.environment IS 'Where it was deployed to; NULL for a release.';
+COMMENT ON COLUMN keypup.deployment_metrics.name IS 'Branch or tag deployed, or the tag of the release.';
+COMMENT ON COLUMN keypup.deployment_metrics.author IS 'Login of who deployed or released; NULL when the user was deleted.';
+COMMENT ON COLUMN keypup.deployment_metrics.author_is_bot IS 'Whether that is a bot.';
+COMMENT ON COLUMN keypup.deployment_metrics.started_at IS 'When the deployment was begun, or the release published.';
+COMMENT ON COLUMN keypup.deployment_metrics.deployed_at IS 'When it first succeeded or, where it never did, first failed; when the release was published.';
+COMMENT ON COLUMN keypup.deployment_metrics.succeeded IS 'Whether it ever succeeded.';
+COMMENT ON COLUMN keypup.deployment_metrics.pull_requests IS 'Pull requests that it brought to production first.';
+COMMENT ON COLUMN keypup.deployment_metrics.lead_time_p50 IS 'Median lead time of these, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.deployment_metrics.incidents IS 'Incidents that are put down to it: opened after it, and before the next successful one.';
+COMMENT ON COLUMN keypup.deployment_metrics.is_failed_change IS 'Whether there are any: a failed change, in DORA''s words.';
+COMMENT ON COLUMN keypup.deployment_metrics.recovered_at IS 'When the last of its incidents was closed; NULL while one is open, and without one.';
+COMMENT ON COLUMN keypup.deployment_metrics.recovery_time IS 'Delivery to recovered_at; NULL without it.';

@@ -1,0 +1,205 @@
+-- insight/fields.sql: pull requests and issues under the names that the fields have in the Keypup service. doc/fields.md has the definitions.
+
+CREATE VIEW keypup.pull_request_fields WITH (security_invoker = true, security_barrier = true) AS
+-- The pull request and all that belongs to it in one list, and no join of what is gathered: planners get that wrong.
+WITH listed AS (
+  SELECT p.account_id, p.project_id, p.number, 'item' AS part, p AS pull_request, NULL::keypup.pull_request_verdicts AS verdict, NULL::keypup.pull_request_next_steps AS next_step,
+    NULL::keypup.issues AS issue, NULL::timestamptz AS happened_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL
+  UNION ALL
+  SELECT v.account_id, v.project_id, v.number, 'verdict', NULL, v, NULL, NULL, NULL FROM keypup.pull_request_verdicts v
+  UNION ALL
+  SELECT n.account_id, n.project_id, n.number, 'next_step', NULL, NULL, n, NULL, NULL FROM keypup.pull_request_next_steps n
+  UNION ALL
+  SELECT p.account_id, p.project_id, p.number, 'resolved', NULL, NULL, NULL, i, NULL
+  FROM keypup.pull_requests p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.closes_issues)) AS c(number)
+  JOIN keypup.issues i ON i.account_id = p.account_id AND i.project_id = p.project_id AND i.number = c.number
+  WHERE p.deleted_at IS NULL AND p.state <> 'closed' AND i.deleted_at IS NULL
+  UNION ALL
+  SELECT e.account_id, e.project_id, e.item_number, 'assigned', NULL, NULL, NULL, NULL, e.occurred_at
+  FROM keypup.timeline_events e WHERE e.item_kind = 'pull_request' AND e.event = 'assigned'
+  UNION ALL
+  SELECT p.account_id, p.project_id, p.number, 'due', NULL, NULL, NULL, NULL, m.due_on
+  FROM keypup.pull_requests p JOIN keypup.milestones m ON m.account_id = p.account_id AND m.project_id = p.project_id AND m.title = p.milestone
+), gathered AS (
+  SELECT l.account_id, l.project_id, l.number, (array_agg(l.pull_request) FILTER (WHERE l.part = 'item'))[1] AS pull_request,
+    (array_agg(l.verdict) FILTER (WHERE l.part = 'verdict'))[1] AS verdict, (array_agg(l.next_step) FILTER (WHERE l.part = 'next_step'))[1] AS next_step,
+    min(l.happened_at) FILTER (WHERE l.part = 'due') AS due_on,
+    min(l.happened_at) FILTER (WHERE l.part = 'assigned') AS assigned_at, max(l.happened_at) FILTER (WHERE l.part = 'assigned') AS last_assigned_at,
+    array_agg((l.issue).number ORDER BY (l.issue).number) FILTER (WHERE l.part = 'resolved') AS issue_numbers,
+    min((l.issue).created_at) AS issue_first_created_at, min((l.issue).closed_at) AS issue_first_closed_at, max((l.issue).closed_at) AS issue_last_closed_at,
+    array_agg(DISTINCT (l.issue).author) FILTER (WHERE (l.issue).author IS NOT NULL) AS issue_authors,
+    array_agg(DISTINCT (l.issue).type) FILTER (WHERE (l.issue).type IS NOT NULL) AS issue_types
+  FROM listed l
+  GROUP BY l.account_id, l.project_id, l.number
+  HAVING bool_or(l.part = 'item')
+)
+SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.pull_request).url, (g.pull_request).title, (g.pull_request).author AS author_username, (g.pull_request).author_is_bot,
+  CASE WHEN (g.pull_request).state = 'open' AND (g.pull_request).is_draft THEN 'DRAFT' ELSE upper((g.pull_request).state) END AS state,
+  CASE WHEN (g.verdict).review_state IS NOT NULL THEN (g.verdict).review_state WHEN cardinality((g.pull_request).requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
+  (g.pull_request).created_at, (g.pull_request).updated_at, (g.pull_request).closed_at, (g.pull_request).merged_at, g.due_on,
+  g.assigned_at, g.last_assigned_at, (g.pull_request).review_requested_at, (g.verdict).review_approved_at, (g.verdict).review_last_approved_at,
+  (g.pull_request).additions, (g.pull_request).deletions, (g.pull_request).additions + (g.pull_request).deletions AS lines_changed,
+  (g.pull_request).labels, (g.pull_request).milestone, (g.pull_request).assignees AS assignee_usernames, (g.pull_request).requested_reviewers AS requested_reviewer_usernames,
+  coalesce((g.next_step).recommended_action, 'NONE') AS recommended_action, coalesce((g.next_step).recommended_actor_usernames, '{}') AS recommended_actor_usernames,
+  coalesce((g.next_step).suggested_merger_usernames, '{}') AS suggested_merger_usernames,
+  coalesce(g.issue_numbers, '{}') AS resolved_issue_numbers, g.issue_first_created_at AS resolved_issue_first_created_at,
+  g.issue_first_closed_at AS resolved_issue_first_closed_at, g.issue_last_closed_at AS resolved_issue_last_closed_at,
+  coalesce(g.issue_authors, '{}') AS resolved_issue_author_usernames, coalesce(g.issue_types, '{}') AS resolved_issue_sub_types
+FROM gathered g
+JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id;
+REVOKE ALL ON keypup.pull_request_fields FROM PUBLIC;
+GRANT SELECT ON keypup.pull_request_fields TO keypup_member;
+COMMENT ON VIEW keypup.pull_request_fields IS 'One row a pull request that is not deleted, under the names that its fields have in the Keypup service.';
+COMMENT ON COLUMN keypup.pull_request_fields.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.pull_request_fields.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.pull_request_fields.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.pull_request_fields.number IS 'Number within the project.';
+COMMENT ON COLUMN keypup.pull_request_fields.url IS 'Where a person reads it.';
+COMMENT ON COLUMN keypup.pull_request_fields.title IS 'Title.';
+COMMENT ON COLUMN keypup.pull_request_fields.author_username IS 'Login; NULL when the user was deleted.';
+COMMENT ON COLUMN keypup.pull_request_fields.author_is_bot IS 'Whether a bot opened it.';
+COMMENT ON COLUMN keypup.pull_request_fields.state IS 'OPEN, DRAFT (open, and a draft), CLOSED (without a merge) or MERGED.';
+COMMENT ON COLUMN keypup.pull_request_fields.review_state IS 'NONE, PENDING, CHANGES_REQUESTED or APPROVED, as in pull_request_metrics.';
+COMMENT ON COLUMN keypup.pull_request_fields.created_at IS 'When it was opened.';
+COMMENT ON COLUMN keypup.pull_request_fields.updated_at IS 'When it last changed.';
+COMMENT ON COLUMN keypup.pull_request_fields.closed_at IS 'When it was closed or merged; NULL while open.';
+COMMENT ON COLUMN keypup.pull_request_fields.merged_at IS 'When it was merged; NULL if not.';
+COMMENT ON COLUMN keypup.pull_request_fields.due_on IS 'When its milestone is due; NULL without one.';
+COMMENT ON COLUMN keypup.pull_request_fields.assigned_at IS 'When somebody was first assigned; NULL where nobody was, or it was not read.';
+COMMENT ON COLUMN keypup.pull_request_fields.last_assigned_at IS 'When somebody was last assigned.';
+COMMENT ON COLUMN keypup.pull_request_fields.review_requested_at IS 'First time that a review was requested.';
+COMMENT ON COLUMN keypup.pull_request_fields.review_approved_at IS 'First time that it came to stand approved, see pull_request_verdicts; NULL where it never did.';
+COMMENT ON COLUMN keypup.pull_request_fields.review_last_approved_at IS 'Last time that it came to stand approved.';
+COMMENT ON COLUMN keypup.pull_request_fields.additions IS 'Lines added.';
+COMMENT ON COLUMN keypup.pull_request_fields.deletions IS 'Lines deleted.';
+COMMENT ON COLUMN keypup.pull_request_fields.lines_changed IS 'Both together; NULL where the provider gives none.';
+COMMENT ON COLUMN keypup.pull_request_fields.labels IS 'Names of its labels, sorted.';
+COMMENT ON COLUMN keypup.pull_request_fields.milestone IS 'Title of its milestone.';
+COMMENT ON COLUMN keypup.pull_request_fields.assignee_usernames IS 'Logins of who is assigned.';
+COMMENT ON COLUMN keypup.pull_request_fields.requested_reviewer_usernames IS 'Logins of who is asked for a review now.';
+COMMENT ON COLUMN keypup.pull_request_fields.recommended_action IS 'As in pull_request_next_steps; NONE unless open.';
+COMMENT ON COLUMN keypup.pull_request_fields.recommended_actor_usernames IS 'As in pull_request_next_steps.';
+COMMENT ON COLUMN keypup.pull_request_fields.suggested_merger_usernames IS 'As in pull_request_next_steps; empty unless open.';
+COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_numbers IS 'Issues of the project that it closes by a closing reference, sorted; empty when it was closed without a merge.';
+COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_first_created_at IS 'When the first of them was opened.';
+COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_first_closed_at IS 'When the first of the closed ones was last closed; NULL while none is closed.';
+COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_last_closed_at IS 'When the last of the closed ones was last closed.';
+COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_author_usernames IS 'Logins of their authors, sorted, each once.';
+COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_sub_types IS 'The provider''s types of them, sorted, each once.';
+
+-- The n-th closing ends the n-th open spell, whatever times are alike.
+CREATE VIEW keypup.issue_spells WITH (security_invoker = true, security_barrier = true) AS
+WITH placed AS (
+  SELECT t.account_id, t.project_id, t.number, t.event, t.occurred_at,
+    CASE t.event WHEN 'opened' THEN 1 WHEN 'closed' THEN 2 * row_number() OVER w ELSE 2 * row_number() OVER w + 1 END AS place
+  FROM keypup.issue_transitions t
+  WINDOW w AS (PARTITION BY t.account_id, t.project_id, t.number, t.event ORDER BY t.occurred_at)
+)
+SELECT p.account_id, p.project_id, p.number, p.place, CASE p.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name, p.occurred_at AS start_at,
+  lead(p.occurred_at) OVER (PARTITION BY p.account_id, p.project_id, p.number ORDER BY p.place) AS end_at
+FROM placed p;
+REVOKE ALL ON keypup.issue_spells FROM PUBLIC;
+GRANT SELECT ON keypup.issue_spells TO keypup_member;
+COMMENT ON VIEW keypup.issue_spells IS 'One row an issue and time in which it was open, or closed: they follow one another without a gap.';
+COMMENT ON COLUMN keypup.issue_spells.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_spells.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_spells.number IS 'Number of the issue.';
+COMMENT ON COLUMN keypup.issue_spells.place IS 'Counts from 1.';
+COMMENT ON COLUMN keypup.issue_spells.name IS 'OPEN or CLOSED. GitHub has no other status history.';
+COMMENT ON COLUMN keypup.issue_spells.start_at IS 'When it began.';
+COMMENT ON COLUMN keypup.issue_spells.end_at IS 'When the next began; NULL in the last.';
+
+CREATE VIEW keypup.issue_fields WITH (security_invoker = true, security_barrier = true) AS
+WITH said AS (
+  -- What resolves an issue, with its verdict, in one list again.
+  SELECT p.account_id, p.project_id, p.number, true AS is_item, p AS pull_request, NULL::timestamptz AS approved_at, NULL::timestamptz AS last_approved_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.state <> 'closed' AND cardinality(p.closes_issues) > 0
+  UNION ALL
+  SELECT v.account_id, v.project_id, v.number, false, NULL, v.review_approved_at, v.review_last_approved_at
+  FROM keypup.pull_request_verdicts v WHERE v.item_state <> 'closed'
+), resolving AS (
+  SELECT s.account_id, s.project_id, s.number, (array_agg(s.pull_request) FILTER (WHERE s.is_item))[1] AS pull_request, min(s.approved_at) AS approved_at, max(s.last_approved_at) AS last_approved_at
+  FROM said s
+  GROUP BY s.account_id, s.project_id, s.number
+  HAVING bool_or(s.is_item)
+), listed AS (
+  SELECT i.account_id, i.project_id, i.number, 'item' AS part, i AS issue, NULL::keypup.issue_next_steps AS next_step, NULL::keypup.issue_spells AS spell,
+    NULL::keypup.pull_requests AS pull_request, NULL::timestamptz AS happened_at, NULL::timestamptz AS happened_last_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL
+  UNION ALL
+  SELECT n.account_id, n.project_id, n.number, 'next_step', NULL, n, NULL, NULL, NULL, NULL FROM keypup.issue_next_steps n
+  UNION ALL
+  SELECT s.account_id, s.project_id, s.number, 'spell', NULL, NULL, s, NULL, NULL, NULL FROM keypup.issue_spells s
+  UNION ALL
+  SELECT r.account_id, r.project_id, c.number, 'resolving', NULL, NULL, NULL, r.pull_request, r.approved_at, r.last_approved_at
+  FROM resolving r CROSS JOIN LATERAL (SELECT DISTINCT unnest((r.pull_request).closes_issues)) AS c(number)
+  UNION ALL
+  SELECT e.account_id, e.project_id, e.item_number, 'assigned', NULL, NULL, NULL, NULL, e.occurred_at, e.occurred_at
+  FROM keypup.timeline_events e WHERE e.item_kind = 'issue' AND e.event = 'assigned'
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 'due', NULL, NULL, NULL, NULL, m.due_on, m.due_on
+  FROM keypup.issues i JOIN keypup.milestones m ON m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone
+), gathered AS (
+  SELECT l.account_id, l.project_id, l.number, (array_agg(l.issue) FILTER (WHERE l.part = 'item'))[1] AS issue, (array_agg(l.next_step) FILTER (WHERE l.part = 'next_step'))[1] AS next_step,
+    jsonb_agg(jsonb_build_object('name', (l.spell).name, 'start_at', (l.spell).start_at, 'end_at', (l.spell).end_at) ORDER BY (l.spell).place) FILTER (WHERE l.part = 'spell') AS timeline,
+    min(l.happened_at) FILTER (WHERE l.part = 'due') AS due_on,
+    min(l.happened_at) FILTER (WHERE l.part = 'assigned') AS assigned_at, max(l.happened_last_at) FILTER (WHERE l.part = 'assigned') AS last_assigned_at,
+    min(l.happened_at) FILTER (WHERE l.part = 'resolving') AS approved_at, max(l.happened_last_at) FILTER (WHERE l.part = 'resolving') AS last_approved_at,
+    array_agg((l.pull_request).number ORDER BY (l.pull_request).number) FILTER (WHERE l.part = 'resolving') AS numbers,
+    min((l.pull_request).merged_at) AS first_merged_at, max((l.pull_request).merged_at) AS last_merged_at, min((l.pull_request).closed_at) AS first_closed_at,
+    max((l.pull_request).created_at) AS last_created_at, sum((l.pull_request).additions)::bigint AS additions, sum((l.pull_request).deletions)::bigint AS deletions,
+    sum((l.pull_request).additions + (l.pull_request).deletions)::bigint AS lines_changed,
+    array_agg(DISTINCT (l.pull_request).author) FILTER (WHERE (l.pull_request).author IS NOT NULL) AS authors
+  FROM listed l
+  GROUP BY l.account_id, l.project_id, l.number
+  HAVING bool_or(l.part = 'item')
+)
+SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.issue).url, (g.issue).title, (g.issue).author AS author_username, (g.issue).author_is_bot,
+  upper((g.issue).state) AS state, (g.issue).type AS sub_type, (g.issue).created_at, (g.issue).updated_at, (g.issue).closed_at, g.due_on, g.assigned_at, g.last_assigned_at,
+  (g.issue).labels, (g.issue).milestone, (g.issue).assignees AS assignee_usernames,
+  g.approved_at AS review_approved_at, g.last_approved_at AS review_last_approved_at,
+  coalesce((g.next_step).recommended_action, 'NONE') AS recommended_action, coalesce((g.next_step).recommended_actor_usernames, '{}') AS recommended_actor_usernames,
+  coalesce(g.numbers, '{}') AS resolving_pull_request_numbers, g.first_merged_at AS resolving_pr_first_merged_at, g.last_merged_at AS resolving_pr_last_merged_at,
+  g.first_closed_at AS resolving_pr_first_closed_at, g.last_created_at AS resolving_pr_last_created_at, coalesce(g.authors, '{}') AS resolving_pr_author_usernames,
+  g.additions, g.deletions, g.lines_changed, upper((g.issue).state) AS workflow_status, g.timeline AS workflow_timeline, NULL::interval AS cycle_time
+FROM gathered g
+JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id;
+REVOKE ALL ON keypup.issue_fields FROM PUBLIC;
+GRANT SELECT ON keypup.issue_fields TO keypup_member;
+COMMENT ON VIEW keypup.issue_fields IS 'One row an issue that is not deleted, under the names that its fields have in the Keypup service.';
+COMMENT ON COLUMN keypup.issue_fields.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_fields.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_fields.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_fields.number IS 'Number within the project.';
+COMMENT ON COLUMN keypup.issue_fields.url IS 'Where a person reads it.';
+COMMENT ON COLUMN keypup.issue_fields.title IS 'Title.';
+COMMENT ON COLUMN keypup.issue_fields.author_username IS 'Login; NULL when the user was deleted.';
+COMMENT ON COLUMN keypup.issue_fields.author_is_bot IS 'Whether a bot opened it.';
+COMMENT ON COLUMN keypup.issue_fields.state IS 'OPEN or CLOSED.';
+COMMENT ON COLUMN keypup.issue_fields.sub_type IS 'The type that the provider gives it; NULL without one.';
+COMMENT ON COLUMN keypup.issue_fields.created_at IS 'When it was opened.';
+COMMENT ON COLUMN keypup.issue_fields.updated_at IS 'When it last changed.';
+COMMENT ON COLUMN keypup.issue_fields.closed_at IS 'When it was last closed; NULL while open.';
+COMMENT ON COLUMN keypup.issue_fields.due_on IS 'When its milestone is due; NULL without one.';
+COMMENT ON COLUMN keypup.issue_fields.assigned_at IS 'When somebody was first assigned; NULL where nobody was, or it was not read.';
+COMMENT ON COLUMN keypup.issue_fields.last_assigned_at IS 'When somebody was last assigned.';
+COMMENT ON COLUMN keypup.issue_fields.labels IS 'Names of its labels, sorted.';
+COMMENT ON COLUMN keypup.issue_fields.milestone IS 'Title of its milestone.';
+COMMENT ON COLUMN keypup.issue_fields.assignee_usernames IS 'Logins of who is assigned.';
+COMMENT ON COLUMN keypup.issue_fields.review_approved_at IS 'The earliest review_approved_at of the pull requests that resolve it.';
+COMMENT ON COLUMN keypup.issue_fields.review_last_approved_at IS 'The latest review_last_approved_at of the pull requests that resolve it.';
+COMMENT ON COLUMN keypup.issue_fields.recommended_action IS 'As in issue_next_steps; NONE when closed.';
+COMMENT ON COLUMN keypup.issue_fields.recommended_actor_usernames IS 'As in issue_next_steps; empty when closed.';
+COMMENT ON COLUMN keypup.issue_fields.resolving_pull_request_numbers IS 'Open and merged pull requests of the project that close it by a closing reference, sorted.';
+COMMENT ON COLUMN keypup.issue_fields.resolving_pr_first_merged_at IS 'When the first of them was merged; NULL while none is.';
+COMMENT ON COLUMN keypup.issue_fields.resolving_pr_last_merged_at IS 'When the last of the merged ones was merged.';
+COMMENT ON COLUMN keypup.issue_fields.resolving_pr_first_closed_at IS 'When the first of them was closed, which is its merge; NULL while all are open.';
+COMMENT ON COLUMN keypup.issue_fields.resolving_pr_last_created_at IS 'When the last of them was opened.';
+COMMENT ON COLUMN keypup.issue_fields.resolving_pr_author_usernames IS 'Logins of their authors, sorted, each once.';
+COMMENT ON COLUMN keypup.issue_fields.additions IS 'Lines that they add, together; NULL without one whose size is known.';
+COMMENT ON COLUMN keypup.issue_fields.deletions IS 'Lines that they delete, together.';
+COMMENT ON COLUMN keypup.issue_fields.lines_changed IS 'Both together.';
+COMMENT ON COLUMN keypup.issue_fields.workflow_status IS 'The state: GitHub has no other status.';
+COMMENT ON COLUMN keypup.issue_fields.workflow_timeline IS 'Array of {name, start_at, end_at}: its spells, as in issue_spells; end_at of the last is null.';
+COMMENT ON COLUMN keypup.issue_fields.cycle_time IS 'Time in work. NULL: it needs a status history, and GitHub has none.';

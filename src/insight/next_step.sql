@@ -1,0 +1,111 @@
+-- insight/next_step.sql: what is to be done next, and by whom. doc/fields.md has the definitions.
+
+CREATE VIEW keypup.pull_request_next_steps WITH (security_invoker = true, security_barrier = true) AS
+-- The pull request and what was said of it in one list, and no join: the planner would compare every pull request with every verdict.
+WITH listed AS (
+  SELECT p.account_id, p.project_id, p.number, true AS is_item, p AS pull_request, NULL::keypup.pull_request_verdicts AS verdict
+  FROM keypup.pull_requests p WHERE p.state = 'open' AND p.deleted_at IS NULL
+  UNION ALL
+  SELECT v.account_id, v.project_id, v.number, false, NULL, v
+  FROM keypup.pull_request_verdicts v WHERE v.item_state = 'open'
+), gathered AS (
+  SELECT l.account_id, l.project_id, l.number, (array_agg(l.pull_request) FILTER (WHERE l.is_item))[1] AS pull_request, (array_agg(l.verdict) FILTER (WHERE NOT l.is_item))[1] AS verdict
+  FROM listed l
+  GROUP BY l.account_id, l.project_id, l.number
+  HAVING bool_or(l.is_item)
+), merger AS (
+  -- The persons who merged in the project within the last 90 days, those who merged most first.
+  SELECT m.account_id, m.project_id, array_agg(m.login ORDER BY m.merges DESC, m.login) AS logins
+  FROM (
+    SELECT p.account_id, p.project_id, p.merged_by AS login, count(*) AS merges
+    FROM keypup.pull_requests p
+    JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
+    LEFT JOIN keypup.person_logins i ON i.account_id = p.account_id AND i.connection_id = j.connection_id AND i.login = p.merged_by
+    WHERE p.merged_at >= now() - interval '2160 hours' AND p.merged_by IS NOT NULL AND i.is_bot IS NOT TRUE
+    GROUP BY p.account_id, p.project_id, p.merged_by
+  ) AS m
+  GROUP BY m.account_id, m.project_id
+), known AS (
+  SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.pull_request).title, (g.pull_request).author, (g.pull_request).author_is_bot, (g.pull_request).is_draft,
+    (g.pull_request).assignees, array_remove((g.pull_request).requested_reviewers, (g.pull_request).author) AS asked, greatest((g.pull_request).created_at, (g.pull_request).updated_at) AS idle_since,
+    CASE WHEN (g.verdict).review_state IS NOT NULL THEN (g.verdict).review_state WHEN cardinality((g.pull_request).requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
+    coalesce((g.verdict).approver_usernames, '{}') AS approvers, coalesce((g.verdict).undecided_usernames, '{}') AS undecided, coalesce(m.logins, '{}') AS mergers
+  FROM gathered g
+  JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id
+  LEFT JOIN merger m ON m.account_id = g.account_id AND m.project_id = g.project_id
+), decided AS (
+  SELECT k.*,
+    CASE WHEN k.is_draft THEN 'NONE'
+      WHEN k.review_state = 'PENDING' OR k.review_state = 'CHANGES_REQUESTED' AND cardinality(k.asked) > 0 THEN 'REVIEW'
+      WHEN k.review_state = 'CHANGES_REQUESTED' THEN 'FIX_CODE'
+      WHEN k.review_state = 'APPROVED' THEN 'MERGE'
+      WHEN k.idle_since <= now() - interval '72 hours' THEN 'ASSIGN_REVIEWER'
+      ELSE 'NONE' END AS recommended_action,
+    CASE WHEN k.author IS NOT NULL AND NOT k.author_is_bot THEN ARRAY[k.author] ELSE k.assignees END AS owners,
+    CASE WHEN k.is_draft THEN '{}'
+      WHEN cardinality(k.assignees) > 0 THEN k.assignees
+      WHEN k.approvers && k.mergers THEN ARRAY(SELECT a.login FROM unnest(k.approvers) AS a(login) WHERE a.login = ANY (k.mergers) ORDER BY 1)
+      WHEN k.author = ANY (k.mergers) THEN ARRAY[k.author]
+      ELSE k.mergers[1:3] END AS suggested_mergers
+  FROM known k
+)
+SELECT d.account_id, d.project_id, d.project, d.number, d.title, d.author, d.is_draft, d.review_state, d.idle_since, d.recommended_action,
+  CASE d.recommended_action
+    WHEN 'REVIEW' THEN CASE WHEN cardinality(d.asked) > 0 THEN d.asked ELSE d.undecided END
+    WHEN 'FIX_CODE' THEN d.owners WHEN 'ASSIGN_REVIEWER' THEN d.owners
+    WHEN 'MERGE' THEN d.suggested_mergers ELSE '{}' END AS recommended_actor_usernames,
+  d.suggested_mergers AS suggested_merger_usernames
+FROM decided d;
+REVOKE ALL ON keypup.pull_request_next_steps FROM PUBLIC;
+GRANT SELECT ON keypup.pull_request_next_steps TO keypup_member;
+COMMENT ON VIEW keypup.pull_request_next_steps IS 'One row an open pull request: what is to be done next, and who could. Conflicts with the base, checks and branch rules are not read: no step follows from them.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.number IS 'Number within the project.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.title IS 'Title.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.author IS 'Login; NULL when the user was deleted.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.is_draft IS 'Whether it is a draft.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.review_state IS 'CHANGES_REQUESTED, APPROVED, PENDING or NONE, as in pull_request_metrics.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.idle_since IS 'Last change that the provider names, never before the opening.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_action IS 'REVIEW, FIX_CODE, MERGE, ASSIGN_REVIEWER (nobody asked, no review, and idle for 3 days), or NONE: a draft, or too new.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_actor_usernames IS 'Logins of who could do it; empty for NONE, and where nobody is known.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.suggested_merger_usernames IS 'Assignees; else the approvers who merged in the project within 90 days; else the author who did; else the three who merged most. Empty for drafts.';
+
+CREATE VIEW keypup.issue_next_steps WITH (security_invoker = true, security_barrier = true) AS
+WITH listed AS (
+  SELECT i.account_id, i.project_id, i.number, true AS is_item, i AS issue, NULL::text AS state, NULL::timestamptz AS merged_at, NULL::timestamptz AS reopened_at
+  FROM keypup.issues i WHERE i.state = 'open' AND i.deleted_at IS NULL
+  UNION ALL
+  SELECT p.account_id, p.project_id, c.number, false, NULL, p.state, p.merged_at, NULL
+  FROM keypup.pull_requests p CROSS JOIN LATERAL unnest(p.closes_issues) AS c(number)
+  WHERE p.state <> 'closed' AND p.deleted_at IS NULL
+  UNION ALL
+  SELECT e.account_id, e.project_id, e.item_number, false, NULL, NULL, NULL, e.occurred_at
+  FROM keypup.timeline_events e WHERE e.item_kind = 'issue' AND e.event = 'reopened'
+), gathered AS (
+  -- Who opened it again after the merge did not find it resolved.
+  SELECT l.account_id, l.project_id, l.number, (array_agg(l.issue) FILTER (WHERE l.is_item))[1] AS issue,
+    CASE WHEN bool_or(l.state = 'open') THEN 'WAIT_FOR_IMPLEMENTATION'
+      WHEN max(l.merged_at) > max(l.reopened_at) OR bool_or(l.state = 'merged') AND max(l.reopened_at) IS NULL THEN 'CLOSE'
+      ELSE 'IMPLEMENT' END AS recommended_action
+  FROM listed l
+  GROUP BY l.account_id, l.project_id, l.number
+  HAVING bool_or(l.is_item)
+)
+SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.issue).title, (g.issue).author, g.recommended_action,
+  CASE WHEN g.recommended_action = 'CLOSE' AND cardinality((g.issue).assignees) = 0 AND (g.issue).author IS NOT NULL AND NOT (g.issue).author_is_bot THEN ARRAY[(g.issue).author]
+    WHEN g.recommended_action = 'WAIT_FOR_IMPLEMENTATION' THEN '{}' ELSE (g.issue).assignees END AS recommended_actor_usernames
+FROM gathered g
+JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id;
+REVOKE ALL ON keypup.issue_next_steps FROM PUBLIC;
+GRANT SELECT ON keypup.issue_next_steps TO keypup_member;
+COMMENT ON VIEW keypup.issue_next_steps IS 'One row an open issue: what is to be done next, and who could.';
+COMMENT ON COLUMN keypup.issue_next_steps.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_next_steps.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_next_steps.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_next_steps.number IS 'Number within the project.';
+COMMENT ON COLUMN keypup.issue_next_steps.title IS 'Title.';
+COMMENT ON COLUMN keypup.issue_next_steps.author IS 'Login; NULL when the user was deleted.';
+COMMENT ON COLUMN keypup.issue_next_steps.recommended_action IS 'WAIT_FOR_IMPLEMENTATION: a pull request that resolves it is open. CLOSE: none is, and one was merged since it was last opened. IMPLEMENT: otherwise.';
+COMMENT ON COLUMN keypup.issue_next_steps.recommended_actor_usernames IS 'Its assignees; for CLOSE its author where nobody is assigned; empty for WAIT_FOR_IMPLEMENTATION.';

@@ -1,0 +1,41 @@
+-- provider/github/projects.sql: which repositories a connection could track. An app's installation lists them by REST, the
+-- only place where GitHub says exactly what it may see (docs.github.com/rest/apps/installations).
+
+CREATE FUNCTION keypup.github_projects_request(account uuid, connection uuid, after text, OUT url text, OUT body text)
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN i.connection_id IS NOT NULL THEN rtrim(c.base_url, '/') || '/installation/repositories?per_page=50&page=' || coalesce(nullif(after, ''), '1') END,
+    CASE WHEN i.connection_id IS NULL THEN jsonb_build_object('query', keypup.github_adapt(keypup.github_query('projects'), c.missing_fields),
+      'variables', jsonb_build_object('after', nullif(after, '')))::text END
+  FROM keypup.connections c
+  LEFT JOIN keypup.app_installations i ON i.account_id = c.account_id AND i.connection_id = c.connection_id
+  WHERE c.account_id = account AND c.connection_id = connection
+$$;
+REVOKE ALL ON FUNCTION keypup.github_projects_request(uuid, uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_projects_request(uuid, uuid, text) IS 'The request for a page of the repositories that a connection could track.';
+
+CREATE FUNCTION keypup.github_projects_answer(account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v record;
+  page jsonb := reply #> '{data,viewer,repositories}';
+  is_list boolean := jsonb_typeof(reply -> 'repositories') = 'array';
+BEGIN
+  IF failure IS NOT NULL OR status <> 200 OR NOT coalesce(is_list OR jsonb_typeof(page -> 'nodes') = 'array', false) THEN
+    SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
+    RETURN jsonb_build_object('failed', CASE WHEN v.verdict = 'page' THEN 'the answer is no list of repositories' ELSE v.reason END, 'hint', v.hint);
+  END IF;
+  RETURN jsonb_build_object(
+    'projects', (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(r.node ->> 'nameWithOwner', r.node ->> 'full_name'), lower(r.node ->> 'visibility'),
+        coalesce(r.node -> 'isArchived', r.node -> 'archived'), coalesce(r.node -> 'isFork', r.node -> 'fork')) ORDER BY r.position), '[]')
+      FROM jsonb_array_elements(CASE WHEN is_list THEN reply -> 'repositories' ELSE page -> 'nodes' END) WITH ORDINALITY AS r (node, position)
+      WHERE coalesce(r.node ->> 'nameWithOwner', r.node ->> 'full_name') IS NOT NULL),
+    'after', CASE
+      -- The next page's number stands in the Link header (RFC 8288).
+      WHEN is_list THEN substring(headers ->> 'link' FROM '[?&]page=([0-9]{1,6})[^>]*>; *rel="next"')
+      WHEN (page #>> '{pageInfo,hasNextPage}')::boolean THEN page #>> '{pageInfo,endCursor}' END);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_projects_answer(uuid, uuid, integer, jsonb, jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_projects_answer(uuid, uuid, integer, jsonb, jsonb, text) IS 'The repositories of such a page, and where the list goes on; or why it could not be had.';

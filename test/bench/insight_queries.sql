@@ -1,0 +1,444 @@
+-- test/bench/insight_queries.sql: what a dashboard of 90 days asks of each view, and the same by hand. Read by test/bench/insight, which compares both answers.
+-- By hand means: as a person writes it who knows what is asked for, and the tables, and nothing of the views.
+
+-- view: pull_request_cycle
+SELECT project_id, number, merged_at, coding_time, pickup_time, review_time, merge_time, unreviewed_time, cycle_time
+FROM keypup.pull_request_cycle WHERE merged_at >= now() - interval '90 days';
+-- by hand
+SELECT p.project_id, p.number, p.merged_at, least(p.ready_at, p.merged_at) - s.started_at, r.first_review_at - p.ready_at, coalesce(r.first_approval_at, p.merged_at) - r.first_review_at,
+  p.merged_at - r.first_approval_at, CASE WHEN r.first_review_at IS NULL AND p.ready_at <= p.merged_at THEN p.merged_at - p.ready_at END, p.merged_at - s.started_at
+FROM keypup.pull_requests p
+CROSS JOIN LATERAL (SELECT least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at) AS s
+LEFT JOIN LATERAL (
+  SELECT min(v.submitted_at) AS first_review_at, min(v.submitted_at) FILTER (WHERE v.state = 'approved') AS first_approval_at
+  FROM keypup.reviews v
+  WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.pull_request_number = p.number AND NOT v.author_is_bot AND v.author IS DISTINCT FROM p.author
+    AND v.state <> 'pending' AND v.submitted_at BETWEEN p.ready_at AND p.merged_at) AS r ON true
+WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '90 days';
+
+-- view: pull_request_metrics
+SELECT project, number, person, review_state, size_class, review_rounds, reviewer_count, merged_without_review, self_merged, times_reopened, cycle_time
+FROM keypup.pull_request_metrics WHERE merged_at >= now() - interval '90 days';
+-- by hand
+WITH login AS (
+  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, u.name
+  FROM keypup.identities i LEFT JOIN keypup.people u ON u.account_id = i.account_id AND u.person_id = i.person_id
+  ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
+), pull_request AS (
+  SELECT p.*, j.name AS project, j.connection_id
+  FROM keypup.pull_requests p JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
+  WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '90 days'
+), said AS (
+  SELECT p.project_id, p.number, coalesce(l.person_id::text, r.author, '') AS who, coalesce(r.submitted_at >= p.ready_at, false) AS counts, r.state, r.submitted_at, r.external_id,
+    r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict
+  FROM pull_request p
+  JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
+  LEFT JOIN login l ON l.connection_id = p.connection_id AND l.login = r.author
+  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at <= p.merged_at
+), judged AS (
+  SELECT s.*, lead(s.state) OVER (PARTITION BY s.project_id, s.number, s.who, s.is_verdict, s.state = 'dismissed', s.counts ORDER BY s.submitted_at, s.external_id COLLATE "C") AS next_state,
+    s.is_verdict AND row_number() OVER (PARTITION BY s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at DESC, s.external_id COLLATE "C" DESC) = 1 AS is_last
+  FROM said s
+), summed AS (
+  SELECT j.project_id, j.number, count(DISTINCT j.who) FILTER (WHERE j.counts) AS reviewer_count,
+    count(*) FILTER (WHERE j.counts AND j.state = 'changes_requested' AND j.next_state IS NOT NULL) AS review_rounds,
+    bool_or(j.is_last AND j.state = 'changes_requested') AS changes_requested, bool_or(j.is_last AND j.state = 'approved') AS approved
+  FROM judged j GROUP BY j.project_id, j.number
+)
+SELECT p.project, p.number, coalesce(l.name, p.author),
+  CASE WHEN s.changes_requested THEN 'CHANGES_REQUESTED' WHEN s.approved THEN 'APPROVED' WHEN cardinality(p.requested_reviewers) > 0 OR s.number IS NOT NULL THEN 'PENDING' ELSE 'NONE' END,
+  CASE WHEN p.additions + p.deletions < 10 THEN 'XS' WHEN p.additions + p.deletions < 50 THEN 'S' WHEN p.additions + p.deletions < 250 THEN 'M' WHEN p.additions + p.deletions < 1000 THEN 'L'
+       WHEN p.additions + p.deletions IS NOT NULL THEN 'XL' END,
+  coalesce(s.review_rounds, 0), coalesce(s.reviewer_count, 0), coalesce(s.reviewer_count, 0) = 0, p.merged_by = p.author OR coalesce(m.person_id = l.person_id, false),
+  (SELECT count(*) FROM keypup.timeline_events e
+   WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_number = p.number AND e.item_kind = 'pull_request' AND e.event = 'reopened'),
+  p.merged_at - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at)
+FROM pull_request p
+LEFT JOIN summed s ON s.project_id = p.project_id AND s.number = p.number
+LEFT JOIN login l ON l.connection_id = p.connection_id AND l.login = p.author
+LEFT JOIN login m ON m.connection_id = p.connection_id AND m.login = p.merged_by;
+
+-- view: pull_request_work_in_progress
+SELECT project, number, person, state_now, size_class, age, idle_days, is_stale, age_percentile
+FROM keypup.pull_request_work_in_progress WHERE created_at >= now() - interval '90 days';
+-- by hand
+WITH work AS (
+  SELECT p.*, greatest(least(p.created_at, now()), 'epoch') AS began_at, greatest(least(greatest(p.created_at, p.updated_at), now()), 'epoch') AS idle_since
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.state = 'open'
+), ranked AS (
+  SELECT w.*, 100 * cume_dist() OVER (PARTITION BY w.account_id, w.project_id ORDER BY w.began_at DESC) AS age_percentile FROM work w
+)
+SELECT j.name, r.number, coalesce(l.name, r.author), CASE WHEN r.is_draft THEN 'draft' ELSE 'open' END,
+  CASE WHEN r.additions + r.deletions < 10 THEN 'XS' WHEN r.additions + r.deletions < 50 THEN 'S' WHEN r.additions + r.deletions < 250 THEN 'M' WHEN r.additions + r.deletions < 1000 THEN 'L'
+       WHEN r.additions + r.deletions IS NOT NULL THEN 'XL' END,
+  now() - r.began_at, floor(extract(epoch FROM now() - r.idle_since) / 86400)::bigint, now() - r.idle_since >= interval '14 days', r.age_percentile
+FROM ranked r
+JOIN keypup.projects j ON j.account_id = r.account_id AND j.project_id = r.project_id
+LEFT JOIN LATERAL (
+  SELECT u.name FROM keypup.identities i LEFT JOIN keypup.people u ON u.account_id = i.account_id AND u.person_id = i.person_id
+  WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
+WHERE r.created_at >= now() - interval '90 days';
+
+-- view: review_load
+SELECT reviewer, is_bot, week, reviews, pull_requests, first_reviews, median_response_time, p90_response_time FROM keypup.review_load WHERE week >= now() - interval '90 days';
+-- by hand
+WITH login AS (
+  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, u.name
+  FROM keypup.identities i LEFT JOIN keypup.people u ON u.account_id = i.account_id AND u.person_id = i.person_id
+  ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
+), recent AS (
+  SELECT DISTINCT r.account_id, r.project_id, r.pull_request_number AS number FROM keypup.reviews r WHERE r.submitted_at >= now() - interval '90 days'
+), given AS (
+  SELECT r.account_id, r.project_id, p.number, p.ready_at, r.author, r.author_is_bot, l.person_id, coalesce(l.name, r.author) AS reviewer, r.submitted_at,
+    row_number() OVER (PARTITION BY r.project_id, p.number, r.author_is_bot, coalesce(l.person_id::text, r.author) ORDER BY r.submitted_at, r.external_id COLLATE "C") = 1 AS is_first
+  FROM recent n
+  JOIN keypup.pull_requests p ON p.account_id = n.account_id AND p.project_id = n.project_id AND p.number = n.number
+  JOIN keypup.reviews r ON r.account_id = n.account_id AND r.project_id = n.project_id AND r.pull_request_number = n.number
+  JOIN keypup.projects j ON j.account_id = n.account_id AND j.project_id = n.project_id
+  LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+  WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author
+)
+SELECT g.reviewer, g.author_is_bot, w.week, count(*), count(DISTINCT (g.project_id, g.number)), count(q.response_time),
+  percentile_cont(0.5) WITHIN GROUP (ORDER BY q.response_time), percentile_cont(0.9) WITHIN GROUP (ORDER BY q.response_time)
+FROM given g
+CROSS JOIN LATERAL (SELECT date_trunc('week', g.submitted_at, 'UTC') AS week) AS w
+LEFT JOIN LATERAL (
+  SELECT CASE WHEN g.ready_at IS NOT NULL AND greatest(g.ready_at, min(e.occurred_at)) <= g.submitted_at THEN g.submitted_at - greatest(g.ready_at, min(e.occurred_at)) END AS response_time
+  FROM keypup.timeline_events e
+  WHERE g.is_first AND e.account_id = g.account_id AND e.project_id = g.project_id AND e.item_number = g.number AND e.item_kind = 'pull_request'
+    AND e.event = 'review_requested' AND e.subject = g.author AND e.occurred_at <= g.submitted_at) AS q ON g.is_first
+WHERE w.week >= now() - interval '90 days'
+GROUP BY g.account_id, g.person_id, g.reviewer, g.author_is_bot, w.week;
+
+-- view: reviewer_pairs
+SELECT author, reviewer, pull_requests, reviews, approvals FROM keypup.reviewer_pairs;
+-- by hand
+WITH login AS (
+  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, u.name
+  FROM keypup.identities i LEFT JOIN keypup.people u ON u.account_id = i.account_id AND u.person_id = i.person_id
+  ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
+)
+SELECT coalesce(a.name, p.author), coalesce(l.name, r.author), count(DISTINCT (r.project_id, p.number)), count(*), count(*) FILTER (WHERE r.state = 'approved')
+FROM keypup.reviews r
+JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id AND p.number = r.pull_request_number
+JOIN keypup.projects j ON j.account_id = r.account_id AND j.project_id = r.project_id
+LEFT JOIN login a ON a.connection_id = j.connection_id AND a.login = p.author
+LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author
+GROUP BY r.account_id, a.person_id, coalesce(a.name, p.author), p.author_is_bot, l.person_id, coalesce(l.name, r.author), r.author_is_bot;
+
+-- view: pull_request_reviews
+SELECT project_id, number, author_person, person, state, submitted_at, counts, is_first, response_time FROM keypup.pull_request_reviews WHERE submitted_at >= now() - interval '90 days';
+-- by hand
+WITH login AS (
+  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, u.name
+  FROM keypup.identities i LEFT JOIN keypup.people u ON u.account_id = i.account_id AND u.person_id = i.person_id
+  ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
+), recent AS (
+  SELECT DISTINCT r.account_id, r.project_id, r.pull_request_number AS number FROM keypup.reviews r WHERE r.submitted_at >= now() - interval '90 days'
+), given AS (
+  SELECT r.account_id, r.project_id, p.number, coalesce(a.name, p.author) AS author_person, coalesce(l.name, r.author) AS person, r.state, r.submitted_at, r.author, p.ready_at,
+    coalesce(NOT r.author_is_bot AND r.submitted_at >= p.ready_at AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at), false) AS counts,
+    row_number() OVER (PARTITION BY r.project_id, p.number, r.author_is_bot, coalesce(l.person_id::text, r.author) ORDER BY r.submitted_at, r.external_id COLLATE "C") = 1 AS is_first
+  FROM recent n
+  JOIN keypup.pull_requests p ON p.account_id = n.account_id AND p.project_id = n.project_id AND p.number = n.number
+  JOIN keypup.reviews r ON r.account_id = n.account_id AND r.project_id = n.project_id AND r.pull_request_number = n.number
+  JOIN keypup.projects j ON j.account_id = n.account_id AND j.project_id = n.project_id
+  LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+  LEFT JOIN login a ON a.connection_id = j.connection_id AND a.login = p.author
+  WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author
+)
+SELECT g.project_id, g.number, g.author_person, g.person, g.state, g.submitted_at, g.counts, g.is_first, q.response_time
+FROM given g
+LEFT JOIN LATERAL (
+  SELECT CASE WHEN g.ready_at IS NOT NULL AND greatest(g.ready_at, min(e.occurred_at)) <= g.submitted_at THEN g.submitted_at - greatest(g.ready_at, min(e.occurred_at)) END AS response_time
+  FROM keypup.timeline_events e
+  WHERE e.account_id = g.account_id AND e.project_id = g.project_id AND e.item_number = g.number AND e.item_kind = 'pull_request'
+    AND e.event = 'review_requested' AND e.subject = g.author AND e.occurred_at <= g.submitted_at) AS q ON g.is_first
+WHERE g.submitted_at >= now() - interval '90 days';
+
+-- view: issue_metrics
+SELECT project, number, lead_time, first_response_time, queue_time, times_reopened, resolving_pull_requests, resolving_first_merged_at, lines_changed
+FROM keypup.issue_metrics WHERE closed_at >= now() - interval '90 days';
+-- by hand
+WITH resolving AS (
+  SELECT r.account_id, r.project_id, n.number, array_agg(r.number ORDER BY r.number) AS pull_requests, min(r.merged_at) AS first_merged_at, sum(r.additions + r.deletions)::bigint AS lines_changed
+  FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.closes_issues)) AS n(number)
+  WHERE r.deleted_at IS NULL AND r.state <> 'closed' GROUP BY r.account_id, r.project_id, n.number
+)
+SELECT p.name, i.number, CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END,
+  CASE WHEN i.first_response_at >= i.created_at THEN i.first_response_at - i.created_at END, a.assigned_at - i.created_at, b.times_reopened,
+  coalesce(r.pull_requests, '{}'), r.first_merged_at, r.lines_changed
+FROM keypup.issues i
+JOIN keypup.projects p ON p.account_id = i.account_id AND p.project_id = i.project_id
+LEFT JOIN resolving r ON r.account_id = i.account_id AND r.project_id = i.project_id AND r.number = i.number
+LEFT JOIN LATERAL (
+  SELECT min(e.occurred_at) AS assigned_at FROM keypup.timeline_events e
+  WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event = 'assigned' AND e.occurred_at >= i.created_at) AS a ON true
+LEFT JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE x.event = 'reopened' AND x.event_before = 'closed') AS times_reopened
+  FROM (SELECT e.event, lag(e.event) OVER (ORDER BY e.occurred_at, e.event) AS event_before FROM keypup.timeline_events e
+        WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')) AS x) AS b ON true
+WHERE i.deleted_at IS NULL AND i.closed_at >= now() - interval '90 days';
+
+-- view: issue_pull_request_links
+SELECT project_id, issue_number, pull_request_number, sources FROM keypup.issue_pull_request_links;
+-- by hand
+WITH named AS (
+  SELECT p.account_id, p.project_id, p.number, n.issue_number, n.source
+  FROM keypup.pull_requests p
+  CROSS JOIN LATERAL (
+    SELECT unnest(p.closes_issues) AS issue_number, 'closing_reference' AS source
+    UNION SELECT m.groups[1]::bigint, 'title' FROM regexp_matches(p.title, '(?<![[:alnum:]_.&/#-])#([0-9]{1,9})(?![[:alnum:]_])', 'g') AS m(groups)
+    UNION SELECT m.groups[1]::bigint, 'branch' FROM regexp_matches(p.head_branch, '(?:^|/)(?:issues?[-_/]?|fix(?:es)?[-_/]|(?=[0-9]+[-_][[:alpha:]]))([0-9]{1,9})(?:$|[-_/])', 'i') AS m(groups)) AS n
+  WHERE p.deleted_at IS NULL
+)
+SELECT n.project_id, n.issue_number, n.number, array_agg(n.source ORDER BY n.source)
+FROM named n
+JOIN keypup.issues i ON i.account_id = n.account_id AND i.project_id = n.project_id AND i.number = n.issue_number AND i.deleted_at IS NULL
+GROUP BY n.account_id, n.project_id, n.issue_number, n.number;
+
+-- view: issue_transitions
+SELECT project_id, number, event, occurred_at FROM keypup.issue_transitions WHERE occurred_at >= now() - interval '90 days';
+-- by hand
+WITH recent AS (
+  SELECT * FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '90 days'
+), happened AS (
+  SELECT i.account_id, i.project_id, i.number, 0 AS part, 'opened' AS event, i.created_at AS occurred_at FROM recent i
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 1, e.event, e.occurred_at
+  FROM recent i CROSS JOIN LATERAL (
+    SELECT e.event, e.occurred_at FROM keypup.timeline_events e
+    WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened') OFFSET 0) AS e
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END
+  FROM recent i
+), ordered AS (
+  SELECT h.project_id, h.number, h.event, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+  FROM happened h WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
+)
+SELECT o.project_id, o.number, o.event, o.occurred_at FROM ordered o
+WHERE (o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')) AND o.occurred_at >= now() - interval '90 days';
+
+-- view: issue_flow_daily
+SELECT project, day, opened, closed, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE day >= current_date - 90;
+-- by hand
+WITH happened AS (
+  SELECT i.account_id, i.project_id, i.number, 0 AS part, 'opened' AS event, i.created_at AS occurred_at FROM keypup.issues i WHERE i.deleted_at IS NULL
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 1, e.event, e.occurred_at
+  FROM keypup.issues i JOIN keypup.timeline_events e ON e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number
+  WHERE i.deleted_at IS NULL AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END
+  FROM keypup.issues i WHERE i.deleted_at IS NULL
+), ordered AS (
+  SELECT h.account_id, h.project_id, h.event, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+  FROM happened h WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
+), counted AS (
+  SELECT o.account_id, o.project_id, (o.occurred_at AT TIME ZONE a.time_zone)::date AS day,
+    count(*) FILTER (WHERE o.event = 'opened') AS opened, count(*) FILTER (WHERE o.event = 'closed') AS closed, count(*) FILTER (WHERE o.event = 'reopened') AS reopened
+  FROM ordered o JOIN keypup.accounts a ON a.account_id = o.account_id
+  WHERE (o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')) AND o.occurred_at <= now()
+  GROUP BY o.account_id, o.project_id, (o.occurred_at AT TIME ZONE a.time_zone)::date
+), before AS (
+  SELECT c.account_id, c.project_id, min(c.day) AS first_day, coalesce(sum(c.opened - c.closed + c.reopened) FILTER (WHERE c.day < current_date - 90), 0) AS still_open
+  FROM counted c GROUP BY c.account_id, c.project_id
+)
+SELECT p.name, d.day::date, coalesce(c.opened, 0), coalesce(c.closed, 0), coalesce(c.reopened, 0),
+  (b.still_open + sum(coalesce(c.opened - c.closed + c.reopened, 0)) OVER (PARTITION BY b.account_id, b.project_id ORDER BY d.day))::bigint
+FROM before b
+JOIN keypup.projects p ON p.account_id = b.account_id AND p.project_id = b.project_id
+JOIN keypup.accounts a ON a.account_id = b.account_id
+CROSS JOIN LATERAL generate_series(greatest(b.first_day, current_date - 90)::timestamp, now() AT TIME ZONE a.time_zone, interval '1 day') AS d(day)
+LEFT JOIN counted c ON c.account_id = b.account_id AND c.project_id = b.project_id AND c.day = d.day::date;
+
+-- view: throughput_weekly
+SELECT project, week_start, pull_requests_merged, issues_opened, issues_closed, backlog_growth, lead_time_p50, cycle_time_p50, cycle_time_p75, previous_pull_requests_merged, previous_cycle_time_p50
+FROM keypup.throughput_weekly WHERE week_start >= current_date - 90;
+-- by hand
+WITH happened AS (
+  -- A week more, for the week before.
+  SELECT i.account_id, i.project_id, i.number, h.part, h.event, h.occurred_at
+  FROM keypup.issues i CROSS JOIN LATERAL (VALUES (0, 'opened', i.created_at),
+    (2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END)) AS h(part, event, occurred_at)
+  WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '100 days'
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 1, e.event, e.occurred_at
+  FROM keypup.issues i CROSS JOIN LATERAL (
+    SELECT e.event, e.occurred_at FROM keypup.timeline_events e
+    WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened') OFFSET 0) AS e
+  WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '100 days'
+), ordered AS (
+  SELECT h.account_id, h.project_id, h.event, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+  FROM happened h WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
+), moved AS (
+  SELECT o.project_id, date_trunc('week', o.occurred_at AT TIME ZONE a.time_zone)::date AS week_start,
+    count(*) FILTER (WHERE o.event = 'opened') AS opened, count(*) FILTER (WHERE o.event = 'closed') AS closed, count(*) FILTER (WHERE o.event = 'reopened') AS reopened
+  FROM ordered o JOIN keypup.accounts a ON a.account_id = o.account_id
+  WHERE (o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')) AND o.occurred_at <= now()
+  GROUP BY o.project_id, date_trunc('week', o.occurred_at AT TIME ZONE a.time_zone)::date
+), led AS (
+  SELECT i.project_id, date_trunc('week', i.closed_at AT TIME ZONE a.time_zone)::date AS week_start, percentile_cont(0.5) WITHIN GROUP (ORDER BY i.closed_at - i.created_at) AS p50
+  FROM keypup.issues i JOIN keypup.accounts a ON a.account_id = i.account_id
+  WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at BETWEEN i.created_at AND now() AND i.closed_at >= now() - interval '100 days'
+  GROUP BY i.project_id, date_trunc('week', i.closed_at AT TIME ZONE a.time_zone)::date
+), merged AS (
+  SELECT p.project_id, date_trunc('week', p.merged_at AT TIME ZONE a.time_zone)::date AS week_start, count(*) AS merged,
+    percentile_cont(ARRAY[0.5, 0.75]) WITHIN GROUP (ORDER BY p.merged_at - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at)) AS cycle_times
+  FROM keypup.pull_requests p JOIN keypup.accounts a ON a.account_id = p.account_id
+  WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '100 days' AND p.merged_at <= now()
+  GROUP BY p.project_id, date_trunc('week', p.merged_at AT TIME ZONE a.time_zone)::date
+), weekly AS (
+  SELECT j.project_id, j.name, w.week::date AS week_start, coalesce(g.merged, 0) AS merged, coalesce(m.opened, 0) AS opened, coalesce(m.closed, 0) AS closed,
+    coalesce(m.opened - m.closed + m.reopened, 0) AS growth, l.p50, g.cycle_times
+  FROM keypup.projects j
+  CROSS JOIN generate_series(date_trunc('week', (current_date - 97)::timestamp), now()::timestamp, interval '1 week') AS w(week)
+  LEFT JOIN moved m ON m.project_id = j.project_id AND m.week_start = w.week::date
+  LEFT JOIN led l ON l.project_id = j.project_id AND l.week_start = w.week::date
+  LEFT JOIN merged g ON g.project_id = j.project_id AND g.week_start = w.week::date
+), compared AS (
+  SELECT w.*, lag(w.merged) OVER o AS merged_before, lag(w.cycle_times[1]) OVER o AS p50_before FROM weekly w WINDOW o AS (PARTITION BY w.project_id ORDER BY w.week_start)
+)
+SELECT c.name, c.week_start, c.merged, c.opened, c.closed, c.growth, c.p50, c.cycle_times[1], c.cycle_times[2], c.merged_before, c.p50_before FROM compared c WHERE c.week_start >= current_date - 90;
+
+-- view: throughput_monthly
+SELECT project, month_start, pull_requests_merged, issues_opened, issues_closed, backlog_growth, lead_time_p50, cycle_time_p50, cycle_time_p75, previous_pull_requests_merged, previous_cycle_time_p50
+FROM keypup.throughput_monthly WHERE month_start >= current_date - 90;
+-- by hand
+WITH happened AS (
+  -- A month more, for the month before.
+  SELECT i.account_id, i.project_id, i.number, h.part, h.event, h.occurred_at
+  FROM keypup.issues i CROSS JOIN LATERAL (VALUES (0, 'opened', i.created_at),
+    (2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END)) AS h(part, event, occurred_at)
+  WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '125 days'
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 1, e.event, e.occurred_at
+  FROM keypup.issues i CROSS JOIN LATERAL (
+    SELECT e.event, e.occurred_at FROM keypup.timeline_events e
+    WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened') OFFSET 0) AS e
+  WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '125 days'
+), ordered AS (
+  SELECT h.account_id, h.project_id, h.event, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+  FROM happened h WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
+), moved AS (
+  SELECT o.project_id, date_trunc('month', o.occurred_at AT TIME ZONE a.time_zone)::date AS month_start,
+    count(*) FILTER (WHERE o.event = 'opened') AS opened, count(*) FILTER (WHERE o.event = 'closed') AS closed, count(*) FILTER (WHERE o.event = 'reopened') AS reopened
+  FROM ordered o JOIN keypup.accounts a ON a.account_id = o.account_id
+  WHERE (o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')) AND o.occurred_at <= now()
+  GROUP BY o.project_id, date_trunc('month', o.occurred_at AT TIME ZONE a.time_zone)::date
+), led AS (
+  SELECT i.project_id, date_trunc('month', i.closed_at AT TIME ZONE a.time_zone)::date AS month_start, percentile_cont(0.5) WITHIN GROUP (ORDER BY i.closed_at - i.created_at) AS p50
+  FROM keypup.issues i JOIN keypup.accounts a ON a.account_id = i.account_id
+  WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at BETWEEN i.created_at AND now() AND i.closed_at >= now() - interval '125 days'
+  GROUP BY i.project_id, date_trunc('month', i.closed_at AT TIME ZONE a.time_zone)::date
+), merged AS (
+  SELECT p.project_id, date_trunc('month', p.merged_at AT TIME ZONE a.time_zone)::date AS month_start, count(*) AS merged,
+    percentile_cont(ARRAY[0.5, 0.75]) WITHIN GROUP (ORDER BY p.merged_at - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at)) AS cycle_times
+  FROM keypup.pull_requests p JOIN keypup.accounts a ON a.account_id = p.account_id
+  WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '125 days' AND p.merged_at <= now()
+  GROUP BY p.project_id, date_trunc('month', p.merged_at AT TIME ZONE a.time_zone)::date
+), monthly AS (
+  SELECT j.project_id, j.name, w.month::date AS month_start, coalesce(g.merged, 0) AS merged, coalesce(m.opened, 0) AS opened, coalesce(m.closed, 0) AS closed,
+    coalesce(m.opened - m.closed + m.reopened, 0) AS growth, l.p50, g.cycle_times
+  FROM keypup.projects j
+  CROSS JOIN generate_series(date_trunc('month', (current_date - 121)::timestamp), now()::timestamp, interval '1 month') AS w(month)
+  LEFT JOIN moved m ON m.project_id = j.project_id AND m.month_start = w.month::date
+  LEFT JOIN led l ON l.project_id = j.project_id AND l.month_start = w.month::date
+  LEFT JOIN merged g ON g.project_id = j.project_id AND g.month_start = w.month::date
+), compared AS (
+  SELECT w.*, lag(w.merged) OVER o AS merged_before, lag(w.cycle_times[1]) OVER o AS p50_before FROM monthly w WINDOW o AS (PARTITION BY w.project_id ORDER BY w.month_start)
+)
+SELECT c.name, c.month_start, c.merged, c.opened, c.closed, c.growth, c.p50, c.cycle_times[1], c.cycle_times[2], c.merged_before, c.p50_before FROM compared c WHERE c.month_start >= current_date - 90;
+
+-- view: milestone_items
+SELECT project_id, milestone_number, kind, number, done_at FROM keypup.milestone_items WHERE created_at >= now() - interval '90 days';
+-- by hand
+SELECT m.project_id, m.number, x.kind, x.number, CASE WHEN x.state <> 'open' THEN greatest(coalesce(x.ended_at, x.updated_at), x.created_at) END
+FROM keypup.milestones m
+JOIN (
+  SELECT i.account_id, i.project_id, i.milestone, 'issue' AS kind, i.number, i.state, i.created_at, i.updated_at, i.closed_at AS ended_at
+  FROM keypup.issues i WHERE i.milestone IS NOT NULL AND i.deleted_at IS NULL AND i.created_at >= now() - interval '90 days'
+  UNION ALL
+  SELECT r.account_id, r.project_id, r.milestone, 'pull_request', r.number, r.state, r.created_at, r.updated_at, coalesce(r.merged_at, r.closed_at)
+  FROM keypup.pull_requests r WHERE r.milestone IS NOT NULL AND r.deleted_at IS NULL AND r.created_at >= now() - interval '90 days'
+) AS x ON x.account_id = m.account_id AND x.project_id = m.project_id AND x.milestone = m.title;
+
+-- view: milestone_progress
+SELECT project, number, state, due_on, scope, done, percent, slip_days FROM keypup.milestone_progress WHERE due_on >= current_date - 90;
+-- by hand
+WITH item AS (
+  SELECT i.account_id, i.project_id, i.milestone, i.state FROM keypup.issues i WHERE i.milestone IS NOT NULL AND i.deleted_at IS NULL
+  UNION ALL SELECT r.account_id, r.project_id, r.milestone, r.state FROM keypup.pull_requests r WHERE r.milestone IS NOT NULL AND r.deleted_at IS NULL
+), counted AS (
+  SELECT i.account_id, i.project_id, i.milestone, count(*) AS scope, count(*) FILTER (WHERE i.state <> 'open') AS done FROM item i GROUP BY i.account_id, i.project_id, i.milestone
+)
+SELECT p.name, m.number, m.state, (m.due_on AT TIME ZONE 'UTC')::date, coalesce(c.scope, 0), coalesce(c.done, 0), c.done * 100 / c.scope,
+  greatest((CASE WHEN m.state = 'closed' THEN coalesce(m.closed_at, m.updated_at) ELSE now() END AT TIME ZONE a.time_zone)::date - (m.due_on AT TIME ZONE 'UTC')::date, 0)::bigint
+FROM keypup.milestones m
+JOIN keypup.projects p ON p.account_id = m.account_id AND p.project_id = m.project_id
+JOIN keypup.accounts a ON a.account_id = m.account_id
+LEFT JOIN counted c ON c.account_id = m.account_id AND c.project_id = m.project_id AND c.milestone = m.title
+WHERE (m.due_on AT TIME ZONE 'UTC')::date >= current_date - 90;
+
+-- view: milestone_burnup
+SELECT project, number, day, scope, done FROM keypup.milestone_burnup WHERE day >= current_date - 90;
+-- by hand
+WITH milestone AS (
+  SELECT m.account_id, m.project_id, m.number, m.title, p.name, a.time_zone,
+    (CASE WHEN m.state = 'closed' THEN least(coalesce(m.closed_at, m.updated_at), now()) ELSE now() END AT TIME ZONE a.time_zone)::date AS last_day
+  FROM keypup.milestones m
+  JOIN keypup.projects p ON p.account_id = m.account_id AND p.project_id = m.project_id
+  JOIN keypup.accounts a ON a.account_id = m.account_id
+), item AS (
+  SELECT i.account_id, i.project_id, i.milestone, i.created_at, CASE WHEN i.state <> 'open' THEN greatest(coalesce(i.closed_at, i.updated_at), i.created_at) END AS done_at
+  FROM keypup.issues i WHERE i.milestone IS NOT NULL AND i.deleted_at IS NULL
+  UNION ALL
+  SELECT r.account_id, r.project_id, r.milestone, r.created_at, CASE WHEN r.state <> 'open' THEN greatest(coalesce(r.merged_at, r.closed_at, r.updated_at), r.created_at) END
+  FROM keypup.pull_requests r WHERE r.milestone IS NOT NULL AND r.deleted_at IS NULL
+), counted AS (
+  SELECT m.account_id, m.project_id, m.number, m.name, m.last_day, (h.occurred_at AT TIME ZONE m.time_zone)::date AS day, sum(h.scope) AS scope, sum(h.done) AS done
+  FROM milestone m
+  JOIN item i ON i.account_id = m.account_id AND i.project_id = m.project_id AND i.milestone = m.title
+  CROSS JOIN LATERAL (VALUES (i.created_at, 1, 0), (i.done_at, 0, 1)) AS h(occurred_at, scope, done)
+  WHERE h.occurred_at <= now()
+  GROUP BY m.account_id, m.project_id, m.number, m.name, m.last_day, (h.occurred_at AT TIME ZONE m.time_zone)::date
+), spanned AS (
+  SELECT c.account_id, c.project_id, c.number, c.name, min(c.day) AS first_day, greatest(max(c.day), c.last_day) AS last_day FROM counted c GROUP BY c.account_id, c.project_id, c.number, c.name, c.last_day
+), summed AS (
+  SELECT s.project_id, s.name, s.number, d.day::date AS day, sum(coalesce(c.scope, 0)) OVER w AS scope, sum(coalesce(c.done, 0)) OVER w AS done
+  FROM spanned s
+  CROSS JOIN LATERAL generate_series(s.first_day::timestamp, s.last_day::timestamp, interval '1 day') AS d(day)
+  LEFT JOIN counted c ON c.account_id = s.account_id AND c.project_id = s.project_id AND c.number = s.number AND c.day = d.day::date
+  WHERE s.last_day >= current_date - 90
+  WINDOW w AS (PARTITION BY s.project_id, s.number ORDER BY d.day)
+)
+SELECT s.name, s.number, s.day, s.scope::bigint, s.done::bigint FROM summed s WHERE s.day >= current_date - 90;
+
+-- view: person_logins
+SELECT login, person_id, person, is_bot, team, merged_by_rule FROM keypup.person_logins;
+-- by hand
+WITH member AS (
+  SELECT DISTINCT m.account_id, m.team, coalesce(i.person_id, m.person_id) AS person_id
+  FROM keypup.team_members m
+  LEFT JOIN keypup.person_merges g ON g.account_id = m.account_id AND g.own_person_id = m.person_id
+  LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id AND i.external_id = g.external_id
+  WHERE m.left_at IS NULL
+), team AS (
+  SELECT m.account_id, m.person_id, string_agg(m.team, ', ' ORDER BY m.team) AS teams FROM member m GROUP BY m.account_id, m.person_id
+)
+SELECT DISTINCT ON (i.account_id, i.connection_id, i.login) i.login, i.person_id, coalesce(p.name, i.login), i.kind = 'bot', t.teams, g.rule
+FROM keypup.identities i
+LEFT JOIN keypup.people p ON p.account_id = i.account_id AND p.person_id = i.person_id
+LEFT JOIN keypup.person_merges g ON g.account_id = i.account_id AND g.connection_id = i.connection_id AND g.external_id = i.external_id
+LEFT JOIN team t ON t.account_id = i.account_id AND t.person_id = i.person_id
+ORDER BY i.account_id, i.connection_id, i.login, i.person_id IS NULL, i.external_id;
+
+-- view: team_people
+SELECT team, person_id FROM keypup.team_people;
+-- by hand
+SELECT DISTINCT m.team, coalesce(i.person_id, m.person_id)
+FROM keypup.team_members m
+LEFT JOIN keypup.person_merges g ON g.account_id = m.account_id AND g.own_person_id = m.person_id
+LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id AND i.external_id = g.external_id
+WHERE m.left_at IS NULL;

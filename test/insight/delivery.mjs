@@ -1,0 +1,87 @@
+// Deliveries of one project, computed from its rows in plain JavaScript: node delivery.mjs rows.json zone. The rows are
+// {production: [pattern], incidents: [pattern], default_branch, deployments, releases, pull_requests, issues}, as the tables have them.
+// Prints {carried: [...], incidents: [...], deployments: [...], week: {start: [...]}, month: {start: [...]}}, all as text.
+import { readFileSync } from 'node:fs';
+
+const [file, zone] = process.argv.slice(2);
+const rows = JSON.parse(readFileSync(file, 'utf8'));
+const calendar = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric', month: '2-digit', day: '2-digit' });
+const dayOf = (time) => calendar.format(new Date(time));
+const shift = (day, days) => new Date(Date.parse(`${day}T00:00:00Z`) + days * 86_400_000).toISOString().slice(0, 10);
+const startOf = { week: (day) => shift(day, -((new Date(`${day}T00:00:00Z`).getUTCDay() + 6) % 7)), month: (day) => `${day.slice(0, 8)}01` };
+const after = { week: (day) => shift(day, 7), month: (day) => startOf.month(shift(day, 31)) };
+const MINUTE = 60_000;
+const milliseconds = (time) => (time === null ? null : Date.parse(time));
+const seconds = (span) => (span === null ? '' : (span / 1000).toFixed(2));
+
+/** A pattern of SQL's LIKE as a regular expression. */
+const like = (pattern) => new RegExp(`^${pattern.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll('%', '.*').replaceAll('_', '.')}$`, 's');
+const matches = (patterns, text) => text !== null && patterns.map(like).some((pattern) => pattern.test(text.toLowerCase()));
+
+const production = rows.deployments.filter((deployment) => deployment.deleted_at === null && matches(rows.production, deployment.environment));
+const isDeployed = production.length > 0;
+const deliveries = isDeployed
+  ? production.map((d) => ({ id: d.external_id, begun: milliseconds(d.created_at), commit: milliseconds(d.commit_at), succeeded: milliseconds(d.succeeded_at), failed: milliseconds(d.failed_at) }))
+  : rows.releases.filter((r) => r.deleted_at === null && !r.is_draft && !r.is_prerelease && r.published_at !== null)
+    .map((r) => ({ id: r.external_id, begun: milliseconds(r.published_at), commit: milliseconds(r.commit_at), succeeded: milliseconds(r.published_at), failed: null }));
+deliveries.sort((a, b) => a.begun - b.begun || (a.id < b.id ? -1 : 1));
+const ended = deliveries.filter((d) => d.succeeded !== null || d.failed !== null).map((d) => ({ ...d, at: d.succeeded ?? d.failed }));
+
+const carried = rows.pull_requests
+  .filter((p) => p.deleted_at === null && p.merged_at !== null)
+  .map((p) => {
+    const merged = Date.parse(p.merged_at);
+    const isMain = p.base_branch === rows.default_branch || p.base_branch === null || rows.default_branch === null;
+    const by = isMain && deliveries.find((d) => d.succeeded !== null && d.succeeded >= merged && d.begun >= merged && (d.commit ?? d.begun) >= merged - MINUTE);
+    const begun = Math.min(...[p.first_commit_at, p.created_at, p.ready_at, p.merged_at].filter((time) => time !== null).map((time) => Date.parse(time)));
+    return { number: p.number, by: by ? by.id : null, at: by ? by.succeeded : null, deploy: by ? by.succeeded - merged : null, lead: by ? by.succeeded - begun : null };
+  });
+
+const incidents = rows.issues
+  .filter((i) => i.deleted_at === null && (matches(rows.incidents, i.type) || i.labels.some((label) => matches(rows.incidents, label))))
+  .map((i) => {
+    const opened = Date.parse(i.created_at);
+    const closed = i.state === 'closed' ? milliseconds(i.closed_at) : null;
+    const cause = deliveries.findLast((d) => d.succeeded !== null && d.succeeded <= opened && d.begun <= opened);
+    return {
+      number: i.number, cause: cause?.id ?? null, at: cause?.succeeded ?? null, closed,
+      restore: closed !== null && closed >= opened ? closed - opened : null, recovery: cause && closed !== null && closed >= cause.succeeded ? closed - cause.succeeded : null,
+    };
+  });
+
+// In twentieths: whole numbers have no rounding. Interpolated as percentile_cont does.
+function percentile(values, twentieths) {
+  if (values.length === 0) return null;
+  const sorted = values.slice().sort((a, b) => a - b);
+  const place = (sorted.length - 1) * twentieths;
+  const low = Math.floor(place / 20);
+  return (20 * sorted[low] + (place % 20) * ((sorted[low + 1] ?? sorted[low]) - sorted[low])) / 20;
+}
+
+const result = {
+  carried: carried.map((p) => [p.number, p.by ?? '', seconds(p.deploy), seconds(p.lead)].join('|')),
+  incidents: incidents.map((i) => [i.number, i.cause ?? '', seconds(i.restore), seconds(i.recovery)].join('|')),
+  deployments: ended.map((d) => {
+    const broken = incidents.filter((i) => i.cause === d.id);
+    const recovered = broken.length > 0 && broken.every((i) => i.closed !== null) ? Math.max(...broken.map((i) => i.closed)) : null;
+    const mine = carried.filter((p) => p.by === d.id);
+    return [d.id, d.succeeded !== null ? 't' : 'f', mine.length, seconds(percentile(mine.map((p) => p.lead), 10)), broken.length,
+      seconds(recovered !== null && recovered >= d.at ? recovered - d.at : null)].join('|');
+  }),
+};
+for (const period of ['week', 'month']) {
+  const place = (at) => startOf[period](dayOf(at));
+  result[period] = [];
+  const first = ended.map((d) => place(d.at)).sort()[0];
+  for (let start = first; start && start <= dayOf(Date.now()); start = after[period](start)) {
+    const here = ended.filter((d) => place(d.at) === start);
+    const good = here.filter((d) => d.succeeded !== null);
+    const leads = carried.filter((p) => p.at !== null && place(p.at) === start).map((p) => p.lead);
+    const broken = incidents.filter((i) => i.at !== null && place(i.at) === start);
+    const changes = new Set(broken.map((i) => i.cause)).size;
+    result[period].push([start, good.length, new Set(good.map((d) => dayOf(d.at))).size, here.length - good.length, changes,
+      good.length === 0 ? '' : (changes / good.length).toFixed(4), leads.length, ...[10, 15, 18].map((n) => seconds(percentile(leads, n))),
+      seconds(percentile(broken.map((i) => i.recovery).filter((span) => span !== null), 10))].join('|'));
+  }
+}
+process.stdout.write(JSON.stringify(result));

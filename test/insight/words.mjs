@@ -1,0 +1,139 @@
+// Activity, approvals, spells, reverts, team load and moving percentiles of one repository, computed from the emulated GitHub's own truth
+// and from nothing of Keypup: node words.mjs truth.json zone teams.json. Prints lines to compare.
+import { readFileSync } from 'node:fs';
+
+const [file, zone, teamFile] = process.argv.slice(2);
+const truth = JSON.parse(readFileSync(file, 'utf8'));
+/** [{team, login, from, to}]: who was in which team, in seconds; to is null for those who still are. */
+const memberships = JSON.parse(readFileSync(teamFile, 'utf8'));
+const WEEK = 7 * 24 * 3600;
+const MONDAY = Date.UTC(1970, 0, 5) / 1000;
+
+const seconds = (text) => (text ? Date.parse(text) / 1000 : null);
+const show = (...values) => values.map((value) => (value === null || value === undefined ? '-' : value === true ? 't' : value === false ? 'f' : String(value))).join(' ');
+const login = (actor) => actor?.login ?? null;
+const isBot = (actor) => actor?.__typename === 'Bot';
+const known = (times) => times.filter((time) => time !== null);
+const earliest = (times) => (known(times).length ? Math.min(...known(times)) : null);
+const group = (map, key, make) => { if (!map.has(key)) map.set(key, make()); return map.get(key); };
+const lines = [];
+
+/** Sorted as the provider dates them, then by what they are, then by id. */
+const stateEvents = (item) => item.events.filter((event) => ['ClosedEvent', 'ReopenedEvent'].includes(event.__typename))
+  .sort((a, b) => Date.parse(a.createdAt) - Date.parse(b.createdAt) || (a.__typename < b.__typename ? -1 : a.__typename > b.__typename ? 1 : a.id < b.id ? -1 : 1));
+
+// Activity.
+const NAMED = { ReviewRequestedEvent: 'REVIEWER_ASSIGNED', ReviewRequestRemovedEvent: 'REVIEWER_UNASSIGNED', AssignedEvent: 'USER_ASSIGNED', UnassignedEvent: 'USER_UNASSIGNED' };
+function activity(kind, item) {
+  const tell = (action, at, actor, subject = null) => lines.push(show('event', kind, item.number, action, seconds(at), login(actor), subject, isBot(actor)));
+  tell('CREATED', item.createdAt, item.author);
+  let open = true;
+  for (const event of stateEvents(item)) {
+    const opens = event.__typename === 'ReopenedEvent';
+    // From the merge on nothing closes, and nothing opens.
+    if (opens === open || (item.mergedAt && event.createdAt >= item.mergedAt)) continue;
+    open = opens;
+    tell(opens ? 'REOPENED' : 'CLOSED', event.createdAt, event.actor);
+  }
+  if (item.mergedAt) tell('MERGED', item.mergedAt, item.mergedBy);
+  else if (open && item.state === 'CLOSED') tell('CLOSED', item.closedAt, null);
+  else if (!open && item.state === 'OPEN') tell('REOPENED', item.updatedAt, null);
+  for (const event of item.events) {
+    const action = NAMED[event.__typename];
+    // Whom a team's request concerns has no login.
+    if (action && !(kind === 'issue' && action.startsWith('REVIEWER'))) tell(action, event.createdAt, event.actor, login(event.requestedReviewer ?? event.assignee));
+  }
+  for (const comment of item.comments) tell('COMMENTED', comment.createdAt, comment.author);
+  for (const review of item.reviews ?? []) if (review.state !== 'PENDING') tell('REVIEWED', review.submittedAt, review.author, login(item.author));
+}
+for (const issue of truth.issues) activity('issue', issue);
+for (const pull of truth.pullRequests) activity('pull_request', pull);
+
+// Spells of issues.
+for (const issue of truth.issues) {
+  const turns = [seconds(issue.createdAt)];
+  for (const event of stateEvents(issue)) if ((event.__typename === 'ClosedEvent') === (turns.length % 2 === 1)) turns.push(seconds(event.createdAt));
+  if (issue.state === 'CLOSED' && turns.length % 2 === 1) turns.push(seconds(issue.closedAt));
+  turns.forEach((start, index) => lines.push(show('spell', issue.number, index + 1, index % 2 ? 'CLOSED' : 'OPEN', start, turns[index + 1] ?? null)));
+}
+
+// When each pull request came to stand approved, told review by review.
+const samples = { cycle_time: [], time_to_first_review: [], lead_time: [] };
+const load = new Map();
+for (const pull of truth.pullRequests) {
+  const author = login(pull.author);
+  const merged = seconds(pull.mergedAt);
+  const submitted = pull.reviews.filter((review) => review.state !== 'PENDING' && login(review.author) !== author)
+    .map((review) => ({ id: String(review.fullDatabaseId), state: review.state, at: seconds(review.submittedAt), login: login(review.author), bot: isBot(review.author) }))
+    .sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1));
+  const people = submitted.filter((review) => !review.bot);
+  const before = people.filter((review) => merged === null || review.at <= merged);
+  const verdicts = new Map();
+  const approvedAt = [];
+  let stood = false;
+  for (const review of before) {
+    if (review.state !== 'COMMENTED') verdicts.set(review.login, review.state);
+    const stands = [...verdicts.values()].includes('APPROVED') && ![...verdicts.values()].includes('CHANGES_REQUESTED');
+    if (stands && !stood) approvedAt.push(review.at);
+    stood = stands;
+  }
+  const withVerdict = (state) => [...verdicts].filter(([who, verdict]) => who !== null && verdict === state).map(([who]) => who).sort();
+  const undecided = [...new Set(before.map((review) => review.login))].filter((who) => who !== null && !['APPROVED', 'CHANGES_REQUESTED'].includes(verdicts.get(who))).sort();
+  if (before.length > 0) {
+    lines.push(show('verdict', pull.number, approvedAt[0], approvedAt.at(-1), `{${withVerdict('APPROVED')}}`, `{${withVerdict('CHANGES_REQUESTED')}}`, `{${undecided}}`));
+  }
+
+  const created = seconds(pull.createdAt);
+  const marked = pull.events.filter((event) => event.__typename === 'ReadyForReviewEvent').map((event) => seconds(event.createdAt));
+  const ready = pull.isDraft ? null : marked.length ? Math.max(...marked) : created;
+  const first = earliest(before.filter((review) => ready !== null && review.at >= ready).map((review) => review.at));
+  if (merged !== null) samples.cycle_time.push([merged, merged - earliest([seconds(pull.commits[0]?.authoredDate ?? null), created, ready, merged])]);
+  if (first !== null && first >= created) samples.time_to_first_review.push([first, first - created]);
+
+  const met = new Set();
+  for (const review of people) {
+    const start = ready === null ? null : Math.max(ready, earliest(pull.events
+      .filter((event) => event.__typename === 'ReviewRequestedEvent' && review.login !== null && login(event.requestedReviewer) === review.login && seconds(event.createdAt) <= review.at)
+      .map((event) => seconds(event.createdAt))) ?? ready);
+    const response = !met.has(review.login) && start !== null && start <= review.at ? review.at - start : null;
+    met.add(review.login);
+    const teams = memberships.filter((member) => member.login === review.login && review.at >= member.from && (member.to === null || review.at < member.to)).map((member) => member.team);
+    for (const team of teams.length ? teams : ['-']) {
+      const entry = group(load, `${team} ${MONDAY + Math.floor((review.at - MONDAY) / WEEK) * WEEK}`, () => ({ reviewers: new Set(), reviews: 0, pulls: new Set(), responses: [] }));
+      entry.reviewers.add(review.login);
+      entry.reviews += 1;
+      entry.pulls.add(pull.number);
+      if (response !== null) entry.responses.push(response);
+    }
+  }
+}
+
+// In twentieths: whole numbers have no rounding. Interpolated as percentile_cont does.
+function percentile(values, twentieths) {
+  if (values.length === 0) return null;
+  const sorted = values.slice().sort((a, b) => a - b);
+  const place = (sorted.length - 1) * twentieths;
+  const low = Math.floor(place / 20);
+  return ((20 * sorted[low] + (place % 20) * ((sorted[low + 1] ?? sorted[low]) - sorted[low])) / 20).toFixed(2);
+}
+for (const [key, entry] of load) lines.push(show('team', key, entry.reviewers.size, entry.reviews, entry.pulls.size, entry.responses.length, percentile(entry.responses, 10), percentile(entry.responses, 18)));
+
+// Four weeks, of the zone's days.
+for (const issue of truth.issues) if (issue.state === 'CLOSED' && issue.closedAt >= issue.createdAt) samples.lead_time.push([seconds(issue.closedAt), seconds(issue.closedAt) - seconds(issue.createdAt)]);
+const calendar = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric', month: '2-digit', day: '2-digit' });
+const mondayOf = (at) => { const day = Date.parse(`${calendar.format(new Date(at * 1000))}T00:00:00Z`) / 1000; return day - ((day - MONDAY) % WEEK); };
+for (const [metric, measured] of Object.entries(samples)) {
+  const weeks = measured.map(([at]) => mondayOf(at));
+  for (let week = Math.min(...weeks); week <= mondayOf(Date.now() / 1000); week += WEEK) {
+    const spans = measured.filter((_, index) => weeks[index] <= week && weeks[index] > week - 4 * WEEK).map(([, span]) => span);
+    lines.push(show('moving', metric, week, spans.length, percentile(spans, 10), percentile(spans, 15), percentile(spans, 18)));
+  }
+}
+
+// What is taken back, by title.
+for (const revert of truth.pullRequests) {
+  const title = revert.title.match(/^Revert "(.+)"$/)?.[1];
+  const meant = truth.pullRequests.filter((pull) => pull.title === title && pull.mergedAt !== null && pull.mergedAt <= revert.createdAt).map((pull) => pull.number);
+  if (meant.length) lines.push(show('revert', Math.max(...meant), revert.number));
+}
+process.stdout.write(`${lines.join('\n')}\n`);
