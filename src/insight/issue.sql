@@ -93,7 +93,7 @@ CROSS JOIN LATERAL (
       SELECT n.issue_number, array_agg(r.number ORDER BY r.number) AS pull_requests, min(r.merged_at) AS first_merged_at, max(r.merged_at) AS last_merged_at,
         sum(r.additions + r.deletions) AS lines_changed
       FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.closes_issues)) AS n(issue_number)
-      WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL AND r.state <> 'closed' AND r.closes_issues <> '{}'
+      WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL AND r.state <> 'closed' AND r.closes_issues <> '{}' AND n.issue_number IS NOT NULL
       GROUP BY n.issue_number
     ) AS c
   )

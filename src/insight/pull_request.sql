@@ -208,10 +208,18 @@ CREATE VIEW keypup.review_load WITH (security_invoker = true, security_barrier =
 SELECT a.account_id, r.person_id, r.reviewer, r.is_bot, w.week, to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
   r.reviews, r.pull_requests, r.first_reviews, r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
 FROM keypup.accounts a
-CROSS JOIN LATERAL (SELECT min(v.submitted_at) AS first_at, max(v.submitted_at) AS last_at FROM keypup.reviews v WHERE v.account_id = a.account_id) AS s
--- As arrays: the planner takes generate_series for a thousand weeks, and would compile what takes no time to run.
-CROSS JOIN LATERAL unnest(ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), s.last_at, interval '168 hours')),
-  ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), s.last_at, interval '168 hours') + interval '168 hours')) AS w(week, next_week)
+CROSS JOIN LATERAL (SELECT min(v.submitted_at) AS first_at FROM keypup.reviews v WHERE v.account_id = a.account_id) AS s
+CROSS JOIN LATERAL (
+  -- As arrays: the planner takes generate_series for a thousand weeks, and would compile what takes no time to run.
+  SELECT g.week, g.next_week
+  FROM unnest(ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), now(), interval '168 hours')),
+    ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), now(), interval '168 hours') + interval '168 hours')) AS g(week, next_week)
+  UNION ALL
+  -- Where clocks disagree, weeks to come; the last that there is has no end.
+  SELECT f.week, CASE WHEN f.week < timestamptz '294276-01-01 00:00:00+00' THEN f.week + interval '168 hours' ELSE 'infinity' END
+  FROM (SELECT DISTINCT date_trunc('week', v.submitted_at, 'UTC') AS week FROM keypup.reviews v
+        WHERE v.account_id = a.account_id AND v.submitted_at >= date_trunc('week', now(), 'UTC') + interval '168 hours') AS f
+) AS w
 CROSS JOIN LATERAL (
   SELECT v.person_id, v.person AS reviewer, v.is_bot, count(*) AS reviews, count(DISTINCT (v.project_id, v.number)) AS pull_requests, count(v.response_time) AS first_reviews,
     percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY v.response_time) AS response_times
