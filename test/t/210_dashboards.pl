@@ -15,7 +15,7 @@ my %empty = ('Keypup: sync: What went wrong in the time range' => 'the sync went
 
 my $folder = "$FindBin::RealBin/../../examples/grafana";
 my $token = 'ghp_dashboards0123456789';
-my $github = start_github($token, map { ('--generate', $_) } 'demo/one:pulls=150,issues=120,seed=7', 'demo/two:pulls=40,issues=40,seed=8');
+my $github = start_github($token, map { ('--generate', $_) } 'demo/one:pulls=150,issues=120,seed=7,deployments=120,releases=10', 'demo/two:pulls=40,issues=40,seed=8,releases=20');
 my $node = new_server($github, <<CONF);
 shared_preload_libraries = 'keypup'
 keypup.sync_interval = '1d'
@@ -29,6 +29,10 @@ query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', 
 query("SELECT keypup.track('acme', '$_')") foreach 'demo/one', 'demo/two';
 query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer')});
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
+# An incident by a label that there is, and a deployment of these days: what was made up ends before them.
+query(q{SELECT keypup.set_incident_labels('acme', '{bug}');
+	INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at)
+	SELECT account_id, project_id, 'now', 'production', 'active', t, t, t FROM keypup.projects, LATERAL (SELECT now() - interval '1 day' AS t) t WHERE name = 'demo/one'});
 my %is_view = map { $_ => 1 } split /\n/, query(q{SELECT 'keypup.' || relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind = 'v'});
 
 # The time range, as Grafana writes it: long before the first item until after now.
@@ -76,7 +80,7 @@ sub reads_views_only
 }
 
 my @files = sort glob "$folder/*.json";
-is(join(' ', map { s/.*\///r } @files), 'flow.json reviews.json sync.json', 'the three dashboards are here');
+is(join(' ', map { s/.*\///r } @files), 'delivery.json flow.json reviews.json sync.json', 'the four dashboards are here');
 my (%uids, %seen);
 foreach my $file (@files)
 {
