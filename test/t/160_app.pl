@@ -87,6 +87,8 @@ is(as('olga', q{SELECT project || ' ' || visibility || ' ' || is_tracked FROM ke
 is(as('olga', q{SELECT project FROM keypup.discover('acme')}), 'demo/closed', 'and again');
 is(app_tokens(), '1', 'with one token');
 like(as('vera', q{SELECT keypup.discover('acme')}), qr/may not do this/, 'a viewer may not look');
+# From here on tokens are counted: none is asked for unless a job waits.
+query(q{UPDATE keypup.app_installations SET wanted_until = NULL});
 
 # --- reading, with the same token ---
 
@@ -124,6 +126,7 @@ query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, kind, arguments
 ok(becomes(q{SELECT count(*) = 0 FROM keypup.sync_jobs}), 'a poll has a token asked for') or diag(status());
 
 # Taken back before its time: the emulator forgets the tokens of an installation that was gone.
+ok(becomes(q{SELECT ask_at > now() + interval '40 minutes' FROM keypup.app_installations}), 'which is good for an hour');
 my $count = app_tokens();
 query(q{UPDATE keypup.sync_state SET failures = 0});
 control($github, 'settings', { faults => [ { match => { path => '/graphql', times => 1 }, status => 401, body => { message => 'Bad credentials' } } ] });
