@@ -11,10 +11,13 @@ WITH listed AS (
   UNION ALL
   SELECT n.account_id, n.project_id, n.number, 'next_step', NULL, NULL, n, NULL, NULL FROM keypup.pull_request_next_steps n
   UNION ALL
-  SELECT p.account_id, p.project_id, p.number, 'resolved', NULL, NULL, NULL, i, NULL
-  FROM keypup.pull_requests p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.closes_issues)) AS c(number)
-  JOIN keypup.issues i ON i.account_id = p.account_id AND i.project_id = p.project_id AND i.number = c.number
-  WHERE p.deleted_at IS NULL AND p.state <> 'closed' AND i.deleted_at IS NULL
+  SELECT p.account_id, p.project_id, p.number, 'resolved', NULL, NULL, NULL, f.issue, NULL
+  FROM keypup.pull_requests p
+  -- OFFSET, so that each looks its issues up by key: planners read the issues of all accounts otherwise.
+  CROSS JOIN LATERAL (
+    SELECT i AS issue FROM keypup.issues i
+    WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.number = ANY (p.closes_issues) AND i.deleted_at IS NULL OFFSET 0) AS f
+  WHERE p.deleted_at IS NULL AND p.state <> 'closed' AND p.closes_issues <> '{}'
   UNION ALL
   SELECT e.account_id, e.project_id, e.item_number, 'assigned', NULL, NULL, NULL, NULL, e.occurred_at
   FROM keypup.timeline_events e WHERE e.item_kind = 'pull_request' AND e.event = 'assigned'

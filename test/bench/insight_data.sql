@@ -1,7 +1,8 @@
 -- test/bench/insight_data.sql: the data of test/bench/insight. Variables: accounts, how many; newest, the time of the last item.
 -- All is reckoned from the numbers of account and item, nothing is drawn: an account is the same in every database that has it.
 -- Account 1 has 20,000 pull requests, 2 to 5 have 10,000, 6 has 1,000, the others 500 to 1,400: 1,000 on average; as many
--- issues, three reviews a pull request, ten comments a pull request and issue together, over two years until now.
+-- issues, three reviews a pull request, ten comments a pull request and issue together, a deployment for three merges, over two
+-- years until now. Every fourth project has releases instead of deployments.
 SET synchronous_commit = off;
 -- The rows are right by construction: no look-up of each one's project.
 SET session_replication_role = replica;
@@ -18,19 +19,19 @@ INSERT INTO keypup.accounts (account_id, name, time_zone) SELECT account_id, 'ac
 INSERT INTO keypup.connections (account_id, connection_id, provider, name, base_url, created_by)
 SELECT account_id, connection_id, 'github', 'github', 'https://api.github.com', 'bench' FROM bench.accounts;
 INSERT INTO keypup.members (account_id, member, kind, role, added_by) SELECT account_id, 'person ' || k, 'person', 'viewer', 'bench' FROM bench.accounts, generate_series(1, 5) AS k;
-INSERT INTO keypup.projects (account_id, project_id, connection_id, name, external_id, tracked_by) OVERRIDING SYSTEM VALUE
-SELECT account_id, n * 100 + k, connection_id, 'account-' || n || '/project-' || k, 'R_' || k, 'bench' FROM bench.accounts, generate_series(0, projects - 1) AS k;
+INSERT INTO keypup.projects (account_id, project_id, connection_id, name, external_id, tracked_by, default_branch) OVERRIDING SYSTEM VALUE
+SELECT account_id, n * 100 + k, connection_id, 'account-' || n || '/project-' || k, 'R_' || k, 'bench', 'main' FROM bench.accounts, generate_series(0, projects - 1) AS k;
 
--- Persons; every tenth has a second login, which was merged into the first. One bot.
+-- Persons; every tenth has a second login, which was merged into the first, and another one a namesake. One bot.
 INSERT INTO keypup.people (account_id, person_id, name) SELECT account_id, md5('person ' || n || ' ' || k)::uuid, 'Person ' || k FROM bench.accounts, generate_series(0, persons - 1) AS k;
 INSERT INTO keypup.identities (account_id, connection_id, external_id, login, name, kind, person_id)
-SELECT account_id, connection_id, 'U_' || k, 'user-' || k, 'Person ' || k, 'user', md5('person ' || n || ' ' || k - CASE WHEN k % 10 = 9 THEN 1 ELSE 0 END)::uuid
+SELECT account_id, connection_id, 'U_' || k, 'user-' || k, 'Person ' || k - CASE WHEN k % 10 = 4 THEN 1 ELSE 0 END, 'user', md5('person ' || n || ' ' || k - CASE WHEN k % 10 = 9 THEN 1 ELSE 0 END)::uuid
 FROM bench.accounts, generate_series(0, persons - 1) AS k
 UNION ALL SELECT account_id, connection_id, 'BOT', 'robot', 'Robot', 'bot', NULL FROM bench.accounts;
 INSERT INTO keypup.person_merges (account_id, connection_id, external_id, own_person_id, merged_by)
 SELECT account_id, connection_id, 'U_' || k, md5('person ' || n || ' ' || k)::uuid, 'bench' FROM bench.accounts, generate_series(9, persons - 1, 10) AS k;
 INSERT INTO keypup.teams (account_id, team) SELECT account_id, 'team ' || k FROM bench.accounts, generate_series(0, persons / 8) AS k;
-INSERT INTO keypup.team_members (account_id, team, person_id) SELECT account_id, 'team ' || k / 8, md5('person ' || n || ' ' || k)::uuid FROM bench.accounts, generate_series(0, persons - 1) AS k;
+INSERT INTO keypup.team_members (account_id, team, person_id, joined_at) SELECT account_id, 'team ' || k / 8, md5('person ' || n || ' ' || k)::uuid, :'newest'::timestamptz - interval '800 days' FROM bench.accounts, generate_series(0, persons - 1) AS k;
 
 INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, created_at, updated_at, due_on, closed_at)
 SELECT account_id, n * 100 + k, 'M_' || m, m, 'milestone ' || m, CASE WHEN m < 7 THEN 'closed' ELSE 'open' END, began_at, began_at + '90 days', began_at + '85 days', CASE WHEN m < 7 THEN began_at + '92 days' END
@@ -69,7 +70,8 @@ INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id,
 SELECT account_id, project_id, place * 2 + 2, item, 'I_' || item, 'https://github.com/issues/' || item, 'Something is wrong with ' || item, CASE WHEN ended_at IS NULL THEN 'open' ELSE 'closed' END,
   CASE WHEN ended_at IS NOT NULL THEN 'completed' END, CASE WHEN bench.pick(item, 30, 3) = 0 THEN 'Bug' END, CASE WHEN bench.pick(item, 31, 100) > 0 THEN 'user-' || bench.pick(item, 32, persons) END, false,
   created_at, coalesce(ended_at, created_at), ended_at, CASE WHEN ended_at IS NOT NULL THEN 'user-' || bench.pick(item, 33, persons) END,
-  CASE WHEN bench.pick(item, 34, 4) > 0 THEN created_at + interval '1 minute' * bench.pick(item, 35, 3000) END, '{bug}', CASE WHEN bench.pick(item, 36, 3) = 0 THEN 'milestone ' || milestone END,
+  CASE WHEN bench.pick(item, 34, 4) > 0 THEN created_at + interval '1 minute' * bench.pick(item, 35, 3000) END,
+  CASE bench.pick(item, 41, 10) WHEN 0 THEN '{bug,incident}' WHEN 1 THEN '{}' WHEN 2 THEN '{documentation}' ELSE '{bug}' END::text[], CASE WHEN bench.pick(item, 36, 3) = 0 THEN 'milestone ' || milestone END,
   CASE WHEN bench.pick(item, 37, 200) = 0 THEN :'newest'::timestamptz END
 FROM bench.items
 CROSS JOIN LATERAL (SELECT CASE WHEN bench.pick(item, 38, 10) > 0 AND created_at + span < :'newest' THEN created_at + span END AS ended_at
@@ -93,6 +95,9 @@ CROSS JOIN LATERAL (
   UNION ALL SELECT 'E_2', 'ready_for_review', NULL, p.ready_at WHERE p.ready_at > p.created_at
   UNION ALL SELECT 'E_3', p.state, NULL, p.closed_at WHERE p.state <> 'open'
   UNION ALL SELECT 'E_4', 'reopened', NULL, p.created_at + interval '1 hour' WHERE bench.pick(i.item, 61, 30) = 0
+  -- The provider closes what it merges.
+  UNION ALL SELECT 'E_5', 'closed', NULL, p.closed_at WHERE p.state = 'merged'
+  UNION ALL SELECT 'E_6', 'assigned', 'user-' || bench.pick(i.item, 62, i.persons), p.created_at WHERE bench.pick(i.item, 63, 4) = 0
 ) AS e
 ORDER BY p.account_id, p.project_id, p.number;
 INSERT INTO keypup.timeline_events (account_id, project_id, item_kind, item_number, external_id, event, actor, subject, occurred_at)
@@ -108,12 +113,31 @@ ORDER BY s.account_id, s.project_id, s.number;
 
 \echo comments
 -- Seven a pull request, four of them in reviews, and three an issue.
-INSERT INTO keypup.comments (account_id, project_id, item_kind, item_number, external_id, author, created_at, url)
+INSERT INTO keypup.comments (account_id, project_id, item_kind, item_number, external_id, author, created_at, url, review_external_id)
 SELECT account_id, project_id, CASE WHEN k < 3 THEN 'issue' WHEN k < 6 THEN 'pull_request' ELSE 'review' END, place * 2 + CASE WHEN k < 3 THEN 2 ELSE 1 END, item * 10 + k,
-  'user-' || bench.pick(item * 10 + k, 80, persons), created_at + interval '1 minute' * bench.pick(item * 10 + k, 81, 3000), 'https://github.com/comment/' || item * 10 + k
+  'user-' || bench.pick(item * 10 + k, 80, persons), created_at + interval '1 minute' * bench.pick(item * 10 + k, 81, 3000), 'https://github.com/comment/' || item * 10 + k,
+  CASE WHEN k >= 6 THEN (item * 10)::text END
 FROM bench.items CROSS JOIN generate_series(0, 9) AS k
 ORDER BY account_id, project_id, place * 2 + CASE WHEN k < 3 THEN 2 ELSE 1 END;
 
-VACUUM (ANALYZE) keypup.pull_requests, keypup.issues, keypup.reviews, keypup.comments, keypup.timeline_events, keypup.milestones, keypup.identities, keypup.people, keypup.person_merges,
+\echo deployments and releases
+WITH merged AS (
+  SELECT p.account_id, p.project_id, p.external_id::bigint AS item, p.merged_by, p.merged_at, p.project_id % 4 = 3 AS releases, row_number() OVER (PARTITION BY p.project_id ORDER BY p.merged_at, p.number) AS place
+  FROM keypup.pull_requests p WHERE p.merged_at < :'newest'::timestamptz - interval '2 hours'
+), deployed AS (
+  INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, ref, creator, created_at, updated_at, commit_at, succeeded_at, failed_at)
+  SELECT m.account_id, m.project_id, 'D_' || m.item, CASE WHEN bench.pick(m.item, 90, 4) = 0 THEN 'staging' ELSE 'production' END, CASE WHEN t.fails THEN 'failure' ELSE 'inactive' END,
+    'main', m.merged_by, t.begun_at, t.begun_at + interval '5 minutes', m.merged_at + interval '5 seconds', CASE WHEN NOT t.fails THEN t.begun_at + interval '5 minutes' END, CASE WHEN t.fails THEN t.begun_at + interval '5 minutes' END
+  FROM merged m
+  CROSS JOIN LATERAL (SELECT m.merged_at + interval '1 minute' * (2 + bench.pick(m.item, 91, 60)) AS begun_at, bench.pick(m.item, 92, 12) = 0 AS fails) AS t
+  WHERE NOT m.releases AND m.place % 3 = 0
+  ORDER BY m.account_id, m.project_id, m.merged_at
+)
+INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, author, is_draft, is_prerelease, created_at, published_at, updated_at, commit_at)
+SELECT m.account_id, m.project_id, 'V_' || m.item, 'v' || m.place, m.merged_by, false, bench.pick(m.item, 93, 6) = 0, m.merged_at + interval '1 hour', m.merged_at + interval '1 hour', m.merged_at + interval '1 hour', m.merged_at
+FROM merged m WHERE m.releases AND m.place % 9 = 0
+ORDER BY m.account_id, m.project_id, m.merged_at;
+
+VACUUM (ANALYZE) keypup.deployments, keypup.releases, keypup.pull_requests, keypup.issues, keypup.reviews, keypup.comments, keypup.timeline_events, keypup.milestones, keypup.identities, keypup.people, keypup.person_merges,
   keypup.teams, keypup.team_members, keypup.members, keypup.accounts, keypup.projects, keypup.connections;
 DROP SCHEMA bench CASCADE;

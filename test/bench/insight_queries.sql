@@ -442,3 +442,143 @@ FROM keypup.team_members m
 LEFT JOIN keypup.person_merges g ON g.account_id = m.account_id AND g.own_person_id = m.person_id
 LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id AND i.external_id = g.external_id
 WHERE m.left_at IS NULL;
+
+-- view: production_deployments
+SELECT project, external_id, deployed_at, succeeded FROM keypup.production_deployments WHERE deployed_at >= now() - interval '90 days';
+-- by hand
+SELECT j.name, d.external_id, coalesce(d.succeeded_at, d.failed_at), d.succeeded_at IS NOT NULL
+FROM keypup.deployments d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
+WHERE d.deleted_at IS NULL AND d.environment = 'production' AND coalesce(d.succeeded_at, d.failed_at) >= now() - interval '90 days'
+UNION ALL
+SELECT j.name, r.external_id, r.published_at, true
+FROM keypup.releases r JOIN keypup.projects j ON j.account_id = r.account_id AND j.project_id = r.project_id
+WHERE r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at >= now() - interval '90 days'
+  AND NOT EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = r.account_id AND d.project_id = r.project_id AND d.deleted_at IS NULL AND d.environment = 'production');
+
+-- view: pull_request_delivery
+SELECT project_id, number, merged_at, deployment_id, deployed_at, lead_time FROM keypup.pull_request_delivery WHERE merged_at >= now() - interval '90 days';
+-- by hand
+WITH delivered AS (
+  SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, d.succeeded_at AS deployed_at, d.commit_at
+  FROM keypup.deployments d WHERE d.deleted_at IS NULL AND d.environment = 'production' AND d.succeeded_at IS NOT NULL AND d.created_at >= now() - interval '90 days'
+  UNION ALL
+  SELECT r.account_id, r.project_id, r.external_id, r.published_at, r.published_at, r.commit_at
+  FROM keypup.releases r
+  WHERE r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at >= now() - interval '90 days'
+    AND NOT EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = r.account_id AND d.project_id = r.project_id AND d.deleted_at IS NULL AND d.environment = 'production')
+)
+SELECT p.project_id, p.number, p.merged_at, d.external_id, d.deployed_at, d.deployed_at - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at)
+FROM keypup.pull_requests p
+LEFT JOIN LATERAL (
+  SELECT d.external_id, d.deployed_at FROM delivered d
+  WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.started_at >= p.merged_at AND d.commit_at + interval '1 minute' >= p.merged_at
+  ORDER BY d.started_at, d.external_id COLLATE "C" LIMIT 1) AS d ON true
+WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '90 days';
+
+-- view: incidents
+SELECT project_id, number, created_at, deployment_id, time_to_restore, recovery_time FROM keypup.incidents WHERE created_at >= now() - interval '90 days';
+-- by hand
+SELECT i.project_id, i.number, i.created_at, d.external_id, CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END,
+  CASE WHEN i.state = 'closed' AND i.closed_at >= d.deployed_at THEN i.closed_at - d.deployed_at END
+FROM keypup.issues i
+LEFT JOIN LATERAL (
+  SELECT x.external_id, x.deployed_at FROM (
+    SELECT d.external_id, d.succeeded_at AS deployed_at, d.created_at AS started_at FROM keypup.deployments d
+    WHERE d.account_id = i.account_id AND d.project_id = i.project_id AND d.deleted_at IS NULL AND d.environment = 'production' AND d.succeeded_at <= i.created_at
+    UNION ALL
+    SELECT r.external_id, r.published_at, r.published_at FROM keypup.releases r
+    WHERE r.account_id = i.account_id AND r.project_id = i.project_id AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at <= i.created_at
+      AND NOT EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = r.account_id AND d.project_id = r.project_id AND d.deleted_at IS NULL AND d.environment = 'production')
+  ) AS x ORDER BY x.started_at DESC, x.external_id COLLATE "C" DESC LIMIT 1) AS d ON true
+WHERE i.deleted_at IS NULL AND 'incident' = ANY (i.labels) AND i.created_at >= now() - interval '90 days';
+
+-- view: deployment_metrics
+SELECT project, external_id, deployed_at, pull_requests, lead_time_p50, incidents, recovery_time FROM keypup.deployment_metrics WHERE deployed_at >= now() - interval '90 days';
+
+-- view: delivery_weekly
+SELECT project, week_start, pull_requests_deployed, deployments, change_failure_rate, lead_time_p50, recovery_time_p50, previous_deployments FROM keypup.delivery_weekly WHERE week_start >= current_date - 90;
+
+-- view: delivery_monthly
+SELECT project, month_start, pull_requests_deployed, deployments, change_failure_rate, lead_time_p50, recovery_time_p50, previous_deployments FROM keypup.delivery_monthly WHERE month_start >= current_date - 90;
+
+-- view: dora_metrics
+SELECT project, deployments, deployment_frequency, lead_time_for_changes, change_failure_rate, failed_deployment_recovery_time FROM keypup.dora_metrics;
+
+-- view: dora_devlake_compat
+SELECT project_id, number, pr_coding_time, pr_pickup_time, pr_review_time, pr_deploy_time, pr_cycle_time FROM keypup.dora_devlake_compat WHERE merged_at >= now() - interval '90 days';
+
+-- view: activity_events
+SELECT project, item_kind, item_number, action, occurred_at, person FROM keypup.activity_events WHERE occurred_at >= now() - interval '90 days';
+
+-- view: pull_request_verdicts
+SELECT project_id, number, review_state, review_approved_at, approver_usernames FROM keypup.pull_request_verdicts WHERE review_approved_at >= now() - interval '90 days';
+
+-- view: pull_request_next_steps
+SELECT project, number, review_state, recommended_action, recommended_actor_usernames FROM keypup.pull_request_next_steps;
+
+-- view: issue_next_steps
+SELECT project, number, recommended_action, recommended_actor_usernames FROM keypup.issue_next_steps;
+-- by hand
+SELECT j.name, i.number, s.action, CASE WHEN s.action = 'CLOSE' AND cardinality(i.assignees) = 0 AND i.author IS NOT NULL AND NOT i.author_is_bot THEN ARRAY[i.author]
+  WHEN s.action = 'WAIT_FOR_IMPLEMENTATION' THEN '{}' ELSE i.assignees END
+FROM keypup.issues i
+JOIN keypup.projects j ON j.account_id = i.account_id AND j.project_id = i.project_id
+LEFT JOIN (
+  SELECT p.account_id, p.project_id, c.number, bool_or(p.state = 'open') AS is_worked_on, max(p.merged_at) AS merged_at
+  FROM keypup.pull_requests p CROSS JOIN LATERAL unnest(p.closes_issues) AS c(number) WHERE p.state <> 'closed' AND p.deleted_at IS NULL GROUP BY p.account_id, p.project_id, c.number
+) AS r ON r.account_id = i.account_id AND r.project_id = i.project_id AND r.number = i.number
+LEFT JOIN LATERAL (
+  SELECT max(e.occurred_at) AS reopened_at FROM keypup.timeline_events e
+  WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event = 'reopened') AS e ON true
+CROSS JOIN LATERAL (SELECT CASE WHEN r.is_worked_on THEN 'WAIT_FOR_IMPLEMENTATION' WHEN r.merged_at > coalesce(e.reopened_at, '-infinity') THEN 'CLOSE' ELSE 'IMPLEMENT' END AS action) AS s
+WHERE i.state = 'open' AND i.deleted_at IS NULL;
+
+-- view: pull_request_fields
+SELECT project, number, state, review_state, due_on, assigned_at, recommended_action, resolved_issue_numbers FROM keypup.pull_request_fields WHERE created_at >= now() - interval '90 days';
+
+-- view: issue_spells
+SELECT project_id, number, place, name, start_at, end_at FROM keypup.issue_spells WHERE start_at >= now() - interval '90 days';
+
+-- view: issue_fields
+SELECT project, number, state, due_on, assigned_at, recommended_action, resolving_pull_request_numbers, workflow_timeline FROM keypup.issue_fields WHERE created_at >= now() - interval '90 days';
+
+-- view: issue_labels
+SELECT project, label, number, lead_time, times_reopened FROM keypup.issue_labels WHERE closed_at >= now() - interval '90 days';
+
+-- view: issue_throughput_by_label
+SELECT project, label, week_start, issues_opened, issues_closed, issues_reopened, lead_time_p50, lead_time_p90 FROM keypup.issue_throughput_by_label WHERE week_start >= current_date - 90;
+
+-- view: issue_throughput_by_type
+SELECT project, type, week_start, issues_opened, issues_closed, issues_reopened, lead_time_p50, lead_time_p90 FROM keypup.issue_throughput_by_type WHERE week_start >= current_date - 90;
+
+-- view: issue_reopen_rate
+SELECT project, period, period_start, issues_closed, issues_reopened FROM keypup.issue_reopen_rate WHERE period_start >= current_date - 90;
+
+-- view: issue_ageing
+SELECT project, open_issues, stale_issues, age_p50, age_p90, oldest_age FROM keypup.issue_ageing;
+-- by hand
+SELECT j.name, count(*), count(*) FILTER (WHERE i.updated_at < now() - interval '30 days'), percentile_cont(0.5) WITHIN GROUP (ORDER BY a.age), percentile_cont(0.9) WITHIN GROUP (ORDER BY a.age), max(a.age)
+FROM keypup.issues i
+JOIN keypup.projects j ON j.account_id = i.account_id AND j.project_id = i.project_id
+CROSS JOIN LATERAL (SELECT greatest(now() - i.created_at, interval '0') AS age) AS a
+WHERE i.deleted_at IS NULL AND i.state = 'open' GROUP BY j.account_id, j.project_id, j.name;
+
+-- view: moving_percentiles
+SELECT project, metric, week_start, samples, p50, p75, p90 FROM keypup.moving_percentiles WHERE week_start >= current_date - 90;
+
+-- view: team_review_load
+SELECT team, week, reviewers, reviews, pull_requests, first_reviews, median_response_time FROM keypup.team_review_load WHERE week >= now() - interval '90 days';
+
+-- view: pull_request_reverts
+SELECT project, number, reverted_by, revert_created_at FROM keypup.pull_request_reverts WHERE revert_created_at >= now() - interval '90 days';
+-- by hand
+SELECT j.name, o.number, r.number, r.created_at
+FROM keypup.pull_requests r
+JOIN keypup.projects j ON j.account_id = r.account_id AND j.project_id = r.project_id
+JOIN LATERAL (
+  SELECT max(p.number) AS number FROM keypup.pull_requests p
+  WHERE p.account_id = r.account_id AND p.project_id = r.project_id AND p.deleted_at IS NULL AND p.merged_at <= r.created_at AND 'Revert "' || p.title || '"' = r.title) AS o ON o.number IS NOT NULL
+WHERE r.deleted_at IS NULL AND r.title LIKE 'Revert "_%' AND r.created_at >= now() - interval '90 days';
+
+-- view: person_suggestions
+SELECT login, person, into_login, into_person, reasons FROM keypup.person_suggestions;
