@@ -203,10 +203,8 @@ COMMENT ON COLUMN keypup.pull_request_work_in_progress.idle_days IS 'Whole days 
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.is_stale IS 'Whether nothing has changed for 14 days.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.age_percentile IS 'Percentage of the project''s open pull requests, drafts among them, that are as old or younger: 100 for the oldest.';
 
-CREATE VIEW keypup.review_load WITH (security_invoker = true, security_barrier = true) AS
--- Week by week: a time range leaves out weeks, and only the reviews of the others are looked up.
-SELECT a.account_id, r.person_id, r.reviewer, r.is_bot, w.week, to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
-  r.reviews, r.pull_requests, r.first_reviews, r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
+CREATE VIEW keypup.review_weeks WITH (security_invoker = true, security_barrier = true) AS
+SELECT a.account_id, w.week, w.next_week
 FROM keypup.accounts a
 CROSS JOIN LATERAL (SELECT min(v.submitted_at) AS first_at FROM keypup.reviews v WHERE v.account_id = a.account_id) AS s
 CROSS JOIN LATERAL (
@@ -219,12 +217,24 @@ CROSS JOIN LATERAL (
   SELECT f.week, CASE WHEN f.week < timestamptz '294276-01-01 00:00:00+00' THEN f.week + interval '168 hours' ELSE 'infinity' END
   FROM (SELECT DISTINCT date_trunc('week', v.submitted_at, 'UTC') AS week FROM keypup.reviews v
         WHERE v.account_id = a.account_id AND v.submitted_at >= date_trunc('week', now(), 'UTC') + interval '168 hours') AS f
-) AS w
+) AS w;
+REVOKE ALL ON keypup.review_weeks FROM PUBLIC;
+GRANT SELECT ON keypup.review_weeks TO keypup_member;
+COMMENT ON VIEW keypup.review_weeks IS 'One row an account and ISO week, from its first review to now, and those to come that already have one.';
+COMMENT ON COLUMN keypup.review_weeks.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.review_weeks.week IS 'Monday of the ISO week, 0:00 UTC.';
+COMMENT ON COLUMN keypup.review_weeks.next_week IS 'Monday of the week after, 0:00 UTC.';
+
+CREATE VIEW keypup.review_load WITH (security_invoker = true, security_barrier = true) AS
+-- Week by week: a time range leaves out weeks, and only the reviews of the others are looked up.
+SELECT w.account_id, r.person_id, r.reviewer, r.is_bot, w.week, to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
+  r.reviews, r.pull_requests, r.first_reviews, r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
+FROM keypup.review_weeks w
 CROSS JOIN LATERAL (
   SELECT v.person_id, v.person AS reviewer, v.is_bot, count(*) AS reviews, count(DISTINCT (v.project_id, v.number)) AS pull_requests, count(v.response_time) AS first_reviews,
     percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY v.response_time) AS response_times
   FROM keypup.pull_request_reviews v
-  WHERE v.account_id = a.account_id AND v.submitted_at >= w.week AND v.submitted_at < w.next_week
+  WHERE v.account_id = w.account_id AND v.submitted_at >= w.week AND v.submitted_at < w.next_week
   GROUP BY v.person_id, v.person, v.is_bot
 ) AS r;
 REVOKE ALL ON keypup.review_load FROM PUBLIC;

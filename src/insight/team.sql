@@ -1,25 +1,29 @@
 -- insight/team.sql: who reviews, by team. doc/metrics.md has the definitions.
 
 CREATE VIEW keypup.team_review_load WITH (security_invoker = true, security_barrier = true) AS
-WITH member AS (
+-- Week by week, as review_load; who is in a team is gathered once.
+WITH member AS MATERIALIZED (
   -- As team_people, with the times: persons as they are now, whatever they were when they joined.
-  SELECT m.account_id, m.team, coalesce(i.person_id, m.person_id) AS person_id, m.joined_at, m.left_at
-  FROM keypup.team_members m
-  LEFT JOIN keypup.person_merges g ON g.account_id = m.account_id AND g.own_person_id = m.person_id
+  SELECT t.account_id, t.team, coalesce(i.person_id, t.person_id) AS person_id, t.joined_at, t.left_at
+  FROM keypup.team_members t
+  LEFT JOIN keypup.person_merges g ON g.account_id = t.account_id AND g.own_person_id = t.person_id
   LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id AND i.external_id = g.external_id
-), reviewed AS (
-  -- Once a team, though two logins of one person may both be in it.
-  SELECT DISTINCT r.account_id, m.team, r.project_id, r.number, r.external_id, r.person_id, r.login, r.response_time, date_trunc('week', r.submitted_at, 'UTC') AS week
-  FROM keypup.pull_request_reviews r
-  LEFT JOIN member m ON m.account_id = r.account_id AND m.person_id = r.person_id AND r.submitted_at >= m.joined_at AND (m.left_at IS NULL OR r.submitted_at < m.left_at)
-  WHERE NOT r.is_bot
 )
-SELECT r.account_id, r.team, r.week, to_char(r.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
-  count(DISTINCT coalesce(r.person_id::text, r.login, '')) AS reviewers, count(*) AS reviews, count(DISTINCT (r.project_id, r.number)) AS pull_requests, count(r.response_time) AS first_reviews,
-  percentile_cont(0.5) WITHIN GROUP (ORDER BY r.response_time) AS median_response_time,
-  percentile_cont(0.9) WITHIN GROUP (ORDER BY r.response_time) AS p90_response_time
-FROM reviewed r
-GROUP BY r.account_id, r.team, r.week;
+SELECT w.account_id, r.team, w.week, to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
+  r.reviewers, r.reviews, r.pull_requests, r.first_reviews, r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
+FROM keypup.review_weeks w
+CROSS JOIN LATERAL (
+  SELECT x.team, count(DISTINCT coalesce(x.person_id::text, x.login, '')) AS reviewers, count(*) AS reviews, count(DISTINCT (x.project_id, x.number)) AS pull_requests,
+    count(x.response_time) AS first_reviews, percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY x.response_time) AS response_times
+  FROM (
+    -- Once a team, though two logins of one person may both be in it.
+    SELECT DISTINCT m.team, v.project_id, v.number, v.external_id, v.person_id, v.login, v.response_time
+    FROM keypup.pull_request_reviews v
+    LEFT JOIN member m ON m.account_id = v.account_id AND m.person_id = v.person_id AND v.submitted_at >= m.joined_at AND (m.left_at IS NULL OR v.submitted_at < m.left_at)
+    WHERE v.account_id = w.account_id AND v.submitted_at >= w.week AND v.submitted_at < w.next_week AND NOT v.is_bot
+  ) AS x
+  GROUP BY x.team
+) AS r;
 REVOKE ALL ON keypup.team_review_load FROM PUBLIC;
 GRANT SELECT ON keypup.team_review_load TO keypup_member;
 COMMENT ON VIEW keypup.team_review_load IS 'One row an account, team and ISO week in which persons who were in the team then reviewed; one without a team for those who were in none.';
