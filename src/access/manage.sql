@@ -143,24 +143,28 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 100 SET search_path = pg_catalog
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
-  the_connection uuid := keypup.find_connection(the_account, connection);
-  paused_until timestamptz := (SELECT c.blocked_until FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = the_connection AND c.blocked_until > now());
+  asked uuid := keypup.find_connection(the_account, connection);
+  the_connection record;
   answer jsonb;
   goes_on_at text := '';
 BEGIN
-  IF paused_until IS NOT NULL THEN
-    RAISE EXCEPTION 'the provider has asked for a pause until %', paused_until USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Try again then.';
+  SELECT c.name, c.blocked_until INTO the_connection FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = asked;
+  IF the_connection.blocked_until > now() THEN
+    RAISE EXCEPTION 'the provider has asked for a pause until %', the_connection.blocked_until USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Try again then.';
   END IF;
-  PERFORM keypup.record_action(the_account, 'connection.discover', (SELECT c.name FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = the_connection));
+  PERFORM keypup.record_action(the_account, 'connection.discover', the_connection.name);
   -- A page after the other; a provider that never ends shall not keep the session for ever.
   FOR page IN 1 .. 400 LOOP
-    answer := keypup.ask_worker('projects', the_account, uuid_send(the_connection) || convert_to(goes_on_at, 'UTF8'));
-    -- An app has no token while nothing is read: the worker gets one first.
-    WHILE answer ? 'later' AND clock_timestamp() < now() + interval '1 minute' LOOP
+    LOOP
+      answer := keypup.ask_worker('projects', the_account, uuid_send(asked) || convert_to(goes_on_at, 'UTF8'));
+      EXIT WHEN answer IS NULL OR NOT answer ? 'later';
+      -- An app has no token while nothing is read: the worker gets one first.
+      IF clock_timestamp() > now() + interval '1 minute' THEN
+        answer := '{"failed": "the app got no token", "hint": "SELECT state, blocked_reason FROM keypup.connections says more."}';
+        EXIT;
+      END IF;
       PERFORM pg_sleep(0.3);
-      answer := keypup.ask_worker('projects', the_account, uuid_send(the_connection) || convert_to(goes_on_at, 'UTF8'));
     END LOOP;
-    answer := CASE WHEN answer ? 'later' THEN '{"failed": "the app got no token", "hint": "SELECT state, blocked_reason FROM keypup.connections says more."}' ELSE answer END;
     IF answer IS NULL OR answer ? 'failed' THEN
       RAISE EXCEPTION 'the provider could not be asked: %', coalesce(answer ->> 'failed', 'no answer')
         USING ERRCODE = 'connection_exception', HINT = coalesce(answer ->> 'hint', 'Try again in a moment; the server''s log says more.');

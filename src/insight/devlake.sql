@@ -13,10 +13,9 @@ SELECT p.account_id, p.project_id, p.project, p.number, p.created_at, p.merged_a
   keypup.devlake_minutes(p.first_commit_at, p.created_at) AS pr_coding_time,
   keypup.devlake_minutes(p.created_at, r.first_at) AS pr_pickup_time,
   keypup.devlake_minutes(r.first_at, p.merged_at) AS pr_review_time,
-  -- What came with the very first delivery of a project has none: DevLake compares each with the one before.
-  CASE WHEN p.deployment_number > 1 THEN keypup.devlake_minutes(p.merged_at, p.deployed_at) END AS pr_deploy_time,
+  d.minutes AS pr_deploy_time,
   coalesce(keypup.devlake_minutes(p.first_commit_at, p.created_at), 0) + coalesce(keypup.devlake_minutes(p.created_at, p.merged_at), 0)
-    + CASE WHEN p.deployment_number > 1 THEN coalesce(keypup.devlake_minutes(p.merged_at, p.deployed_at), 0) ELSE 0 END AS pr_cycle_time
+    + coalesce(d.minutes, 0) AS pr_cycle_time
 FROM keypup.pull_request_delivery p
 -- Anything that anybody else wrote, bots included, before the opening and after the merge too; of an unknown author's, anybody.
 CROSS JOIN LATERAL (
@@ -29,7 +28,9 @@ CROSS JOIN LATERAL (
     WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.pull_request_number = p.number AND v.state <> 'pending'
   ) AS w
   WHERE p.author IS NULL OR w.author IS DISTINCT FROM p.author
-) AS r;
+) AS r
+-- What came with the very first delivery of a project has none: DevLake compares each with the one before.
+CROSS JOIN LATERAL (SELECT CASE WHEN p.deployment_number > 1 THEN keypup.devlake_minutes(p.merged_at, p.deployed_at) END AS minutes) AS d;
 REVOKE ALL ON keypup.dora_devlake_compat FROM PUBLIC;
 GRANT SELECT ON keypup.dora_devlake_compat TO keypup_member;
 COMMENT ON VIEW keypup.dora_devlake_compat IS 'One row a merged pull request, measured as Apache DevLake does (its table project_pr_metrics), with the edge cases that come with it. pull_request_metrics and pull_request_delivery measure better.';

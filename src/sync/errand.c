@@ -292,10 +292,11 @@ ask_provider(Runner *runner, InquiryQuestion *question, void (*prepare)(void *))
 	if (error != NULL)
 		log_failure(error);
 	end_step(&runner->steps);
-	if (error != NULL)
-		answer_question(question->ticket, NULL);
-	else if (request.authorization == NULL)
-		answer_question(question->ticket, "{\"later\": true}");
+	if (request.authorization == NULL)
+	{
+		answer_question(question->ticket, error != NULL ? NULL : "{\"later\": true}");
+		pfree(request.errand);
+	}
 	else
 	{
 		send_request(runner->client, &question->account, request.url,

@@ -70,8 +70,7 @@ foreach my $zone ('UTC', 'America/Los_Angeles', 'Asia/Kolkata')
 	query("SELECT keypup.set_time_zone('acme', '$zone')");
 	foreach my $name (@names)
 	{
-		(my $file = "$dir/$name.$zone.json") =~ s|/(?=[^/]*\.json)|__|g;
-		$file = "$dir/" . ($file =~ s|.*/||r);
+		my $file = "$dir/" . ("$name.$zone" =~ tr|/|_|r) . '.json';
 		my $of = "FROM keypup.%s t JOIN keypup.projects p USING (account_id, project_id) WHERE p.name = '$name'";
 		my $rows = join ', ', map { sprintf("'$_', (SELECT coalesce(json_agg(t), '[]') $of)", $_) } 'deployments', 'releases', 'pull_requests', 'issues';
 		append_to_file($file, query("SELECT json_build_object('production', a.production_environments, 'incidents', a.incident_labels, 'default_branch', p.default_branch, $rows)
