@@ -1,56 +1,43 @@
 -- insight/fields.sql: pull requests and issues under the names that the fields have in the Keypup service. doc/fields.md has the definitions.
 
 CREATE VIEW keypup.pull_request_fields WITH (security_invoker = true, security_barrier = true) AS
--- The pull request and all that belongs to it in one list, and no join of what is gathered: planners get that wrong.
-WITH listed AS (
-  SELECT p.account_id, p.project_id, p.number, 'item' AS part, p AS pull_request, NULL::keypup.pull_request_verdicts AS verdict, NULL::keypup.pull_request_next_steps AS next_step,
-    NULL::keypup.issues AS issue, NULL::timestamptz AS happened_at
-  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL
-  UNION ALL
-  SELECT v.account_id, v.project_id, v.number, 'verdict', NULL, v, NULL, NULL, NULL FROM keypup.pull_request_verdicts v
-  UNION ALL
-  SELECT n.account_id, n.project_id, n.number, 'next_step', NULL, NULL, n, NULL, NULL FROM keypup.pull_request_next_steps n
-  UNION ALL
-  SELECT p.account_id, p.project_id, p.number, 'resolved', NULL, NULL, NULL, f.issue, NULL
-  FROM keypup.pull_requests p
-  -- OFFSET, so that each looks its issues up by key: planners read the issues of all accounts otherwise.
+-- Each looks up by key what belongs to it, so that a time range reads no more. Outer joins of one row each: what is not asked for is not read.
+SELECT p.account_id, p.project_id, j.name AS project, p.number, p.url, p.title, p.author AS author_username, p.author_is_bot,
+  CASE WHEN p.state = 'open' AND p.is_draft THEN 'DRAFT' ELSE upper(p.state) END AS state,
+  CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
+  p.created_at, p.updated_at, p.closed_at, p.merged_at, d.due_on,
+  e.assigned_at, e.last_assigned_at, p.review_requested_at, v.review_approved_at, v.review_last_approved_at,
+  p.additions, p.deletions, p.additions + p.deletions AS lines_changed,
+  p.labels, p.milestone, p.assignees AS assignee_usernames, p.requested_reviewers AS requested_reviewer_usernames,
+  coalesce(n.recommended_action, 'NONE') AS recommended_action, coalesce(n.recommended_actor_usernames, '{}') AS recommended_actor_usernames,
+  coalesce(n.suggested_merger_usernames, '{}') AS suggested_merger_usernames,
+  coalesce(f.numbers, '{}') AS resolved_issue_numbers, f.first_created_at AS resolved_issue_first_created_at,
+  f.first_closed_at AS resolved_issue_first_closed_at, f.last_closed_at AS resolved_issue_last_closed_at,
+  coalesce(f.authors, '{}') AS resolved_issue_author_usernames, coalesce(f.types, '{}') AS resolved_issue_sub_types
+FROM keypup.pull_requests p
+JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
+LEFT JOIN LATERAL (
+  SELECT v.review_state, v.review_approved_at, v.review_last_approved_at FROM keypup.pull_request_verdicts v
+  WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.number = p.number LIMIT 1) AS v ON true
+LEFT JOIN LATERAL (
+  SELECT n.recommended_action, n.recommended_actor_usernames, n.suggested_merger_usernames FROM keypup.pull_request_next_steps n
+  WHERE p.state = 'open' AND n.account_id = p.account_id AND n.project_id = p.project_id AND n.number = p.number LIMIT 1) AS n ON true
+LEFT JOIN LATERAL (
+  SELECT min(m.due_on) AS due_on FROM keypup.milestones m
+  WHERE m.account_id = p.account_id AND m.project_id = p.project_id AND m.title = p.milestone) AS d ON true
+LEFT JOIN LATERAL (
+  SELECT min(e.occurred_at) AS assigned_at, max(e.occurred_at) AS last_assigned_at FROM keypup.timeline_events e
+  WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_kind = 'pull_request' AND e.item_number = p.number AND e.event = 'assigned') AS e ON true
+LEFT JOIN LATERAL (
+  SELECT array_agg(i.number ORDER BY i.number) AS numbers, min(i.created_at) AS first_created_at, min(i.closed_at) AS first_closed_at, max(i.closed_at) AS last_closed_at,
+    array_agg(DISTINCT i.author) FILTER (WHERE i.author IS NOT NULL) AS authors, array_agg(DISTINCT i.type) FILTER (WHERE i.type IS NOT NULL) AS types
+  FROM (SELECT DISTINCT unnest(p.closes_issues) AS number) AS c
+  -- LIMIT, so that each is looked up by its key.
   CROSS JOIN LATERAL (
-    SELECT i AS issue FROM keypup.issues i
-    WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.number = ANY (p.closes_issues) AND i.deleted_at IS NULL OFFSET 0) AS f
-  WHERE p.deleted_at IS NULL AND p.state <> 'closed' AND p.closes_issues <> '{}'
-  UNION ALL
-  SELECT e.account_id, e.project_id, e.item_number, 'assigned', NULL, NULL, NULL, NULL, e.occurred_at
-  FROM keypup.timeline_events e WHERE e.item_kind = 'pull_request' AND e.event = 'assigned'
-  UNION ALL
-  SELECT p.account_id, p.project_id, p.number, 'due', NULL, NULL, NULL, NULL, m.due_on
-  FROM keypup.pull_requests p JOIN keypup.milestones m ON m.account_id = p.account_id AND m.project_id = p.project_id AND m.title = p.milestone
-), gathered AS (
-  SELECT l.account_id, l.project_id, l.number, (array_agg(l.pull_request) FILTER (WHERE l.part = 'item'))[1] AS pull_request,
-    (array_agg(l.verdict) FILTER (WHERE l.part = 'verdict'))[1] AS verdict, (array_agg(l.next_step) FILTER (WHERE l.part = 'next_step'))[1] AS next_step,
-    min(l.happened_at) FILTER (WHERE l.part = 'due') AS due_on,
-    min(l.happened_at) FILTER (WHERE l.part = 'assigned') AS assigned_at, max(l.happened_at) FILTER (WHERE l.part = 'assigned') AS last_assigned_at,
-    array_agg((l.issue).number ORDER BY (l.issue).number) FILTER (WHERE l.part = 'resolved') AS issue_numbers,
-    min((l.issue).created_at) AS issue_first_created_at, min((l.issue).closed_at) AS issue_first_closed_at, max((l.issue).closed_at) AS issue_last_closed_at,
-    array_agg(DISTINCT (l.issue).author) FILTER (WHERE (l.issue).author IS NOT NULL) AS issue_authors,
-    array_agg(DISTINCT (l.issue).type) FILTER (WHERE (l.issue).type IS NOT NULL) AS issue_types
-  FROM listed l
-  GROUP BY l.account_id, l.project_id, l.number
-  HAVING bool_or(l.part = 'item')
-)
-SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.pull_request).url, (g.pull_request).title, (g.pull_request).author AS author_username, (g.pull_request).author_is_bot,
-  CASE WHEN (g.pull_request).state = 'open' AND (g.pull_request).is_draft THEN 'DRAFT' ELSE upper((g.pull_request).state) END AS state,
-  CASE WHEN (g.verdict).review_state IS NOT NULL THEN (g.verdict).review_state WHEN cardinality((g.pull_request).requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
-  (g.pull_request).created_at, (g.pull_request).updated_at, (g.pull_request).closed_at, (g.pull_request).merged_at, g.due_on,
-  g.assigned_at, g.last_assigned_at, (g.pull_request).review_requested_at, (g.verdict).review_approved_at, (g.verdict).review_last_approved_at,
-  (g.pull_request).additions, (g.pull_request).deletions, (g.pull_request).additions + (g.pull_request).deletions AS lines_changed,
-  (g.pull_request).labels, (g.pull_request).milestone, (g.pull_request).assignees AS assignee_usernames, (g.pull_request).requested_reviewers AS requested_reviewer_usernames,
-  coalesce((g.next_step).recommended_action, 'NONE') AS recommended_action, coalesce((g.next_step).recommended_actor_usernames, '{}') AS recommended_actor_usernames,
-  coalesce((g.next_step).suggested_merger_usernames, '{}') AS suggested_merger_usernames,
-  coalesce(g.issue_numbers, '{}') AS resolved_issue_numbers, g.issue_first_created_at AS resolved_issue_first_created_at,
-  g.issue_first_closed_at AS resolved_issue_first_closed_at, g.issue_last_closed_at AS resolved_issue_last_closed_at,
-  coalesce(g.issue_authors, '{}') AS resolved_issue_author_usernames, coalesce(g.issue_types, '{}') AS resolved_issue_sub_types
-FROM gathered g
-JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id;
+    SELECT i.number, i.created_at, i.closed_at, i.author, i.type FROM keypup.issues i
+    WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.number = c.number AND i.deleted_at IS NULL LIMIT 1) AS i
+  WHERE p.state <> 'closed') AS f ON true
+WHERE p.deleted_at IS NULL;
 REVOKE ALL ON keypup.pull_request_fields FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_fields TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_fields IS 'One row a pull request that is not deleted, under the names that its fields have in the Keypup service.';
@@ -114,60 +101,52 @@ COMMENT ON COLUMN keypup.issue_spells.start_at IS 'When it began.';
 COMMENT ON COLUMN keypup.issue_spells.end_at IS 'When the next began; NULL in the last.';
 
 CREATE VIEW keypup.issue_fields WITH (security_invoker = true, security_barrier = true) AS
-WITH said AS (
-  -- What resolves an issue, with its verdict, in one list again.
-  SELECT p.account_id, p.project_id, p.number, true AS is_item, p AS pull_request, NULL::timestamptz AS approved_at, NULL::timestamptz AS last_approved_at
-  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.state <> 'closed' AND cardinality(p.closes_issues) > 0
-  UNION ALL
-  SELECT v.account_id, v.project_id, v.number, false, NULL, v.review_approved_at, v.review_last_approved_at
-  FROM keypup.pull_request_verdicts v WHERE v.item_state <> 'closed'
-), resolving AS (
-  SELECT s.account_id, s.project_id, s.number, (array_agg(s.pull_request) FILTER (WHERE s.is_item))[1] AS pull_request, min(s.approved_at) AS approved_at, max(s.last_approved_at) AS last_approved_at
-  FROM said s
-  GROUP BY s.account_id, s.project_id, s.number
-  HAVING bool_or(s.is_item)
-), listed AS (
-  SELECT i.account_id, i.project_id, i.number, 'item' AS part, i AS issue, NULL::keypup.issue_next_steps AS next_step, NULL::keypup.issue_spells AS spell,
-    NULL::keypup.pull_requests AS pull_request, NULL::timestamptz AS happened_at, NULL::timestamptz AS happened_last_at
-  FROM keypup.issues i WHERE i.deleted_at IS NULL
-  UNION ALL
-  SELECT n.account_id, n.project_id, n.number, 'next_step', NULL, n, NULL, NULL, NULL, NULL FROM keypup.issue_next_steps n
-  UNION ALL
-  SELECT s.account_id, s.project_id, s.number, 'spell', NULL, NULL, s, NULL, NULL, NULL FROM keypup.issue_spells s
-  UNION ALL
-  SELECT r.account_id, r.project_id, c.number, 'resolving', NULL, NULL, NULL, r.pull_request, r.approved_at, r.last_approved_at
-  FROM resolving r CROSS JOIN LATERAL (SELECT DISTINCT unnest((r.pull_request).closes_issues)) AS c(number)
-  UNION ALL
-  SELECT e.account_id, e.project_id, e.item_number, 'assigned', NULL, NULL, NULL, NULL, e.occurred_at, e.occurred_at
-  FROM keypup.timeline_events e WHERE e.item_kind = 'issue' AND e.event = 'assigned'
-  UNION ALL
-  SELECT i.account_id, i.project_id, i.number, 'due', NULL, NULL, NULL, NULL, m.due_on, m.due_on
-  FROM keypup.issues i JOIN keypup.milestones m ON m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone
-), gathered AS (
-  SELECT l.account_id, l.project_id, l.number, (array_agg(l.issue) FILTER (WHERE l.part = 'item'))[1] AS issue, (array_agg(l.next_step) FILTER (WHERE l.part = 'next_step'))[1] AS next_step,
-    jsonb_agg(jsonb_build_object('name', (l.spell).name, 'start_at', (l.spell).start_at, 'end_at', (l.spell).end_at) ORDER BY (l.spell).place) FILTER (WHERE l.part = 'spell') AS timeline,
-    min(l.happened_at) FILTER (WHERE l.part = 'due') AS due_on,
-    min(l.happened_at) FILTER (WHERE l.part = 'assigned') AS assigned_at, max(l.happened_last_at) FILTER (WHERE l.part = 'assigned') AS last_assigned_at,
-    min(l.happened_at) FILTER (WHERE l.part = 'resolving') AS approved_at, max(l.happened_last_at) FILTER (WHERE l.part = 'resolving') AS last_approved_at,
-    array_agg((l.pull_request).number ORDER BY (l.pull_request).number) FILTER (WHERE l.part = 'resolving') AS numbers,
-    min((l.pull_request).merged_at) AS first_merged_at, max((l.pull_request).merged_at) AS last_merged_at, min((l.pull_request).closed_at) AS first_closed_at,
-    max((l.pull_request).created_at) AS last_created_at, sum((l.pull_request).additions)::bigint AS additions, sum((l.pull_request).deletions)::bigint AS deletions,
-    sum((l.pull_request).additions + (l.pull_request).deletions)::bigint AS lines_changed,
-    array_agg(DISTINCT (l.pull_request).author) FILTER (WHERE (l.pull_request).author IS NOT NULL) AS authors
-  FROM listed l
-  GROUP BY l.account_id, l.project_id, l.number
-  HAVING bool_or(l.part = 'item')
-)
-SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.issue).url, (g.issue).title, (g.issue).author AS author_username, (g.issue).author_is_bot,
-  upper((g.issue).state) AS state, (g.issue).type AS sub_type, (g.issue).created_at, (g.issue).updated_at, (g.issue).closed_at, g.due_on, g.assigned_at, g.last_assigned_at,
-  (g.issue).labels, (g.issue).milestone, (g.issue).assignees AS assignee_usernames,
-  g.approved_at AS review_approved_at, g.last_approved_at AS review_last_approved_at,
-  coalesce((g.next_step).recommended_action, 'NONE') AS recommended_action, coalesce((g.next_step).recommended_actor_usernames, '{}') AS recommended_actor_usernames,
-  coalesce(g.numbers, '{}') AS resolving_pull_request_numbers, g.first_merged_at AS resolving_pr_first_merged_at, g.last_merged_at AS resolving_pr_last_merged_at,
-  g.first_closed_at AS resolving_pr_first_closed_at, g.last_created_at AS resolving_pr_last_created_at, coalesce(g.authors, '{}') AS resolving_pr_author_usernames,
-  g.additions, g.deletions, g.lines_changed, upper((g.issue).state) AS workflow_status, g.timeline AS workflow_timeline, NULL::interval AS cycle_time
-FROM gathered g
-JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id;
+-- Project by project, as what resolves an issue stands at the pull requests; the rest each issue looks up by its key.
+SELECT j.account_id, j.project_id, j.name AS project, i.number, i.url, i.title, i.author AS author_username, i.author_is_bot,
+  upper(i.state) AS state, i.type AS sub_type, i.created_at, i.updated_at, i.closed_at, d.due_on, e.assigned_at, e.last_assigned_at,
+  i.labels, i.milestone, i.assignees AS assignee_usernames,
+  v.approved_at AS review_approved_at, v.last_approved_at AS review_last_approved_at,
+  coalesce(i.recommended_action, 'NONE') AS recommended_action, coalesce(i.recommended_actor_usernames, '{}') AS recommended_actor_usernames,
+  coalesce(i.numbers, '{}') AS resolving_pull_request_numbers, i.first_merged_at AS resolving_pr_first_merged_at, i.last_merged_at AS resolving_pr_last_merged_at,
+  i.first_closed_at AS resolving_pr_first_closed_at, i.last_created_at AS resolving_pr_last_created_at, coalesce(i.authors, '{}') AS resolving_pr_author_usernames,
+  i.additions, i.deletions, i.lines_changed, upper(i.state) AS workflow_status, t.timeline AS workflow_timeline, NULL::interval AS cycle_time
+FROM keypup.projects j
+CROSS JOIN LATERAL (
+  WITH resolving AS MATERIALIZED (
+    SELECT c.number, array_agg(p.number ORDER BY p.number) AS numbers,
+      min(p.merged_at) AS first_merged_at, max(p.merged_at) AS last_merged_at, min(p.closed_at) AS first_closed_at, max(p.created_at) AS last_created_at,
+      sum(p.additions)::bigint AS additions, sum(p.deletions)::bigint AS deletions, sum(p.additions + p.deletions)::bigint AS lines_changed,
+      array_agg(DISTINCT p.author) FILTER (WHERE p.author IS NOT NULL) AS authors
+    FROM keypup.pull_requests p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.closes_issues)) AS c(number)
+    WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.deleted_at IS NULL AND p.state <> 'closed' AND p.closes_issues <> '{}'
+    GROUP BY c.number
+  ), step AS MATERIALIZED (
+    SELECT n.number, n.recommended_action, n.recommended_actor_usernames FROM keypup.issue_next_steps n
+    WHERE n.account_id = j.account_id AND n.project_id = j.project_id
+  )
+  SELECT i.number, i.url, i.title, i.author, i.author_is_bot, i.state, i.type, i.created_at, i.updated_at, i.closed_at, i.labels, i.milestone, i.assignees,
+    s.recommended_action, s.recommended_actor_usernames, r.numbers, r.first_merged_at, r.last_merged_at, r.first_closed_at, r.last_created_at,
+    r.additions, r.deletions, r.lines_changed, r.authors
+  FROM keypup.issues i
+  LEFT JOIN resolving r ON r.number = i.number
+  LEFT JOIN step s ON s.number = i.number
+  WHERE i.account_id = j.account_id AND i.project_id = j.project_id AND i.deleted_at IS NULL
+) AS i
+LEFT JOIN LATERAL (
+  SELECT min(v.review_approved_at) AS approved_at, max(v.review_last_approved_at) AS last_approved_at
+  FROM unnest(i.numbers) AS n(number)
+  CROSS JOIN LATERAL (
+    SELECT v.review_approved_at, v.review_last_approved_at FROM keypup.pull_request_verdicts v
+    WHERE v.account_id = j.account_id AND v.project_id = j.project_id AND v.number = n.number LIMIT 1) AS v) AS v ON true
+LEFT JOIN LATERAL (
+  SELECT jsonb_agg(jsonb_build_object('name', s.name, 'start_at', s.start_at, 'end_at', s.end_at) ORDER BY s.place) AS timeline FROM keypup.issue_spells s
+  WHERE s.account_id = j.account_id AND s.project_id = j.project_id AND s.number = i.number) AS t ON true
+LEFT JOIN LATERAL (
+  SELECT min(m.due_on) AS due_on FROM keypup.milestones m
+  WHERE m.account_id = j.account_id AND m.project_id = j.project_id AND m.title = i.milestone) AS d ON true
+LEFT JOIN LATERAL (
+  SELECT min(e.occurred_at) AS assigned_at, max(e.occurred_at) AS last_assigned_at FROM keypup.timeline_events e
+  WHERE e.account_id = j.account_id AND e.project_id = j.project_id AND e.item_kind = 'issue' AND e.item_number = i.number AND e.event = 'assigned') AS e ON true;
 REVOKE ALL ON keypup.issue_fields FROM PUBLIC;
 GRANT SELECT ON keypup.issue_fields TO keypup_member;
 COMMENT ON VIEW keypup.issue_fields IS 'One row an issue that is not deleted, under the names that its fields have in the Keypup service.';
