@@ -201,24 +201,25 @@ COMMENT ON COLUMN keypup.incidents.recovery_time IS 'DORA''s failed deployment r
 CREATE VIEW keypup.deployment_metrics WITH (security_invoker = true, security_barrier = true) AS
 -- The delivery and all that belongs to it in one list, and no join: without figures the planner would compare each with every row.
 WITH fact AS (
-  SELECT d.account_id, d.project_id, d.external_id, true AS is_deployment, d AS deployment, NULL::bigint AS number, NULL::interval AS lead_time, NULL::bigint AS incident, NULL::timestamptz AS recovered_at
+  SELECT d.account_id, d.project_id, d.external_id, d.deployed_at, true AS is_deployment, d AS deployment, NULL::bigint AS number, NULL::interval AS lead_time, NULL::bigint AS incident, NULL::timestamptz AS recovered_at
   FROM keypup.production_deployments d
   UNION ALL
-  SELECT p.account_id, p.project_id, p.deployment_id, false, NULL, p.number, p.lead_time, NULL, NULL FROM keypup.pull_request_delivery p WHERE p.deployment_id IS NOT NULL
+  SELECT p.account_id, p.project_id, p.deployment_id, p.deployed_at, false, NULL, p.number, p.lead_time, NULL, NULL FROM keypup.pull_request_delivery p WHERE p.deployment_id IS NOT NULL
   UNION ALL
-  SELECT i.account_id, i.project_id, i.deployment_id, false, NULL, NULL, NULL, i.number, CASE WHEN i.state = 'closed' THEN i.closed_at END FROM keypup.incidents i WHERE i.deployment_id IS NOT NULL
+  SELECT i.account_id, i.project_id, i.deployment_id, i.deployed_at, false, NULL, NULL, NULL, i.number, CASE WHEN i.state = 'closed' THEN i.closed_at END FROM keypup.incidents i WHERE i.deployment_id IS NOT NULL
 ), gathered AS (
-  SELECT f.account_id, f.project_id, f.external_id, (array_agg(f.deployment) FILTER (WHERE f.is_deployment))[1] AS deployment,
+  SELECT f.account_id, f.project_id, f.external_id, f.deployed_at, (array_agg(f.deployment) FILTER (WHERE f.is_deployment))[1] AS deployment,
     count(f.number) AS pull_requests, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, count(f.incident) AS incidents,
     CASE WHEN count(f.incident) = count(f.recovered_at) THEN max(f.recovered_at) END AS recovered_at
   FROM fact f
-  GROUP BY f.account_id, f.project_id, f.external_id
+  -- By its time too, which all of them have from it: so a time range passes by the rest.
+  GROUP BY f.account_id, f.project_id, f.external_id, f.deployed_at
   HAVING bool_or(f.is_deployment)
 )
 SELECT g.account_id, g.project_id, (g.deployment).project, (g.deployment).source, g.external_id, (g.deployment).environment, (g.deployment).name, (g.deployment).author,
-  (g.deployment).author_is_bot, (g.deployment).started_at, (g.deployment).deployed_at, (g.deployment).succeeded, g.pull_requests, g.lead_time_p50, g.incidents,
+  (g.deployment).author_is_bot, (g.deployment).started_at, g.deployed_at, (g.deployment).succeeded, g.pull_requests, g.lead_time_p50, g.incidents,
   g.incidents > 0 AS is_failed_change, g.recovered_at,
-  CASE WHEN g.recovered_at >= (g.deployment).deployed_at THEN g.recovered_at - (g.deployment).deployed_at END AS recovery_time
+  CASE WHEN g.recovered_at >= g.deployed_at THEN g.recovered_at - g.deployed_at END AS recovery_time
 FROM gathered g;
 REVOKE ALL ON keypup.deployment_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.deployment_metrics TO keypup_member;
