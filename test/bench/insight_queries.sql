@@ -509,21 +509,29 @@ WITH listed AS (
     lag(least(l.started_at, l.commit_at + interval '1 minute'), 1, '-infinity') OVER w AS carries_after, lead(l.deployed_at, 1, 'infinity') OVER w AS next_at
   FROM listed l
   WINDOW w AS (PARTITION BY l.project_id, l.succeeded ORDER BY l.started_at, l.external_id COLLATE "C")
+), recent AS MATERIALIZED (
+  SELECT d.*, j.name, j.default_branch FROM delivered d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
+  WHERE d.deployed_at >= now() - interval '90 days'
+), merged AS MATERIALIZED (
+  SELECT p.account_id, p.project_id, p.base_branch, p.merged_at, least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at > (SELECT min(d.carries_after) FROM recent d WHERE d.succeeded)
+), incident AS MATERIALIZED (
+  SELECT i.account_id, i.project_id, i.created_at, i.state, i.closed_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.created_at >= (SELECT min(d.deployed_at) FROM recent d WHERE d.succeeded) AND 'incident' = ANY (i.labels)
+), fact AS (
+  SELECT d.account_id, d.project_id, d.external_id, d.name, d.deployed_at, NULL::interval AS lead_time, NULL::text AS state, NULL::timestamptz AS closed_at FROM recent d
+  UNION ALL
+  SELECT d.account_id, d.project_id, d.external_id, d.name, d.deployed_at, d.deployed_at - m.started_at, NULL, NULL
+  FROM recent d JOIN merged m ON m.account_id = d.account_id AND m.project_id = d.project_id AND m.merged_at > d.carries_after AND m.merged_at <= d.carries_until
+  WHERE d.succeeded AND m.base_branch = d.default_branch
+  UNION ALL
+  SELECT d.account_id, d.project_id, d.external_id, d.name, d.deployed_at, NULL, i.state, i.closed_at
+  FROM recent d JOIN incident i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
+  WHERE d.succeeded
 )
-SELECT j.name, d.external_id, d.deployed_at, p.pull_requests, p.lead_time_p50, i.incidents, CASE WHEN i.recovered_at >= d.deployed_at THEN i.recovered_at - d.deployed_at END
-FROM delivered d
-JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
-CROSS JOIN LATERAL (
-  SELECT count(*) AS pull_requests, percentile_cont(0.5) WITHIN GROUP (ORDER BY d.deployed_at - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at)) AS lead_time_p50
-  FROM keypup.pull_requests p
-  WHERE d.succeeded AND p.account_id = d.account_id AND p.project_id = d.project_id AND p.deleted_at IS NULL AND p.base_branch = j.default_branch
-    AND p.merged_at > d.carries_after AND p.merged_at <= d.carries_until) AS p
-CROSS JOIN LATERAL (
-  SELECT count(*) AS incidents, CASE WHEN bool_and(i.state = 'closed') THEN max(i.closed_at) END AS recovered_at
-  FROM keypup.issues i
-  WHERE d.succeeded AND i.account_id = d.account_id AND i.project_id = d.project_id AND i.deleted_at IS NULL AND 'incident' = ANY (i.labels)
-    AND i.created_at >= d.deployed_at AND i.created_at < d.next_at) AS i
-WHERE d.deployed_at >= now() - interval '90 days';
+SELECT f.name, f.external_id, f.deployed_at, count(f.lead_time), percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time), count(f.state),
+  CASE WHEN bool_and(f.state = 'closed') AND max(f.closed_at) >= f.deployed_at THEN max(f.closed_at) - f.deployed_at END
+FROM fact f GROUP BY f.account_id, f.project_id, f.external_id, f.name, f.deployed_at;
 
 -- view: delivery_weekly
 SELECT project, week_start, pull_requests_deployed, deployments, change_failure_rate, lead_time_p50, recovery_time_p50, previous_deployments FROM keypup.delivery_weekly WHERE week_start >= current_date - 90;
@@ -542,21 +550,26 @@ WITH listed AS (
     lag(least(l.started_at, l.commit_at + interval '1 minute'), 1, '-infinity') OVER w AS carries_after, lead(l.deployed_at, 1, 'infinity') OVER w AS next_at
   FROM listed l
   WINDOW w AS (PARTITION BY l.project_id, l.succeeded ORDER BY l.started_at, l.external_id COLLATE "C")
-), recent AS (
+), recent AS MATERIALIZED (
   -- From the week on before the first that is asked.
-  SELECT d.* FROM delivered d WHERE d.deployed_at >= date_trunc('week', (current_date - 91)::timestamp) - interval '1 day' AND d.deployed_at <= now()
+  SELECT d.*, j.default_branch FROM delivered d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
+  WHERE d.deployed_at >= date_trunc('week', (current_date - 91)::timestamp) - interval '1 day' AND d.deployed_at <= now()
+), merged AS MATERIALIZED (
+  SELECT p.account_id, p.project_id, p.base_branch, p.merged_at, least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at > (SELECT min(d.carries_after) FROM recent d WHERE d.succeeded)
+), incident AS MATERIALIZED (
+  SELECT i.account_id, i.project_id, i.created_at, i.state, i.closed_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.created_at >= (SELECT min(d.deployed_at) FROM recent d WHERE d.succeeded) AND 'incident' = ANY (i.labels)
 ), fact AS (
   SELECT d.account_id, d.project_id, d.deployed_at, d.succeeded, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time FROM recent d
   UNION ALL
-  SELECT d.account_id, d.project_id, d.deployed_at, NULL, d.deployed_at - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at), NULL, NULL
-  FROM recent d
-  JOIN keypup.pull_requests p ON p.account_id = d.account_id AND p.project_id = d.project_id AND p.merged_at > d.carries_after AND p.merged_at <= d.carries_until
-  WHERE d.succeeded AND p.deleted_at IS NULL AND p.base_branch = 'main'
+  SELECT d.account_id, d.project_id, d.deployed_at, NULL, d.deployed_at - m.started_at, NULL, NULL
+  FROM recent d JOIN merged m ON m.account_id = d.account_id AND m.project_id = d.project_id AND m.merged_at > d.carries_after AND m.merged_at <= d.carries_until
+  WHERE d.succeeded AND m.base_branch = d.default_branch
   UNION ALL
   SELECT d.account_id, d.project_id, d.deployed_at, NULL, NULL, d.external_id, CASE WHEN i.state = 'closed' AND i.closed_at >= d.deployed_at THEN i.closed_at - d.deployed_at END
-  FROM recent d
-  JOIN keypup.issues i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
-  WHERE d.succeeded AND i.deleted_at IS NULL AND 'incident' = ANY (i.labels)
+  FROM recent d JOIN incident i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
+  WHERE d.succeeded
 ), counted AS (
   SELECT f.account_id, f.project_id, date_trunc('week', f.deployed_at AT TIME ZONE a.time_zone) AS week_start,
     count(f.lead_time) AS pull_requests_deployed, count(*) FILTER (WHERE f.succeeded) AS deployments, count(DISTINCT f.failed_change) AS failed_changes,
@@ -566,8 +579,8 @@ WITH listed AS (
 ), filled AS (
   SELECT j.account_id, j.project_id, j.name, g.week_start, coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
     round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
-  FROM keypup.projects j
-  CROSS JOIN generate_series(date_trunc('week', (current_date - 91)::timestamp), now()::timestamp, interval '7 days') AS g(week_start)
+  FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
+  CROSS JOIN generate_series(date_trunc('week', (current_date - 91)::timestamp), now() AT TIME ZONE a.time_zone, interval '7 days') AS g(week_start)
   LEFT JOIN counted c ON c.account_id = j.account_id AND c.project_id = j.project_id AND c.week_start = g.week_start
 ), beside AS (
   SELECT f.*, lag(f.deployments) OVER (PARTITION BY f.account_id, f.project_id ORDER BY f.week_start) AS previous_deployments FROM filled f
@@ -592,21 +605,26 @@ WITH listed AS (
     lag(least(l.started_at, l.commit_at + interval '1 minute'), 1, '-infinity') OVER w AS carries_after, lead(l.deployed_at, 1, 'infinity') OVER w AS next_at
   FROM listed l
   WINDOW w AS (PARTITION BY l.project_id, l.succeeded ORDER BY l.started_at, l.external_id COLLATE "C")
-), recent AS (
+), recent AS MATERIALIZED (
   -- From the month on before the first that is asked.
-  SELECT d.* FROM delivered d WHERE d.deployed_at >= date_trunc('month', (current_date - 91)::timestamp) - interval '1 day' AND d.deployed_at <= now()
+  SELECT d.*, j.default_branch FROM delivered d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
+  WHERE d.deployed_at >= date_trunc('month', (current_date - 91)::timestamp) - interval '1 day' AND d.deployed_at <= now()
+), merged AS MATERIALIZED (
+  SELECT p.account_id, p.project_id, p.base_branch, p.merged_at, least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at > (SELECT min(d.carries_after) FROM recent d WHERE d.succeeded)
+), incident AS MATERIALIZED (
+  SELECT i.account_id, i.project_id, i.created_at, i.state, i.closed_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.created_at >= (SELECT min(d.deployed_at) FROM recent d WHERE d.succeeded) AND 'incident' = ANY (i.labels)
 ), fact AS (
   SELECT d.account_id, d.project_id, d.deployed_at, d.succeeded, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time FROM recent d
   UNION ALL
-  SELECT d.account_id, d.project_id, d.deployed_at, NULL, d.deployed_at - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at), NULL, NULL
-  FROM recent d
-  JOIN keypup.pull_requests p ON p.account_id = d.account_id AND p.project_id = d.project_id AND p.merged_at > d.carries_after AND p.merged_at <= d.carries_until
-  WHERE d.succeeded AND p.deleted_at IS NULL AND p.base_branch = 'main'
+  SELECT d.account_id, d.project_id, d.deployed_at, NULL, d.deployed_at - m.started_at, NULL, NULL
+  FROM recent d JOIN merged m ON m.account_id = d.account_id AND m.project_id = d.project_id AND m.merged_at > d.carries_after AND m.merged_at <= d.carries_until
+  WHERE d.succeeded AND m.base_branch = d.default_branch
   UNION ALL
   SELECT d.account_id, d.project_id, d.deployed_at, NULL, NULL, d.external_id, CASE WHEN i.state = 'closed' AND i.closed_at >= d.deployed_at THEN i.closed_at - d.deployed_at END
-  FROM recent d
-  JOIN keypup.issues i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
-  WHERE d.succeeded AND i.deleted_at IS NULL AND 'incident' = ANY (i.labels)
+  FROM recent d JOIN incident i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
+  WHERE d.succeeded
 ), counted AS (
   SELECT f.account_id, f.project_id, date_trunc('month', f.deployed_at AT TIME ZONE a.time_zone) AS month_start,
     count(f.lead_time) AS pull_requests_deployed, count(*) FILTER (WHERE f.succeeded) AS deployments, count(DISTINCT f.failed_change) AS failed_changes,
@@ -616,8 +634,8 @@ WITH listed AS (
 ), filled AS (
   SELECT j.account_id, j.project_id, j.name, g.month_start, coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
     round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
-  FROM keypup.projects j
-  CROSS JOIN generate_series(date_trunc('month', (current_date - 91)::timestamp), now()::timestamp, interval '1 month') AS g(month_start)
+  FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
+  CROSS JOIN generate_series(date_trunc('month', (current_date - 91)::timestamp), now() AT TIME ZONE a.time_zone, interval '1 month') AS g(month_start)
   LEFT JOIN counted c ON c.account_id = j.account_id AND c.project_id = j.project_id AND c.month_start = g.month_start
 ), beside AS (
   SELECT f.*, lag(f.deployments) OVER (PARTITION BY f.account_id, f.project_id ORDER BY f.month_start) AS previous_deployments FROM filled f
@@ -642,20 +660,25 @@ WITH listed AS (
     lag(least(l.started_at, l.commit_at + interval '1 minute'), 1, '-infinity') OVER w AS carries_after, lead(l.deployed_at, 1, 'infinity') OVER w AS next_at
   FROM listed l
   WINDOW w AS (PARTITION BY l.project_id, l.succeeded ORDER BY l.started_at, l.external_id COLLATE "C")
-), recent AS (
-  SELECT d.* FROM delivered d WHERE d.deployed_at > now() - interval '91 days' AND d.deployed_at <= now()
+), recent AS MATERIALIZED (
+  SELECT d.*, j.default_branch FROM delivered d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
+  WHERE d.deployed_at > now() - interval '91 days' AND d.deployed_at <= now()
+), merged AS MATERIALIZED (
+  SELECT p.account_id, p.project_id, p.base_branch, p.merged_at, least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at > (SELECT min(d.carries_after) FROM recent d WHERE d.succeeded)
+), incident AS MATERIALIZED (
+  SELECT i.account_id, i.project_id, i.created_at, i.state, i.closed_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.created_at >= (SELECT min(d.deployed_at) FROM recent d WHERE d.succeeded) AND 'incident' = ANY (i.labels)
 ), fact AS (
   SELECT d.account_id, d.project_id, d.deployed_at, d.succeeded, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time FROM recent d
   UNION ALL
-  SELECT d.account_id, d.project_id, d.deployed_at, NULL, d.deployed_at - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at), NULL, NULL
-  FROM recent d
-  JOIN keypup.pull_requests p ON p.account_id = d.account_id AND p.project_id = d.project_id AND p.merged_at > d.carries_after AND p.merged_at <= d.carries_until
-  WHERE d.succeeded AND p.deleted_at IS NULL AND p.base_branch = 'main'
+  SELECT d.account_id, d.project_id, d.deployed_at, NULL, d.deployed_at - m.started_at, NULL, NULL
+  FROM recent d JOIN merged m ON m.account_id = d.account_id AND m.project_id = d.project_id AND m.merged_at > d.carries_after AND m.merged_at <= d.carries_until
+  WHERE d.succeeded AND m.base_branch = d.default_branch
   UNION ALL
   SELECT d.account_id, d.project_id, d.deployed_at, NULL, NULL, d.external_id, CASE WHEN i.state = 'closed' AND i.closed_at >= d.deployed_at THEN i.closed_at - d.deployed_at END
-  FROM recent d
-  JOIN keypup.issues i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
-  WHERE d.succeeded AND i.deleted_at IS NULL AND 'incident' = ANY (i.labels)
+  FROM recent d JOIN incident i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
+  WHERE d.succeeded
 ), counted AS (
   SELECT f.account_id, f.project_id, count(*) FILTER (WHERE f.succeeded) AS deployments, count(DISTINCT f.failed_change) AS failed_changes,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50
@@ -682,27 +705,29 @@ WITH delivered AS (
   FROM keypup.releases r
   WHERE r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at >= now() - interval '90 days'
     AND NOT EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = r.account_id AND d.project_id = r.project_id AND d.deleted_at IS NULL AND d.environment = 'production')
+), merged AS (
+  -- No project delivered for the first time in these days: every delivery has one before it.
+  SELECT DISTINCT ON (p.project_id, p.number) p.account_id, p.project_id, p.number, p.author, p.first_commit_at, p.created_at, p.merged_at, d.deployed_at
+  FROM keypup.pull_requests p
+  LEFT JOIN delivered d ON d.account_id = p.account_id AND d.project_id = p.project_id AND d.started_at >= p.merged_at AND d.commit_at + interval '1 minute' >= p.merged_at
+  WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '90 days'
+  ORDER BY p.project_id, p.number, d.started_at, d.external_id COLLATE "C"
 )
--- No project delivered for the first time in these days: every delivery has one before it.
 SELECT p.project_id, p.number, t.coding, t.pickup, t.review, t.deploy, coalesce(t.coding, 0) + coalesce(t.until_merge, 0) + coalesce(t.deploy, 0)
-FROM keypup.pull_requests p
-LEFT JOIN LATERAL (
-  SELECT d.deployed_at FROM delivered d
-  WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.started_at >= p.merged_at AND d.commit_at + interval '1 minute' >= p.merged_at
-  ORDER BY d.started_at, d.external_id COLLATE "C" LIMIT 1) AS d ON true
+FROM merged p
 CROSS JOIN LATERAL (
   SELECT least(
     (SELECT min(c.created_at) FROM keypup.comments c
      WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.item_number = p.number AND c.item_kind IN ('pull_request', 'review') AND (p.author IS NULL OR c.author IS DISTINCT FROM p.author)),
     (SELECT min(v.submitted_at) FROM keypup.reviews v
-     WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.pull_request_number = p.number AND v.state <> 'pending' AND (p.author IS NULL OR v.author IS DISTINCT FROM p.author))) AS reviewed_at) AS r
+     WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.pull_request_number = p.number AND v.state <> 'pending' AND (p.author IS NULL OR v.author IS DISTINCT FROM p.author))) AS reviewed_at
+  OFFSET 0) AS r
 CROSS JOIN LATERAL (
   SELECT CASE WHEN p.first_commit_at <= p.created_at THEN ceil(extract(epoch FROM p.created_at - p.first_commit_at) / 60)::bigint END AS coding,
     CASE WHEN r.reviewed_at >= p.created_at THEN ceil(extract(epoch FROM r.reviewed_at - p.created_at) / 60)::bigint END AS pickup,
     CASE WHEN r.reviewed_at <= p.merged_at THEN ceil(extract(epoch FROM p.merged_at - r.reviewed_at) / 60)::bigint END AS review,
     CASE WHEN p.created_at <= p.merged_at THEN ceil(extract(epoch FROM p.merged_at - p.created_at) / 60)::bigint END AS until_merge,
-    ceil(extract(epoch FROM d.deployed_at - p.merged_at) / 60)::bigint AS deploy) AS t
-WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '90 days';
+    ceil(extract(epoch FROM p.deployed_at - p.merged_at) / 60)::bigint AS deploy) AS t;
 
 -- view: activity_events
 SELECT project, item_kind, item_number, action, occurred_at, person FROM keypup.activity_events WHERE occurred_at >= now() - interval '90 days';
@@ -763,9 +788,7 @@ WHERE i.deleted_at IS NULL AND i.state = 'open' GROUP BY j.account_id, j.project
 -- view: moving_percentiles
 SELECT project, metric, week_start, samples, p50, p75, p90 FROM keypup.moving_percentiles WHERE week_start >= current_date - 90;
 -- by hand
-WITH zone AS (
-  SELECT j.account_id, j.project_id, j.name, a.time_zone FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
-), sample AS (
+WITH sample AS MATERIALIZED (
   -- Four weeks before the first week that is asked.
   SELECT p.account_id, p.project_id, 'cycle_time' AS metric, p.merged_at AS measured_at, p.merged_at - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS span
   FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '120 days' AND p.merged_at <= now()
@@ -782,24 +805,22 @@ WITH zone AS (
   SELECT i.account_id, i.project_id, 'lead_time', i.closed_at, i.closed_at - i.created_at
   FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at >= now() - interval '120 days' AND i.closed_at <= now() AND i.closed_at >= i.created_at
 ), weekly AS (
-  SELECT s.account_id, s.project_id, s.metric, date_trunc('week', s.measured_at AT TIME ZONE z.time_zone)::date + 7 * k.later AS week_start, s.span
-  FROM sample s JOIN zone z ON z.account_id = s.account_id AND z.project_id = s.project_id CROSS JOIN generate_series(0, 3) AS k(later)
+  SELECT s.account_id, s.project_id, s.metric, date_trunc('week', s.measured_at AT TIME ZONE a.time_zone)::date + 7 * k.later AS week_start, s.span
+  FROM sample s JOIN keypup.accounts a ON a.account_id = s.account_id CROSS JOIN generate_series(0, 3) AS k(later)
 ), gathered AS (
   SELECT w.account_id, w.project_id, w.metric, w.week_start, count(*) AS samples, percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY w.span) AS spans
   FROM weekly w WHERE w.week_start >= current_date - 90 GROUP BY w.account_id, w.project_id, w.metric, w.week_start
 )
-SELECT z.name, m.metric, d.week_start::date, coalesce(g.samples, 0), g.spans[1], g.spans[2], g.spans[3]
-FROM zone z
+SELECT j.name, m.metric, d.week_start::date, coalesce(g.samples, 0), g.spans[1], g.spans[2], g.spans[3]
+FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
 CROSS JOIN unnest(ARRAY['cycle_time', 'time_to_first_review', 'lead_time']) AS m(metric)
-CROSS JOIN LATERAL generate_series(date_trunc('week', (current_date - 84)::timestamp), now() AT TIME ZONE z.time_zone, interval '7 days') AS d(week_start)
-LEFT JOIN gathered g ON g.account_id = z.account_id AND g.project_id = z.project_id AND g.metric = m.metric AND g.week_start = d.week_start::date;
+CROSS JOIN LATERAL generate_series(date_trunc('week', (current_date - 84)::timestamp), now() AT TIME ZONE a.time_zone, interval '7 days') AS d(week_start)
+LEFT JOIN gathered g ON g.account_id = j.account_id AND g.project_id = j.project_id AND g.metric = m.metric AND g.week_start = d.week_start::date;
 
 -- view: team_review_load
 SELECT team, week, reviewers, reviews, pull_requests, first_reviews, median_response_time FROM keypup.team_review_load WHERE week >= now() - interval '90 days';
 -- by hand
-WITH login AS (
-  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id FROM keypup.identities i ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
-), member AS (
+WITH member AS MATERIALIZED (
   SELECT t.team, coalesce(i.person_id, t.person_id) AS person_id, t.joined_at, t.left_at
   FROM keypup.team_members t
   LEFT JOIN keypup.person_merges g ON g.account_id = t.account_id AND g.own_person_id = t.person_id
@@ -813,7 +834,9 @@ WITH login AS (
   JOIN keypup.pull_requests p ON p.account_id = n.account_id AND p.project_id = n.project_id AND p.number = n.number
   JOIN keypup.reviews r ON r.account_id = n.account_id AND r.project_id = n.project_id AND r.pull_request_number = n.number
   JOIN keypup.projects j ON j.account_id = n.account_id AND j.project_id = n.project_id
-  LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+  LEFT JOIN LATERAL (
+    SELECT i.person_id FROM keypup.identities i
+    WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
   WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND NOT r.author_is_bot AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author
 ), timed AS (
   SELECT g.*, date_trunc('week', g.submitted_at, 'UTC') AS week, q.response_time
@@ -848,15 +871,18 @@ WHERE r.deleted_at IS NULL AND r.title LIKE 'Revert "_%' AND r.created_at >= now
 SELECT login, person, into_login, into_person, reasons FROM keypup.person_suggestions;
 -- by hand
 WITH alike AS (
-  SELECT i.login, i.person_id, first_value(i.login) OVER w AS into_login, first_value(i.person_id) OVER w AS into_person_id, i.connection_id, i.external_id
+  SELECT i.login, i.person_id, i.external_id, c.connection_id, c.created_at, c.base_url, k.reason,
+    first_value(i.login) OVER w AS into_login, first_value(i.person_id) OVER w AS into_person_id, first_value(c.base_url) OVER w AS into_base_url
   FROM keypup.identities i
   JOIN keypup.connections c ON c.account_id = i.account_id AND c.connection_id = i.connection_id
-  WHERE i.person_id IS NOT NULL AND i.name ~ '\S \S'
+  CROSS JOIN LATERAL (VALUES ('same_name', lower(regexp_replace(btrim(i.name), '\s+', ' ', 'g'))), ('same_login', lower(i.login))) AS k(reason, likeness)
+  WHERE i.person_id IS NOT NULL AND (k.reason = 'same_login' OR k.likeness ~ '\S \S')
     AND NOT EXISTS (SELECT FROM keypup.person_splits s WHERE s.account_id = i.account_id AND s.connection_id = i.connection_id AND s.external_id = i.external_id)
-  WINDOW w AS (PARTITION BY lower(i.name) ORDER BY c.created_at, c.connection_id, i.external_id)
+  WINDOW w AS (PARTITION BY k.reason, k.likeness ORDER BY c.created_at, c.connection_id, i.external_id)
 ), pair AS (
-  SELECT DISTINCT ON (a.person_id, a.into_person_id) a.* FROM alike a WHERE a.person_id <> a.into_person_id ORDER BY a.person_id, a.into_person_id, a.external_id
+  SELECT a.person_id, a.into_person_id, array_agg(a.login ORDER BY a.created_at, a.connection_id, a.external_id, a.reason) AS logins,
+    array_agg(a.into_login ORDER BY a.created_at, a.connection_id, a.external_id, a.reason) AS into_logins, array_agg(DISTINCT a.reason) AS reasons
+  FROM alike a WHERE a.person_id <> a.into_person_id AND (a.reason = 'same_name' OR a.base_url <> a.into_base_url) GROUP BY a.person_id, a.into_person_id
 )
--- One connection: no login is at two addresses.
-SELECT a.login, p.name, a.into_login, o.name, ARRAY['same_name']
+SELECT a.logins[1], p.name, a.into_logins[1], o.name, a.reasons
 FROM pair a JOIN keypup.people p ON p.person_id = a.person_id JOIN keypup.people o ON o.person_id = a.into_person_id;
