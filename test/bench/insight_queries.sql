@@ -577,6 +577,7 @@ WITH listed AS (
   FROM fact f JOIN keypup.accounts a ON a.account_id = f.account_id
   GROUP BY f.account_id, f.project_id, date_trunc('week', f.deployed_at AT TIME ZONE a.time_zone)
 ), filled AS (
+  -- Every project has delivered before: the view begins with its first.
   SELECT j.account_id, j.project_id, j.name, g.week_start, coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
     round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
   FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
@@ -632,6 +633,7 @@ WITH listed AS (
   FROM fact f JOIN keypup.accounts a ON a.account_id = f.account_id
   GROUP BY f.account_id, f.project_id, date_trunc('month', f.deployed_at AT TIME ZONE a.time_zone)
 ), filled AS (
+  -- Every project has delivered before: the view begins with its first.
   SELECT j.account_id, j.project_id, j.name, g.month_start, coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
     round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
   FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
@@ -811,6 +813,7 @@ WITH sample AS MATERIALIZED (
   SELECT w.account_id, w.project_id, w.metric, w.week_start, count(*) AS samples, percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY w.span) AS spans
   FROM weekly w WHERE w.week_start >= current_date - 90 GROUP BY w.account_id, w.project_id, w.metric, w.week_start
 )
+-- Every project has had each before these weeks: the view begins with the first.
 SELECT j.name, m.metric, d.week_start::date, coalesce(g.samples, 0), g.spans[1], g.spans[2], g.spans[3]
 FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
 CROSS JOIN unnest(ARRAY['cycle_time', 'time_to_first_review', 'lead_time']) AS m(metric)
