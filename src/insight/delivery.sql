@@ -51,7 +51,9 @@ SELECT p.account_id, p.project_id, p.name AS project, p.default_branch, keypup.k
     SELECT FROM keypup.deployments d
     WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (a.production_environments))
   THEN 'deployment' ELSE 'release' END AS source
-FROM keypup.projects p JOIN keypup.accounts a ON a.account_id = p.account_id;
+FROM keypup.projects p
+-- LIMIT, so that the planner does not take the projects of an account for one.
+CROSS JOIN LATERAL (SELECT c.time_zone, c.production_environments, c.incident_labels FROM keypup.accounts c WHERE c.account_id = p.account_id LIMIT 1) AS a;
 REVOKE ALL ON keypup.delivery_sources FROM PUBLIC;
 GRANT SELECT ON keypup.delivery_sources TO keypup_member;
 COMMENT ON VIEW keypup.delivery_sources IS 'One row a project: whether its deliveries are deployments to production or, where it has none, its releases.';
@@ -65,18 +67,19 @@ COMMENT ON COLUMN keypup.delivery_sources.incident_labels IS 'By which labels an
 COMMENT ON COLUMN keypup.delivery_sources.source IS 'deployment: the project has one to production. release: it has none, and its published releases count.';
 
 CREATE VIEW keypup.production_deployments WITH (security_invoker = true, security_barrier = true) AS
-SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.ref AS name, d.creator AS author, d.creator_is_bot AS author_is_bot,
-  d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.commit_at, d.succeeded_at IS NOT NULL AS succeeded
+SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.name, d.author, d.author_is_bot, d.started_at, d.deployed_at, d.commit_at, d.succeeded
 FROM keypup.delivery_sources s
-JOIN keypup.deployments d ON d.account_id = s.account_id AND d.project_id = s.project_id
-WHERE s.source = 'deployment' AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (s.production_environments)
-  AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
-UNION ALL
-SELECT s.account_id, s.project_id, s.project, s.source, r.external_id, NULL, r.tag_name, r.author, r.author_is_bot,
-  r.published_at, r.published_at, r.commit_at, true
-FROM keypup.delivery_sources s
-JOIN keypup.releases r ON r.account_id = s.account_id AND r.project_id = s.project_id
-WHERE s.source = 'release' AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL;
+CROSS JOIN LATERAL (
+  SELECT d.external_id, d.environment, d.ref AS name, d.creator AS author, d.creator_is_bot AS author_is_bot,
+    d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.commit_at, d.succeeded_at IS NOT NULL AS succeeded
+  FROM keypup.deployments d
+  WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (s.production_environments)
+    AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
+  UNION ALL
+  SELECT r.external_id, NULL, r.tag_name, r.author, r.author_is_bot, r.published_at, r.published_at, r.commit_at, true
+  FROM keypup.releases r
+  WHERE s.source = 'release' AND r.account_id = s.account_id AND r.project_id = s.project_id AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
+) AS d;
 REVOKE ALL ON keypup.production_deployments FROM PUBLIC;
 GRANT SELECT ON keypup.production_deployments TO keypup_member;
 COMMENT ON VIEW keypup.production_deployments IS 'One row a delivery that ended: a deployment to production or, in a project without any, a published release that is no pre-release.';
@@ -133,7 +136,7 @@ COMMENT ON COLUMN keypup.project_deliveries.carries_until IS 'The last moment wh
 COMMENT ON COLUMN keypup.project_deliveries.causes_from IS 'The first moment from which an incident is put down to each or to one after it; ascending.';
 
 CREATE VIEW keypup.pull_request_delivery WITH (security_invoker = true, security_barrier = true) AS
--- Gathered once, and then searched by each pull request: a time range of merges reaches their index.
+-- Gathered once, and then searched by each pull request: no window over them, so a time range leaves the others out.
 WITH source AS MATERIALIZED (
   SELECT d.* FROM keypup.project_deliveries d
 )
