@@ -118,7 +118,9 @@ FROM keypup.dora_devlake_compat WHERE project_id = pg_temp.project('a/devlake') 
 -- Where the author is unknown, anybody's comment counts: ann's too.
 UPDATE keypup.pull_requests SET author = NULL WHERE project_id = pg_temp.project('a/devlake') AND number = 1;
 SELECT pr_pickup_time FROM keypup.dora_devlake_compat WHERE project_id = pg_temp.project('a/devlake') AND number = 1;
-SELECT keypup.devlake_minutes(now(), now() + s * interval '1 second') FROM unnest('{-60,-59,0,1,60,61}'::int[]) s;
+-- Rounded up to whole minutes: of -60, -59, 0, 1, 60 and 61 seconds.
+UPDATE keypup.pull_requests SET first_commit_at = created_at - ('{-60,-59,0,1,60,61}'::int[])[number + 1] * interval '1 second' WHERE project_id = pg_temp.project('a/devlake');
+SELECT pr_coding_time FROM keypup.dora_devlake_compat WHERE project_id = pg_temp.project('a/devlake') ORDER BY number;
 
 -- DORA's levels, of the last 13 weeks: a deployment each day, one each week, and two in all.
 INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at)

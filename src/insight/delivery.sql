@@ -51,7 +51,9 @@ SELECT p.account_id, p.project_id, p.name AS project, p.default_branch, keypup.k
     SELECT FROM keypup.deployments d
     WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (a.production_environments))
   THEN 'deployment' ELSE 'release' END AS source
-FROM keypup.projects p JOIN keypup.accounts a ON a.account_id = p.account_id;
+FROM keypup.projects p
+-- LIMIT, so that the planner does not take the projects of an account for one.
+CROSS JOIN LATERAL (SELECT c.time_zone, c.production_environments, c.incident_labels FROM keypup.accounts c WHERE c.account_id = p.account_id LIMIT 1) AS a;
 REVOKE ALL ON keypup.delivery_sources FROM PUBLIC;
 GRANT SELECT ON keypup.delivery_sources TO keypup_member;
 COMMENT ON VIEW keypup.delivery_sources IS 'One row a project: whether its deliveries are deployments to production or, where it has none, its releases.';
@@ -65,18 +67,19 @@ COMMENT ON COLUMN keypup.delivery_sources.incident_labels IS 'By which labels an
 COMMENT ON COLUMN keypup.delivery_sources.source IS 'deployment: the project has one to production. release: it has none, and its published releases count.';
 
 CREATE VIEW keypup.production_deployments WITH (security_invoker = true, security_barrier = true) AS
-SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.ref AS name, d.creator AS author, d.creator_is_bot AS author_is_bot,
-  d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.commit_at, d.succeeded_at IS NOT NULL AS succeeded
+SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.name, d.author, d.author_is_bot, d.started_at, d.deployed_at, d.commit_at, d.succeeded
 FROM keypup.delivery_sources s
-JOIN keypup.deployments d ON d.account_id = s.account_id AND d.project_id = s.project_id
-WHERE s.source = 'deployment' AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (s.production_environments)
-  AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
-UNION ALL
-SELECT s.account_id, s.project_id, s.project, s.source, r.external_id, NULL, r.tag_name, r.author, r.author_is_bot,
-  r.published_at, r.published_at, r.commit_at, true
-FROM keypup.delivery_sources s
-JOIN keypup.releases r ON r.account_id = s.account_id AND r.project_id = s.project_id
-WHERE s.source = 'release' AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL;
+CROSS JOIN LATERAL (
+  SELECT d.external_id, d.environment, d.ref AS name, d.creator AS author, d.creator_is_bot AS author_is_bot,
+    d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.commit_at, d.succeeded_at IS NOT NULL AS succeeded
+  FROM keypup.deployments d
+  WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (s.production_environments)
+    AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
+  UNION ALL
+  SELECT r.external_id, NULL, r.tag_name, r.author, r.author_is_bot, r.published_at, r.published_at, r.commit_at, true
+  FROM keypup.releases r
+  WHERE s.source = 'release' AND r.account_id = s.account_id AND r.project_id = s.project_id AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
+) AS d;
 REVOKE ALL ON keypup.production_deployments FROM PUBLIC;
 GRANT SELECT ON keypup.production_deployments TO keypup_member;
 COMMENT ON VIEW keypup.production_deployments IS 'One row a delivery that ended: a deployment to production or, in a project without any, a published release that is no pre-release.';
@@ -94,38 +97,61 @@ COMMENT ON COLUMN keypup.production_deployments.deployed_at IS 'When it first su
 COMMENT ON COLUMN keypup.production_deployments.commit_at IS 'When the delivered commit was committed; NULL where the provider does not say.';
 COMMENT ON COLUMN keypup.production_deployments.succeeded IS 'Whether it ever succeeded.';
 
+CREATE VIEW keypup.project_deliveries WITH (security_invoker = true, security_barrier = true) AS
+-- In arrays that can be searched by halves: who asks needs no join with deliveries. A merge commit is made within the minute of the merge.
+SELECT s.account_id, s.project_id, s.project, s.default_branch, s.incident_labels, s.source, l.deployment_ids, l.deployed_at, l.carries_until, l.causes_from
+FROM keypup.delivery_sources s
+CROSS JOIN LATERAL (
+  SELECT array_agg(o.external_id) AS deployment_ids, array_agg(o.deployed_at) AS deployed_at, array_agg(o.carries_until) AS carries_until, array_agg(o.causes_from) AS causes_from
+  FROM (
+    SELECT d.external_id, d.deployed_at,
+      -- A commit may be dated at the end of all times: there is no minute after that.
+      max(least(d.started_at, d.deployed_at, least(d.commit_at, d.started_at) + interval '1 minute')) OVER (ORDER BY d.started_at, d.external_id COLLATE "C" ROWS UNBOUNDED PRECEDING) AS carries_until,
+      min(greatest(d.started_at, d.deployed_at)) OVER (ORDER BY d.started_at DESC, d.external_id COLLATE "C" DESC ROWS UNBOUNDED PRECEDING) AS causes_from
+    FROM (
+      SELECT d.external_id, d.created_at AS started_at, d.succeeded_at AS deployed_at, d.commit_at
+      FROM keypup.deployments d
+      WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (s.production_environments)
+        AND d.succeeded_at IS NOT NULL
+      UNION ALL
+      SELECT r.external_id, r.published_at, r.published_at, r.commit_at
+      FROM keypup.releases r
+      WHERE s.source = 'release' AND r.account_id = s.account_id AND r.project_id = s.project_id AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
+    ) AS d
+    ORDER BY d.started_at, d.external_id COLLATE "C"
+  ) AS o
+) AS l;
+REVOKE ALL ON keypup.project_deliveries FROM PUBLIC;
+GRANT SELECT ON keypup.project_deliveries TO keypup_member;
+COMMENT ON VIEW keypup.project_deliveries IS 'One row a project: its successful deliveries in the order of their start. The arrays are NULL while there are none.';
+COMMENT ON COLUMN keypup.project_deliveries.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.project_deliveries.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.project_deliveries.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.project_deliveries.default_branch IS 'Name of the main branch; NULL while the repository is empty.';
+COMMENT ON COLUMN keypup.project_deliveries.incident_labels IS 'By which labels and types an issue of the account is an incident.';
+COMMENT ON COLUMN keypup.project_deliveries.source IS 'deployment or release: what counts as a delivery of the project.';
+COMMENT ON COLUMN keypup.project_deliveries.deployment_ids IS 'The provider''s ids of the deployments or releases.';
+COMMENT ON COLUMN keypup.project_deliveries.deployed_at IS 'When each reached production.';
+COMMENT ON COLUMN keypup.project_deliveries.carries_until IS 'The last moment whose merges each, or one before it, carries; ascending.';
+COMMENT ON COLUMN keypup.project_deliveries.causes_from IS 'The first moment from which an incident is put down to each or to one after it; ascending.';
+
 CREATE VIEW keypup.pull_request_delivery WITH (security_invoker = true, security_barrier = true) AS
--- Deliveries and merges in one list by time, and no join: a delivery stands at the last moment whose merges it carries. A merge
--- commit is made within the minute of the merge.
-WITH listed AS (
-  SELECT d.account_id, d.project_id, d.project, d.source, true AS is_delivery, NULL::bigint AS number, NULL::text AS author, NULL::boolean AS author_is_bot,
-    NULL::timestamptz AS created_at, NULL::timestamptz AS first_commit_at, NULL::timestamptz AS coding_started_at, NULL::timestamptz AS merged_at, NULL::boolean AS is_into_main, d.external_id, d.deployed_at,
-    -- A commit may be dated at the end of all times: there is no minute after that.
-    least(d.started_at, d.deployed_at, least(d.commit_at, d.started_at) + interval '1 minute') AS placed_at,
-    row_number() OVER (PARTITION BY d.account_id, d.project_id ORDER BY d.started_at, d.external_id COLLATE "C") AS place
-  FROM keypup.production_deployments d WHERE d.succeeded
-  UNION ALL
-  SELECT p.account_id, p.project_id, s.project, s.source, false, p.number, p.author, p.author_is_bot, p.created_at, p.first_commit_at,
-    -- As in pull_request_cycle.
-    least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at), p.merged_at, m.is_into_main, NULL, NULL, CASE WHEN m.is_into_main THEN p.merged_at END, NULL
-  FROM keypup.pull_requests p
-  JOIN keypup.delivery_sources s ON s.account_id = p.account_id AND s.project_id = p.project_id
-  CROSS JOIN LATERAL (SELECT coalesce(p.base_branch = s.default_branch, true) AS is_into_main) AS m
-  WHERE p.deleted_at IS NULL AND p.merged_at IS NOT NULL
-), carried AS (
-  SELECT l.*, CASE WHEN l.placed_at IS NOT NULL THEN
-    min(l.place) OVER (PARTITION BY l.account_id, l.project_id ORDER BY l.placed_at DESC NULLS LAST, l.is_delivery DESC ROWS UNBOUNDED PRECEDING) END AS carrier
-  FROM listed l
-), named AS (
-  SELECT c.*, max(c.external_id) FILTER (WHERE c.place = c.carrier) OVER carried_together AS deployment_id,
-    max(c.deployed_at) FILTER (WHERE c.place = c.carrier) OVER carried_together AS carried_at
-  FROM carried c
-  WINDOW carried_together AS (PARTITION BY c.account_id, c.project_id, c.carrier)
+-- Gathered once, and then searched by each pull request: no window over them, so a time range leaves the others out.
+WITH source AS MATERIALIZED (
+  SELECT d.* FROM keypup.project_deliveries d
 )
-SELECT n.account_id, n.project_id, n.project, n.number, n.author, n.author_is_bot, n.created_at, n.first_commit_at, n.merged_at, n.is_into_main, n.source, n.deployment_id, n.carrier AS deployment_number,
-  n.carried_at AS deployed_at, n.carried_at - n.merged_at AS deploy_time, n.carried_at - n.coding_started_at AS lead_time
-FROM named n
-WHERE NOT n.is_delivery;
+SELECT p.account_id, p.project_id, s.project, p.number, p.author, p.author_is_bot, p.created_at, p.first_commit_at, p.merged_at, m.is_into_main, s.source,
+  s.deployment_ids[c.place] AS deployment_id, c.place::bigint AS deployment_number, s.deployed_at[c.place] AS deployed_at, s.deployed_at[c.place] - p.merged_at AS deploy_time,
+  -- As in pull_request_cycle.
+  s.deployed_at[c.place] - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS lead_time
+FROM keypup.pull_requests p
+JOIN source s ON s.account_id = p.account_id AND s.project_id = p.project_id
+CROSS JOIN LATERAL (SELECT coalesce(p.base_branch = s.default_branch, true) AS is_into_main) AS m
+-- The first that carries merges of this moment, and none beyond the last.
+CROSS JOIN LATERAL (
+  SELECT CASE WHEN m.is_into_main THEN nullif(width_bucket(p.merged_at - interval '1 microsecond', s.carries_until), cardinality(s.carries_until)) + 1 END AS place
+) AS c
+WHERE p.deleted_at IS NULL AND p.merged_at IS NOT NULL;
 REVOKE ALL ON keypup.pull_request_delivery FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_delivery TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_delivery IS 'One row a merged pull request that is not deleted: the first successful delivery that was begun after the merge, with a commit that is not older. What is merged elsewhere than into the main branch has none.';
@@ -147,32 +173,18 @@ COMMENT ON COLUMN keypup.pull_request_delivery.deploy_time IS 'Merge to producti
 COMMENT ON COLUMN keypup.pull_request_delivery.lead_time IS 'DORA''s lead time for changes: start of coding to production; NULL while it has not reached it.';
 
 CREATE VIEW keypup.incidents WITH (security_invoker = true, security_barrier = true) AS
--- Deliveries and incidents in one list by time, as in pull_request_delivery.
-WITH listed AS (
-  SELECT d.account_id, d.project_id, d.project, true AS is_delivery, NULL::bigint AS number, NULL::text AS title, NULL::text AS state, NULL::timestamptz AS created_at, NULL::timestamptz AS closed_at,
-    d.external_id, d.deployed_at, greatest(d.started_at, d.deployed_at) AS placed_at,
-    row_number() OVER (PARTITION BY d.account_id, d.project_id ORDER BY d.started_at, d.external_id COLLATE "C") AS place
-  FROM keypup.production_deployments d WHERE d.succeeded
-  UNION ALL
-  SELECT i.account_id, i.project_id, s.project, false, i.number, i.title, i.state, i.created_at, i.closed_at, NULL, NULL, i.created_at, NULL
-  FROM keypup.issues i
-  JOIN keypup.delivery_sources s ON s.account_id = i.account_id AND s.project_id = i.project_id
-  WHERE i.deleted_at IS NULL
-    AND (lower(i.type) LIKE ANY (s.incident_labels) OR EXISTS (SELECT FROM unnest(i.labels) AS l(label) WHERE lower(l.label) LIKE ANY (s.incident_labels)))
-), caused AS (
-  SELECT l.*, max(l.place) OVER (PARTITION BY l.account_id, l.project_id ORDER BY l.placed_at, l.is_delivery DESC ROWS UNBOUNDED PRECEDING) AS cause
-  FROM listed l
-), named AS (
-  SELECT c.*, max(c.external_id) FILTER (WHERE c.place = c.cause) OVER caused_together AS deployment_id,
-    max(c.deployed_at) FILTER (WHERE c.place = c.cause) OVER caused_together AS caused_at
-  FROM caused c
-  WINDOW caused_together AS (PARTITION BY c.account_id, c.project_id, c.cause)
+WITH source AS MATERIALIZED (
+  SELECT d.* FROM keypup.project_deliveries d
 )
-SELECT n.account_id, n.project_id, n.project, n.number, n.title, n.state, n.created_at, n.closed_at, n.deployment_id, n.caused_at AS deployed_at,
-  CASE WHEN n.state = 'closed' AND n.closed_at >= n.created_at THEN n.closed_at - n.created_at END AS time_to_restore,
-  CASE WHEN n.state = 'closed' AND n.closed_at >= n.caused_at THEN n.closed_at - n.caused_at END AS recovery_time
-FROM named n
-WHERE NOT n.is_delivery;
+SELECT i.account_id, i.project_id, s.project, i.number, i.title, i.state, i.created_at, i.closed_at, s.deployment_ids[c.place] AS deployment_id, s.deployed_at[c.place] AS deployed_at,
+  CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS time_to_restore,
+  CASE WHEN i.state = 'closed' AND i.closed_at >= s.deployed_at[c.place] THEN i.closed_at - s.deployed_at[c.place] END AS recovery_time
+FROM keypup.issues i
+JOIN source s ON s.account_id = i.account_id AND s.project_id = i.project_id
+-- The last delivery before it; there is no place 0.
+CROSS JOIN LATERAL (SELECT width_bucket(i.created_at, s.causes_from) AS place) AS c
+WHERE i.deleted_at IS NULL
+  AND (lower(i.type) LIKE ANY (s.incident_labels) OR EXISTS (SELECT FROM unnest(i.labels) AS l(label) WHERE lower(l.label) LIKE ANY (s.incident_labels)));
 REVOKE ALL ON keypup.incidents FROM PUBLIC;
 GRANT SELECT ON keypup.incidents TO keypup_member;
 COMMENT ON VIEW keypup.incidents IS 'One row an issue that is an incident by its labels or type, with the delivery that it is put down to.';
@@ -192,24 +204,25 @@ COMMENT ON COLUMN keypup.incidents.recovery_time IS 'DORA''s failed deployment r
 CREATE VIEW keypup.deployment_metrics WITH (security_invoker = true, security_barrier = true) AS
 -- The delivery and all that belongs to it in one list, and no join: without figures the planner would compare each with every row.
 WITH fact AS (
-  SELECT d.account_id, d.project_id, d.external_id, true AS is_deployment, d AS deployment, NULL::bigint AS number, NULL::interval AS lead_time, NULL::bigint AS incident, NULL::timestamptz AS recovered_at
+  SELECT d.account_id, d.project_id, d.external_id, d.deployed_at, true AS is_deployment, d AS deployment, NULL::bigint AS number, NULL::interval AS lead_time, NULL::bigint AS incident, NULL::timestamptz AS recovered_at
   FROM keypup.production_deployments d
   UNION ALL
-  SELECT p.account_id, p.project_id, p.deployment_id, false, NULL, p.number, p.lead_time, NULL, NULL FROM keypup.pull_request_delivery p WHERE p.deployment_id IS NOT NULL
+  SELECT p.account_id, p.project_id, p.deployment_id, p.deployed_at, false, NULL, p.number, p.lead_time, NULL, NULL FROM keypup.pull_request_delivery p WHERE p.deployment_id IS NOT NULL
   UNION ALL
-  SELECT i.account_id, i.project_id, i.deployment_id, false, NULL, NULL, NULL, i.number, CASE WHEN i.state = 'closed' THEN i.closed_at END FROM keypup.incidents i WHERE i.deployment_id IS NOT NULL
+  SELECT i.account_id, i.project_id, i.deployment_id, i.deployed_at, false, NULL, NULL, NULL, i.number, CASE WHEN i.state = 'closed' THEN i.closed_at END FROM keypup.incidents i WHERE i.deployment_id IS NOT NULL
 ), gathered AS (
-  SELECT f.account_id, f.project_id, f.external_id, (array_agg(f.deployment) FILTER (WHERE f.is_deployment))[1] AS deployment,
+  SELECT f.account_id, f.project_id, f.external_id, f.deployed_at, (array_agg(f.deployment) FILTER (WHERE f.is_deployment))[1] AS deployment,
     count(f.number) AS pull_requests, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, count(f.incident) AS incidents,
     CASE WHEN count(f.incident) = count(f.recovered_at) THEN max(f.recovered_at) END AS recovered_at
   FROM fact f
-  GROUP BY f.account_id, f.project_id, f.external_id
+  -- By its time too, which all of them have from it: so a time range passes by the rest.
+  GROUP BY f.account_id, f.project_id, f.external_id, f.deployed_at
   HAVING bool_or(f.is_deployment)
 )
 SELECT g.account_id, g.project_id, (g.deployment).project, (g.deployment).source, g.external_id, (g.deployment).environment, (g.deployment).name, (g.deployment).author,
-  (g.deployment).author_is_bot, (g.deployment).started_at, (g.deployment).deployed_at, (g.deployment).succeeded, g.pull_requests, g.lead_time_p50, g.incidents,
+  (g.deployment).author_is_bot, (g.deployment).started_at, g.deployed_at, (g.deployment).succeeded, g.pull_requests, g.lead_time_p50, g.incidents,
   g.incidents > 0 AS is_failed_change, g.recovered_at,
-  CASE WHEN g.recovered_at >= (g.deployment).deployed_at THEN g.recovered_at - (g.deployment).deployed_at END AS recovery_time
+  CASE WHEN g.recovered_at >= g.deployed_at THEN g.recovered_at - g.deployed_at END AS recovery_time
 FROM gathered g;
 REVOKE ALL ON keypup.deployment_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.deployment_metrics TO keypup_member;

@@ -1,41 +1,45 @@
 -- insight/delivery_series.sql: deliveries by week and month, and DORA's four key metrics. doc/delivery.md has the definitions.
 
 CREATE VIEW keypup.delivery WITH (security_invoker = true, security_barrier = true) AS
-WITH place AS (
-  SELECT s.account_id, s.project_id, s.project, s.source, s.time_zone, k.period
-  FROM keypup.delivery_sources s CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
+WITH zone AS MATERIALIZED (
+  SELECT a.account_id, keypup.known_time_zone(a.time_zone) AS time_zone FROM keypup.accounts a
 ), fact AS (
-  SELECT d.account_id, d.project_id, d.deployed_at, d.succeeded, NULL::bigint AS number, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time
+  -- The time of each is that of its delivery, which is there too, with the names.
+  SELECT d.account_id, d.project_id, d.project, d.source, d.deployed_at, d.succeeded, NULL::bigint AS number, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time
   FROM keypup.production_deployments d
   UNION ALL
-  SELECT p.account_id, p.project_id, p.deployed_at, NULL, p.number, p.lead_time, NULL, NULL FROM keypup.pull_request_delivery p WHERE p.deployed_at IS NOT NULL
+  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.number, p.lead_time, NULL, NULL FROM keypup.pull_request_delivery p WHERE p.deployed_at IS NOT NULL
   UNION ALL
-  SELECT i.account_id, i.project_id, i.deployed_at, NULL, NULL, NULL, i.deployment_id, i.recovery_time FROM keypup.incidents i WHERE i.deployed_at IS NOT NULL
+  SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, NULL, i.deployment_id, i.recovery_time FROM keypup.incidents i WHERE i.deployed_at IS NOT NULL
 ), counted AS (
-  SELECT p.account_id, p.project_id, p.project, p.source, p.time_zone, p.period, date_trunc(p.period, f.deployed_at AT TIME ZONE p.time_zone)::date AS period_start,
+  SELECT f.account_id, f.project_id, max(f.project) AS project, max(f.source) AS source, z.time_zone, k.period, date_trunc(k.period, f.deployed_at AT TIME ZONE z.time_zone)::date AS period_start,
     count(f.number) AS pull_requests_deployed,
     count(*) FILTER (WHERE f.succeeded) AS deployments,
-    count(DISTINCT (f.deployed_at AT TIME ZONE p.time_zone)::date) FILTER (WHERE f.succeeded) AS deployment_days,
+    count(DISTINCT (f.deployed_at AT TIME ZONE z.time_zone)::date) FILTER (WHERE f.succeeded) AS deployment_days,
     count(*) FILTER (WHERE NOT f.succeeded) AS failed_deployments,
     count(DISTINCT f.failed_change) AS failed_changes,
     percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY f.lead_time) AS lead_times,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50
-  FROM fact f JOIN place p ON p.account_id = f.account_id AND p.project_id = f.project_id
+  FROM fact f
+  JOIN zone z ON z.account_id = f.account_id
+  CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
   WHERE f.deployed_at <= now()
-  GROUP BY p.account_id, p.project_id, p.project, p.source, p.time_zone, p.period, date_trunc(p.period, f.deployed_at AT TIME ZONE p.time_zone)::date
-), calendar AS (
-  SELECT s.account_id, s.project_id, s.project, s.source, s.period, d.start::date AS period_start
-  FROM (SELECT c.account_id, c.project_id, c.project, c.source, c.time_zone, c.period, min(c.period_start) AS first_start
-        FROM counted c GROUP BY c.account_id, c.project_id, c.project, c.source, c.time_zone, c.period) AS s
-  CROSS JOIN LATERAL generate_series(s.first_start::timestamp, now() AT TIME ZONE s.time_zone, ('1 ' || s.period)::interval) AS d(start)
+  GROUP BY f.account_id, f.project_id, k.period, date_trunc(k.period, f.deployed_at AT TIME ZONE z.time_zone)::date, z.time_zone
+), spaced AS (
+  SELECT c.*, lead(c.period_start) OVER (PARTITION BY c.account_id, c.project_id, c.period ORDER BY c.period_start) AS next_start FROM counted c
 ), filled AS (
-  SELECT d.account_id, d.project_id, d.project, d.source, d.period, d.period_start,
+  -- Each is followed by the empty ones up to the next, or up to now.
+  SELECT s.account_id, s.project_id, s.project, s.source, s.period, d.start::date AS period_start,
     coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments, coalesce(c.deployment_days, 0) AS deployment_days,
     coalesce(c.failed_deployments, 0) AS failed_deployments, coalesce(c.failed_changes, 0) AS failed_changes,
     round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate,
     c.lead_times[1] AS lead_time_p50, c.lead_times[2] AS lead_time_p75, c.lead_times[3] AS lead_time_p90, c.recovery_time_p50
-  FROM calendar d
-  LEFT JOIN counted c ON c.account_id = d.account_id AND c.project_id = d.project_id AND c.period = d.period AND c.period_start = d.period_start
+  FROM spaced s
+  CROSS JOIN LATERAL (SELECT ('1 ' || s.period)::interval AS step) AS e
+  CROSS JOIN LATERAL generate_series(s.period_start::timestamp, coalesce(s.next_start - e.step, now() AT TIME ZONE s.time_zone), e.step) AS d(start)
+  LEFT JOIN LATERAL (
+    SELECT s.pull_requests_deployed, s.deployments, s.deployment_days, s.failed_deployments, s.failed_changes, s.lead_times, s.recovery_time_p50 WHERE d.start = s.period_start
+  ) AS c ON true
 )
 SELECT f.account_id, f.project_id, f.project, f.source, f.period, f.period_start,
   f.pull_requests_deployed, f.deployments, f.deployment_days, f.failed_deployments, f.failed_changes, f.change_failure_rate, f.lead_time_p50, f.lead_time_p75, f.lead_time_p90, f.recovery_time_p50,
@@ -150,29 +154,29 @@ COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p90 IS 'lead_time_p
 COMMENT ON COLUMN keypup.delivery_monthly.previous_recovery_time_p50 IS 'recovery_time_p50 of the month before; NULL in the first.';
 
 CREATE VIEW keypup.dora_metrics WITH (security_invoker = true, security_barrier = true) AS
-WITH place AS (
-  SELECT s.account_id, s.project_id, s.project, s.source, s.time_zone, (now() AT TIME ZONE s.time_zone)::date AS today FROM keypup.delivery_sources s
+WITH zone AS MATERIALIZED (
+  SELECT a.account_id, keypup.known_time_zone(a.time_zone) AS time_zone FROM keypup.accounts a
 ), fact AS (
-  SELECT d.account_id, d.project_id, d.deployed_at, d.succeeded, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time
+  SELECT d.account_id, d.project_id, d.project, d.source, d.deployed_at, d.succeeded, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time
   FROM keypup.production_deployments d WHERE d.deployed_at > now() - interval '91 days' AND d.deployed_at <= now()
   UNION ALL
-  SELECT p.account_id, p.project_id, p.deployed_at, NULL, p.lead_time, NULL, NULL
+  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.lead_time, NULL, NULL
   FROM keypup.pull_request_delivery p WHERE p.deployed_at > now() - interval '91 days' AND p.deployed_at <= now()
   UNION ALL
-  SELECT i.account_id, i.project_id, i.deployed_at, NULL, NULL, i.deployment_id, i.recovery_time
+  SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, i.deployment_id, i.recovery_time
   FROM keypup.incidents i WHERE i.deployed_at > now() - interval '91 days' AND i.deployed_at <= now()
 ), placed AS (
   -- Thirteen spells of seven days, the last of which ends now.
-  SELECT f.*, p.project, p.source, (f.deployed_at AT TIME ZONE p.time_zone)::date AS day, floor(extract(epoch FROM now() - f.deployed_at) / 604800)::bigint AS spell
-  FROM fact f JOIN place p ON p.account_id = f.account_id AND p.project_id = f.project_id
+  SELECT f.*, (f.deployed_at AT TIME ZONE z.time_zone)::date AS day, floor(extract(epoch FROM now() - f.deployed_at) / 604800)::bigint AS spell
+  FROM fact f JOIN zone z ON z.account_id = f.account_id
 ), counted AS (
-  SELECT f.account_id, f.project_id, f.project, f.source,
+  SELECT f.account_id, f.project_id, max(f.project) AS project, max(f.source) AS source,
     count(*) FILTER (WHERE f.succeeded) AS deployments, count(*) FILTER (WHERE NOT f.succeeded) AS failed_deployments, count(DISTINCT f.failed_change) AS failed_changes,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50,
     -- The days of each spell that had any; the others had none.
     array_agg(DISTINCT f.spell * 100000000 + (f.day - date '1970-01-01')) FILTER (WHERE f.succeeded) AS days
   FROM placed f
-  GROUP BY f.account_id, f.project_id, f.project, f.source
+  GROUP BY f.account_id, f.project_id
 ), measured AS (
   SELECT c.account_id, c.project_id, c.project, c.source, c.deployments, c.failed_deployments, c.failed_changes, w.days_per_week_p50,
     round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50

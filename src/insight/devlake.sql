@@ -1,21 +1,9 @@
 -- insight/devlake.sql: pull requests measured as Apache DevLake does, for those who migrate. doc/delivery.md has the definitions.
 
--- Of numbers, not of times: a commit may be dated so that the span is longer than an interval.
-CREATE FUNCTION keypup.devlake_minutes(begun timestamptz, ended timestamptz) RETURNS bigint
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT CASE WHEN m.minutes >= 0 THEN m.minutes END FROM (SELECT ceil((extract(epoch FROM ended) - extract(epoch FROM begun)) / 60)::bigint AS minutes) AS m $$;
-REVOKE ALL ON FUNCTION keypup.devlake_minutes(timestamptz, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.devlake_minutes(timestamptz, timestamptz) TO keypup_member;
-COMMENT ON FUNCTION keypup.devlake_minutes(timestamptz, timestamptz) IS 'A span as DevLake counts it: whole minutes, rounded up; NULL where that is negative.';
-
 CREATE VIEW keypup.dora_devlake_compat WITH (security_invoker = true, security_barrier = true) AS
 SELECT p.account_id, p.project_id, p.project, p.number, p.created_at, p.merged_at, r.first_at AS first_review_at, p.deployment_id,
-  keypup.devlake_minutes(p.first_commit_at, p.created_at) AS pr_coding_time,
-  keypup.devlake_minutes(p.created_at, r.first_at) AS pr_pickup_time,
-  keypup.devlake_minutes(r.first_at, p.merged_at) AS pr_review_time,
-  d.minutes AS pr_deploy_time,
-  coalesce(keypup.devlake_minutes(p.first_commit_at, p.created_at), 0) + coalesce(keypup.devlake_minutes(p.created_at, p.merged_at), 0)
-    + coalesce(d.minutes, 0) AS pr_cycle_time
+  m.coding AS pr_coding_time, m.pickup AS pr_pickup_time, m.review AS pr_review_time, m.deploy AS pr_deploy_time,
+  coalesce(m.coding, 0) + coalesce(m.until_merge, 0) + coalesce(m.deploy, 0) AS pr_cycle_time
 FROM keypup.pull_request_delivery p
 -- Anything that anybody else wrote, bots included, before the opening and after the merge too; of an unknown author's, anybody.
 CROSS JOIN LATERAL (
@@ -29,8 +17,18 @@ CROSS JOIN LATERAL (
   ) AS w
   WHERE p.author IS NULL OR w.author IS DISTINCT FROM p.author
 ) AS r
--- What came with the very first delivery of a project has none: DevLake compares each with the one before.
-CROSS JOIN LATERAL (SELECT CASE WHEN p.deployment_number > 1 THEN keypup.devlake_minutes(p.merged_at, p.deployed_at) END AS minutes) AS d;
+-- Whole minutes, rounded up. Of numbers, not of times: a commit may be dated so that the span is longer than an interval.
+CROSS JOIN LATERAL (
+  SELECT max(s.minutes) FILTER (WHERE s.span = 'coding') AS coding, max(s.minutes) FILTER (WHERE s.span = 'pickup') AS pickup, max(s.minutes) FILTER (WHERE s.span = 'review') AS review,
+    max(s.minutes) FILTER (WHERE s.span = 'until merge') AS until_merge, max(s.minutes) FILTER (WHERE s.span = 'deploy') AS deploy
+  FROM (
+    SELECT x.span, ceil((extract(epoch FROM x.ended) - extract(epoch FROM x.begun)) / 60)::bigint AS minutes
+    FROM (VALUES ('coding', p.first_commit_at, p.created_at), ('pickup', p.created_at, r.first_at), ('review', r.first_at, p.merged_at), ('until merge', p.created_at, p.merged_at),
+      -- What came with the very first delivery of a project has none: DevLake compares each with the one before.
+      ('deploy', p.merged_at, CASE WHEN p.deployment_number > 1 THEN p.deployed_at END)) AS x(span, begun, ended)
+  ) AS s
+  WHERE s.minutes >= 0
+) AS m;
 REVOKE ALL ON keypup.dora_devlake_compat FROM PUBLIC;
 GRANT SELECT ON keypup.dora_devlake_compat TO keypup_member;
 COMMENT ON VIEW keypup.dora_devlake_compat IS 'One row a merged pull request, measured as Apache DevLake does (its table project_pr_metrics), with the edge cases that come with it. pull_request_metrics and pull_request_delivery measure better.';

@@ -3,19 +3,21 @@
 CREATE VIEW keypup.pull_request_reverts WITH (security_invoker = true, security_barrier = true) AS
 -- What is merged under its title and what reverts under the title that it names, in one list in the order of time: no join.
 WITH listed AS (
-  SELECT p.account_id, p.project_id, p.title, p.merged_at AS happened_at, p.number AS merged_number, NULL::bigint AS revert_number,
-    NULL::text AS revert_state, NULL::text AS revert_author, NULL::timestamptz AS revert_merged_at
-  FROM keypup.pull_requests p WHERE p.merged_at IS NOT NULL AND p.deleted_at IS NULL
-  UNION ALL
-  -- Of no length for titles that are too short: a filter on the title may look at them before the next one does.
-  SELECT p.account_id, p.project_id, substr(p.title, 9, greatest(length(p.title) - 9, 0)), p.created_at, NULL, p.number, p.state, p.author, p.merged_at
-  FROM keypup.pull_requests p WHERE p.title LIKE 'Revert "_%"' AND p.deleted_at IS NULL
+  SELECT p.account_id, p.project_id, x.title COLLATE "C" AS title, x.happened_at, x.merged_number, x.revert_number, p.state AS revert_state, p.author AS revert_author, p.merged_at AS revert_merged_at
+  FROM keypup.pull_requests p
+  CROSS JOIN LATERAL (
+    SELECT p.title, p.merged_at AS happened_at, p.number AS merged_number, NULL::bigint AS revert_number WHERE p.merged_at IS NOT NULL
+    UNION ALL
+    -- Of no length for titles that are too short: a filter on the title may look at them before the next one does.
+    SELECT substr(p.title, 9, greatest(length(p.title) - 9, 0)), p.created_at, NULL, p.number WHERE p.title LIKE 'Revert "_%"'
+  ) AS x
+  WHERE p.deleted_at IS NULL
 ), named AS (
   SELECT l.account_id, l.project_id, l.title, l.happened_at, l.revert_number, l.revert_state, l.revert_author, l.revert_merged_at, max(l.merged_number) OVER w AS number
   FROM listed l
   WINDOW w AS (PARTITION BY l.account_id, l.project_id, l.title ORDER BY l.happened_at, l.revert_number NULLS FIRST ROWS UNBOUNDED PRECEDING)
 )
-SELECT n.account_id, n.project_id, j.name AS project, n.number, n.title, n.revert_number AS reverted_by, n.revert_author AS reverted_by_author, n.revert_state AS revert_state,
+SELECT n.account_id, n.project_id, j.name AS project, n.number, n.title COLLATE "default" AS title, n.revert_number AS reverted_by, n.revert_author AS reverted_by_author, n.revert_state AS revert_state,
   n.happened_at AS revert_created_at, n.revert_merged_at AS reverted_at
 FROM named n
 JOIN keypup.projects j ON j.account_id = n.account_id AND j.project_id = n.project_id

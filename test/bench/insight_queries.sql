@@ -494,18 +494,242 @@ WHERE i.deleted_at IS NULL AND 'incident' = ANY (i.labels) AND i.created_at >= n
 
 -- view: deployment_metrics
 SELECT project, external_id, deployed_at, pull_requests, lead_time_p50, incidents, recovery_time FROM keypup.deployment_metrics WHERE deployed_at >= now() - interval '90 days';
+-- by hand
+WITH listed AS (
+  SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.succeeded_at IS NOT NULL AS succeeded, d.commit_at
+  FROM keypup.deployments d WHERE d.deleted_at IS NULL AND d.environment = 'production' AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
+  UNION ALL
+  SELECT r.account_id, r.project_id, r.external_id, r.published_at, r.published_at, true, r.commit_at
+  FROM keypup.releases r
+  WHERE r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = r.account_id AND d.project_id = r.project_id AND d.deleted_at IS NULL AND d.environment = 'production')
+), delivered AS (
+  -- A delivery carries what was merged since the one before, and answers for the incidents until the next.
+  SELECT l.*, least(l.started_at, l.commit_at + interval '1 minute') AS carries_until,
+    lag(least(l.started_at, l.commit_at + interval '1 minute'), 1, '-infinity') OVER w AS carries_after, lead(l.deployed_at, 1, 'infinity') OVER w AS next_at
+  FROM listed l
+  WINDOW w AS (PARTITION BY l.project_id, l.succeeded ORDER BY l.started_at, l.external_id COLLATE "C")
+), recent AS MATERIALIZED (
+  SELECT d.*, j.name, j.default_branch FROM delivered d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
+  WHERE d.deployed_at >= now() - interval '90 days'
+), merged AS MATERIALIZED (
+  SELECT p.account_id, p.project_id, p.base_branch, p.merged_at, least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at > (SELECT min(d.carries_after) FROM recent d WHERE d.succeeded)
+), incident AS MATERIALIZED (
+  SELECT i.account_id, i.project_id, i.created_at, i.state, i.closed_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.created_at >= (SELECT min(d.deployed_at) FROM recent d WHERE d.succeeded) AND 'incident' = ANY (i.labels)
+), fact AS (
+  SELECT d.account_id, d.project_id, d.external_id, d.name, d.deployed_at, NULL::interval AS lead_time, NULL::text AS state, NULL::timestamptz AS closed_at FROM recent d
+  UNION ALL
+  SELECT d.account_id, d.project_id, d.external_id, d.name, d.deployed_at, d.deployed_at - m.started_at, NULL, NULL
+  FROM recent d JOIN merged m ON m.account_id = d.account_id AND m.project_id = d.project_id AND m.merged_at > d.carries_after AND m.merged_at <= d.carries_until
+  WHERE d.succeeded AND m.base_branch = d.default_branch
+  UNION ALL
+  SELECT d.account_id, d.project_id, d.external_id, d.name, d.deployed_at, NULL, i.state, i.closed_at
+  FROM recent d JOIN incident i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
+  WHERE d.succeeded
+)
+SELECT f.name, f.external_id, f.deployed_at, count(f.lead_time), percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time), count(f.state),
+  CASE WHEN bool_and(f.state = 'closed') AND max(f.closed_at) >= f.deployed_at THEN max(f.closed_at) - f.deployed_at END
+FROM fact f GROUP BY f.account_id, f.project_id, f.external_id, f.name, f.deployed_at;
 
 -- view: delivery_weekly
 SELECT project, week_start, pull_requests_deployed, deployments, change_failure_rate, lead_time_p50, recovery_time_p50, previous_deployments FROM keypup.delivery_weekly WHERE week_start >= current_date - 90;
+-- by hand
+WITH listed AS (
+  SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.succeeded_at IS NOT NULL AS succeeded, d.commit_at
+  FROM keypup.deployments d WHERE d.deleted_at IS NULL AND d.environment = 'production' AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
+  UNION ALL
+  SELECT r.account_id, r.project_id, r.external_id, r.published_at, r.published_at, true, r.commit_at
+  FROM keypup.releases r
+  WHERE r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = r.account_id AND d.project_id = r.project_id AND d.deleted_at IS NULL AND d.environment = 'production')
+), delivered AS (
+  -- A delivery carries what was merged since the one before, and answers for the incidents until the next.
+  SELECT l.*, least(l.started_at, l.commit_at + interval '1 minute') AS carries_until,
+    lag(least(l.started_at, l.commit_at + interval '1 minute'), 1, '-infinity') OVER w AS carries_after, lead(l.deployed_at, 1, 'infinity') OVER w AS next_at
+  FROM listed l
+  WINDOW w AS (PARTITION BY l.project_id, l.succeeded ORDER BY l.started_at, l.external_id COLLATE "C")
+), recent AS MATERIALIZED (
+  -- From the week on before the first that is asked.
+  SELECT d.*, j.default_branch FROM delivered d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
+  WHERE d.deployed_at >= date_trunc('week', (current_date - 91)::timestamp) - interval '1 day' AND d.deployed_at <= now()
+), merged AS MATERIALIZED (
+  SELECT p.account_id, p.project_id, p.base_branch, p.merged_at, least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at > (SELECT min(d.carries_after) FROM recent d WHERE d.succeeded)
+), incident AS MATERIALIZED (
+  SELECT i.account_id, i.project_id, i.created_at, i.state, i.closed_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.created_at >= (SELECT min(d.deployed_at) FROM recent d WHERE d.succeeded) AND 'incident' = ANY (i.labels)
+), fact AS (
+  SELECT d.account_id, d.project_id, d.deployed_at, d.succeeded, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time FROM recent d
+  UNION ALL
+  SELECT d.account_id, d.project_id, d.deployed_at, NULL, d.deployed_at - m.started_at, NULL, NULL
+  FROM recent d JOIN merged m ON m.account_id = d.account_id AND m.project_id = d.project_id AND m.merged_at > d.carries_after AND m.merged_at <= d.carries_until
+  WHERE d.succeeded AND m.base_branch = d.default_branch
+  UNION ALL
+  SELECT d.account_id, d.project_id, d.deployed_at, NULL, NULL, d.external_id, CASE WHEN i.state = 'closed' AND i.closed_at >= d.deployed_at THEN i.closed_at - d.deployed_at END
+  FROM recent d JOIN incident i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
+  WHERE d.succeeded
+), counted AS (
+  SELECT f.account_id, f.project_id, date_trunc('week', f.deployed_at AT TIME ZONE a.time_zone) AS week_start,
+    count(f.lead_time) AS pull_requests_deployed, count(*) FILTER (WHERE f.succeeded) AS deployments, count(DISTINCT f.failed_change) AS failed_changes,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50
+  FROM fact f JOIN keypup.accounts a ON a.account_id = f.account_id
+  GROUP BY f.account_id, f.project_id, date_trunc('week', f.deployed_at AT TIME ZONE a.time_zone)
+), filled AS (
+  -- Every project has delivered before: the view begins with its first.
+  SELECT j.account_id, j.project_id, j.name, g.week_start, coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
+    round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
+  FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
+  CROSS JOIN generate_series(date_trunc('week', (current_date - 91)::timestamp), now() AT TIME ZONE a.time_zone, interval '7 days') AS g(week_start)
+  LEFT JOIN counted c ON c.account_id = j.account_id AND c.project_id = j.project_id AND c.week_start = g.week_start
+), beside AS (
+  SELECT f.*, lag(f.deployments) OVER (PARTITION BY f.account_id, f.project_id ORDER BY f.week_start) AS previous_deployments FROM filled f
+)
+SELECT b.name, b.week_start::date, b.pull_requests_deployed, b.deployments, b.change_failure_rate, b.lead_time_p50, b.recovery_time_p50, b.previous_deployments
+FROM beside b WHERE b.week_start >= current_date - 90;
 
 -- view: delivery_monthly
 SELECT project, month_start, pull_requests_deployed, deployments, change_failure_rate, lead_time_p50, recovery_time_p50, previous_deployments FROM keypup.delivery_monthly WHERE month_start >= current_date - 90;
+-- by hand
+WITH listed AS (
+  SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.succeeded_at IS NOT NULL AS succeeded, d.commit_at
+  FROM keypup.deployments d WHERE d.deleted_at IS NULL AND d.environment = 'production' AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
+  UNION ALL
+  SELECT r.account_id, r.project_id, r.external_id, r.published_at, r.published_at, true, r.commit_at
+  FROM keypup.releases r
+  WHERE r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = r.account_id AND d.project_id = r.project_id AND d.deleted_at IS NULL AND d.environment = 'production')
+), delivered AS (
+  -- A delivery carries what was merged since the one before, and answers for the incidents until the next.
+  SELECT l.*, least(l.started_at, l.commit_at + interval '1 minute') AS carries_until,
+    lag(least(l.started_at, l.commit_at + interval '1 minute'), 1, '-infinity') OVER w AS carries_after, lead(l.deployed_at, 1, 'infinity') OVER w AS next_at
+  FROM listed l
+  WINDOW w AS (PARTITION BY l.project_id, l.succeeded ORDER BY l.started_at, l.external_id COLLATE "C")
+), recent AS MATERIALIZED (
+  -- From the month on before the first that is asked.
+  SELECT d.*, j.default_branch FROM delivered d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
+  WHERE d.deployed_at >= date_trunc('month', (current_date - 91)::timestamp) - interval '1 day' AND d.deployed_at <= now()
+), merged AS MATERIALIZED (
+  SELECT p.account_id, p.project_id, p.base_branch, p.merged_at, least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at > (SELECT min(d.carries_after) FROM recent d WHERE d.succeeded)
+), incident AS MATERIALIZED (
+  SELECT i.account_id, i.project_id, i.created_at, i.state, i.closed_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.created_at >= (SELECT min(d.deployed_at) FROM recent d WHERE d.succeeded) AND 'incident' = ANY (i.labels)
+), fact AS (
+  SELECT d.account_id, d.project_id, d.deployed_at, d.succeeded, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time FROM recent d
+  UNION ALL
+  SELECT d.account_id, d.project_id, d.deployed_at, NULL, d.deployed_at - m.started_at, NULL, NULL
+  FROM recent d JOIN merged m ON m.account_id = d.account_id AND m.project_id = d.project_id AND m.merged_at > d.carries_after AND m.merged_at <= d.carries_until
+  WHERE d.succeeded AND m.base_branch = d.default_branch
+  UNION ALL
+  SELECT d.account_id, d.project_id, d.deployed_at, NULL, NULL, d.external_id, CASE WHEN i.state = 'closed' AND i.closed_at >= d.deployed_at THEN i.closed_at - d.deployed_at END
+  FROM recent d JOIN incident i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
+  WHERE d.succeeded
+), counted AS (
+  SELECT f.account_id, f.project_id, date_trunc('month', f.deployed_at AT TIME ZONE a.time_zone) AS month_start,
+    count(f.lead_time) AS pull_requests_deployed, count(*) FILTER (WHERE f.succeeded) AS deployments, count(DISTINCT f.failed_change) AS failed_changes,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50
+  FROM fact f JOIN keypup.accounts a ON a.account_id = f.account_id
+  GROUP BY f.account_id, f.project_id, date_trunc('month', f.deployed_at AT TIME ZONE a.time_zone)
+), filled AS (
+  -- Every project has delivered before: the view begins with its first.
+  SELECT j.account_id, j.project_id, j.name, g.month_start, coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
+    round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
+  FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
+  CROSS JOIN generate_series(date_trunc('month', (current_date - 91)::timestamp), now() AT TIME ZONE a.time_zone, interval '1 month') AS g(month_start)
+  LEFT JOIN counted c ON c.account_id = j.account_id AND c.project_id = j.project_id AND c.month_start = g.month_start
+), beside AS (
+  SELECT f.*, lag(f.deployments) OVER (PARTITION BY f.account_id, f.project_id ORDER BY f.month_start) AS previous_deployments FROM filled f
+)
+SELECT b.name, b.month_start::date, b.pull_requests_deployed, b.deployments, b.change_failure_rate, b.lead_time_p50, b.recovery_time_p50, b.previous_deployments
+FROM beside b WHERE b.month_start >= current_date - 90;
 
 -- view: dora_metrics
 SELECT project, deployments, deployment_frequency, lead_time_for_changes, change_failure_rate, failed_deployment_recovery_time FROM keypup.dora_metrics;
+-- by hand
+WITH listed AS (
+  SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.succeeded_at IS NOT NULL AS succeeded, d.commit_at
+  FROM keypup.deployments d WHERE d.deleted_at IS NULL AND d.environment = 'production' AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
+  UNION ALL
+  SELECT r.account_id, r.project_id, r.external_id, r.published_at, r.published_at, true, r.commit_at
+  FROM keypup.releases r
+  WHERE r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = r.account_id AND d.project_id = r.project_id AND d.deleted_at IS NULL AND d.environment = 'production')
+), delivered AS (
+  -- A delivery carries what was merged since the one before, and answers for the incidents until the next.
+  SELECT l.*, least(l.started_at, l.commit_at + interval '1 minute') AS carries_until,
+    lag(least(l.started_at, l.commit_at + interval '1 minute'), 1, '-infinity') OVER w AS carries_after, lead(l.deployed_at, 1, 'infinity') OVER w AS next_at
+  FROM listed l
+  WINDOW w AS (PARTITION BY l.project_id, l.succeeded ORDER BY l.started_at, l.external_id COLLATE "C")
+), recent AS MATERIALIZED (
+  SELECT d.*, j.default_branch FROM delivered d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
+  WHERE d.deployed_at > now() - interval '91 days' AND d.deployed_at <= now()
+), merged AS MATERIALIZED (
+  SELECT p.account_id, p.project_id, p.base_branch, p.merged_at, least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at > (SELECT min(d.carries_after) FROM recent d WHERE d.succeeded)
+), incident AS MATERIALIZED (
+  SELECT i.account_id, i.project_id, i.created_at, i.state, i.closed_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.created_at >= (SELECT min(d.deployed_at) FROM recent d WHERE d.succeeded) AND 'incident' = ANY (i.labels)
+), fact AS (
+  SELECT d.account_id, d.project_id, d.deployed_at, d.succeeded, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time FROM recent d
+  UNION ALL
+  SELECT d.account_id, d.project_id, d.deployed_at, NULL, d.deployed_at - m.started_at, NULL, NULL
+  FROM recent d JOIN merged m ON m.account_id = d.account_id AND m.project_id = d.project_id AND m.merged_at > d.carries_after AND m.merged_at <= d.carries_until
+  WHERE d.succeeded AND m.base_branch = d.default_branch
+  UNION ALL
+  SELECT d.account_id, d.project_id, d.deployed_at, NULL, NULL, d.external_id, CASE WHEN i.state = 'closed' AND i.closed_at >= d.deployed_at THEN i.closed_at - d.deployed_at END
+  FROM recent d JOIN incident i ON i.account_id = d.account_id AND i.project_id = d.project_id AND i.created_at >= d.deployed_at AND i.created_at < d.next_at
+  WHERE d.succeeded
+), counted AS (
+  SELECT f.account_id, f.project_id, count(*) FILTER (WHERE f.succeeded) AS deployments, count(DISTINCT f.failed_change) AS failed_changes,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50
+  FROM fact f GROUP BY f.account_id, f.project_id
+), weekly AS (
+  SELECT r.account_id, r.project_id, g.spell, count(DISTINCT (r.deployed_at AT TIME ZONE a.time_zone)::date) FILTER (WHERE r.spell = g.spell) AS days
+  FROM (SELECT d.account_id, d.project_id, d.deployed_at, floor(extract(epoch FROM now() - d.deployed_at) / 604800) AS spell FROM recent d WHERE d.succeeded) AS r
+  JOIN keypup.accounts a ON a.account_id = r.account_id
+  CROSS JOIN generate_series(0, 12) AS g(spell)
+  GROUP BY r.account_id, r.project_id, g.spell
+)
+SELECT j.name, c.deployments, (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY w.days) FROM weekly w WHERE w.account_id = c.account_id AND w.project_id = c.project_id), c.lead_time_p50,
+  round(c.failed_changes::numeric / nullif(c.deployments, 0), 4), c.recovery_time_p50
+FROM counted c JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id;
 
 -- view: dora_devlake_compat
 SELECT project_id, number, pr_coding_time, pr_pickup_time, pr_review_time, pr_deploy_time, pr_cycle_time FROM keypup.dora_devlake_compat WHERE merged_at >= now() - interval '90 days';
+-- by hand
+WITH delivered AS (
+  SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, d.succeeded_at AS deployed_at, d.commit_at
+  FROM keypup.deployments d WHERE d.deleted_at IS NULL AND d.environment = 'production' AND d.succeeded_at IS NOT NULL AND d.created_at >= now() - interval '90 days'
+  UNION ALL
+  SELECT r.account_id, r.project_id, r.external_id, r.published_at, r.published_at, r.commit_at
+  FROM keypup.releases r
+  WHERE r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at >= now() - interval '90 days'
+    AND NOT EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = r.account_id AND d.project_id = r.project_id AND d.deleted_at IS NULL AND d.environment = 'production')
+), merged AS (
+  -- No project delivered for the first time in these days: every delivery has one before it.
+  SELECT DISTINCT ON (p.project_id, p.number) p.account_id, p.project_id, p.number, p.author, p.first_commit_at, p.created_at, p.merged_at, d.deployed_at
+  FROM keypup.pull_requests p
+  LEFT JOIN delivered d ON d.account_id = p.account_id AND d.project_id = p.project_id AND d.started_at >= p.merged_at AND d.commit_at + interval '1 minute' >= p.merged_at
+  WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '90 days'
+  ORDER BY p.project_id, p.number, d.started_at, d.external_id COLLATE "C"
+)
+SELECT p.project_id, p.number, t.coding, t.pickup, t.review, t.deploy, coalesce(t.coding, 0) + coalesce(t.until_merge, 0) + coalesce(t.deploy, 0)
+FROM merged p
+CROSS JOIN LATERAL (
+  SELECT least(
+    (SELECT min(c.created_at) FROM keypup.comments c
+     WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.item_number = p.number AND c.item_kind IN ('pull_request', 'review') AND (p.author IS NULL OR c.author IS DISTINCT FROM p.author)),
+    (SELECT min(v.submitted_at) FROM keypup.reviews v
+     WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.pull_request_number = p.number AND v.state <> 'pending' AND (p.author IS NULL OR v.author IS DISTINCT FROM p.author))) AS reviewed_at
+  OFFSET 0) AS r
+CROSS JOIN LATERAL (
+  SELECT CASE WHEN p.first_commit_at <= p.created_at THEN ceil(extract(epoch FROM p.created_at - p.first_commit_at) / 60)::bigint END AS coding,
+    CASE WHEN r.reviewed_at >= p.created_at THEN ceil(extract(epoch FROM r.reviewed_at - p.created_at) / 60)::bigint END AS pickup,
+    CASE WHEN r.reviewed_at <= p.merged_at THEN ceil(extract(epoch FROM p.merged_at - r.reviewed_at) / 60)::bigint END AS review,
+    CASE WHEN p.created_at <= p.merged_at THEN ceil(extract(epoch FROM p.merged_at - p.created_at) / 60)::bigint END AS until_merge,
+    ceil(extract(epoch FROM p.deployed_at - p.merged_at) / 60)::bigint AS deploy) AS t;
 
 -- view: activity_events
 SELECT project, item_kind, item_number, action, occurred_at, person FROM keypup.activity_events WHERE occurred_at >= now() - interval '90 days';
@@ -864,9 +1088,75 @@ WHERE i.deleted_at IS NULL AND i.state = 'open' GROUP BY j.account_id, j.project
 
 -- view: moving_percentiles
 SELECT project, metric, week_start, samples, p50, p75, p90 FROM keypup.moving_percentiles WHERE week_start >= current_date - 90;
+-- by hand
+WITH sample AS MATERIALIZED (
+  -- Four weeks before the first week that is asked.
+  SELECT p.account_id, p.project_id, 'cycle_time' AS metric, p.merged_at AS measured_at, p.merged_at - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS span
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '120 days' AND p.merged_at <= now()
+  UNION ALL
+  SELECT r.account_id, r.project_id, 'time_to_first_review', f.first_review_at, f.first_review_at - r.created_at
+  FROM (SELECT DISTINCT v.account_id, v.project_id, v.pull_request_number AS number FROM keypup.reviews v WHERE v.submitted_at >= now() - interval '120 days') AS n
+  JOIN keypup.pull_requests r ON r.account_id = n.account_id AND r.project_id = n.project_id AND r.number = n.number
+  CROSS JOIN LATERAL (
+    SELECT min(v.submitted_at) AS first_review_at FROM keypup.reviews v
+    WHERE v.account_id = r.account_id AND v.project_id = r.project_id AND v.pull_request_number = r.number AND NOT v.author_is_bot AND v.author IS DISTINCT FROM r.author
+      AND v.state <> 'pending' AND v.submitted_at >= r.ready_at AND (r.merged_at IS NULL OR v.submitted_at <= r.merged_at)) AS f
+  WHERE r.deleted_at IS NULL AND f.first_review_at >= r.created_at AND f.first_review_at <= now()
+  UNION ALL
+  SELECT i.account_id, i.project_id, 'lead_time', i.closed_at, i.closed_at - i.created_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at >= now() - interval '120 days' AND i.closed_at <= now() AND i.closed_at >= i.created_at
+), weekly AS (
+  SELECT s.account_id, s.project_id, s.metric, date_trunc('week', s.measured_at AT TIME ZONE a.time_zone)::date + 7 * k.later AS week_start, s.span
+  FROM sample s JOIN keypup.accounts a ON a.account_id = s.account_id CROSS JOIN generate_series(0, 3) AS k(later)
+), gathered AS (
+  SELECT w.account_id, w.project_id, w.metric, w.week_start, count(*) AS samples, percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY w.span) AS spans
+  FROM weekly w WHERE w.week_start >= current_date - 90 GROUP BY w.account_id, w.project_id, w.metric, w.week_start
+)
+-- Every project has had each before these weeks: the view begins with the first.
+SELECT j.name, m.metric, d.week_start::date, coalesce(g.samples, 0), g.spans[1], g.spans[2], g.spans[3]
+FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
+CROSS JOIN unnest(ARRAY['cycle_time', 'time_to_first_review', 'lead_time']) AS m(metric)
+CROSS JOIN LATERAL generate_series(date_trunc('week', (current_date - 84)::timestamp), now() AT TIME ZONE a.time_zone, interval '7 days') AS d(week_start)
+LEFT JOIN gathered g ON g.account_id = j.account_id AND g.project_id = j.project_id AND g.metric = m.metric AND g.week_start = d.week_start::date;
 
 -- view: team_review_load
 SELECT team, week, reviewers, reviews, pull_requests, first_reviews, median_response_time FROM keypup.team_review_load WHERE week >= now() - interval '90 days';
+-- by hand
+WITH member AS MATERIALIZED (
+  SELECT t.team, coalesce(i.person_id, t.person_id) AS person_id, t.joined_at, t.left_at
+  FROM keypup.team_members t
+  LEFT JOIN keypup.person_merges g ON g.account_id = t.account_id AND g.own_person_id = t.person_id
+  LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id AND i.external_id = g.external_id
+), recent AS (
+  SELECT DISTINCT r.account_id, r.project_id, r.pull_request_number AS number FROM keypup.reviews r WHERE r.submitted_at >= now() - interval '90 days'
+), given AS (
+  SELECT r.account_id, r.project_id, p.number, p.ready_at, r.author, l.person_id, r.external_id, r.submitted_at,
+    row_number() OVER (PARTITION BY r.project_id, p.number, r.author_is_bot, coalesce(l.person_id::text, r.author) ORDER BY r.submitted_at, r.external_id COLLATE "C") = 1 AS is_first
+  FROM recent n
+  JOIN keypup.pull_requests p ON p.account_id = n.account_id AND p.project_id = n.project_id AND p.number = n.number
+  JOIN keypup.reviews r ON r.account_id = n.account_id AND r.project_id = n.project_id AND r.pull_request_number = n.number
+  JOIN keypup.projects j ON j.account_id = n.account_id AND j.project_id = n.project_id
+  LEFT JOIN LATERAL (
+    SELECT i.person_id FROM keypup.identities i
+    WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
+  WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND NOT r.author_is_bot AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author
+), timed AS (
+  SELECT g.*, date_trunc('week', g.submitted_at, 'UTC') AS week, q.response_time
+  FROM given g
+  LEFT JOIN LATERAL (
+    SELECT CASE WHEN g.ready_at IS NOT NULL AND greatest(g.ready_at, min(e.occurred_at)) <= g.submitted_at THEN g.submitted_at - greatest(g.ready_at, min(e.occurred_at)) END AS response_time
+    FROM keypup.timeline_events e
+    WHERE e.account_id = g.account_id AND e.project_id = g.project_id AND e.item_number = g.number AND e.item_kind = 'pull_request'
+      AND e.event = 'review_requested' AND e.subject = g.author AND e.occurred_at <= g.submitted_at) AS q ON g.is_first
+), teamed AS (
+  -- Two logins of one person may both be in a team.
+  SELECT DISTINCT m.team, t.week, t.project_id, t.number, t.external_id, t.person_id, t.author, t.response_time
+  FROM timed t LEFT JOIN member m ON m.person_id = t.person_id AND t.submitted_at >= m.joined_at AND (m.left_at IS NULL OR t.submitted_at < m.left_at)
+  WHERE t.week >= now() - interval '90 days'
+)
+SELECT t.team, t.week, count(DISTINCT coalesce(t.person_id::text, t.author, '')), count(*), count(DISTINCT (t.project_id, t.number)), count(t.response_time),
+  percentile_cont(0.5) WITHIN GROUP (ORDER BY t.response_time)
+FROM teamed t GROUP BY t.team, t.week;
 
 -- view: pull_request_reverts
 SELECT project, number, reverted_by, revert_created_at FROM keypup.pull_request_reverts WHERE revert_created_at >= now() - interval '90 days';
@@ -881,3 +1171,20 @@ WHERE r.deleted_at IS NULL AND r.title LIKE 'Revert "_%' AND r.created_at >= now
 
 -- view: person_suggestions
 SELECT login, person, into_login, into_person, reasons FROM keypup.person_suggestions;
+-- by hand
+WITH alike AS (
+  SELECT i.login, i.person_id, i.external_id, c.connection_id, c.created_at, c.base_url, k.reason,
+    first_value(i.login) OVER w AS into_login, first_value(i.person_id) OVER w AS into_person_id, first_value(c.base_url) OVER w AS into_base_url
+  FROM keypup.identities i
+  JOIN keypup.connections c ON c.account_id = i.account_id AND c.connection_id = i.connection_id
+  CROSS JOIN LATERAL (VALUES ('same_name', lower(regexp_replace(btrim(i.name), '\s+', ' ', 'g'))), ('same_login', lower(i.login))) AS k(reason, likeness)
+  WHERE i.person_id IS NOT NULL AND (k.reason = 'same_login' OR k.likeness ~ '\S \S')
+    AND NOT EXISTS (SELECT FROM keypup.person_splits s WHERE s.account_id = i.account_id AND s.connection_id = i.connection_id AND s.external_id = i.external_id)
+  WINDOW w AS (PARTITION BY k.reason, k.likeness ORDER BY c.created_at, c.connection_id, i.external_id)
+), pair AS (
+  SELECT a.person_id, a.into_person_id, array_agg(a.login ORDER BY a.created_at, a.connection_id, a.external_id, a.reason) AS logins,
+    array_agg(a.into_login ORDER BY a.created_at, a.connection_id, a.external_id, a.reason) AS into_logins, array_agg(DISTINCT a.reason) AS reasons
+  FROM alike a WHERE a.person_id <> a.into_person_id AND (a.reason = 'same_name' OR a.base_url <> a.into_base_url) GROUP BY a.person_id, a.into_person_id
+)
+SELECT a.logins[1], p.name, a.into_logins[1], o.name, a.reasons
+FROM pair a JOIN keypup.people p ON p.person_id = a.person_id JOIN keypup.people o ON o.person_id = a.into_person_id;
