@@ -509,12 +509,130 @@ SELECT project_id, number, pr_coding_time, pr_pickup_time, pr_review_time, pr_de
 
 -- view: activity_events
 SELECT project, item_kind, item_number, action, occurred_at, person FROM keypup.activity_events WHERE occurred_at >= now() - interval '90 days';
+-- by hand
+WITH login AS (
+  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, coalesce(u.name, i.login) AS person
+  FROM keypup.identities i LEFT JOIN keypup.people u ON u.account_id = i.account_id AND u.person_id = i.person_id
+  ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
+), changed AS (
+  SELECT i.account_id, i.project_id, 'issue' AS item_kind, i.number, i.created_at, i.author, CASE i.state WHEN 'open' THEN 'REOPENED' ELSE 'CLOSED' END AS last_action,
+    coalesce(CASE WHEN i.state = 'closed' THEN i.closed_at END, i.updated_at) AS last_at, CASE i.state WHEN 'closed' THEN i.closed_by END AS last_actor, NULL::timestamptz AS merged_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '90 days'
+  UNION ALL
+  SELECT p.account_id, p.project_id, 'pull_request', p.number, p.created_at, p.author, CASE p.state WHEN 'merged' THEN 'MERGED' WHEN 'closed' THEN 'CLOSED' ELSE 'REOPENED' END,
+    CASE p.state WHEN 'merged' THEN coalesce(p.merged_at, p.closed_at, p.updated_at) WHEN 'closed' THEN coalesce(p.closed_at, p.updated_at) ELSE p.updated_at END, p.merged_by,
+    CASE p.state WHEN 'merged' THEN coalesce(p.merged_at, p.closed_at, p.updated_at) END
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.updated_at >= now() - interval '90 days'
+), listed AS (
+  SELECT c.account_id, c.project_id, c.item_kind, c.number, 0 AS part, 'CREATED' AS action, c.created_at AS occurred_at, '' AS external_id, c.author AS actor, c.merged_at FROM changed c
+  UNION ALL
+  SELECT c.account_id, c.project_id, c.item_kind, c.number, 1, upper(e.event), e.occurred_at, e.external_id, e.actor, c.merged_at
+  FROM changed c CROSS JOIN LATERAL (
+    SELECT e.event, e.occurred_at, e.external_id COLLATE "C" AS external_id, e.actor FROM keypup.timeline_events e
+    WHERE e.account_id = c.account_id AND e.project_id = c.project_id AND e.item_number = c.number AND e.item_kind = c.item_kind AND e.event IN ('closed', 'reopened') OFFSET 0) AS e
+  UNION ALL
+  SELECT c.account_id, c.project_id, c.item_kind, c.number, 2, c.last_action, c.last_at, '', c.last_actor, c.merged_at FROM changed c
+), ordered AS (
+  SELECT l.*, lag(l.action) OVER (PARTITION BY l.project_id, l.item_kind, l.number ORDER BY l.part, l.occurred_at, l.action, l.external_id) AS action_before FROM listed l
+), happened AS (
+  SELECT o.account_id, o.project_id, o.item_kind, o.number, o.action, o.occurred_at, o.actor FROM ordered o
+  WHERE o.occurred_at >= now() - interval '90 days' AND CASE o.action WHEN 'CLOSED' THEN o.action_before <> 'CLOSED' WHEN 'REOPENED' THEN o.action_before = 'CLOSED' ELSE true END
+    AND (o.part <> 1 OR o.merged_at IS NULL OR o.occurred_at < o.merged_at)
+  UNION ALL
+  SELECT e.account_id, e.project_id, e.item_kind, e.item_number,
+    CASE e.event WHEN 'review_requested' THEN 'REVIEWER_ASSIGNED' WHEN 'review_request_removed' THEN 'REVIEWER_UNASSIGNED' WHEN 'assigned' THEN 'USER_ASSIGNED' ELSE 'USER_UNASSIGNED' END, e.occurred_at, e.actor
+  FROM keypup.timeline_events e
+  WHERE e.occurred_at >= now() - interval '90 days' AND e.event IN ('review_requested', 'review_request_removed', 'assigned', 'unassigned') AND (e.item_kind = 'pull_request' OR e.event IN ('assigned', 'unassigned'))
+  UNION ALL
+  SELECT r.account_id, r.project_id, 'pull_request', r.pull_request_number, 'REVIEWED', r.submitted_at, r.author FROM keypup.reviews r WHERE r.state <> 'pending' AND r.submitted_at >= now() - interval '90 days'
+  UNION ALL
+  SELECT c.account_id, c.project_id, CASE c.item_kind WHEN 'issue' THEN 'issue' ELSE 'pull_request' END, c.item_number, 'COMMENTED', c.created_at, c.author
+  FROM keypup.comments c WHERE c.created_at >= now() - interval '90 days' AND (c.item_kind = 'issue' OR c.review_external_id IS NULL)
+)
+SELECT j.name, h.item_kind, h.number, h.action, h.occurred_at, coalesce(l.person, h.actor)
+FROM happened h
+LEFT JOIN keypup.projects j ON j.account_id = h.account_id AND j.project_id = h.project_id
+LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = h.actor
+-- What was done to a deleted item does not count.
+WHERE CASE h.item_kind WHEN 'issue' THEN EXISTS (SELECT FROM keypup.issues i WHERE i.account_id = h.account_id AND i.project_id = h.project_id AND i.number = h.number AND i.deleted_at IS NULL)
+  ELSE EXISTS (SELECT FROM keypup.pull_requests p WHERE p.account_id = h.account_id AND p.project_id = h.project_id AND p.number = h.number AND p.deleted_at IS NULL) END;
 
 -- view: pull_request_verdicts
 SELECT project_id, number, review_state, review_approved_at, approver_usernames FROM keypup.pull_request_verdicts WHERE review_approved_at >= now() - interval '90 days';
+-- by hand
+WITH login AS (
+  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, i.kind = 'bot' AS is_bot FROM keypup.identities i ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
+), pull_request AS (
+  SELECT p.account_id, p.project_id, p.number, p.author, p.merged_at
+  FROM (SELECT DISTINCT r.account_id, r.project_id, r.pull_request_number FROM keypup.reviews r WHERE r.submitted_at >= now() - interval '90 days') AS n
+  JOIN keypup.pull_requests p ON p.account_id = n.account_id AND p.project_id = n.project_id AND p.number = n.pull_request_number
+  WHERE p.deleted_at IS NULL
+), said AS (
+  SELECT p.account_id, p.project_id, p.number, coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict,
+    r.submitted_at, r.external_id COLLATE "C" AS external_id
+  FROM pull_request p
+  JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
+  JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
+  LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
+), followed AS (
+  SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
+  FROM said s WINDOW w AS (PARTITION BY s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
+), stood AS (
+  SELECT f.*, sum((f.state = 'changes_requested')::integer - coalesce((f.state_before = 'changes_requested')::integer, 0)) FILTER (WHERE f.is_verdict) OVER w = 0
+    AND sum((f.state = 'approved')::integer - coalesce((f.state_before = 'approved')::integer, 0)) FILTER (WHERE f.is_verdict) OVER w > 0 AS is_approved
+  FROM followed f WINDOW w AS (PARTITION BY f.project_id, f.number ORDER BY f.submitted_at, f.external_id)
+)
+SELECT s.project_id, s.number,
+  CASE WHEN bool_or(s.is_last AND s.state = 'changes_requested') THEN 'CHANGES_REQUESTED' WHEN bool_or(s.is_last AND s.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END,
+  min(s.submitted_at) FILTER (WHERE s.is_approved), coalesce(array_agg(s.login ORDER BY s.login) FILTER (WHERE s.is_last AND s.state = 'approved' AND s.login IS NOT NULL), '{}')
+FROM stood s GROUP BY s.project_id, s.number HAVING min(s.submitted_at) FILTER (WHERE s.is_approved) >= now() - interval '90 days';
 
 -- view: pull_request_next_steps
 SELECT project, number, review_state, recommended_action, recommended_actor_usernames FROM keypup.pull_request_next_steps;
+-- by hand
+WITH login AS (
+  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, i.kind = 'bot' AS is_bot FROM keypup.identities i ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
+), pull_request AS (
+  SELECT p.* FROM keypup.pull_requests p WHERE p.state = 'open' AND p.deleted_at IS NULL
+), said AS (
+  SELECT p.account_id, p.project_id, p.number, coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict,
+    r.submitted_at, r.external_id COLLATE "C" AS external_id
+  FROM pull_request p
+  JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
+  JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
+  LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
+), followed AS (
+  SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
+  FROM said s WINDOW w AS (PARTITION BY s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
+), verdict AS (
+  SELECT f.project_id, f.number,
+    CASE WHEN bool_or(f.is_last AND f.state = 'changes_requested') THEN 'CHANGES_REQUESTED' WHEN bool_or(f.is_last AND f.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state,
+    coalesce(array_agg(f.login ORDER BY f.login) FILTER (WHERE f.is_last AND f.state = 'approved' AND f.login IS NOT NULL), '{}') AS approvers,
+    coalesce(array_agg(DISTINCT f.login) FILTER (WHERE f.login IS NOT NULL AND NOT f.has_verdict), '{}') AS undecided
+  FROM (SELECT f.*, bool_or(f.is_last AND f.state <> 'dismissed') OVER (PARTITION BY f.project_id, f.number, f.who) AS has_verdict FROM followed f) AS f GROUP BY f.project_id, f.number
+), merger AS (
+  SELECT m.project_id, array_agg(m.login ORDER BY m.merges DESC, m.login) AS logins
+  FROM (SELECT p.project_id, p.merged_by AS login, count(*) AS merges
+        FROM keypup.pull_requests p JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
+        LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = p.merged_by
+        WHERE p.merged_at >= now() - interval '90 days' AND p.merged_by IS NOT NULL AND l.is_bot IS NOT TRUE GROUP BY p.project_id, p.merged_by) AS m
+  GROUP BY m.project_id
+)
+SELECT j.name, p.number, s.review_state, a.action, CASE a.action
+  WHEN 'REVIEW' THEN CASE WHEN cardinality(s.asked) > 0 THEN s.asked ELSE coalesce(v.undecided, '{}') END
+  WHEN 'MERGE' THEN CASE WHEN p.assignees <> '{}' THEN p.assignees WHEN v.approvers && m.logins THEN ARRAY(SELECT x FROM unnest(v.approvers) AS x WHERE x = ANY (m.logins) ORDER BY 1)
+    WHEN p.author = ANY (m.logins) THEN ARRAY[p.author] ELSE coalesce(m.logins[1:3], '{}') END
+  WHEN 'NONE' THEN '{}' ELSE CASE WHEN p.author IS NOT NULL AND NOT p.author_is_bot THEN ARRAY[p.author] ELSE p.assignees END END
+FROM pull_request p
+JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
+LEFT JOIN verdict v ON v.project_id = p.project_id AND v.number = p.number
+LEFT JOIN merger m ON m.project_id = p.project_id
+CROSS JOIN LATERAL (SELECT coalesce(v.review_state, CASE WHEN p.requested_reviewers <> '{}' THEN 'PENDING' ELSE 'NONE' END) AS review_state, array_remove(p.requested_reviewers, p.author) AS asked) AS s
+CROSS JOIN LATERAL (SELECT CASE WHEN p.is_draft THEN 'NONE' WHEN s.review_state = 'PENDING' OR s.review_state = 'CHANGES_REQUESTED' AND s.asked <> '{}' THEN 'REVIEW'
+  WHEN s.review_state = 'CHANGES_REQUESTED' THEN 'FIX_CODE' WHEN s.review_state = 'APPROVED' THEN 'MERGE'
+  WHEN greatest(p.created_at, p.updated_at) <= now() - interval '72 hours' THEN 'ASSIGN_REVIEWER' ELSE 'NONE' END AS action) AS a;
 
 -- view: issue_next_steps
 SELECT project, number, recommended_action, recommended_actor_usernames FROM keypup.issue_next_steps;
@@ -535,24 +653,208 @@ WHERE i.state = 'open' AND i.deleted_at IS NULL;
 
 -- view: pull_request_fields
 SELECT project, number, state, review_state, due_on, assigned_at, recommended_action, resolved_issue_numbers FROM keypup.pull_request_fields WHERE created_at >= now() - interval '90 days';
+-- by hand
+WITH login AS (
+  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, i.kind = 'bot' AS is_bot FROM keypup.identities i ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
+), pull_request AS (
+  SELECT p.* FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.created_at >= now() - interval '90 days'
+), said AS (
+  SELECT p.account_id, p.project_id, p.number, coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict,
+    r.submitted_at, r.external_id COLLATE "C" AS external_id
+  FROM pull_request p
+  JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
+  JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
+  LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
+), followed AS (
+  SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
+  FROM said s WINDOW w AS (PARTITION BY s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
+), verdict AS MATERIALIZED (
+  SELECT f.project_id, f.number,
+    CASE WHEN bool_or(f.is_last AND f.state = 'changes_requested') THEN 'CHANGES_REQUESTED' WHEN bool_or(f.is_last AND f.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state
+  FROM followed f GROUP BY f.project_id, f.number
+)
+SELECT j.name, p.number, CASE WHEN p.state = 'open' AND p.is_draft THEN 'DRAFT' ELSE upper(p.state) END, s.review_state, m.due_on, e.assigned_at,
+  CASE WHEN p.state <> 'open' OR p.is_draft THEN 'NONE' WHEN s.review_state = 'PENDING' OR s.review_state = 'CHANGES_REQUESTED' AND array_remove(p.requested_reviewers, p.author) <> '{}' THEN 'REVIEW'
+    WHEN s.review_state = 'CHANGES_REQUESTED' THEN 'FIX_CODE' WHEN s.review_state = 'APPROVED' THEN 'MERGE'
+    WHEN greatest(p.created_at, p.updated_at) <= now() - interval '72 hours' THEN 'ASSIGN_REVIEWER' ELSE 'NONE' END,
+  CASE WHEN p.state = 'closed' THEN '{}' ELSE ARRAY(SELECT DISTINCT i.number FROM unnest(p.closes_issues) AS c(number)
+    CROSS JOIN LATERAL (SELECT i.number FROM keypup.issues i WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.number = c.number AND i.deleted_at IS NULL LIMIT 1) AS i ORDER BY 1) END
+FROM pull_request p
+JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
+LEFT JOIN verdict v ON v.project_id = p.project_id AND v.number = p.number
+LEFT JOIN LATERAL (SELECT min(m.due_on) AS due_on FROM keypup.milestones m WHERE m.account_id = p.account_id AND m.project_id = p.project_id AND m.title = p.milestone) AS m ON true
+LEFT JOIN LATERAL (
+  SELECT min(e.occurred_at) AS assigned_at FROM keypup.timeline_events e
+  WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_number = p.number AND e.item_kind = 'pull_request' AND e.event = 'assigned') AS e ON true
+CROSS JOIN LATERAL (SELECT coalesce(v.review_state, CASE WHEN p.requested_reviewers <> '{}' THEN 'PENDING' ELSE 'NONE' END) AS review_state) AS s;
 
 -- view: issue_spells
 SELECT project_id, number, place, name, start_at, end_at FROM keypup.issue_spells WHERE start_at >= now() - interval '90 days';
+-- by hand
+WITH recent AS (
+  SELECT * FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '90 days'
+), happened AS (
+  SELECT i.account_id, i.project_id, i.number, h.part, h.event, h.occurred_at
+  FROM recent i CROSS JOIN LATERAL (VALUES (0, 'opened', i.created_at),
+    (2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END)) AS h(part, event, occurred_at)
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 1, e.event, e.occurred_at
+  FROM recent i CROSS JOIN LATERAL (
+    SELECT e.event, e.occurred_at FROM keypup.timeline_events e
+    WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened') OFFSET 0) AS e
+), ordered AS (
+  SELECT h.account_id, h.project_id, h.number, h.event, lag(h.event) OVER w AS event_before, row_number() OVER w AS line, max(h.occurred_at) OVER w AS occurred_at
+  FROM happened h WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
+), spell AS (
+  SELECT o.project_id, o.number, row_number() OVER w AS place, CASE o.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name, o.occurred_at AS start_at, lead(o.occurred_at) OVER w AS end_at
+  FROM ordered o WHERE o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')
+  WINDOW w AS (PARTITION BY o.account_id, o.project_id, o.number ORDER BY o.line)
+)
+SELECT s.project_id, s.number, s.place, s.name, s.start_at, s.end_at FROM spell s WHERE s.start_at >= now() - interval '90 days';
 
 -- view: issue_fields
 SELECT project, number, state, due_on, assigned_at, recommended_action, resolving_pull_request_numbers, workflow_timeline FROM keypup.issue_fields WHERE created_at >= now() - interval '90 days';
+-- by hand
+WITH issue AS (
+  SELECT i.* FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.created_at >= now() - interval '90 days'
+), resolving AS (
+  SELECT p.account_id, p.project_id, c.number, array_agg(p.number ORDER BY p.number) AS numbers, bool_or(p.state = 'open') AS is_worked_on, max(p.merged_at) AS merged_at
+  FROM keypup.pull_requests p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.closes_issues)) AS c(number)
+  WHERE p.deleted_at IS NULL AND p.state <> 'closed' GROUP BY p.account_id, p.project_id, c.number
+)
+SELECT j.name, i.number, upper(i.state), m.due_on, e.assigned_at,
+  CASE WHEN i.state = 'closed' THEN 'NONE' WHEN r.is_worked_on THEN 'WAIT_FOR_IMPLEMENTATION' WHEN r.merged_at > coalesce(e.reopened_at, '-infinity') THEN 'CLOSE' ELSE 'IMPLEMENT' END,
+  coalesce(r.numbers, '{}'), t.timeline
+FROM issue i
+JOIN keypup.projects j ON j.account_id = i.account_id AND j.project_id = i.project_id
+LEFT JOIN resolving r ON r.account_id = i.account_id AND r.project_id = i.project_id AND r.number = i.number
+LEFT JOIN LATERAL (SELECT min(m.due_on) AS due_on FROM keypup.milestones m WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) AS m ON true
+LEFT JOIN LATERAL (
+  SELECT min(e.occurred_at) FILTER (WHERE e.event = 'assigned') AS assigned_at, max(e.occurred_at) FILTER (WHERE e.event = 'reopened') AS reopened_at FROM keypup.timeline_events e
+  WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue') AS e ON true
+CROSS JOIN LATERAL (
+  SELECT jsonb_agg(jsonb_build_object('name', s.name, 'start_at', s.start_at, 'end_at', s.end_at) ORDER BY s.place) AS timeline
+  FROM (
+    SELECT CASE o.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name, o.place, o.occurred_at AS start_at, lead(o.occurred_at) OVER (ORDER BY o.place) AS end_at
+    FROM (
+      SELECT h.event, row_number() OVER w AS place, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+      FROM (
+        VALUES (0, 'opened', i.created_at),
+          (2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END)
+        UNION ALL
+        SELECT 1, e.event, e.occurred_at FROM keypup.timeline_events e
+        WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
+      ) AS h(part, event, occurred_at) WINDOW w AS (ORDER BY h.part, h.occurred_at, h.event)
+    ) AS o WHERE o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')
+  ) AS s) AS t;
 
 -- view: issue_labels
 SELECT project, label, number, lead_time, times_reopened FROM keypup.issue_labels WHERE closed_at >= now() - interval '90 days';
+-- by hand
+SELECT p.name, l.label, i.number, CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END, b.times_reopened
+FROM keypup.issues i
+JOIN keypup.projects p ON p.account_id = i.account_id AND p.project_id = i.project_id
+CROSS JOIN LATERAL unnest(i.labels) AS l(label)
+LEFT JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE x.event = 'reopened' AND x.event_before = 'closed') AS times_reopened
+  FROM (SELECT e.event, lag(e.event) OVER (ORDER BY e.occurred_at, e.event) AS event_before FROM keypup.timeline_events e
+        WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')) AS x) AS b ON true
+WHERE i.deleted_at IS NULL AND i.closed_at >= now() - interval '90 days';
 
 -- view: issue_throughput_by_label
 SELECT project, label, week_start, issues_opened, issues_closed, issues_reopened, lead_time_p50, lead_time_p90 FROM keypup.issue_throughput_by_label WHERE week_start >= current_date - 90;
+-- by hand
+WITH recent AS (
+  SELECT * FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '100 days'
+), happened AS (
+  SELECT i.account_id, i.project_id, i.number, i.labels, h.part, h.event, h.occurred_at
+  FROM recent i CROSS JOIN LATERAL (VALUES (0, 'opened', i.created_at),
+    (2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END)) AS h(part, event, occurred_at)
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, i.labels, 1, e.event, e.occurred_at
+  FROM recent i CROSS JOIN LATERAL (
+    SELECT e.event, e.occurred_at FROM keypup.timeline_events e
+    WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened') OFFSET 0) AS e
+), ordered AS (
+  SELECT h.account_id, h.project_id, h.number, h.labels, h.event, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+  FROM happened h WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
+), happening AS (
+  SELECT o.account_id, o.project_id, o.labels, o.event, o.occurred_at, NULL::interval AS lead_time FROM ordered o WHERE o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.labels, 'led', i.closed_at, i.closed_at - i.created_at FROM recent i WHERE i.state = 'closed' AND i.closed_at >= i.created_at
+)
+SELECT j.name, l.label, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date, count(*) FILTER (WHERE h.event = 'opened'), count(*) FILTER (WHERE h.event = 'closed'),
+  count(*) FILTER (WHERE h.event = 'reopened'), percentile_cont(0.5) WITHIN GROUP (ORDER BY h.lead_time), percentile_cont(0.9) WITHIN GROUP (ORDER BY h.lead_time)
+FROM happening h
+JOIN keypup.projects j ON j.account_id = h.account_id AND j.project_id = h.project_id
+JOIN keypup.accounts a ON a.account_id = h.account_id
+CROSS JOIN LATERAL unnest(CASE WHEN h.labels <> '{}' THEN h.labels ELSE ARRAY[NULL] END) AS l(label)
+WHERE h.occurred_at <= now() AND date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date >= current_date - 90
+GROUP BY j.project_id, j.name, l.label, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date;
 
 -- view: issue_throughput_by_type
 SELECT project, type, week_start, issues_opened, issues_closed, issues_reopened, lead_time_p50, lead_time_p90 FROM keypup.issue_throughput_by_type WHERE week_start >= current_date - 90;
+-- by hand
+WITH recent AS (
+  SELECT * FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '100 days'
+), happened AS (
+  SELECT i.account_id, i.project_id, i.number, i.type, h.part, h.event, h.occurred_at
+  FROM recent i CROSS JOIN LATERAL (VALUES (0, 'opened', i.created_at),
+    (2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END)) AS h(part, event, occurred_at)
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, i.type, 1, e.event, e.occurred_at
+  FROM recent i CROSS JOIN LATERAL (
+    SELECT e.event, e.occurred_at FROM keypup.timeline_events e
+    WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened') OFFSET 0) AS e
+), ordered AS (
+  SELECT h.account_id, h.project_id, h.number, h.type, h.event, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+  FROM happened h WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
+), happening AS (
+  SELECT o.account_id, o.project_id, o.type, o.event, o.occurred_at, NULL::interval AS lead_time FROM ordered o WHERE o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.type, 'led', i.closed_at, i.closed_at - i.created_at FROM recent i WHERE i.state = 'closed' AND i.closed_at >= i.created_at
+)
+SELECT j.name, h.type, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date, count(*) FILTER (WHERE h.event = 'opened'), count(*) FILTER (WHERE h.event = 'closed'),
+  count(*) FILTER (WHERE h.event = 'reopened'), percentile_cont(0.5) WITHIN GROUP (ORDER BY h.lead_time), percentile_cont(0.9) WITHIN GROUP (ORDER BY h.lead_time)
+FROM happening h
+JOIN keypup.projects j ON j.account_id = h.account_id AND j.project_id = h.project_id
+JOIN keypup.accounts a ON a.account_id = h.account_id
+WHERE h.occurred_at <= now() AND date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date >= current_date - 90
+GROUP BY j.project_id, j.name, h.type, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date;
 
 -- view: issue_reopen_rate
 SELECT project, period, period_start, issues_closed, issues_reopened FROM keypup.issue_reopen_rate WHERE period_start >= current_date - 90;
+-- by hand
+WITH recent AS (
+  SELECT * FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '90 days'
+), happened AS (
+  SELECT i.account_id, i.project_id, i.number, h.part, h.event, h.occurred_at
+  FROM recent i CROSS JOIN LATERAL (VALUES (0, 'opened', i.created_at),
+    (2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END)) AS h(part, event, occurred_at)
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 1, e.event, e.occurred_at
+  FROM recent i CROSS JOIN LATERAL (
+    SELECT e.event, e.occurred_at FROM keypup.timeline_events e
+    WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened') OFFSET 0) AS e
+), ordered AS (
+  SELECT h.account_id, h.project_id, h.number, h.event, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+  FROM happened h WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
+), moved AS (
+  SELECT o.project_id, k.period, date_trunc(k.period, o.occurred_at AT TIME ZONE a.time_zone)::date AS period_start,
+    count(*) FILTER (WHERE o.event = 'closed') AS closed, count(*) FILTER (WHERE o.event = 'reopened') AS reopened
+  FROM ordered o JOIN keypup.accounts a ON a.account_id = o.account_id CROSS JOIN (VALUES ('week'), ('month')) AS k(period)
+  WHERE (o.event = 'closed') = (o.event_before <> 'closed') AND o.occurred_at <= now()
+  GROUP BY o.project_id, k.period, date_trunc(k.period, o.occurred_at AT TIME ZONE a.time_zone)::date
+)
+SELECT j.name, d.period, d.period_start, coalesce(m.closed, 0), coalesce(m.reopened, 0)
+FROM keypup.projects j
+JOIN keypup.accounts a ON a.account_id = j.account_id
+CROSS JOIN LATERAL (
+  SELECT k.period, generate_series(date_trunc(k.period, (current_date - 90)::timestamp), now() AT TIME ZONE a.time_zone, ('1 ' || k.period)::interval)::date AS period_start
+  FROM (VALUES ('week'), ('month')) AS k(period)) AS d
+LEFT JOIN moved m ON m.project_id = j.project_id AND m.period = d.period AND m.period_start = d.period_start
+WHERE d.period_start >= current_date - 90;
 
 -- view: issue_ageing
 SELECT project, open_issues, stale_issues, age_p50, age_p90, oldest_age FROM keypup.issue_ageing;
