@@ -1,56 +1,50 @@
 -- insight/fields.sql: pull requests and issues under the names that the fields have in the Keypup service. doc/fields.md has the definitions.
 
 CREATE VIEW keypup.pull_request_fields WITH (security_invoker = true, security_barrier = true) AS
--- The pull request and all that belongs to it in one list, and no join of what is gathered: planners get that wrong.
-WITH listed AS (
-  SELECT p.account_id, p.project_id, p.number, 'item' AS part, p AS pull_request, NULL::keypup.pull_request_verdicts AS verdict, NULL::keypup.pull_request_next_steps AS next_step,
-    NULL::keypup.issues AS issue, NULL::timestamptz AS happened_at
-  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL
-  UNION ALL
-  SELECT v.account_id, v.project_id, v.number, 'verdict', NULL, v, NULL, NULL, NULL FROM keypup.pull_request_verdicts v
-  UNION ALL
-  SELECT n.account_id, n.project_id, n.number, 'next_step', NULL, NULL, n, NULL, NULL FROM keypup.pull_request_next_steps n
-  UNION ALL
-  SELECT p.account_id, p.project_id, p.number, 'resolved', NULL, NULL, NULL, f.issue, NULL
+-- Project by project; each pull request looks up by key what belongs to it, so that a time range reaches an index. The next steps, which
+-- ask who merges in the project, are gathered once a project, by number.
+SELECT p.account_id, p.project_id, j.name AS project, p.number, p.url, p.title, p.author AS author_username, p.author_is_bot,
+  CASE WHEN p.state = 'open' AND p.is_draft THEN 'DRAFT' ELSE upper(p.state) END AS state,
+  CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
+  p.created_at, p.updated_at, p.closed_at, p.merged_at, m.due_on,
+  e.assigned_at, e.last_assigned_at, p.review_requested_at, v.review_approved_at, v.review_last_approved_at,
+  p.additions, p.deletions, p.additions + p.deletions AS lines_changed,
+  p.labels, p.milestone, p.assignees AS assignee_usernames, p.requested_reviewers AS requested_reviewer_usernames,
+  coalesce(p.next_step ->> 'action', 'NONE') AS recommended_action, coalesce((p.next_step ->> 'actors')::text[], '{}') AS recommended_actor_usernames,
+  coalesce((p.next_step ->> 'mergers')::text[], '{}') AS suggested_merger_usernames,
+  coalesce(f.numbers, '{}') AS resolved_issue_numbers, f.first_created_at AS resolved_issue_first_created_at,
+  f.first_closed_at AS resolved_issue_first_closed_at, f.last_closed_at AS resolved_issue_last_closed_at,
+  coalesce(f.authors, '{}') AS resolved_issue_author_usernames, coalesce(f.types, '{}') AS resolved_issue_sub_types
+FROM keypup.projects j
+CROSS JOIN LATERAL (
+  WITH next_step AS MATERIALIZED (
+    SELECT jsonb_object_agg(n.number, jsonb_build_object('action', n.recommended_action, 'actors', n.recommended_actor_usernames::text, 'mergers', n.suggested_merger_usernames::text)) AS by_number
+    FROM keypup.pull_request_next_steps n WHERE n.account_id = j.account_id AND n.project_id = j.project_id
+  )
+  SELECT p.account_id, p.project_id, p.number, p.url, p.title, p.author, p.author_is_bot, p.state, p.is_draft, p.created_at, p.updated_at, p.closed_at, p.merged_at, p.review_requested_at,
+    p.additions, p.deletions, p.labels, p.milestone, p.assignees, p.requested_reviewers, p.closes_issues,
+    CASE p.state WHEN 'open' THEN (SELECT n.by_number FROM next_step n) -> p.number::text END AS next_step
   FROM keypup.pull_requests p
-  -- OFFSET, so that each looks its issues up by key: planners read the issues of all accounts otherwise.
+  WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.deleted_at IS NULL
+) AS p
+LEFT JOIN LATERAL (
+  SELECT v.review_state, v.review_approved_at, v.review_last_approved_at FROM keypup.pull_request_verdicts v
+  WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.number = p.number LIMIT 1) AS v ON true
+LEFT JOIN LATERAL (
+  SELECT min(m.due_on) AS due_on FROM keypup.milestones m
+  WHERE m.account_id = p.account_id AND m.project_id = p.project_id AND m.title = p.milestone) AS m ON true
+LEFT JOIN LATERAL (
+  SELECT min(e.occurred_at) AS assigned_at, max(e.occurred_at) AS last_assigned_at FROM keypup.timeline_events e
+  WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_number = p.number AND e.item_kind = 'pull_request' AND e.event = 'assigned') AS e ON true
+LEFT JOIN LATERAL (
+  SELECT array_agg(i.number ORDER BY i.number) AS numbers, min(i.created_at) AS first_created_at, min(i.closed_at) AS first_closed_at, max(i.closed_at) AS last_closed_at,
+    array_agg(DISTINCT i.author) FILTER (WHERE i.author IS NOT NULL) AS authors, array_agg(DISTINCT i.type) FILTER (WHERE i.type IS NOT NULL) AS types
+  FROM (SELECT DISTINCT c.number FROM unnest(p.closes_issues) AS c(number)) AS c
+  -- LIMIT, so that each is looked up by its key.
   CROSS JOIN LATERAL (
-    SELECT i AS issue FROM keypup.issues i
-    WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.number = ANY (p.closes_issues) AND i.deleted_at IS NULL OFFSET 0) AS f
-  WHERE p.deleted_at IS NULL AND p.state <> 'closed' AND p.closes_issues <> '{}'
-  UNION ALL
-  SELECT e.account_id, e.project_id, e.item_number, 'assigned', NULL, NULL, NULL, NULL, e.occurred_at
-  FROM keypup.timeline_events e WHERE e.item_kind = 'pull_request' AND e.event = 'assigned'
-  UNION ALL
-  SELECT p.account_id, p.project_id, p.number, 'due', NULL, NULL, NULL, NULL, m.due_on
-  FROM keypup.pull_requests p JOIN keypup.milestones m ON m.account_id = p.account_id AND m.project_id = p.project_id AND m.title = p.milestone
-), gathered AS (
-  SELECT l.account_id, l.project_id, l.number, (array_agg(l.pull_request) FILTER (WHERE l.part = 'item'))[1] AS pull_request,
-    (array_agg(l.verdict) FILTER (WHERE l.part = 'verdict'))[1] AS verdict, (array_agg(l.next_step) FILTER (WHERE l.part = 'next_step'))[1] AS next_step,
-    min(l.happened_at) FILTER (WHERE l.part = 'due') AS due_on,
-    min(l.happened_at) FILTER (WHERE l.part = 'assigned') AS assigned_at, max(l.happened_at) FILTER (WHERE l.part = 'assigned') AS last_assigned_at,
-    array_agg((l.issue).number ORDER BY (l.issue).number) FILTER (WHERE l.part = 'resolved') AS issue_numbers,
-    min((l.issue).created_at) AS issue_first_created_at, min((l.issue).closed_at) AS issue_first_closed_at, max((l.issue).closed_at) AS issue_last_closed_at,
-    array_agg(DISTINCT (l.issue).author) FILTER (WHERE (l.issue).author IS NOT NULL) AS issue_authors,
-    array_agg(DISTINCT (l.issue).type) FILTER (WHERE (l.issue).type IS NOT NULL) AS issue_types
-  FROM listed l
-  GROUP BY l.account_id, l.project_id, l.number
-  HAVING bool_or(l.part = 'item')
-)
-SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.pull_request).url, (g.pull_request).title, (g.pull_request).author AS author_username, (g.pull_request).author_is_bot,
-  CASE WHEN (g.pull_request).state = 'open' AND (g.pull_request).is_draft THEN 'DRAFT' ELSE upper((g.pull_request).state) END AS state,
-  CASE WHEN (g.verdict).review_state IS NOT NULL THEN (g.verdict).review_state WHEN cardinality((g.pull_request).requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
-  (g.pull_request).created_at, (g.pull_request).updated_at, (g.pull_request).closed_at, (g.pull_request).merged_at, g.due_on,
-  g.assigned_at, g.last_assigned_at, (g.pull_request).review_requested_at, (g.verdict).review_approved_at, (g.verdict).review_last_approved_at,
-  (g.pull_request).additions, (g.pull_request).deletions, (g.pull_request).additions + (g.pull_request).deletions AS lines_changed,
-  (g.pull_request).labels, (g.pull_request).milestone, (g.pull_request).assignees AS assignee_usernames, (g.pull_request).requested_reviewers AS requested_reviewer_usernames,
-  coalesce((g.next_step).recommended_action, 'NONE') AS recommended_action, coalesce((g.next_step).recommended_actor_usernames, '{}') AS recommended_actor_usernames,
-  coalesce((g.next_step).suggested_merger_usernames, '{}') AS suggested_merger_usernames,
-  coalesce(g.issue_numbers, '{}') AS resolved_issue_numbers, g.issue_first_created_at AS resolved_issue_first_created_at,
-  g.issue_first_closed_at AS resolved_issue_first_closed_at, g.issue_last_closed_at AS resolved_issue_last_closed_at,
-  coalesce(g.issue_authors, '{}') AS resolved_issue_author_usernames, coalesce(g.issue_types, '{}') AS resolved_issue_sub_types
-FROM gathered g
-JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id;
+    SELECT i.number, i.created_at, i.closed_at, i.author, i.type FROM keypup.issues i
+    WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.number = c.number AND i.deleted_at IS NULL LIMIT 1) AS i
+  WHERE p.state <> 'closed') AS f ON true;
 REVOKE ALL ON keypup.pull_request_fields FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_fields TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_fields IS 'One row a pull request that is not deleted, under the names that its fields have in the Keypup service.';

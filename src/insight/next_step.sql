@@ -1,38 +1,33 @@
 -- insight/next_step.sql: what is to be done next, and by whom. doc/fields.md has the definitions.
 
 CREATE VIEW keypup.pull_request_next_steps WITH (security_invoker = true, security_barrier = true) AS
--- The pull request and what was said of it in one list, and no join: the planner would compare every pull request with every verdict.
-WITH listed AS (
-  SELECT p.account_id, p.project_id, p.number, true AS is_item, p AS pull_request, NULL::keypup.pull_request_verdicts AS verdict
-  FROM keypup.pull_requests p WHERE p.state = 'open' AND p.deleted_at IS NULL
-  UNION ALL
-  SELECT v.account_id, v.project_id, v.number, false, NULL, v
-  FROM keypup.pull_request_verdicts v WHERE v.item_state = 'open'
-), gathered AS (
-  SELECT l.account_id, l.project_id, l.number, (array_agg(l.pull_request) FILTER (WHERE l.is_item))[1] AS pull_request, (array_agg(l.verdict) FILTER (WHERE NOT l.is_item))[1] AS verdict
-  FROM listed l
-  GROUP BY l.account_id, l.project_id, l.number
-  HAVING bool_or(l.is_item)
-), merger AS (
-  -- The persons who merged in the project within the last 90 days, those who merged most first.
-  SELECT m.account_id, m.project_id, array_agg(m.login ORDER BY m.merges DESC, m.login) AS logins
-  FROM (
-    SELECT p.account_id, p.project_id, p.merged_by AS login, count(*) AS merges
+-- Project by project, and each pull request looks up by key what was said of it: no estimate makes this a join of whole histories.
+WITH known AS (
+  SELECT j.account_id, j.project_id, j.name AS project, o.number, o.title, o.author, o.author_is_bot, o.is_draft, o.assignees, o.asked, o.idle_since, o.review_state, o.approvers, o.undecided, o.mergers
+  FROM keypup.projects j
+  CROSS JOIN LATERAL (
+    -- The persons who merged in the project within the last 90 days, those who merged most first.
+    WITH merger AS MATERIALIZED (
+      SELECT array_agg(m.login ORDER BY m.merges DESC, m.login) AS logins
+      FROM (
+        SELECT p.merged_by AS login, count(*) AS merges
+        FROM keypup.pull_requests p
+        WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.merged_at >= now() - interval '2160 hours' AND p.merged_by IS NOT NULL
+        GROUP BY p.merged_by
+      ) AS m
+      WHERE (SELECT i.kind FROM keypup.identities i
+        WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = m.login
+        ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) IS DISTINCT FROM 'bot'
+    )
+    SELECT p.number, p.title, p.author, p.author_is_bot, p.is_draft, p.assignees, array_remove(p.requested_reviewers, p.author) AS asked, greatest(p.created_at, p.updated_at) AS idle_since,
+      CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
+      coalesce(v.approver_usernames, '{}') AS approvers, coalesce(v.undecided_usernames, '{}') AS undecided, coalesce((SELECT m.logins FROM merger m), '{}') AS mergers
     FROM keypup.pull_requests p
-    JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
-    LEFT JOIN keypup.person_logins i ON i.account_id = p.account_id AND i.connection_id = j.connection_id AND i.login = p.merged_by
-    WHERE p.merged_at >= now() - interval '2160 hours' AND p.merged_by IS NOT NULL AND i.is_bot IS NOT TRUE
-    GROUP BY p.account_id, p.project_id, p.merged_by
-  ) AS m
-  GROUP BY m.account_id, m.project_id
-), known AS (
-  SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.pull_request).title, (g.pull_request).author, (g.pull_request).author_is_bot, (g.pull_request).is_draft,
-    (g.pull_request).assignees, array_remove((g.pull_request).requested_reviewers, (g.pull_request).author) AS asked, greatest((g.pull_request).created_at, (g.pull_request).updated_at) AS idle_since,
-    CASE WHEN (g.verdict).review_state IS NOT NULL THEN (g.verdict).review_state WHEN cardinality((g.pull_request).requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
-    coalesce((g.verdict).approver_usernames, '{}') AS approvers, coalesce((g.verdict).undecided_usernames, '{}') AS undecided, coalesce(m.logins, '{}') AS mergers
-  FROM gathered g
-  JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id
-  LEFT JOIN merger m ON m.account_id = g.account_id AND m.project_id = g.project_id
+    LEFT JOIN LATERAL (
+      SELECT v.review_state, v.approver_usernames, v.undecided_usernames FROM keypup.pull_request_verdicts v
+      WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.number = p.number LIMIT 1) AS v ON true
+    WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.state = 'open' AND p.deleted_at IS NULL
+  ) AS o
 ), decided AS (
   SELECT k.*,
     CASE WHEN k.is_draft THEN 'NONE'

@@ -8,9 +8,12 @@ WITH said AS (
     r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict, r.submitted_at, r.external_id COLLATE "C" AS external_id
   FROM keypup.reviews r
   JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id AND p.number = r.pull_request_number
-  -- Each has its project; an outer join, since planners think that an inner one leaves next to nothing.
-  LEFT JOIN keypup.projects j ON j.account_id = r.account_id AND j.project_id = r.project_id
-  LEFT JOIN keypup.person_logins l ON l.account_id = r.account_id AND l.connection_id = j.connection_id AND l.login = r.author
+  -- LIMIT, so that the planner cannot begin with the projects and read all their reviews.
+  CROSS JOIN LATERAL (SELECT c.connection_id FROM keypup.projects c WHERE c.account_id = r.account_id AND c.project_id = r.project_id LIMIT 1) AS j
+  LEFT JOIN LATERAL (
+    SELECT i.person_id FROM keypup.identities i
+    WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = r.author
+    ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
   WHERE p.deleted_at IS NULL AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL
     AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
 ), followed AS (
