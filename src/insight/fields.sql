@@ -108,60 +108,58 @@ COMMENT ON COLUMN keypup.issue_spells.start_at IS 'When it began.';
 COMMENT ON COLUMN keypup.issue_spells.end_at IS 'When the next began; NULL in the last.';
 
 CREATE VIEW keypup.issue_fields WITH (security_invoker = true, security_barrier = true) AS
-WITH said AS (
-  -- What resolves an issue, with its verdict, in one list again.
-  SELECT p.account_id, p.project_id, p.number, true AS is_item, p AS pull_request, NULL::timestamptz AS approved_at, NULL::timestamptz AS last_approved_at
-  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.state <> 'closed' AND cardinality(p.closes_issues) > 0
-  UNION ALL
-  SELECT v.account_id, v.project_id, v.number, false, NULL, v.review_approved_at, v.review_last_approved_at
-  FROM keypup.pull_request_verdicts v WHERE v.item_state <> 'closed'
-), resolving AS (
-  SELECT s.account_id, s.project_id, s.number, (array_agg(s.pull_request) FILTER (WHERE s.is_item))[1] AS pull_request, min(s.approved_at) AS approved_at, max(s.last_approved_at) AS last_approved_at
-  FROM said s
-  GROUP BY s.account_id, s.project_id, s.number
-  HAVING bool_or(s.is_item)
-), listed AS (
-  SELECT i.account_id, i.project_id, i.number, 'item' AS part, i AS issue, NULL::keypup.issue_next_steps AS next_step, NULL::keypup.issue_spells AS spell,
-    NULL::keypup.pull_requests AS pull_request, NULL::timestamptz AS happened_at, NULL::timestamptz AS happened_last_at
-  FROM keypup.issues i WHERE i.deleted_at IS NULL
-  UNION ALL
-  SELECT n.account_id, n.project_id, n.number, 'next_step', NULL, n, NULL, NULL, NULL, NULL FROM keypup.issue_next_steps n
-  UNION ALL
-  SELECT s.account_id, s.project_id, s.number, 'spell', NULL, NULL, s, NULL, NULL, NULL FROM keypup.issue_spells s
-  UNION ALL
-  SELECT r.account_id, r.project_id, c.number, 'resolving', NULL, NULL, NULL, r.pull_request, r.approved_at, r.last_approved_at
-  FROM resolving r CROSS JOIN LATERAL (SELECT DISTINCT unnest((r.pull_request).closes_issues)) AS c(number)
-  UNION ALL
-  SELECT e.account_id, e.project_id, e.item_number, 'assigned', NULL, NULL, NULL, NULL, e.occurred_at, e.occurred_at
-  FROM keypup.timeline_events e WHERE e.item_kind = 'issue' AND e.event = 'assigned'
-  UNION ALL
-  SELECT i.account_id, i.project_id, i.number, 'due', NULL, NULL, NULL, NULL, m.due_on, m.due_on
-  FROM keypup.issues i JOIN keypup.milestones m ON m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone
-), gathered AS (
-  SELECT l.account_id, l.project_id, l.number, (array_agg(l.issue) FILTER (WHERE l.part = 'item'))[1] AS issue, (array_agg(l.next_step) FILTER (WHERE l.part = 'next_step'))[1] AS next_step,
-    jsonb_agg(jsonb_build_object('name', (l.spell).name, 'start_at', (l.spell).start_at, 'end_at', (l.spell).end_at) ORDER BY (l.spell).place) FILTER (WHERE l.part = 'spell') AS timeline,
-    min(l.happened_at) FILTER (WHERE l.part = 'due') AS due_on,
-    min(l.happened_at) FILTER (WHERE l.part = 'assigned') AS assigned_at, max(l.happened_last_at) FILTER (WHERE l.part = 'assigned') AS last_assigned_at,
-    min(l.happened_at) FILTER (WHERE l.part = 'resolving') AS approved_at, max(l.happened_last_at) FILTER (WHERE l.part = 'resolving') AS last_approved_at,
-    array_agg((l.pull_request).number ORDER BY (l.pull_request).number) FILTER (WHERE l.part = 'resolving') AS numbers,
-    min((l.pull_request).merged_at) AS first_merged_at, max((l.pull_request).merged_at) AS last_merged_at, min((l.pull_request).closed_at) AS first_closed_at,
-    max((l.pull_request).created_at) AS last_created_at, sum((l.pull_request).additions)::bigint AS additions, sum((l.pull_request).deletions)::bigint AS deletions,
-    sum((l.pull_request).additions + (l.pull_request).deletions)::bigint AS lines_changed,
-    array_agg(DISTINCT (l.pull_request).author) FILTER (WHERE (l.pull_request).author IS NOT NULL) AS authors
-  FROM listed l
-  GROUP BY l.account_id, l.project_id, l.number
-  HAVING bool_or(l.part = 'item')
-)
-SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.issue).url, (g.issue).title, (g.issue).author AS author_username, (g.issue).author_is_bot,
-  upper((g.issue).state) AS state, (g.issue).type AS sub_type, (g.issue).created_at, (g.issue).updated_at, (g.issue).closed_at, g.due_on, g.assigned_at, g.last_assigned_at,
-  (g.issue).labels, (g.issue).milestone, (g.issue).assignees AS assignee_usernames,
-  g.approved_at AS review_approved_at, g.last_approved_at AS review_last_approved_at,
-  coalesce((g.next_step).recommended_action, 'NONE') AS recommended_action, coalesce((g.next_step).recommended_actor_usernames, '{}') AS recommended_actor_usernames,
-  coalesce(g.numbers, '{}') AS resolving_pull_request_numbers, g.first_merged_at AS resolving_pr_first_merged_at, g.last_merged_at AS resolving_pr_last_merged_at,
-  g.first_closed_at AS resolving_pr_first_closed_at, g.last_created_at AS resolving_pr_last_created_at, coalesce(g.authors, '{}') AS resolving_pr_author_usernames,
-  g.additions, g.deletions, g.lines_changed, upper((g.issue).state) AS workflow_status, g.timeline AS workflow_timeline, NULL::interval AS cycle_time
-FROM gathered g
-JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id;
+-- As pull_request_fields. What resolves an issue stands at the pull requests: these are gathered once a project, by the number of the issue.
+SELECT i.account_id, i.project_id, j.name AS project, i.number, i.url, i.title, i.author AS author_username, i.author_is_bot,
+  upper(i.state) AS state, i.type AS sub_type, i.created_at, i.updated_at, i.closed_at, m.due_on, e.assigned_at, e.last_assigned_at,
+  i.labels, i.milestone, i.assignees AS assignee_usernames,
+  a.approved[1] AS review_approved_at, a.approved[2] AS review_last_approved_at,
+  coalesce(i.next_step ->> 'action', 'NONE') AS recommended_action, coalesce((i.next_step ->> 'actors')::text[], '{}') AS recommended_actor_usernames,
+  coalesce((i.resolving ->> 'numbers')::bigint[], '{}') AS resolving_pull_request_numbers,
+  (i.resolving ->> 'first_merged_at')::timestamptz AS resolving_pr_first_merged_at, (i.resolving ->> 'last_merged_at')::timestamptz AS resolving_pr_last_merged_at,
+  (i.resolving ->> 'first_closed_at')::timestamptz AS resolving_pr_first_closed_at, (i.resolving ->> 'last_created_at')::timestamptz AS resolving_pr_last_created_at,
+  coalesce((i.resolving ->> 'authors')::text[], '{}') AS resolving_pr_author_usernames,
+  (i.resolving ->> 'additions')::bigint AS additions, (i.resolving ->> 'deletions')::bigint AS deletions, (i.resolving ->> 'lines_changed')::bigint AS lines_changed,
+  upper(i.state) AS workflow_status, a.timeline AS workflow_timeline, NULL::interval AS cycle_time
+FROM keypup.projects j
+CROSS JOIN LATERAL (
+  WITH next_step AS MATERIALIZED (
+    SELECT jsonb_object_agg(n.number, jsonb_build_object('action', n.recommended_action, 'actors', n.recommended_actor_usernames::text)) AS by_number
+    FROM keypup.issue_next_steps n WHERE n.account_id = j.account_id AND n.project_id = j.project_id
+  ), resolving AS MATERIALIZED (
+    SELECT jsonb_object_agg(c.issue_number, jsonb_build_object('numbers', c.numbers::text, 'first_merged_at', c.first_merged_at, 'last_merged_at', c.last_merged_at,
+      'first_closed_at', c.first_closed_at, 'last_created_at', c.last_created_at, 'authors', c.authors::text,
+      'additions', c.additions, 'deletions', c.deletions, 'lines_changed', c.lines_changed)) AS by_issue
+    FROM (
+      SELECT n.issue_number, array_agg(p.number ORDER BY p.number) AS numbers, min(p.merged_at) AS first_merged_at, max(p.merged_at) AS last_merged_at,
+        min(p.closed_at) AS first_closed_at, max(p.created_at) AS last_created_at, array_agg(DISTINCT p.author) FILTER (WHERE p.author IS NOT NULL) AS authors,
+        sum(p.additions) AS additions, sum(p.deletions) AS deletions, sum(p.additions + p.deletions) AS lines_changed
+      FROM keypup.pull_requests p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.closes_issues)) AS n(issue_number)
+      WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.deleted_at IS NULL AND p.state <> 'closed' AND p.closes_issues <> '{}' AND n.issue_number IS NOT NULL
+      GROUP BY n.issue_number
+    ) AS c
+  )
+  SELECT i.account_id, i.project_id, i.number, i.url, i.title, i.author, i.author_is_bot, i.state, i.type, i.created_at, i.updated_at, i.closed_at, i.labels, i.milestone, i.assignees,
+    CASE i.state WHEN 'open' THEN (SELECT n.by_number FROM next_step n) -> i.number::text END AS next_step, (SELECT r.by_issue FROM resolving r) -> i.number::text AS resolving
+  FROM keypup.issues i
+  WHERE i.account_id = j.account_id AND i.project_id = j.project_id AND i.deleted_at IS NULL
+) AS i
+LEFT JOIN LATERAL (
+  SELECT min(m.due_on) AS due_on FROM keypup.milestones m
+  WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) AS m ON true
+LEFT JOIN LATERAL (
+  SELECT min(e.occurred_at) AS assigned_at, max(e.occurred_at) AS last_assigned_at FROM keypup.timeline_events e
+  WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event = 'assigned') AS e ON true
+-- As values, so that the one that is not asked for is not reckoned.
+CROSS JOIN LATERAL (
+  SELECT (
+    SELECT ARRAY[min(v.review_approved_at), max(v.review_last_approved_at)]
+    FROM unnest((i.resolving ->> 'numbers')::bigint[]) AS n(number)
+    CROSS JOIN LATERAL (
+      SELECT v.review_approved_at, v.review_last_approved_at FROM keypup.pull_request_verdicts v
+      WHERE v.account_id = i.account_id AND v.project_id = i.project_id AND v.number = n.number LIMIT 1) AS v) AS approved, (
+    SELECT jsonb_agg(jsonb_build_object('name', s.name, 'start_at', s.start_at, 'end_at', s.end_at) ORDER BY s.place)
+    FROM keypup.issue_spells s WHERE s.account_id = i.account_id AND s.project_id = i.project_id AND s.number = i.number) AS timeline
+  OFFSET 0) AS a;
 REVOKE ALL ON keypup.issue_fields FROM PUBLIC;
 GRANT SELECT ON keypup.issue_fields TO keypup_member;
 COMMENT ON VIEW keypup.issue_fields IS 'One row an issue that is not deleted, under the names that its fields have in the Keypup service.';
