@@ -4,7 +4,7 @@ CREATE VIEW keypup.pull_request_verdicts WITH (security_invoker = true, security
 WITH said AS (
   -- What each person said until the merge, the draft's time included, as for review_state: a comment leaves a verdict as it is, and a
   -- dismissed review takes it back.
-  SELECT p.account_id, p.project_id, p.number, p.state AS item_state, coalesce(l.person_id::text, r.author, '') AS who, r.author AS login,
+  SELECT p.account_id, p.project_id, p.number, p.state AS item_state, coalesce(l.person_id::text, r.author, '') COLLATE "C" AS who, r.author AS login,
     r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict, r.submitted_at, r.external_id COLLATE "C" AS external_id
   FROM keypup.reviews r
   JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id AND p.number = r.pull_request_number
@@ -19,20 +19,20 @@ WITH said AS (
 ), followed AS (
   SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
   FROM said s
-  WINDOW w AS (PARTITION BY s.account_id, s.project_id, s.number, s.item_state, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
+  WINDOW w AS (PARTITION BY s.account_id, s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
 ), counted AS (
   -- After each review: how many persons ask for changes, and how many approve.
-  SELECT f.*, bool_or(f.is_last AND f.state <> 'dismissed') OVER (PARTITION BY f.account_id, f.project_id, f.number, f.item_state, f.who) AS has_verdict,
+  SELECT f.*, bool_or(f.is_last AND f.state <> 'dismissed') OVER (PARTITION BY f.account_id, f.project_id, f.number, f.who) AS has_verdict,
     sum((f.state = 'changes_requested')::integer - coalesce((f.state_before = 'changes_requested')::integer, 0)) FILTER (WHERE f.is_verdict) OVER w AS against,
     sum((f.state = 'approved')::integer - coalesce((f.state_before = 'approved')::integer, 0)) FILTER (WHERE f.is_verdict) OVER w AS in_favour
   FROM followed f
-  WINDOW w AS (PARTITION BY f.account_id, f.project_id, f.number, f.item_state ORDER BY f.submitted_at, f.external_id ROWS UNBOUNDED PRECEDING)
+  WINDOW w AS (PARTITION BY f.account_id, f.project_id, f.number ORDER BY f.submitted_at, f.external_id ROWS UNBOUNDED PRECEDING)
 ), approved AS (
   SELECT c.*, c.against = 0 AND c.in_favour > 0
-    AND NOT coalesce(lag(c.against = 0 AND c.in_favour > 0) OVER (PARTITION BY c.account_id, c.project_id, c.number, c.item_state ORDER BY c.submitted_at, c.external_id), false) AS becomes_approved
+    AND NOT coalesce(lag(c.against = 0 AND c.in_favour > 0) OVER (PARTITION BY c.account_id, c.project_id, c.number ORDER BY c.submitted_at, c.external_id), false) AS becomes_approved
   FROM counted c
 )
-SELECT a.account_id, a.project_id, a.number, a.item_state,
+SELECT a.account_id, a.project_id, a.number, min(a.item_state) AS item_state,
   CASE WHEN bool_or(a.is_last AND a.state = 'changes_requested') THEN 'CHANGES_REQUESTED' WHEN bool_or(a.is_last AND a.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state,
   min(a.submitted_at) FILTER (WHERE a.becomes_approved) AS review_approved_at,
   max(a.submitted_at) FILTER (WHERE a.becomes_approved) AS review_last_approved_at,
@@ -40,7 +40,7 @@ SELECT a.account_id, a.project_id, a.number, a.item_state,
   coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'changes_requested' AND a.login IS NOT NULL), '{}') AS change_requester_usernames,
   coalesce(array_agg(DISTINCT a.login) FILTER (WHERE NOT a.has_verdict AND a.login IS NOT NULL), '{}') AS undecided_usernames
 FROM approved a
-GROUP BY a.account_id, a.project_id, a.number, a.item_state;
+GROUP BY a.account_id, a.project_id, a.number;
 REVOKE ALL ON keypup.pull_request_verdicts FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_verdicts TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_verdicts IS 'One row a pull request that persons other than its author have reviewed until its merge: what they say now, and when it stood approved.';
