@@ -13,6 +13,7 @@
 
 #include "access/attempts.h"
 #include "access/inquiry.h"
+#include "access/plan_cost.h"
 #include "audit/refusal.h"
 #include "http/pace.h"
 #include "keypup.h"
@@ -101,6 +102,7 @@ void
 _PG_init(void)
 {
 	define_settings();
+	register_plan_cost();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		register_launcher();

@@ -4,6 +4,7 @@ CREATE VIEW keypup.pull_request_cycle WITH (security_invoker = true, security_ba
 WITH milestone AS (
   SELECT p.account_id, p.project_id, p.number, p.title, p.author, p.author_is_bot, p.state,
     p.first_commit_at, p.created_at, p.ready_at, p.review_requested_at, r.first_review_at, r.first_approval_at, p.merged_at,
+    p.is_draft, p.merged_by, p.additions, p.deletions, p.requested_reviewers, p.updated_at,
     -- Coding starts with the first commit, unless a rebase has dated it after the opening.
     least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS coding_started_at
   FROM keypup.pull_requests p
@@ -26,7 +27,8 @@ SELECT m.account_id, m.project_id, m.number, m.title, m.author, m.author_is_bot,
   m.merged_at - m.first_approval_at AS merge_time,
   CASE WHEN m.first_review_at IS NULL AND m.ready_at <= m.merged_at THEN m.merged_at - m.ready_at END AS unreviewed_time,
   m.merged_at - m.coding_started_at AS cycle_time,
-  CASE WHEN m.first_review_at >= m.review_requested_at THEN m.first_review_at - m.review_requested_at END AS idle_time
+  CASE WHEN m.first_review_at >= m.review_requested_at THEN m.first_review_at - m.review_requested_at END AS idle_time,
+  m.is_draft, m.merged_by, m.additions, m.deletions, m.requested_reviewers, m.updated_at
 FROM milestone m;
 REVOKE ALL ON keypup.pull_request_cycle FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_cycle TO keypup_member;
@@ -52,3 +54,9 @@ COMMENT ON COLUMN keypup.pull_request_cycle.merge_time IS 'First approval to mer
 COMMENT ON COLUMN keypup.pull_request_cycle.unreviewed_time IS 'Ready to merge where nobody reviewed; NULL otherwise.';
 COMMENT ON COLUMN keypup.pull_request_cycle.cycle_time IS 'Start of coding to merge: the sum of the stages; NULL until merged.';
 COMMENT ON COLUMN keypup.pull_request_cycle.idle_time IS 'First review request to the first review; stands beside the stages and is no part of the sum.';
+COMMENT ON COLUMN keypup.pull_request_cycle.is_draft IS 'Whether it is a draft now, or was when it was closed.';
+COMMENT ON COLUMN keypup.pull_request_cycle.merged_by IS 'Login of who merged it; NULL if it was not merged, or the user was deleted.';
+COMMENT ON COLUMN keypup.pull_request_cycle.additions IS 'Lines added.';
+COMMENT ON COLUMN keypup.pull_request_cycle.deletions IS 'Lines deleted.';
+COMMENT ON COLUMN keypup.pull_request_cycle.requested_reviewers IS 'Logins of who is asked for a review now.';
+COMMENT ON COLUMN keypup.pull_request_cycle.updated_at IS 'The provider''s time of last change.';

@@ -1,50 +1,43 @@
 -- insight/fields.sql: pull requests and issues under the names that the fields have in the Keypup service. doc/fields.md has the definitions.
 
 CREATE VIEW keypup.pull_request_fields WITH (security_invoker = true, security_barrier = true) AS
--- Project by project; each pull request looks up by key what belongs to it, so that a time range reaches an index. The next steps, which
--- ask who merges in the project, are gathered once a project, by number.
+-- Each looks up by key what belongs to it, so that a time range reads no more. Outer joins of one row each: what is not asked for is not read.
 SELECT p.account_id, p.project_id, j.name AS project, p.number, p.url, p.title, p.author AS author_username, p.author_is_bot,
   CASE WHEN p.state = 'open' AND p.is_draft THEN 'DRAFT' ELSE upper(p.state) END AS state,
   CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
-  p.created_at, p.updated_at, p.closed_at, p.merged_at, m.due_on,
+  p.created_at, p.updated_at, p.closed_at, p.merged_at, d.due_on,
   e.assigned_at, e.last_assigned_at, p.review_requested_at, v.review_approved_at, v.review_last_approved_at,
   p.additions, p.deletions, p.additions + p.deletions AS lines_changed,
   p.labels, p.milestone, p.assignees AS assignee_usernames, p.requested_reviewers AS requested_reviewer_usernames,
-  coalesce(p.next_step ->> 'action', 'NONE') AS recommended_action, coalesce((p.next_step ->> 'actors')::text[], '{}') AS recommended_actor_usernames,
-  coalesce((p.next_step ->> 'mergers')::text[], '{}') AS suggested_merger_usernames,
+  coalesce(n.recommended_action, 'NONE') AS recommended_action, coalesce(n.recommended_actor_usernames, '{}') AS recommended_actor_usernames,
+  coalesce(n.suggested_merger_usernames, '{}') AS suggested_merger_usernames,
   coalesce(f.numbers, '{}') AS resolved_issue_numbers, f.first_created_at AS resolved_issue_first_created_at,
   f.first_closed_at AS resolved_issue_first_closed_at, f.last_closed_at AS resolved_issue_last_closed_at,
   coalesce(f.authors, '{}') AS resolved_issue_author_usernames, coalesce(f.types, '{}') AS resolved_issue_sub_types
-FROM keypup.projects j
-CROSS JOIN LATERAL (
-  WITH next_step AS MATERIALIZED (
-    SELECT jsonb_object_agg(n.number, jsonb_build_object('action', n.recommended_action, 'actors', n.recommended_actor_usernames::text, 'mergers', n.suggested_merger_usernames::text)) AS by_number
-    FROM keypup.pull_request_next_steps n WHERE n.account_id = j.account_id AND n.project_id = j.project_id
-  )
-  SELECT p.account_id, p.project_id, p.number, p.url, p.title, p.author, p.author_is_bot, p.state, p.is_draft, p.created_at, p.updated_at, p.closed_at, p.merged_at, p.review_requested_at,
-    p.additions, p.deletions, p.labels, p.milestone, p.assignees, p.requested_reviewers, p.closes_issues,
-    CASE p.state WHEN 'open' THEN (SELECT n.by_number FROM next_step n) -> p.number::text END AS next_step
-  FROM keypup.pull_requests p
-  WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.deleted_at IS NULL
-) AS p
+FROM keypup.pull_requests p
+JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
 LEFT JOIN LATERAL (
   SELECT v.review_state, v.review_approved_at, v.review_last_approved_at FROM keypup.pull_request_verdicts v
   WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.number = p.number LIMIT 1) AS v ON true
 LEFT JOIN LATERAL (
+  SELECT n.recommended_action, n.recommended_actor_usernames, n.suggested_merger_usernames FROM keypup.pull_request_next_steps n
+  WHERE p.state = 'open' AND n.account_id = p.account_id AND n.project_id = p.project_id AND n.number = p.number LIMIT 1) AS n ON true
+LEFT JOIN LATERAL (
   SELECT min(m.due_on) AS due_on FROM keypup.milestones m
-  WHERE m.account_id = p.account_id AND m.project_id = p.project_id AND m.title = p.milestone) AS m ON true
+  WHERE m.account_id = p.account_id AND m.project_id = p.project_id AND m.title = p.milestone) AS d ON true
 LEFT JOIN LATERAL (
   SELECT min(e.occurred_at) AS assigned_at, max(e.occurred_at) AS last_assigned_at FROM keypup.timeline_events e
-  WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_number = p.number AND e.item_kind = 'pull_request' AND e.event = 'assigned') AS e ON true
+  WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_kind = 'pull_request' AND e.item_number = p.number AND e.event = 'assigned') AS e ON true
 LEFT JOIN LATERAL (
   SELECT array_agg(i.number ORDER BY i.number) AS numbers, min(i.created_at) AS first_created_at, min(i.closed_at) AS first_closed_at, max(i.closed_at) AS last_closed_at,
     array_agg(DISTINCT i.author) FILTER (WHERE i.author IS NOT NULL) AS authors, array_agg(DISTINCT i.type) FILTER (WHERE i.type IS NOT NULL) AS types
-  FROM (SELECT DISTINCT c.number FROM unnest(p.closes_issues) AS c(number)) AS c
+  FROM (SELECT DISTINCT unnest(p.closes_issues) AS number) AS c
   -- LIMIT, so that each is looked up by its key.
   CROSS JOIN LATERAL (
     SELECT i.number, i.created_at, i.closed_at, i.author, i.type FROM keypup.issues i
     WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.number = c.number AND i.deleted_at IS NULL LIMIT 1) AS i
-  WHERE p.state <> 'closed') AS f ON true;
+  WHERE p.state <> 'closed') AS f ON true
+WHERE p.deleted_at IS NULL;
 REVOKE ALL ON keypup.pull_request_fields FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_fields TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_fields IS 'One row a pull request that is not deleted, under the names that its fields have in the Keypup service.';
@@ -108,58 +101,52 @@ COMMENT ON COLUMN keypup.issue_spells.start_at IS 'When it began.';
 COMMENT ON COLUMN keypup.issue_spells.end_at IS 'When the next began; NULL in the last.';
 
 CREATE VIEW keypup.issue_fields WITH (security_invoker = true, security_barrier = true) AS
--- As pull_request_fields. What resolves an issue stands at the pull requests: these are gathered once a project, by the number of the issue.
-SELECT i.account_id, i.project_id, j.name AS project, i.number, i.url, i.title, i.author AS author_username, i.author_is_bot,
-  upper(i.state) AS state, i.type AS sub_type, i.created_at, i.updated_at, i.closed_at, m.due_on, e.assigned_at, e.last_assigned_at,
+-- Project by project, as what resolves an issue stands at the pull requests; the rest each issue looks up by its key.
+SELECT j.account_id, j.project_id, j.name AS project, i.number, i.url, i.title, i.author AS author_username, i.author_is_bot,
+  upper(i.state) AS state, i.type AS sub_type, i.created_at, i.updated_at, i.closed_at, d.due_on, e.assigned_at, e.last_assigned_at,
   i.labels, i.milestone, i.assignees AS assignee_usernames,
-  a.approved[1] AS review_approved_at, a.approved[2] AS review_last_approved_at,
-  coalesce(i.next_step ->> 'action', 'NONE') AS recommended_action, coalesce((i.next_step ->> 'actors')::text[], '{}') AS recommended_actor_usernames,
-  coalesce((i.resolving ->> 'numbers')::bigint[], '{}') AS resolving_pull_request_numbers,
-  (i.resolving ->> 'first_merged_at')::timestamptz AS resolving_pr_first_merged_at, (i.resolving ->> 'last_merged_at')::timestamptz AS resolving_pr_last_merged_at,
-  (i.resolving ->> 'first_closed_at')::timestamptz AS resolving_pr_first_closed_at, (i.resolving ->> 'last_created_at')::timestamptz AS resolving_pr_last_created_at,
-  coalesce((i.resolving ->> 'authors')::text[], '{}') AS resolving_pr_author_usernames,
-  (i.resolving ->> 'additions')::bigint AS additions, (i.resolving ->> 'deletions')::bigint AS deletions, (i.resolving ->> 'lines_changed')::bigint AS lines_changed,
-  upper(i.state) AS workflow_status, a.timeline AS workflow_timeline, NULL::interval AS cycle_time
+  v.approved_at AS review_approved_at, v.last_approved_at AS review_last_approved_at,
+  coalesce(i.recommended_action, 'NONE') AS recommended_action, coalesce(i.recommended_actor_usernames, '{}') AS recommended_actor_usernames,
+  coalesce(i.numbers, '{}') AS resolving_pull_request_numbers, i.first_merged_at AS resolving_pr_first_merged_at, i.last_merged_at AS resolving_pr_last_merged_at,
+  i.first_closed_at AS resolving_pr_first_closed_at, i.last_created_at AS resolving_pr_last_created_at, coalesce(i.authors, '{}') AS resolving_pr_author_usernames,
+  i.additions, i.deletions, i.lines_changed, upper(i.state) AS workflow_status, t.timeline AS workflow_timeline, NULL::interval AS cycle_time
 FROM keypup.projects j
 CROSS JOIN LATERAL (
-  WITH next_step AS MATERIALIZED (
-    SELECT jsonb_object_agg(n.number, jsonb_build_object('action', n.recommended_action, 'actors', n.recommended_actor_usernames::text)) AS by_number
-    FROM keypup.issue_next_steps n WHERE n.account_id = j.account_id AND n.project_id = j.project_id
-  ), resolving AS MATERIALIZED (
-    SELECT jsonb_object_agg(c.issue_number, jsonb_build_object('numbers', c.numbers::text, 'first_merged_at', c.first_merged_at, 'last_merged_at', c.last_merged_at,
-      'first_closed_at', c.first_closed_at, 'last_created_at', c.last_created_at, 'authors', c.authors::text,
-      'additions', c.additions, 'deletions', c.deletions, 'lines_changed', c.lines_changed)) AS by_issue
-    FROM (
-      SELECT n.issue_number, array_agg(p.number ORDER BY p.number) AS numbers, min(p.merged_at) AS first_merged_at, max(p.merged_at) AS last_merged_at,
-        min(p.closed_at) AS first_closed_at, max(p.created_at) AS last_created_at, array_agg(DISTINCT p.author) FILTER (WHERE p.author IS NOT NULL) AS authors,
-        sum(p.additions) AS additions, sum(p.deletions) AS deletions, sum(p.additions + p.deletions) AS lines_changed
-      FROM keypup.pull_requests p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.closes_issues)) AS n(issue_number)
-      WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.deleted_at IS NULL AND p.state <> 'closed' AND p.closes_issues <> '{}' AND n.issue_number IS NOT NULL
-      GROUP BY n.issue_number
-    ) AS c
+  WITH resolving AS MATERIALIZED (
+    SELECT c.number, array_agg(p.number ORDER BY p.number) AS numbers,
+      min(p.merged_at) AS first_merged_at, max(p.merged_at) AS last_merged_at, min(p.closed_at) AS first_closed_at, max(p.created_at) AS last_created_at,
+      sum(p.additions)::bigint AS additions, sum(p.deletions)::bigint AS deletions, sum(p.additions + p.deletions)::bigint AS lines_changed,
+      array_agg(DISTINCT p.author) FILTER (WHERE p.author IS NOT NULL) AS authors
+    FROM keypup.pull_requests p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.closes_issues)) AS c(number)
+    WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.deleted_at IS NULL AND p.state <> 'closed' AND p.closes_issues <> '{}'
+    GROUP BY c.number
+  ), step AS MATERIALIZED (
+    SELECT n.number, n.recommended_action, n.recommended_actor_usernames FROM keypup.issue_next_steps n
+    WHERE n.account_id = j.account_id AND n.project_id = j.project_id
   )
-  SELECT i.account_id, i.project_id, i.number, i.url, i.title, i.author, i.author_is_bot, i.state, i.type, i.created_at, i.updated_at, i.closed_at, i.labels, i.milestone, i.assignees,
-    CASE i.state WHEN 'open' THEN (SELECT n.by_number FROM next_step n) -> i.number::text END AS next_step, (SELECT r.by_issue FROM resolving r) -> i.number::text AS resolving
+  SELECT i.number, i.url, i.title, i.author, i.author_is_bot, i.state, i.type, i.created_at, i.updated_at, i.closed_at, i.labels, i.milestone, i.assignees,
+    s.recommended_action, s.recommended_actor_usernames, r.numbers, r.first_merged_at, r.last_merged_at, r.first_closed_at, r.last_created_at,
+    r.additions, r.deletions, r.lines_changed, r.authors
   FROM keypup.issues i
+  LEFT JOIN resolving r ON r.number = i.number
+  LEFT JOIN step s ON s.number = i.number
   WHERE i.account_id = j.account_id AND i.project_id = j.project_id AND i.deleted_at IS NULL
 ) AS i
 LEFT JOIN LATERAL (
+  SELECT min(v.review_approved_at) AS approved_at, max(v.review_last_approved_at) AS last_approved_at
+  FROM unnest(i.numbers) AS n(number)
+  CROSS JOIN LATERAL (
+    SELECT v.review_approved_at, v.review_last_approved_at FROM keypup.pull_request_verdicts v
+    WHERE v.account_id = j.account_id AND v.project_id = j.project_id AND v.number = n.number LIMIT 1) AS v) AS v ON true
+LEFT JOIN LATERAL (
+  SELECT jsonb_agg(jsonb_build_object('name', s.name, 'start_at', s.start_at, 'end_at', s.end_at) ORDER BY s.place) AS timeline FROM keypup.issue_spells s
+  WHERE s.account_id = j.account_id AND s.project_id = j.project_id AND s.number = i.number) AS t ON true
+LEFT JOIN LATERAL (
   SELECT min(m.due_on) AS due_on FROM keypup.milestones m
-  WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) AS m ON true
+  WHERE m.account_id = j.account_id AND m.project_id = j.project_id AND m.title = i.milestone) AS d ON true
 LEFT JOIN LATERAL (
   SELECT min(e.occurred_at) AS assigned_at, max(e.occurred_at) AS last_assigned_at FROM keypup.timeline_events e
-  WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event = 'assigned') AS e ON true
--- As values, so that the one that is not asked for is not reckoned.
-CROSS JOIN LATERAL (
-  SELECT (
-    SELECT ARRAY[min(v.review_approved_at), max(v.review_last_approved_at)]
-    FROM unnest((i.resolving ->> 'numbers')::bigint[]) AS n(number)
-    CROSS JOIN LATERAL (
-      SELECT v.review_approved_at, v.review_last_approved_at FROM keypup.pull_request_verdicts v
-      WHERE v.account_id = i.account_id AND v.project_id = i.project_id AND v.number = n.number LIMIT 1) AS v) AS approved, (
-    SELECT jsonb_agg(jsonb_build_object('name', s.name, 'start_at', s.start_at, 'end_at', s.end_at) ORDER BY s.place)
-    FROM keypup.issue_spells s WHERE s.account_id = i.account_id AND s.project_id = i.project_id AND s.number = i.number) AS timeline
-  OFFSET 0) AS a;
+  WHERE e.account_id = j.account_id AND e.project_id = j.project_id AND e.item_kind = 'issue' AND e.item_number = i.number AND e.event = 'assigned') AS e ON true;
 REVOKE ALL ON keypup.issue_fields FROM PUBLIC;
 GRANT SELECT ON keypup.issue_fields TO keypup_member;
 COMMENT ON VIEW keypup.issue_fields IS 'One row an issue that is not deleted, under the names that its fields have in the Keypup service.';

@@ -218,7 +218,8 @@ COMMENT ON COLUMN keypup.milestone_items.created_at IS 'When the item was opened
 COMMENT ON COLUMN keypup.milestone_items.done_at IS 'When it was closed or merged, never before the opening; NULL while open.';
 
 CREATE VIEW keypup.milestone_progress WITH (security_invoker = true, security_barrier = true) AS
-WITH counted AS (
+-- Counted once, not once a milestone.
+WITH counted AS MATERIALIZED (
   SELECT x.account_id, x.project_id, x.external_id, count(*) AS scope, count(x.done_at) AS done
   FROM keypup.milestone_items x GROUP BY x.account_id, x.project_id, x.external_id
 ), dated AS (

@@ -40,17 +40,16 @@ COMMENT ON COLUMN keypup.issue_pull_request_links.sources IS 'How it is named, s
 
 CREATE VIEW keypup.issue_transitions WITH (security_invoker = true, security_barrier = true) AS
 WITH happened AS (
-  -- The issue's own state has the last word: an event may be missing.
-  SELECT i.account_id, i.project_id, i.number, h.part, h.event, h.occurred_at
-  FROM keypup.issues i
-  CROSS JOIN LATERAL (VALUES (0, 'opened', i.created_at),
-    (2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END, CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END)
-  ) AS h(part, event, occurred_at)
-  WHERE i.deleted_at IS NULL
+  SELECT i.account_id, i.project_id, i.number, 0 AS part, 'opened' AS event, i.created_at AS occurred_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL
   UNION ALL
   SELECT e.account_id, e.project_id, e.item_number, 1, e.event, e.occurred_at
-  FROM keypup.timeline_events e
-  WHERE e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
+  FROM keypup.timeline_events e WHERE e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
+  UNION ALL
+  -- The issue's own state has the last word: an event may be missing.
+  SELECT i.account_id, i.project_id, i.number, 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END,
+    CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END
+  FROM keypup.issues i WHERE i.deleted_at IS NULL
 ), ordered AS (
   -- None comes before the opening, or before the one that it follows.
   SELECT h.account_id, h.project_id, h.number, h.event, first_value(h.part) OVER w = 0 AS has_issue, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at

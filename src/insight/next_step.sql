@@ -1,33 +1,29 @@
 -- insight/next_step.sql: what is to be done next, and by whom. doc/fields.md has the definitions.
 
 CREATE VIEW keypup.pull_request_next_steps WITH (security_invoker = true, security_barrier = true) AS
--- Project by project, and each pull request looks up by key what was said of it: no estimate makes this a join of whole histories.
+-- Each looks up by key what was said of it; who merges is gathered once a project.
 WITH known AS (
-  SELECT j.account_id, j.project_id, j.name AS project, o.number, o.title, o.author, o.author_is_bot, o.is_draft, o.assignees, o.asked, o.idle_since, o.review_state, o.approvers, o.undecided, o.mergers
+  SELECT j.account_id, j.project_id, j.name AS project, p.number, p.title, p.author, p.author_is_bot, p.is_draft,
+    p.assignees, array_remove(p.requested_reviewers, p.author) AS asked, greatest(p.created_at, p.updated_at) AS idle_since,
+    CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
+    coalesce(v.approver_usernames, '{}') AS approvers, coalesce(v.undecided_usernames, '{}') AS undecided, m.logins AS mergers
   FROM keypup.projects j
   CROSS JOIN LATERAL (
     -- The persons who merged in the project within the last 90 days, those who merged most first.
-    WITH merger AS MATERIALIZED (
-      SELECT array_agg(m.login ORDER BY m.merges DESC, m.login) AS logins
-      FROM (
-        SELECT p.merged_by AS login, count(*) AS merges
-        FROM keypup.pull_requests p
-        WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.merged_at >= now() - interval '2160 hours' AND p.merged_by IS NOT NULL
-        GROUP BY p.merged_by
-      ) AS m
-      WHERE (SELECT i.kind FROM keypup.identities i
-        WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = m.login
-        ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) IS DISTINCT FROM 'bot'
-    )
-    SELECT p.number, p.title, p.author, p.author_is_bot, p.is_draft, p.assignees, array_remove(p.requested_reviewers, p.author) AS asked, greatest(p.created_at, p.updated_at) AS idle_since,
-      CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
-      coalesce(v.approver_usernames, '{}') AS approvers, coalesce(v.undecided_usernames, '{}') AS undecided, coalesce((SELECT m.logins FROM merger m), '{}') AS mergers
-    FROM keypup.pull_requests p
-    LEFT JOIN LATERAL (
-      SELECT v.review_state, v.approver_usernames, v.undecided_usernames FROM keypup.pull_request_verdicts v
-      WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.number = p.number LIMIT 1) AS v ON true
-    WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.state = 'open' AND p.deleted_at IS NULL
-  ) AS o
+    SELECT j.account_id, j.project_id, coalesce(array_agg(g.login ORDER BY g.merges DESC, g.login), '{}') AS logins
+    FROM (
+      SELECT r.merged_by AS login, count(*) AS merges FROM keypup.pull_requests r
+      WHERE r.account_id = j.account_id AND r.project_id = j.project_id AND r.merged_at >= now() - interval '2160 hours' AND r.merged_by IS NOT NULL
+      GROUP BY r.merged_by) AS g
+    WHERE (
+      SELECT i.kind FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = g.login
+      ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) IS DISTINCT FROM 'bot'
+  ) AS m
+  JOIN keypup.pull_requests p ON p.account_id = m.account_id AND p.project_id = m.project_id
+  LEFT JOIN LATERAL (
+    SELECT v.review_state, v.approver_usernames, v.undecided_usernames FROM keypup.pull_request_verdicts v
+    WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.number = p.number LIMIT 1) AS v ON true
+  WHERE p.state = 'open' AND p.deleted_at IS NULL
 ), decided AS (
   SELECT k.*,
     CASE WHEN k.is_draft THEN 'NONE'

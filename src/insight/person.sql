@@ -94,10 +94,9 @@ COMMENT ON COLUMN keypup.team_people.person_id IS 'The person, after all merges.
 -- A login that was given up and taken by another: the one that is a person, then the lower id.
 CREATE VIEW keypup.person_logins WITH (security_invoker = true, security_barrier = true) AS
 SELECT DISTINCT ON (i.account_id, i.connection_id, i.login)
-  i.account_id, a.name AS account, i.connection_id, i.login, i.person_id, coalesce(p.name, i.login) AS person, i.kind = 'bot' AS is_bot,
+  i.account_id, (SELECT a.name FROM keypup.accounts a WHERE a.account_id = i.account_id) AS account, i.connection_id, i.login, i.person_id, coalesce(p.name, i.login) AS person, i.kind = 'bot' AS is_bot,
   m.team, g.rule AS merged_by_rule
 FROM keypup.identities i
-JOIN keypup.accounts a ON a.account_id = i.account_id
 LEFT JOIN keypup.people p ON p.account_id = i.account_id AND p.person_id = i.person_id
 LEFT JOIN keypup.person_merges g ON g.account_id = i.account_id AND g.connection_id = i.connection_id AND g.external_id = i.external_id
 LEFT JOIN (

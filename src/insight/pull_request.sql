@@ -3,7 +3,8 @@
 CREATE VIEW keypup.pull_request_reviews WITH (security_invoker = true, security_barrier = true) AS
 -- Each review looks up by key what it needs of others, and no window spans them: a time range reaches the index of reviews.
 SELECT r.account_id, r.project_id, r.pull_request_number AS number, r.external_id, p.author, p.author_is_bot,
-  w.person_id AS author_person_id, coalesce(w.person, p.author) AS author_person,
+  w.person_id AS author_person_id,
+  coalesce((SELECT u.name FROM keypup.people u WHERE u.account_id = r.account_id AND u.person_id = w.person_id), p.author) AS author_person,
   r.author AS login, r.author_is_bot AS is_bot, l.person_id, coalesce(l.person, r.author) AS person, r.state, r.submitted_at,
   coalesce(NOT r.author_is_bot AND r.submitted_at >= p.ready_at AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at), false) AS counts,
   f.is_first, q.asked_at,
@@ -17,11 +18,11 @@ LEFT JOIN LATERAL (
   FROM keypup.identities i
   WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = r.author
   ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
+-- An aggregate is one row, so that the planner leaves it out where the author's person is not asked for.
 LEFT JOIN LATERAL (
-  SELECT i.person_id, (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
+  SELECT (array_agg(i.person_id ORDER BY i.person_id IS NULL, i.external_id))[1] AS person_id
   FROM keypup.identities i
-  WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = p.author
-  ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS w ON true
+  WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = p.author) AS w ON true
 LEFT JOIN LATERAL (
   -- Earlier ones of the same login or, by another login, of the same person.
   SELECT count(*) = 0 AS is_first
@@ -69,32 +70,31 @@ SELECT c.account_id, c.project_id, j.name AS project,
   c.first_review_at, c.first_approval_at, c.merged_at, c.coding_time, c.pickup_time, c.review_time, c.merge_time, c.unreviewed_time,
   c.cycle_time, c.idle_time,
   l.person_id, coalesce(l.person, c.author) AS person,
-  CASE WHEN p.state = 'open' AND p.is_draft THEN 'draft' ELSE p.state END AS state_now,
+  CASE WHEN c.state = 'open' AND c.is_draft THEN 'draft' ELSE c.state END AS state_now,
   CASE WHEN s.changes_requested THEN 'CHANGES_REQUESTED' WHEN s.approved THEN 'APPROVED'
-       WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING'
+       WHEN cardinality(c.requested_reviewers) > 0 THEN 'PENDING'
        WHEN s.reviewed THEN 'PENDING'
        ELSE 'NONE' END AS review_state,
-  p.additions + p.deletions AS lines_changed,
-  CASE WHEN p.additions + p.deletions < 10 THEN 'XS' WHEN p.additions + p.deletions < 50 THEN 'S' WHEN p.additions + p.deletions < 250 THEN 'M'
-       WHEN p.additions + p.deletions < 1000 THEN 'L' WHEN p.additions + p.deletions IS NOT NULL THEN 'XL' END AS size_class,
+  c.additions + c.deletions AS lines_changed,
+  CASE WHEN c.additions + c.deletions < 10 THEN 'XS' WHEN c.additions + c.deletions < 50 THEN 'S' WHEN c.additions + c.deletions < 250 THEN 'M'
+       WHEN c.additions + c.deletions < 1000 THEN 'L' WHEN c.additions + c.deletions IS NOT NULL THEN 'XL' END AS size_class,
   CASE WHEN c.first_review_at >= c.created_at THEN c.first_review_at - c.created_at END AS time_to_first_review,
   s.review_rounds, s.reviewer_count,
   CASE WHEN c.merged_at IS NOT NULL THEN c.first_review_at IS NULL END AS merged_without_review,
-  CASE WHEN c.merged_at IS NOT NULL THEN p.merged_by = c.author OR coalesce(m.person_id = l.person_id, false) END AS self_merged,
-  o.times_reopened, starts_with(c.title, 'Revert "') AS is_revert, p.updated_at
+  CASE WHEN c.merged_at IS NOT NULL THEN c.merged_by = c.author OR coalesce(l.person_id = (
+    SELECT i.person_id FROM keypup.identities i
+    WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = c.merged_by
+    ORDER BY i.person_id IS NULL, i.external_id LIMIT 1), false) END AS self_merged,
+  o.times_reopened, starts_with(c.title, 'Revert "') AS is_revert, c.updated_at
 FROM keypup.pull_request_cycle c
-JOIN keypup.pull_requests p ON p.account_id = c.account_id AND p.project_id = c.project_id AND p.number = c.number
 JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id
 LEFT JOIN LATERAL (
   SELECT i.person_id, (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
   FROM keypup.identities i
-  WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = p.author
+  WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = c.author
   ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
+-- Outer joins of one row each, which the planner leaves out where nothing of them is asked for.
 LEFT JOIN LATERAL (
-  SELECT i.person_id FROM keypup.identities i
-  WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = p.merged_by
-  ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS m ON true
-CROSS JOIN LATERAL (
   SELECT count(DISTINCT v.who) FILTER (WHERE v.counts) AS reviewer_count, count(*) > 0 AS reviewed,
     count(*) FILTER (WHERE v.counts AND v.state = 'changes_requested' AND v.next_state IS NOT NULL) AS review_rounds,
     bool_or(v.is_last AND v.state = 'changes_requested') AS changes_requested, bool_or(v.is_last AND v.state = 'approved') AS approved
@@ -104,23 +104,23 @@ CROSS JOIN LATERAL (
       w.is_verdict AND row_number() OVER (PARTITION BY w.who, w.is_verdict ORDER BY w.submitted_at DESC, w.external_id COLLATE "C" DESC) = 1 AS is_last
     FROM (
       -- What each person said until the merge, the draft's time included: a dismissed review takes back what was said.
-      SELECT coalesce(x.person_id::text, r.author, '') AS who, coalesce(r.submitted_at >= p.ready_at, false) AS counts, r.state, r.submitted_at, r.external_id,
+      SELECT coalesce(x.person_id::text, r.author, '') AS who, coalesce(r.submitted_at >= c.ready_at, false) AS counts, r.state, r.submitted_at, r.external_id,
         r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict
       FROM keypup.reviews r
       LEFT JOIN LATERAL (
         SELECT i.person_id FROM keypup.identities i
         WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author
         ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS x ON true
-      WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
-        AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND isfinite(r.submitted_at)
-        AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
+      WHERE r.account_id = c.account_id AND r.project_id = c.project_id AND r.pull_request_number = c.number
+        AND NOT r.author_is_bot AND r.author IS DISTINCT FROM c.author AND r.state <> 'pending' AND isfinite(r.submitted_at)
+        AND (c.merged_at IS NULL OR r.submitted_at <= c.merged_at)
     ) AS w
   ) AS v
-) AS s
-CROSS JOIN LATERAL (
+) AS s ON true
+LEFT JOIN LATERAL (
   SELECT count(*) AS times_reopened FROM keypup.timeline_events e
-  WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_kind = 'pull_request' AND e.item_number = p.number AND e.event = 'reopened'
-) AS o;
+  WHERE e.account_id = c.account_id AND e.project_id = c.project_id AND e.item_kind = 'pull_request' AND e.item_number = c.number AND e.event = 'reopened'
+) AS o ON true;
 REVOKE ALL ON keypup.pull_request_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_metrics TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_metrics IS 'One row a pull request that is not deleted: its stages and what else is measured of it.';

@@ -329,6 +329,7 @@ CREATE TABLE keypup.comments (
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
   CHECK (least(created_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at) < '10000-01-01 00:00:00+00')
 );
+CREATE INDEX comments_created ON keypup.comments (account_id, created_at);
 COMMENT ON TABLE keypup.comments IS 'Comments on issues, on pull requests and in reviews: who and when, not what.';
 COMMENT ON COLUMN keypup.comments.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.comments.project_id IS 'The project.';
@@ -359,6 +360,7 @@ CREATE TABLE keypup.timeline_events (
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
   CHECK (occurred_at >= '0001-01-01 00:00:00+00' AND occurred_at < '10000-01-01 00:00:00+00')
 );
+CREATE INDEX timeline_events_occurred ON keypup.timeline_events (account_id, occurred_at);
 COMMENT ON TABLE keypup.timeline_events IS 'What happened to issues and pull requests, and when.';
 COMMENT ON COLUMN keypup.timeline_events.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.timeline_events.project_id IS 'The project.';

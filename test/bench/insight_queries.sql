@@ -558,15 +558,12 @@ WHERE CASE h.item_kind WHEN 'issue' THEN EXISTS (SELECT FROM keypup.issues i WHE
   ELSE EXISTS (SELECT FROM keypup.pull_requests p WHERE p.account_id = h.account_id AND p.project_id = h.project_id AND p.number = h.number AND p.deleted_at IS NULL) END;
 
 -- view: pull_request_verdicts
-SELECT project_id, number, review_state, review_approved_at, approver_usernames FROM keypup.pull_request_verdicts WHERE review_approved_at >= now() - interval '90 days';
+SELECT project_id, number, review_state, review_approved_at, approver_usernames FROM keypup.pull_request_verdicts WHERE merged_at >= now() - interval '90 days';
 -- by hand
 WITH login AS (
   SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, i.kind = 'bot' AS is_bot FROM keypup.identities i ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
 ), pull_request AS (
-  SELECT p.account_id, p.project_id, p.number, p.author, p.merged_at
-  FROM (SELECT DISTINCT r.account_id, r.project_id, r.pull_request_number FROM keypup.reviews r WHERE r.submitted_at >= now() - interval '90 days') AS n
-  JOIN keypup.pull_requests p ON p.account_id = n.account_id AND p.project_id = n.project_id AND p.number = n.pull_request_number
-  WHERE p.deleted_at IS NULL
+  SELECT p.account_id, p.project_id, p.number, p.author, p.merged_at FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '90 days'
 ), said AS (
   SELECT p.account_id, p.project_id, p.number, coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict,
     r.submitted_at, r.external_id COLLATE "C" AS external_id
@@ -574,7 +571,7 @@ WITH login AS (
   JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
   JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
   LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
-  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
+  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.submitted_at <= p.merged_at
 ), followed AS (
   SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
   FROM said s WINDOW w AS (PARTITION BY s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
@@ -586,7 +583,7 @@ WITH login AS (
 SELECT s.project_id, s.number,
   CASE WHEN bool_or(s.is_last AND s.state = 'changes_requested') THEN 'CHANGES_REQUESTED' WHEN bool_or(s.is_last AND s.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END,
   min(s.submitted_at) FILTER (WHERE s.is_approved), coalesce(array_agg(s.login ORDER BY s.login) FILTER (WHERE s.is_last AND s.state = 'approved' AND s.login IS NOT NULL), '{}')
-FROM stood s GROUP BY s.project_id, s.number HAVING min(s.submitted_at) FILTER (WHERE s.is_approved) >= now() - interval '90 days';
+FROM stood s GROUP BY s.project_id, s.number;
 
 -- view: pull_request_next_steps
 SELECT project, number, review_state, recommended_action, recommended_actor_usernames FROM keypup.pull_request_next_steps;
