@@ -784,9 +784,7 @@ WHERE CASE h.item_kind WHEN 'issue' THEN EXISTS (SELECT FROM keypup.issues i WHE
 -- view: pull_request_verdicts
 SELECT project_id, number, review_state, review_approved_at, approver_usernames FROM keypup.pull_request_verdicts WHERE merged_at >= now() - interval '90 days';
 -- by hand
-WITH login AS (
-  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, i.kind = 'bot' AS is_bot FROM keypup.identities i ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
-), pull_request AS (
+WITH pull_request AS MATERIALIZED (
   SELECT p.account_id, p.project_id, p.number, p.author, p.merged_at FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '90 days'
 ), said AS (
   SELECT p.account_id, p.project_id, p.number, coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict,
@@ -794,7 +792,8 @@ WITH login AS (
   FROM pull_request p
   JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
   JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
-  LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+  LEFT JOIN LATERAL (
+    SELECT i.person_id FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
   WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.submitted_at <= p.merged_at
 ), followed AS (
   SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
@@ -822,18 +821,19 @@ WITH login AS (
   FROM pull_request p
   JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
   JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
-  LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+  LEFT JOIN LATERAL (
+    SELECT i.person_id FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
   WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
 ), followed AS (
   SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
   FROM said s WINDOW w AS (PARTITION BY s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
-), verdict AS (
+), verdict AS MATERIALIZED (
   SELECT f.project_id, f.number,
     CASE WHEN bool_or(f.is_last AND f.state = 'changes_requested') THEN 'CHANGES_REQUESTED' WHEN bool_or(f.is_last AND f.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state,
     coalesce(array_agg(f.login ORDER BY f.login) FILTER (WHERE f.is_last AND f.state = 'approved' AND f.login IS NOT NULL), '{}') AS approvers,
     coalesce(array_agg(DISTINCT f.login) FILTER (WHERE f.login IS NOT NULL AND NOT f.has_verdict), '{}') AS undecided
   FROM (SELECT f.*, bool_or(f.is_last AND f.state <> 'dismissed') OVER (PARTITION BY f.project_id, f.number, f.who) AS has_verdict FROM followed f) AS f GROUP BY f.project_id, f.number
-), merger AS (
+), merger AS MATERIALIZED (
   SELECT m.project_id, array_agg(m.login ORDER BY m.merges DESC, m.login) AS logins
   FROM (SELECT p.project_id, p.merged_by AS login, count(*) AS merges
         FROM keypup.pull_requests p JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
@@ -875,9 +875,7 @@ WHERE i.state = 'open' AND i.deleted_at IS NULL;
 -- view: pull_request_fields
 SELECT project, number, state, review_state, due_on, assigned_at, recommended_action, resolved_issue_numbers FROM keypup.pull_request_fields WHERE created_at >= now() - interval '90 days';
 -- by hand
-WITH login AS (
-  SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, i.kind = 'bot' AS is_bot FROM keypup.identities i ORDER BY i.connection_id, i.login, i.person_id IS NULL, i.external_id
-), pull_request AS (
+WITH pull_request AS MATERIALIZED (
   SELECT p.* FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.created_at >= now() - interval '90 days'
 ), said AS (
   SELECT p.account_id, p.project_id, p.number, coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict,
@@ -885,7 +883,8 @@ WITH login AS (
   FROM pull_request p
   JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
   JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
-  LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+  LEFT JOIN LATERAL (
+    SELECT i.person_id FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
   WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
 ), followed AS (
   SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
