@@ -21,20 +21,12 @@ COMMENT ON COLUMN keypup.issue_labels.age IS 'As in issue_metrics.';
 COMMENT ON COLUMN keypup.issue_labels.times_reopened IS 'As in issue_metrics.';
 
 CREATE VIEW keypup.issue_throughput_by WITH (security_invoker = true, security_barrier = true) AS
--- The issue goes first in its part of the list, so that what happened to it finds its labels and type without a join.
-WITH listed AS (
-  SELECT i.account_id, i.project_id, i.number, 0 AS part, i.labels, i.type, NULL::text AS event, NULL::timestamptz AS occurred_at, NULL::interval AS lead_time
-  FROM keypup.issues i WHERE i.deleted_at IS NULL
-  UNION ALL
-  SELECT t.account_id, t.project_id, t.number, 1, NULL, NULL, t.event, t.occurred_at, NULL
+WITH happened AS (
+  SELECT t.account_id, t.project_id, t.number, t.event, t.occurred_at, NULL::interval AS lead_time
   FROM keypup.issue_transitions t
   UNION ALL
-  SELECT i.account_id, i.project_id, i.number, 1, NULL, NULL, 'led', i.closed_at, i.closed_at - i.created_at
+  SELECT i.account_id, i.project_id, i.number, 'led', i.closed_at, i.closed_at - i.created_at
   FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at >= i.created_at
-), happened AS (
-  SELECT l.account_id, l.project_id, l.part, l.event, l.occurred_at, l.lead_time, first_value(l.labels) OVER w AS labels, first_value(l.type) OVER w AS type
-  FROM listed l
-  WINDOW w AS (PARTITION BY l.account_id, l.project_id, l.number ORDER BY l.part)
 )
 SELECT h.account_id, h.project_id, j.name AS project, d.dimension, d.value, k.period, s.period_start,
   count(*) FILTER (WHERE h.event = 'opened') AS issues_opened,
@@ -45,14 +37,17 @@ SELECT h.account_id, h.project_id, j.name AS project, d.dimension, d.value, k.pe
   (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[2] AS lead_time_p75,
   (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[3] AS lead_time_p90
 FROM happened h
-JOIN keypup.projects j ON j.account_id = h.account_id AND j.project_id = h.project_id
 JOIN keypup.accounts a ON a.account_id = h.account_id
-CROSS JOIN LATERAL (
-  SELECT 'label' AS dimension, x.label AS value FROM unnest(CASE WHEN cardinality(h.labels) > 0 THEN h.labels ELSE ARRAY[NULL::text] END) AS x(label)
-  UNION ALL SELECT 'type', h.type) AS d
 CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
 CROSS JOIN LATERAL (SELECT date_trunc(k.period, h.occurred_at AT TIME ZONE keypup.known_time_zone(a.time_zone))::date AS period_start) AS s
-WHERE h.part = 1 AND h.occurred_at <= now()
+-- LIMIT, so that those of the periods that are asked for are looked up by their keys.
+CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = h.account_id AND p.project_id = h.project_id LIMIT 1) AS j
+CROSS JOIN LATERAL (
+  SELECT i.labels, i.type FROM keypup.issues i WHERE i.account_id = h.account_id AND i.project_id = h.project_id AND i.number = h.number LIMIT 1) AS i
+CROSS JOIN LATERAL (
+  SELECT 'label' AS dimension, x.label AS value FROM unnest(CASE WHEN cardinality(i.labels) > 0 THEN i.labels ELSE ARRAY[NULL::text] END) AS x(label)
+  UNION ALL SELECT 'type', i.type) AS d
+WHERE h.occurred_at <= now()
 GROUP BY h.account_id, h.project_id, j.name, d.dimension, d.value, k.period, s.period_start;
 REVOKE ALL ON keypup.issue_throughput_by FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by TO keypup_member;
