@@ -39,25 +39,26 @@ COMMENT ON COLUMN keypup.issue_pull_request_links.pull_request_number IS 'Number
 COMMENT ON COLUMN keypup.issue_pull_request_links.sources IS 'How it is named, sorted: branch (a guess), closing_reference (the provider says so), title.';
 
 CREATE VIEW keypup.issue_transitions WITH (security_invoker = true, security_barrier = true) AS
-WITH happened AS (
-  SELECT i.account_id, i.project_id, i.number, 0 AS part, 'opened' AS event, i.created_at AS occurred_at
-  FROM keypup.issues i WHERE i.deleted_at IS NULL
-  UNION ALL
-  SELECT e.account_id, e.project_id, e.item_number, 1, e.event, e.occurred_at
-  FROM keypup.timeline_events e WHERE e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
-  UNION ALL
-  -- The issue's own state has the last word: an event may be missing.
-  SELECT i.account_id, i.project_id, i.number, 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END,
-    CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END
-  FROM keypup.issues i WHERE i.deleted_at IS NULL
-), ordered AS (
+-- Account by account, so that the planner does not take the list for that of ten accounts.
+SELECT a.account_id, o.project_id, o.number, o.event, o.occurred_at
+FROM keypup.accounts a
+CROSS JOIN LATERAL (
   -- None comes before the opening, or before the one that it follows.
-  SELECT h.account_id, h.project_id, h.number, h.event, first_value(h.part) OVER w = 0 AS has_issue, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
-  FROM happened h
-  WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
-)
-SELECT o.account_id, o.project_id, o.number, o.event, o.occurred_at
-FROM ordered o
+  SELECT h.project_id, h.number, h.event, first_value(h.part) OVER w = 0 AS has_issue, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+  FROM (
+    SELECT i.project_id, i.number, 0 AS part, 'opened' AS event, i.created_at AS occurred_at
+    FROM keypup.issues i WHERE i.account_id = a.account_id AND i.deleted_at IS NULL
+    UNION ALL
+    SELECT e.project_id, e.item_number, 1, e.event, e.occurred_at
+    FROM keypup.timeline_events e WHERE e.account_id = a.account_id AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
+    UNION ALL
+    -- The issue's own state has the last word: an event may be missing.
+    SELECT i.project_id, i.number, 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END,
+      CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END
+    FROM keypup.issues i WHERE i.account_id = a.account_id AND i.deleted_at IS NULL
+  ) AS h
+  WINDOW w AS (PARTITION BY h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
+) AS o
 -- Only what changes the state counts: closing a closed issue again, with another reason, does not. Events of deleted issues have no opening.
 WHERE o.has_issue AND (o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed'));
 REVOKE ALL ON keypup.issue_transitions FROM PUBLIC;
