@@ -23,7 +23,6 @@ export function openDatabase(environment) {
     // As sslmode=verify-full: the certificate is by this authority, and for this host.
     ssl: { ca: readFileSync(environment.PGSSLROOTCERT), rejectUnauthorized: true, checkServerIdentity: (_, certificate) => checkServerIdentity(host, certificate) },
     types, max: 4, connectionTimeoutMillis: 10_000, application_name: 'keypup pages',
-    // Compiling takes longer than the queries: doc/performance.md.
     statement_timeout: SECONDS * 1000, idle_in_transaction_session_timeout: SECONDS * 1000, options: '-c default_transaction_read_only=on -c TimeZone=UTC',
   });
   // A connection that breaks while idle is replaced at the next query.
