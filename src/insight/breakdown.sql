@@ -108,9 +108,28 @@ COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p75 IS '75th percent
 COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p90 IS '90th percentile of the same.';
 
 CREATE VIEW keypup.issue_reopen_rate WITH (security_invoker = true, security_barrier = true) AS
-SELECT t.account_id, t.project_id, t.project, t.period, t.period_start, t.issues_closed, t.issues_reopened,
-  t.issues_reopened / nullif(t.issues_closed, 0)::double precision AS reopen_rate
-FROM keypup.throughput t;
+-- Not of throughput: that would read all transitions twice, for weeks and for months.
+SELECT p.account_id, p.project_id, p.name AS project, f.period, f.period_start, f.issues_closed, f.issues_reopened,
+  f.issues_reopened / nullif(f.issues_closed, 0)::double precision AS reopen_rate
+FROM keypup.projects p
+JOIN keypup.accounts a ON a.account_id = p.account_id
+CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
+CROSS JOIN LATERAL (
+  -- A transition and a period without one in one list: the calendar begins with the first.
+  WITH transition AS MATERIALIZED (
+    SELECT t.event, t.occurred_at AT TIME ZONE z.zone AS occurred_at FROM keypup.issue_transitions t
+    WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
+  )
+  SELECT k.period, c.period_start::date AS period_start, count(*) FILTER (WHERE c.event = 'closed') AS issues_closed, count(*) FILTER (WHERE c.event = 'reopened') AS issues_reopened
+  FROM (VALUES ('week'::text), ('month')) AS k(period)
+  CROSS JOIN LATERAL (
+    SELECT date_trunc(k.period, t.occurred_at) AS period_start, t.event FROM transition t
+    UNION ALL
+    SELECT g.start, NULL
+    FROM generate_series(date_trunc(k.period, (SELECT min(t.occurred_at) FROM transition t)), now() AT TIME ZONE z.zone, ('1 ' || k.period)::interval) AS g(start)
+  ) AS c
+  GROUP BY k.period, c.period_start
+) AS f;
 REVOKE ALL ON keypup.issue_reopen_rate FROM PUBLIC;
 GRANT SELECT ON keypup.issue_reopen_rate TO keypup_member;
 COMMENT ON VIEW keypup.issue_reopen_rate IS 'One row a project and week, and one a project and month: how many closed issues were opened again, beside how many were closed.';
