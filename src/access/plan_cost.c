@@ -46,9 +46,15 @@ reads_through_policy(Node *node, Oid *schema)
 }
 
 static PlannedStmt *
+plan(Query *query, const char *text, int cursor_options, ParamListInfo parameters)
+{
+	return previous_planner ? previous_planner(query, text, cursor_options, parameters)
+							: standard_planner(query, text, cursor_options, parameters);
+}
+
+static PlannedStmt *
 plan_query(Query *query, const char *text, int cursor_options, ParamListInfo parameters)
 {
-	planner_hook_type plan = previous_planner ? previous_planner : standard_planner;
 	double setup_cost = parallel_setup_cost;
 	double compile_cost = jit_above_cost;
 	double inline_cost = jit_inline_above_cost;
