@@ -78,7 +78,13 @@ SELECT i.account_id, i.project_id, p.name AS project, i.number, i.title, i.autho
   CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS lead_time,
   CASE WHEN i.first_response_at >= i.created_at THEN i.first_response_at - i.created_at END AS first_response_time,
   e.assigned_at - i.created_at AS queue_time,
-  t.times_reopened,
+  -- Few can have been: the others need no list of transitions.
+  CASE WHEN EXISTS (
+    SELECT FROM keypup.timeline_events r
+    WHERE r.account_id = i.account_id AND r.project_id = i.project_id AND r.item_number = i.number AND r.item_kind = 'issue'
+      AND (r.event = 'reopened' OR r.event = 'closed' AND i.state = 'open'))
+  THEN (SELECT count(*) FROM keypup.issue_transitions t WHERE t.account_id = i.account_id AND t.project_id = i.project_id AND t.number = i.number AND t.event = 'reopened')
+  ELSE 0 END AS times_reopened,
   CASE WHEN i.state = 'open' THEN greatest(now() - i.created_at, interval '0') END AS age,
   i.state = 'open' AND i.updated_at < now() - interval '720 hours' AS is_stale,
   coalesce((i.resolving ->> 'pull_requests')::bigint[], '{}') AS resolving_pull_requests,
@@ -102,9 +108,6 @@ CROSS JOIN LATERAL (
   FROM keypup.issues s
   WHERE s.account_id = p.account_id AND s.project_id = p.project_id AND s.deleted_at IS NULL
 ) AS i
-LEFT JOIN LATERAL (
-  SELECT count(*) AS times_reopened FROM keypup.issue_transitions t
-  WHERE t.account_id = i.account_id AND t.project_id = i.project_id AND t.number = i.number AND t.event = 'reopened') AS t ON true
 LEFT JOIN LATERAL (
   SELECT min(e.occurred_at) AS assigned_at FROM keypup.timeline_events e
   WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue'
