@@ -14,21 +14,20 @@ CROSS JOIN LATERAL (
   FROM keypup.pull_requests p WHERE p.account_id = a.account_id AND p.deleted_at IS NULL
   UNION ALL
   -- The item's own state has the last word: an event may be missing.
-  SELECT i.account_id, i.project_id, 'issue', i.number, CASE i.state WHEN 'closed' THEN 'CLOSED' ELSE 'REOPENED' END,
-    CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END, CASE i.state WHEN 'closed' THEN i.closed_by END, NULL, NULL
-  FROM keypup.issues i
-  WHERE i.account_id = a.account_id AND i.deleted_at IS NULL
-    AND (i.state = 'closed') = (coalesce((SELECT b.event FROM keypup.timeline_events b
-        WHERE b.account_id = i.account_id AND b.project_id = i.project_id AND b.item_number = i.number AND b.item_kind = 'issue' AND b.event IN ('closed', 'reopened')
-        ORDER BY b.occurred_at DESC, b.event DESC, b.external_id COLLATE "C" DESC LIMIT 1), '') <> 'closed')
-  UNION ALL
-  SELECT p.account_id, p.project_id, 'pull_request', p.number, CASE p.state WHEN 'merged' THEN 'MERGED' WHEN 'closed' THEN 'CLOSED' ELSE 'REOPENED' END,
-    CASE p.state WHEN 'merged' THEN coalesce(p.merged_at, p.closed_at, p.updated_at) WHEN 'closed' THEN coalesce(p.closed_at, p.updated_at) ELSE p.updated_at END,
-    CASE p.state WHEN 'merged' THEN p.merged_by END, NULL, NULL
-  FROM keypup.pull_requests p
-  WHERE p.account_id = a.account_id AND p.deleted_at IS NULL AND CASE p.state WHEN 'merged' THEN true
-    ELSE (p.state = 'closed') = (coalesce((SELECT b.event FROM keypup.timeline_events b
-        WHERE b.account_id = p.account_id AND b.project_id = p.project_id AND b.item_number = p.number AND b.item_kind = 'pull_request' AND b.event IN ('closed', 'reopened')
+  SELECT s.account_id, s.project_id, s.item_kind, s.item_number, s.action, s.occurred_at, s.actor, NULL, NULL
+  FROM (
+    SELECT i.account_id, i.project_id, 'issue' AS item_kind, i.number AS item_number, CASE i.state WHEN 'closed' THEN 'CLOSED' ELSE 'REOPENED' END AS action,
+      CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END AS occurred_at, CASE i.state WHEN 'closed' THEN i.closed_by END AS actor
+    FROM keypup.issues i WHERE i.account_id = a.account_id AND i.deleted_at IS NULL
+    UNION ALL
+    SELECT p.account_id, p.project_id, 'pull_request', p.number, CASE p.state WHEN 'merged' THEN 'MERGED' WHEN 'closed' THEN 'CLOSED' ELSE 'REOPENED' END,
+      CASE p.state WHEN 'merged' THEN coalesce(p.merged_at, p.closed_at, p.updated_at) WHEN 'closed' THEN coalesce(p.closed_at, p.updated_at) ELSE p.updated_at END,
+      CASE p.state WHEN 'merged' THEN p.merged_by END
+    FROM keypup.pull_requests p WHERE p.account_id = a.account_id AND p.deleted_at IS NULL
+  ) AS s
+  WHERE CASE s.action WHEN 'MERGED' THEN true
+    ELSE (s.action = 'CLOSED') = (coalesce((SELECT b.event FROM keypup.timeline_events b
+        WHERE b.account_id = s.account_id AND b.project_id = s.project_id AND b.item_number = s.item_number AND b.item_kind = s.item_kind AND b.event IN ('closed', 'reopened')
         ORDER BY b.occurred_at DESC, b.event DESC, b.external_id COLLATE "C" DESC LIMIT 1), '') <> 'closed') END
   UNION ALL
   -- The closing that goes with a merge is the merge.

@@ -1,7 +1,8 @@
 -- insight/fields.sql: pull requests and issues under the names that the fields have in the Keypup service. doc/fields.md has the definitions.
 
 CREATE VIEW keypup.pull_request_fields WITH (security_invoker = true, security_barrier = true) AS
--- Each looks up by key what belongs to it, so that a time range reads no more. Outer joins of one row each: what is not asked for is not read.
+-- Each looks up by key what belongs to it, so that a time range reads no more. The aggregates are one row each, which the planner leaves
+-- out where nothing of them is asked for.
 SELECT p.account_id, p.project_id, j.name AS project, p.number, p.url, p.title, p.author AS author_username, p.author_is_bot,
   CASE WHEN p.state = 'open' AND p.is_draft THEN 'DRAFT' ELSE upper(p.state) END AS state,
   CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,

@@ -19,6 +19,7 @@ WITH known AS (
       SELECT i.kind FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = g.login
       ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) IS DISTINCT FROM 'bot'
   ) AS m
+  -- By the keys of what is gathered, so that it is gathered first, and once.
   JOIN keypup.pull_requests p ON p.account_id = m.account_id AND p.project_id = m.project_id
   LEFT JOIN LATERAL (
     SELECT v.review_state, v.approver_usernames, v.undecided_usernames FROM keypup.pull_request_verdicts v
