@@ -10,6 +10,11 @@ export class ProviderError extends Error {
 
 export const notFound = (what) => new ProviderError('NOT_FOUND', `Could not resolve to ${what}.`);
 
+/** Whether it is an error of the emulator's own: not one in GitHub's shapes, nor a null where the schema has none. */
+export function isFailure({ originalError }) {
+  return Boolean(originalError) && !(originalError instanceof ProviderError) && !/^Cannot return null for non-nullable field/.test(originalError.message);
+}
+
 /** An error of the executor as GitHub writes it. */
 export function formatExecutionError(error) {
   const answer = {};
@@ -18,7 +23,7 @@ export function formatExecutionError(error) {
   if (error.path) answer.path = error.path;
   if (error.locations) answer.locations = error.locations;
   answer.message = error.message;
-  if (error.originalError && !type) answer.extensions = { code: 'emulatorFailure' };
+  if (isFailure(error)) answer.extensions = { code: 'emulatorFailure' };
   return answer;
 }
 

@@ -1,6 +1,6 @@
 // Made-up failures. A fault is plain data; the first one that matches a request is used.
 //
-//   match: {operation?, path?, nth?, every?, times?}   which requests (nth counts from 1)
+//   match: {operation?, path?, repository?, nth?, every?, times?}   which requests (nth counts from 1; repository: that their variables name)
 //   status, headers, body (JSON), raw (text), body_base64 (bytes), content_type   what is answered
 //   delay_ms               wait first
 //   drop                   close the connection without an answer
@@ -8,6 +8,7 @@
 //   drip: {bytes, ms}      send the body in small pieces
 //   bomb_bytes             a gzip body that unpacks to so many bytes
 //   endless                a body that never ends
+//   nulls: [{path, …}]     places of the real answer that stay empty: see nulls.mjs
 //
 // A fault that names no answer (status, body, raw, body_base64, bomb_bytes, endless, drop)
 // lets the real one through, with its headers and its transport changed.
@@ -24,12 +25,13 @@ export class Faults {
   }
 
   /** The fault for this request, or undefined. Counts the request either way. */
-  take({ operation, path }) {
+  take({ operation, path, repository = () => false }) {
     let found;
     for (const fault of this.list) {
       const match = fault.match ?? {};
       if (match.operation && match.operation !== operation) continue;
       if (match.path && match.path !== path) continue;
+      if (match.repository && !repository(match.repository)) continue;
       fault.seen += 1;
       if (found || !isDue(fault, match)) continue;
       fault.used += 1;

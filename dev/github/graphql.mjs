@@ -3,7 +3,8 @@
 
 import { execute, getVariableValues } from 'graphql';
 import { estimate } from './cost.mjs';
-import { formatExecutionError } from './errors.mjs';
+import { formatExecutionError, isFailure } from './errors.mjs';
+import { Nulls } from './nulls.mjs';
 import { resolveField, resolveType } from './resolvers.mjs';
 import { findOperation, readDocument, schema } from './schema.mjs';
 
@@ -13,7 +14,8 @@ export function operationNameOf(request) {
   return /\b(?:query|mutation|subscription)\s+(\w+)/.exec(String(request?.query ?? '').replace(/#.*/g, ''))?.[1] ?? 'anonymous';
 }
 
-export async function answerGraphql(emulator, request, access) {
+/** nulls: the places of the answer that a fault leaves empty (nulls.mjs). */
+export async function answerGraphql(emulator, request, access, nulls = []) {
   const { counters } = emulator;
   const name = operationNameOf(request);
   const refuse = (errors, extra = {}) => {
@@ -42,18 +44,18 @@ export async function answerGraphql(emulator, request, access) {
     return { status: 200, body: { errors: [{ type: 'RATE_LIMITED', message: `API rate limit exceeded for ${access.limited}.` }] } };
   }
   counters.countOperation(name, asked.points);
-  return { status: 200, body: await run(emulator, access, document, operation, request, asked) };
+  return { status: 200, body: await run(emulator, access, document, operation, request, asked, new Nulls(nulls)) };
 }
 
-async function run(emulator, access, document, operation, request, asked) {
+async function run(emulator, access, document, operation, request, asked, nulls) {
   const result = await execute({
     schema, document, operationName: operation.name?.value, variableValues: request.variables ?? {},
-    contextValue: { world: emulator.world, access, rateLimit: access.budget.field(asked.points, asked.nodes) },
+    contextValue: { world: emulator.world, access, nulls, rateLimit: access.budget.field(asked.points, asked.nodes) },
     fieldResolver: resolveField, typeResolver: resolveType,
   });
-  if (!result.errors) return { data: result.data };
+  if (!result.errors) return nulls.finish({ data: result.data });
   for (const error of result.errors) {
-    if (error.originalError && !error.originalError.type) emulator.log(`emulator failure: ${error.originalError.stack}`);
+    if (isFailure(error)) emulator.log(`emulator failure: ${error.originalError.stack}`);
   }
-  return { data: result.data ?? null, errors: result.errors.map(formatExecutionError) };
+  return nulls.finish({ data: result.data ?? null, errors: result.errors.map(formatExecutionError) });
 }

@@ -160,7 +160,7 @@ export function itemResolvers({ labelPage, repositoryOf, branch, SITE }) {
   const reviewComments = (record, args, { world }) => sortedPage(record.comments ?? world.reviewComments.get(record.id) ?? [], args, inCreationOrder);
   const thread = { repository: repositoryOf, pullRequest: subject, comments: reviewComments };
   const tables = {
-    Issue: { ...item, closedByPullRequestsReferences: closedByPullRequests },
+    Issue: { ...item, closedByPullRequestsReferences: closedByPullRequests, stateReason },
     PullRequest: pullRequest,
     IssueComment: {
       ...common, ...anchored('issuecomment'), issue: subject, publishedAt: (c) => c.createdAt,
@@ -180,6 +180,9 @@ export function itemResolvers({ labelPage, repositoryOf, branch, SITE }) {
   };
   return { ...tables, ...eventResolvers(subject, anchored('event')) };
 }
+
+/** Whoever does not ask for duplicates is told of issues that are not planned. */
+const stateReason = (issue, { enableDuplicate }) => (issue.stateReason === 'DUPLICATE' && !enableDuplicate ? 'NOT_PLANNED' : issue.stateReason);
 
 /** What carries a comment or an event: its issue or pull request. */
 function itemOf(record, { world }) {

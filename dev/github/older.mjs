@@ -1,9 +1,9 @@
 // The schema of an older Enterprise Server: the published one without some types, fields
-// of types and inputs, and values of enumerations.
+// of types and inputs, their arguments, and values of enumerations.
 
 const typeNameOf = (type) => (type.type ? typeNameOf(type.type) : type.name.value);
 
-/** The document of a schema without "Type.field"s and "Type"s. A name that does not exist is an error. */
+/** The document of a schema without "Type.field"s, "Type.field(argument)"s and "Type"s. A name that does not exist is an error. */
 export function withoutParts(document, names) {
   const types = new Set(names.filter((name) => !name.includes('.')));
   const members = new Set(names.filter((name) => name.includes('.')));
@@ -13,7 +13,7 @@ export function withoutParts(document, names) {
   const isKnown = (named) => !types.has(named.name.value);
   const prune = (definition) => ({
     ...definition,
-    ...(definition.fields ? { fields: definition.fields.filter(stays(definition)).map((field) => pruneArguments(field, types)) } : {}),
+    ...(definition.fields ? { fields: definition.fields.filter(stays(definition)).map((field) => pruneArguments(definition, field, types, members)) } : {}),
     ...(definition.values ? { values: definition.values.filter(stays(definition)) } : {}),
     ...(definition.types ? { types: definition.types.filter(isKnown) } : {}),
     ...(definition.interfaces ? { interfaces: definition.interfaces.filter(isKnown) } : {}),
@@ -22,9 +22,10 @@ export function withoutParts(document, names) {
   return { ...document, definitions: definitions.map((definition) => (definition.name ? prune(definition) : definition)) };
 }
 
-function pruneArguments(field, types) {
+function pruneArguments(parent, field, types, members) {
   if (!field.arguments) return field;
-  return { ...field, arguments: field.arguments.filter((argument) => !types.has(typeNameOf(argument.type))) };
+  const stays = (argument) => !types.has(typeNameOf(argument.type)) && !members.has(`${parent.name.value}.${field.name.value}(${argument.name.value})`);
+  return { ...field, arguments: field.arguments.filter(stays) };
 }
 
 function checkNames(document, names) {
@@ -32,7 +33,10 @@ function checkNames(document, names) {
   for (const definition of document.definitions) {
     if (!definition.name) continue;
     known.add(definition.name.value);
-    for (const member of [...(definition.fields ?? []), ...(definition.values ?? [])]) known.add(`${definition.name.value}.${member.name.value}`);
+    for (const member of [...(definition.fields ?? []), ...(definition.values ?? [])]) {
+      known.add(`${definition.name.value}.${member.name.value}`);
+      for (const argument of member.arguments ?? []) known.add(`${definition.name.value}.${member.name.value}(${argument.name.value})`);
+    }
   }
   const unknown = names.filter((name) => !known.has(name));
   if (unknown.length > 0) throw new Error(`the schema has no ${unknown.join(', ')}`);

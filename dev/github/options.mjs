@@ -14,7 +14,7 @@ export const USAGE = `usage: node server.mjs [options]
   --scopes LIST      scopes of the token, comma separated (repo,read:org)
   --viewer LOGIN     the account of the token (emulated-viewer)
   --points N         points an hour (5000)
-  --without LIST     Type.field,Type: what an older Enterprise Server lacks
+  --without LIST     Type.field,Type.field(argument),Type: what an older Enterprise Server lacks
   --forbidden LIST   Type.field: what the token may not read, answered with FORBIDDEN
   --server-version V be an Enterprise Server of this version (3.9.1)
   --latency MS       wait before each answer (0)

@@ -210,6 +210,10 @@ const table = {
 
 /** graphql-js asks this for every field. */
 export function resolveField(source, args, context, info) {
+  return context.nulls.resolve(info.path, () => answerField(source, args, context, info));
+}
+
+function answerField(source, args, context, info) {
   const { parentType, fieldName } = info;
   context.access.refuseField(parentType.name, fieldName, source);
   if (carriesSource(parentType.name, fieldName)) return marked(info.returnType, SOURCE_MARKER);

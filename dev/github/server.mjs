@@ -69,14 +69,14 @@ async function answerClient(emulator, request, response, url) {
   const query = readJson(text);
   const isGraphql = request.method === 'POST' && GRAPHQL_PATHS.has(url.pathname);
   const operation = isGraphql ? operationNameOf(query) : undefined;
-  const fault = emulator.faults.take({ operation, path: url.pathname });
+  const fault = emulator.faults.take({ operation, path: url.pathname, repository: (name) => asksAbout(emulator.world, name, query?.variables) });
   if (emulator.latency > 0) await wait(emulator.latency);
   if (fault) {
     emulator.counters.faulted += 1;
     if (fault.delay_ms) await wait(fault.delay_ms);
     if (replacesAnswer(fault)) return sendFault(emulator, request, response, fault, operation);
   }
-  const { status, body, headers } = await clientAnswer(emulator, request, url, { isGraphql, query, text });
+  const { status, body, headers } = await clientAnswer(emulator, request, url, { isGraphql, query, text, nulls: fault?.nulls });
   emulator.log(`${request.method} ${url.pathname} ${operation ?? ''} ${status}`);
   return sendJson(request, response, status, { ...headersOf(emulator, request), ...headers }, body, fault);
 }
@@ -88,7 +88,7 @@ async function sendFault(emulator, request, response, fault, operation) {
   return sendBytes(request, response, status, { ...headersOf(emulator, request), ...headers, ...(fault.headers ?? {}) }, bytes, fault);
 }
 
-async function clientAnswer(emulator, request, url, { isGraphql, query, text }) {
+async function clientAnswer(emulator, request, url, { isGraphql, query, text, nulls }) {
   if (!request.headers['user-agent']) {
     return { status: 403, body: { message: 'Request forbidden by administrative rules. Please make sure your request has a User-Agent header (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required).' } };
   }
@@ -107,7 +107,14 @@ async function clientAnswer(emulator, request, url, { isGraphql, query, text }) 
     return { status: 404, body: { message: 'Not Found', documentation_url: 'https://docs.github.com/rest', status: '404' } };
   }
   if (query === undefined) return { status: 400, body: { message: 'Problems parsing JSON', documentation_url: DOCUMENTATION } };
-  return answerGraphql(emulator, query, access);
+  return answerGraphql(emulator, query, access, nulls);
+}
+
+/** Whether the variables of a request name the repository, or a thing of it. */
+function asksAbout(world, name, variables = {}) {
+  const history = world.find(name);
+  const named = [`${variables?.owner}/${variables?.name}`, ...Object.values(variables ?? {}).flat()];
+  return Boolean(history) && named.some((each) => typeof each === 'string' && (world.historyOfId.get(each) ?? world.find(each)) === history);
 }
 
 function readJson(text) {

@@ -20,6 +20,7 @@ keypup.deletion_delay = '1s'
 CONF
 $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
+sub change_at { my ($server, $repository, $what, %more) = @_; return decode_json(control($server, 'change', { repository => $repository, change => $what, %more })); }
 sub change { my ($repository, $what, %more) = @_; return decode_json(control($github, 'change', { repository => $repository, change => $what, %more })); }
 sub counters { return decode_json(control($github, 'counters')); }
 sub settle { my ($what) = @_; return $node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) AND NOT EXISTS (SELECT FROM keypup.sync_jobs WHERE due_at <= now()) FROM keypup.sync_status}) ? 1 : 0; }
@@ -145,6 +146,19 @@ query(qq{SELECT keypup.create_account('old'); SELECT keypup.connect('old', 'gith
 ok($node->poll_query_until('postgres', q{SELECT phase = 'idle' AND items_done = 60 FROM keypup.sync_status WHERE account = 'old'}), 'an older Enterprise Server is read') or diag(query(q{SELECT * FROM keypup.sync_status WHERE account = 'old'}));
 is(query(q{SELECT 'PullRequest.fullDatabaseId' = ANY (missing_fields), last_error IS NULL FROM keypup.connections c JOIN keypup.sync_status s USING (account_id) WHERE account = 'old'}), 't|t', 'what it lacks is learnt');
 is(query(q{SELECT count(*) FROM keypup.reviews r JOIN keypup.accounts a USING (account_id) WHERE a.name = 'old' AND r.external_id !~ '^[0-9]+$'}), '0', 'and its ids are the same as ever');
+# Duplicates: asked for where the server can be asked.
+my $reason_of = sub {
+	my ($number, $reason) = @_;
+	change_at($older, 'demo/old', 'close', number => $number, state_reason => 'DUPLICATE');
+	query(q{UPDATE keypup.connections SET missing_fields = '{}'; UPDATE keypup.sync_state SET next_run_at = now(); SELECT keypup.wake_launcher()});
+	return $node->poll_query_until('postgres', qq{SELECT state_reason = '$reason' FROM keypup.issues i JOIN keypup.accounts a USING (account_id) WHERE a.name = 'old' AND number = $number});
+};
+my @open = map { $_->{number} } grep { $_->{state} eq 'OPEN' } @{ decode_json(control($older, 'truth?repository=demo/old'))->{issues} };
+control($older, 'settings', { without => ['Issue.stateReason(enableDuplicate)'] });
+ok($reason_of->($open[0], 'not_planned'), 'a server that cannot be asked for duplicates tells of them as not planned');
+is(query(q{SELECT missing_fields FROM keypup.connections c JOIN keypup.accounts a USING (account_id) WHERE a.name = 'old'}), '{stateReason(enableDuplicate)}', 'which is learnt');
+control($older, 'settings', { without => [] });
+ok($reason_of->($open[1], 'duplicate'), 'elsewhere they are duplicates');
 control($older, 'settings', { without => ['PullRequest.timelineItems'] });
 $node->psql('postgres', q{UPDATE keypup.sync_state SET next_recheck_at = now(); CALL keypup.sync('old')});
 like(query(q{SELECT last_error FROM keypup.sync_status WHERE account = 'old'}), qr/lacks PullRequest.timelineItems/, 'a field that is needed is named');

@@ -25,6 +25,16 @@ test('a field that an older server lacks is refused as one that never was', asyn
   });
 });
 
+test('so is an argument; without it duplicates are issues that are not planned', async () => {
+  await client.change('acme/widgets', 'close', { number: (await client.truth('acme/widgets')).issues[0].number, state_reason: 'DUPLICATE' });
+  const reasons = async (argument) => (await ask(`{ ${REPOSITORY} { issues(first: 1) { nodes { stateReason${argument} } } } }`)).json;
+  assert.equal((await reasons('(enableDuplicate: true)')).data.repository.issues.nodes[0].stateReason, 'DUPLICATE');
+  assert.equal((await reasons('')).data.repository.issues.nodes[0].stateReason, 'NOT_PLANNED');
+  await client.settings({ without: ['Issue.stateReason(enableDuplicate)'] });
+  assert.deepEqual((await reasons('(enableDuplicate: true)')).errors[0].extensions, { code: 'argumentNotAccepted', name: 'stateReason', typeName: 'Field', argumentName: 'enableDuplicate' });
+  assert.equal((await reasons('')).data.repository.issues.nodes[0].stateReason, 'NOT_PLANNED');
+});
+
 test('the rest is answered', async () => {
   assert.equal((await ask(`{ ${REPOSITORY} { id pullRequests(first: 1) { nodes { isDraft } } } }`)).json.errors, undefined);
 });

@@ -37,7 +37,7 @@ BEGIN
   ELSIF status IN (500, 502, 503, 504) OR message LIKE 'Something went wrong while executing your query%' OR message ILIKE '%resource limits exceeded%' THEN
     verdict := 'smaller';
     reason := format('GitHub could not answer in time (%s)', status);
-  ELSIF EXISTS (SELECT FROM jsonb_path_query(reply, 'lax $.errors[*].extensions.code') c WHERE c IN ('"undefinedField"', '"undefinedType"')) THEN
+  ELSIF EXISTS (SELECT FROM jsonb_path_query(reply, 'lax $.errors[*].extensions.code') c WHERE c IN ('"undefinedField"', '"undefinedType"', '"argumentNotAccepted"')) THEN
     verdict := 'older';
   ELSIF status = 404 THEN
     reason := 'there is no GitHub API at the connection''s address (404)';
@@ -171,8 +171,10 @@ AS $$
 DECLARE
   missing text[];
 BEGIN
-  SELECT array_agg(DISTINCT (e #>> '{extensions,typeName}') || coalesce('.' || (e #>> '{extensions,fieldName}'), '')) INTO missing
-  FROM jsonb_array_elements(reply -> 'errors') e WHERE e #>> '{extensions,code}' IN ('undefinedField', 'undefinedType');
+  SELECT array_agg(DISTINCT CASE e #>> '{extensions,code}'
+      WHEN 'argumentNotAccepted' THEN format('%s(%s)', e #>> '{extensions,name}', e #>> '{extensions,argumentName}')
+      ELSE (e #>> '{extensions,typeName}') || coalesce('.' || (e #>> '{extensions,fieldName}'), '') END) INTO missing
+  FROM jsonb_array_elements(reply -> 'errors') e WHERE e #>> '{extensions,code}' IN ('undefinedField', 'undefinedType', 'argumentNotAccepted');
   SELECT m.name INTO lacks FROM unnest(missing) AS m (name)
   WHERE m.name NOT IN (SELECT o.field FROM keypup.github_optional() o)
      OR m.name IN (SELECT unnest(c.missing_fields) FROM keypup.connections c WHERE c.account_id = account AND c.connection_id = connection)

@@ -35,7 +35,9 @@ AS $$
   SELECT t.name || '.fullDatabaseId', '\mfullDatabaseId\M(?!:)', 'fullDatabaseId: databaseId'
   FROM unnest(ARRAY['PullRequest', 'PullRequestReview', 'PullRequestReviewComment', 'Issue', 'IssueComment']) AS t (name)
   UNION ALL
-  VALUES ('Issue.stateReason', '\mstateReason\M', ''),
+  VALUES ('Issue.stateReason', '\mstateReason\M(\(enableDuplicate: true\))?', ''),
+         -- Newer servers tell of duplicates without being asked.
+         ('stateReason(enableDuplicate)', '\(enableDuplicate: true\)', ''),
          ('Repository.visibility', '\mvisibility\M', ''),
          ('PullRequest.isDraft', '\misDraft\M', ''),
          ('Organization.viewerIsAMember', '\mviewerIsAMember\M', '__typename'),
