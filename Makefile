@@ -10,7 +10,7 @@ OBJS = \
 	src/token/digest.o src/token/app_key.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/access/plan_cost.o src/audit/refusal.o \
-	src/http/pace.o src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
+	src/http/pace.o src/http/policy.o src/http/request.o src/http/client.o src/http/json.o src/http/shape.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
 	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/worker_list.o src/sync/launcher.o \
 	src/operation/worker_status.o \
@@ -24,10 +24,13 @@ ROOMS = \
 	src/token/digest.sql src/token/app_key.sql \
 	src/http/http.sql \
 	src/model/connection.sql src/model/model.sql src/model/delivery.sql src/model/app.sql \
-	src/sync/sync.sql src/sync/app_token.sql \
+	src/sync/failure.sql src/sync/sync.sql src/sync/app_token.sql \
 	src/provider/github/queries.sql \
+	src/provider/github/shape.sql src/provider/github/part.sql \
 	src/provider/github/request.sql \
+	src/provider/github/repository.sql \
 	src/provider/github/store.sql \
+	src/provider/github/again.sql \
 	src/provider/github/delivery.sql \
 	src/provider/github/sweep.sql \
 	src/provider/github/answer.sql \
@@ -36,6 +39,7 @@ ROOMS = \
 	src/operation/status.sql src/operation/worker_status.sql \
 	src/access/support.sql src/access/session.sql src/access/rights.sql \
 	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql src/access/app.sql \
+	src/sync/reread.sql \
 	src/token/rotation.sql \
 	src/provider/github/webhook.sql src/webhook/webhook.sql \
 	src/insight/cycle_time.sql src/insight/person.sql src/insight/verified_person.sql src/insight/pull_request.sql \

@@ -16,10 +16,56 @@ FROM (VALUES
   (12, 'not found', 404, '{}', '{"message": "Not Found"}', NULL),
   (13, 'scopes', 200, '{}', '{"data": null, "errors": [{"type": "INSUFFICIENT_SCOPES", "message": "Your token has not been granted the required scopes"}]}', NULL),
   (14, 'no connection', 0, '{}', NULL, 'connection was reset'),
-  (15, 'bomb', 0, '{}', NULL, 'reply is larger than 8 MiB')
+  (15, 'bomb', 0, '{}', NULL, 'reply is larger than 8 MiB'),
+  (16, 'too much', 200, '{}', '{"data": null, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED", "message": "Resource limits for this query exceeded."}]}', NULL),
+  (17, 'unknown', 200, '{}', '{"data": null, "errors": [{"message": "x"}, {"type": "SOMETHING"}]}', NULL),
+  (18, 'no error', 200, '{}', '{"data": null}', NULL),
+  (19, 'limit, second', 200, '{}', '{"data": {"nodes": []}, "errors": [{"message": "x"}, {"type": "RATE_LIMITED", "message": "y"}]}', NULL),
+  (20, 'in part', 200, '{}', '{"data": {"nodes": [null]}, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED", "path": ["nodes", 0]}]}', NULL),
+  (21, 'rate limit, a title', 200, '{}', '{"data": {"nodes": [null]}, "errors": [{"message": "no rate limit", "path": ["nodes", 0]}]}', NULL),
+  (22, 'IP allow list', 403, '{}', '{"message": "Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."}', NULL),
+  (23, 'SAML', 200, '{}', '{"data": null, "errors": [{"type": "FORBIDDEN", "message": "Resource protected.", "extensions": {"saml_failure": true}}]}', NULL),
+  (24, 'suspended', 403, '{}', '{"message": "Sorry. Your account was suspended."}', NULL),
+  (25, 'markup', 403, '{}', '{"message": "<b>No</b>\n\u0007 entry \u202e for gho_abcDEF0123 and github_pat_11AAA_bbb"}', NULL)
 ) AS v(position, name, status, headers, reply, failure),
 LATERAL keypup.github_verdict(v.status, v.headers::jsonb, v.reply::jsonb, v.failure)
 ORDER BY v.position;
+
+-- What of an answer is whole: the third place holds what is wrong with it.
+CREATE FUNCTION pg_temp.judge(nodes jsonb, errors jsonb) RETURNS text LANGUAGE sql AS $$
+  SELECT concat_ws('; ', 'whole ' || (SELECT string_agg(a #>> '{}', ' ') FROM jsonb_array_elements(j.asked) a),
+    'gone ' || (SELECT string_agg(a #>> '{}', ' ') FROM jsonb_array_elements(j.gone) a),
+    'again ' || (SELECT string_agg((a ->> 'asked') || ': ' || (a ->> 'why'), ', ') FROM jsonb_array_elements(j.again) a))
+  FROM keypup.github_judge('releases', '{"ids": ["a", "b", "c"]}', jsonb_build_object('data', jsonb_build_object('nodes', nodes), 'errors', errors), '{Release.tagCommit}') j
+$$;
+CREATE FUNCTION pg_temp.release(changes jsonb) RETURNS jsonb LANGUAGE sql AS $$
+  SELECT '{"__typename": "Release", "id": "x", "tagName": "v1", "name": null, "url": "u", "isDraft": false, "isPrerelease": false, "createdAt": "2026-01-01T00:00:00Z",
+    "publishedAt": null, "updatedAt": "2026-01-01T00:00:00Z", "author": null, "tagCommit": null}' || changes
+$$;
+SELECT c.name, pg_temp.judge(jsonb_build_array(pg_temp.release('{}'), pg_temp.release('{}'), c.third::jsonb), c.errors::jsonb)
+FROM (VALUES
+  (1, 'all', pg_temp.release('{}')::text, 'null'),
+  (2, 'no errors in a list of them', pg_temp.release('{}')::text, '[]'),
+  (3, 'null', 'null', NULL),
+  (4, 'not found', 'null', '[{"type": "NOT_FOUND", "path": ["nodes", 2], "message": "Could not resolve"}]'),
+  (5, 'not found, and something else', 'null', '[{"type": "NOT_FOUND", "path": ["nodes", 2], "message": "a"}, {"path": ["nodes", 2], "message": "b"}]'),
+  (6, 'something in it not found', 'null', '[{"type": "NOT_FOUND", "path": ["nodes", 2, "author"], "message": "a"}]'),
+  (7, 'not found, and yet there', pg_temp.release('{}')::text, '[{"type": "NOT_FOUND", "path": ["nodes", 2], "message": "a"}]'),
+  (8, 'forbidden', 'null', '[{"type": "FORBIDDEN", "path": ["nodes", 2], "message": "no"}]'),
+  (9, 'forbidden, as it is known to be', pg_temp.release('{}')::text, '[{"type": "FORBIDDEN", "path": ["nodes", 2, "tagCommit"], "message": "no"}]'),
+  (10, 'an error inside', pg_temp.release('{}')::text, '[{"type": "X", "path": ["nodes", 2, "author"]}]'),
+  (11, 'a path to all', pg_temp.release('{}')::text, '[{"message": "m", "path": ["nodes"]}]'),
+  (12, 'no path', pg_temp.release('{}')::text, '[{"message": "m"}]'),
+  (13, 'a path to nothing', pg_temp.release('{}')::text, '[{"message": "m", "path": ["nodes", 3]}]'),
+  (14, 'a path that is none', pg_temp.release('{}')::text, '[{"message": "m", "path": "nodes"}]'),
+  (15, 'errors that are none', pg_temp.release('{}')::text, '{"a": 1}'),
+  (16, 'the budget', pg_temp.release('{}')::text, '[{"message": "m", "path": ["rateLimit"]}]'),
+  (17, 'another thing', '{"__typename": "Issue", "id": "x"}', NULL),
+  (18, 'a tag that is none', pg_temp.release('{"tagName": {"a": 1}}')::text, NULL),
+  (19, 'a name that is none', pg_temp.release('{"name": 5}')::text, NULL),
+  (20, 'a day that there is not', pg_temp.release('{"createdAt": "2026-02-29T00:00:00Z"}')::text, NULL)) AS c (position, name, third, errors)
+ORDER BY c.position;
+SELECT pg_temp.judge('[null, null]', NULL), pg_temp.judge('null', NULL), pg_temp.judge('5', '[1]');
 
 -- No query asks for what carries source code, or for a body.
 SELECT q.name, w.word

@@ -34,3 +34,24 @@ SELECT keypup.clean_json(convert_to(repeat('[', 100000), 'UTF8'));
 SELECT keypup.clean_json('<html>');
 SELECT keypup.clean_json('{"a": 1');
 SELECT keypup.clean_json('');
+
+-- Shapes: what is null, missing or of another kind is named, where it stands.
+\set shapes '{"Item": {"title": "text", "number": "number?", "nodes": "[Node]", "id": "key~", "at": "time?", "on Bot": "Bot", "if more": "Next"}, "Node": {"good": "boolean"}, "Bot": {"owner": "Item?", "names": "[text]~"}, "Next": {"cursor": "text"}}'
+SELECT keypup.misfits('[{"title": "a", "nodes": []}, {"title": "", "nodes": [{"good": true, "more": 1}], "id": 5, "number": null, "at": "2024-02-29T23:59:59.123+05:30"}]', 'Item', :'shapes') IS NULL AS fit;
+SELECT d.position, keypup.misfits(jsonb_build_array(d.document), 'Item', :'shapes')
+FROM jsonb_array_elements('[null, 5, [], {"nodes": []}, {"title": null, "nodes": []}, {"title": {"a": 1}, "nodes": []}, {"title": "a", "nodes": null}, {"title": "a", "nodes": [{"good": true}, null]},
+  {"title": "a", "nodes": [{"good": true}, {"good": "yes"}]}, {"title": "a", "nodes": {}}, {"title": "a", "nodes": [], "id": null}, {"title": "a", "nodes": [], "id": []},
+  {"title": "a", "nodes": [], "number": 1.5}, {"title": "a", "nodes": [], "number": 1000000000000000000}, {"title": "a", "nodes": [], "number": "1"},
+  {"title": "a", "nodes": [], "at": "infinity"}, {"title": "a", "nodes": [], "at": "2026-13-01T00:00:00Z"}, {"title": "a", "nodes": [], "at": "2026-02-29T00:00:00Z"}, {"title": "a", "nodes": [], "at": "2026-02-28T24:00:00Z"},
+  {"title": "a", "nodes": [], "at": "0000-01-01T00:00:00Z"}, {"title": "a", "nodes": [], "at": "2026-02-28T00:00:00"}, {"title": "a", "nodes": [], "at": "2026-02-28T00:00:00+16:00"},
+  {"title": "a", "nodes": [], "__typename": "Bot", "owner": {"title": 1}}, {"title": "a", "nodes": [], "__typename": "Bot", "names": ["a", null]}, {"title": "a", "nodes": [], "__typename": "User", "names": 5},
+  {"title": "a", "nodes": [], "more": true}, {"title": "a", "nodes": [], "more": false}]') WITH ORDINALITY AS d (document, position)
+ORDER BY d.position;
+SELECT keypup.misfits('5', 'Item', :'shapes');
+SELECT keypup.misfits('[]', 'Item', :'shapes'), keypup.misfits('[]', 'text', '{}');
+SELECT keypup.misfits('[1]', 'Nothing', :'shapes');
+SELECT keypup.misfits('[1]', 'Item', '{"Item": {"a": "Nothing"}}');
+SELECT keypup.misfits('[1]', 'Item', '{"Item": 1}');
+-- As deep as a reply may be, and no deeper.
+SELECT keypup.misfits(('[' || repeat('{"a": ', 62) || '1' || repeat('}', 62) || ']')::jsonb, 'Deep', '{"Deep": {"a": "Deep?"}}');
+SELECT keypup.misfits(('[' || repeat('{"a": ', 200) || 'null' || repeat('}', 200) || ']')::jsonb, 'Deep', '{"Deep": {"a": "Deep?"}}');

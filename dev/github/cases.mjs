@@ -2,7 +2,9 @@
 // pull request (or issue) gets the n-th case; a history with fewer items has fewer cases.
 
 import { later } from './random.mjs';
-import { newComment, newEvent, newReview, newReviewComment, newReviewRequest, newThread } from './records.mjs';
+import {
+  actorOf, newComment, newEvent, newIssue, newPullRequest, newReview, newReviewComment, newReviewRequest, newThread,
+} from './records.mjs';
 import { addCommits, addReview, closePullRequest, lastTimeOf, mergePullRequest } from './generate.mjs';
 
 export const NASTY_TITLES = {
@@ -244,4 +246,64 @@ function everyIssueEvent(history, cast, random, issue) {
   add(9, 'CommentDeletedEvent', { deletedCommentAuthor: cast.people[2] });
   add(10, 'MarkedAsDuplicateEvent', { canonical: null, duplicate: null });
   add(11, 'ConvertedToDiscussionEvent', {});
+}
+
+/**
+ * Pull requests and issues that have something in each of their lists. The first of them, `crowded` of each, have two pages of each
+ * list for a client that asks for 50 (reviews, threads, comments of a thread, labels), 20 (assignees, requests, closing references) or
+ * 100 (timelines) at first. Needs 51 labels, a milestone and 21 issues.
+ */
+export function addFullItems(history, cast, { crowded = 0, full = 0 }) {
+  const others = history.issues.slice(0, 21);
+  const crowd = Array.from({ length: 21 }, (_, i) => actorOf(history, `crowd-${i}`));
+  crowd.forEach((actor) => { actor.name ??= actor.login; });
+  for (let i = 0; i < crowded + full; i += 1) {
+    const number = 1 + Math.max(0, ...[...history.issues, ...history.pullRequests].map((item) => item.number));
+    const createdAt = later('2024-06-01T00:00:00Z', i * 3600);
+    const fields = { title: `item ${i}`, createdAt, author: crowd[0], milestone: history.milestones[0] };
+    addFullPullRequest(history, cast, { number, ...fields }, crowd, others, i < crowded);
+    addFullIssue(history, { number: number + 1, ...fields }, crowd, i < crowded);
+  }
+}
+
+function fillItem(history, item, crowd, isCrowded) {
+  const at = (seconds) => later(item.createdAt, seconds);
+  const [author] = crowd;
+  item.labels.push(...history.labels.slice(0, isCrowded ? 51 : 2));
+  item.assignees.push(...(isCrowded ? crowd : crowd.slice(0, 2)));
+  for (let i = 0; i < (isCrowded ? 101 : 2); i += 1) newComment(history, item, { createdAt: at(i), author: crowd[i % 21] });
+  newEvent(history, item, 'AssignedEvent', at(200), author, { assignee: author });
+  newEvent(history, item, 'UnassignedEvent', at(201), author, { assignee: author });
+  newEvent(history, item, 'ClosedEvent', at(202), author, { stateReason: null, closer: null });
+  newEvent(history, item, 'ReopenedEvent', at(203), author, { stateReason: null });
+}
+
+function addFullIssue(history, fields, crowd, isCrowded) {
+  const issue = newIssue(history, fields);
+  fillItem(history, issue, crowd, isCrowded);
+  const closedAt = later(issue.createdAt, 210);
+  Object.assign(issue, { state: 'CLOSED', stateReason: 'DUPLICATE', closedAt });
+  newEvent(history, issue, 'ClosedEvent', closedAt, crowd[0], { stateReason: 'DUPLICATE', closer: null });
+}
+
+function addFullPullRequest(history, cast, fields, crowd, others, isCrowded) {
+  const commit = { oid: '1'.repeat(40), authoredDate: fields.createdAt, committedDate: fields.createdAt };
+  const pull = newPullRequest(history, { ...fields, commits: [commit] });
+  const at = (seconds) => later(pull.createdAt, seconds);
+  fillItem(history, pull, crowd, isCrowded);
+  const { nameWithOwner: repository } = history.repository;
+  pull.closingIssuesReferences = others.slice(0, isCrowded ? 21 : 2).map(({ id, number }) => ({ id, number, repository }));
+  [cast.teams[0], ...(isCrowded ? crowd : crowd.slice(0, 2))].forEach((requestedReviewer, i) => {
+    newReviewRequest(history, pull, requestedReviewer);
+    newEvent(history, pull, 'ReviewRequestedEvent', at(220 + i), crowd[0], { requestedReviewer });
+  });
+  newEvent(history, pull, 'ReviewRequestRemovedEvent', at(250), crowd[0], { requestedReviewer: crowd[1] });
+  newEvent(history, pull, 'ConvertToDraftEvent', at(251), crowd[0]);
+  newEvent(history, pull, 'ReadyForReviewEvent', at(252), crowd[0]);
+  for (let i = 0; i < (isCrowded ? 51 : 2); i += 1) {
+    const review = newReview(history, pull, { createdAt: at(300 + i), author: crowd[i % 21] });
+    const thread = newThread(history, pull);
+    for (let j = 0; j < (isCrowded && i === 0 ? 51 : 1); j += 1) newReviewComment(history, thread, review, { createdAt: at(300 + i + j) });
+  }
+  mergePullRequest(history, pull, crowd[0], at(400));
 }

@@ -21,7 +21,7 @@ export class Faults {
   }
 
   set(list) {
-    this.list = list.map((fault) => ({ ...fault, seen: 0, used: 0 }));
+    this.list = list.map((fault) => ({ ...fault, seen: 0, used: 0, emptied: [] }));
   }
 
   /** The fault for this request, or undefined. Counts the request either way. */
@@ -41,7 +41,7 @@ export class Faults {
   }
 
   report() {
-    return this.list.map(({ seen, used, match }) => ({ match: match ?? {}, seen, used }));
+    return this.list.map(({ seen, used, emptied, match }) => ({ match: match ?? {}, seen, used, emptied }));
   }
 }
 

@@ -8,7 +8,7 @@ import {
 } from './records.mjs';
 import { referTo } from './history.mjs';
 import { addDelivery } from './delivery.mjs';
-import { addIssueCases, addPullRequestCases } from './cases.mjs';
+import { addFullItems, addIssueCases, addPullRequestCases } from './cases.mjs';
 
 const PEOPLE = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi', 'ivan', 'judy', 'mallory', 'niaj', 'olivia', 'peggy', 'rupert', 'sybil', 'trent', 'victor', 'walter', 'Zoë-x'].map((login) => login.normalize('NFD').replace(/[^\w-]/g, ''));
 const BOTS = ['github-actions', 'dependabot', 'renovate'];
@@ -17,7 +17,10 @@ const FIRST_DAY = '2024-01-01T08:00:00Z';
 const LAST_DAY = '2025-06-01T08:00:00Z';
 const ASSOCIATIONS = ['MEMBER', 'MEMBER', 'COLLABORATOR', 'CONTRIBUTOR', 'NONE', 'FIRST_TIME_CONTRIBUTOR', 'OWNER'];
 
-/** settings: nameWithOwner and, all optional, pulls, issues, seed, labels, milestones, releases, deployments, empty, private, issues_disabled, small_ids. */
+/**
+ * settings: nameWithOwner and, all optional, pulls, issues, seed, labels, milestones, releases, deployments, crowded, full, empty,
+ * private, issues_disabled, small_ids.
+ */
 export function generateHistory(settings) {
   const { nameWithOwner, pulls = 200, issues = 100, seed = 1, labels = 130, milestones = 12 } = settings;
   const history = newHistory(nameWithOwner, {
@@ -36,6 +39,7 @@ export function generateHistory(settings) {
   addIssueCases(history, cast, random);
   addPullRequestCases(history, cast, random);
   addBulkEdit(history, cast);
+  if (settings.crowded || settings.full) addFullItems(history, cast, settings);
   for (const item of [...history.issues, ...history.pullRequests]) item.updatedAt = lastTimeOf(item);
   addDelivery(history, cast, { ...settings, first: FIRST_DAY, last: LAST_DAY });
   return finishHistory(history);

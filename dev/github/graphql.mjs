@@ -15,7 +15,7 @@ export function operationNameOf(request) {
 }
 
 /** nulls: the places of the answer that a fault leaves empty (nulls.mjs). */
-export async function answerGraphql(emulator, request, access, nulls = []) {
+export async function answerGraphql(emulator, request, access, nulls = new Nulls()) {
   const { counters } = emulator;
   const name = operationNameOf(request);
   const refuse = (errors, extra = {}) => {
@@ -44,7 +44,7 @@ export async function answerGraphql(emulator, request, access, nulls = []) {
     return { status: 200, body: { errors: [{ type: 'RATE_LIMITED', message: `API rate limit exceeded for ${access.limited}.` }] } };
   }
   counters.countOperation(name, asked.points);
-  return { status: 200, body: await run(emulator, access, document, operation, request, asked, new Nulls(nulls)) };
+  return { status: 200, body: await run(emulator, access, document, operation, request, asked, nulls) };
 }
 
 async function run(emulator, access, document, operation, request, asked, nulls) {

@@ -2,6 +2,7 @@
 // A fault with `nulls: [{path, …}]` lets the request be executed, and then
 //
 //   path       which places, by the keys of the answer: "nodes.*.reviews", "n*.reviews.nodes.3"; * is any one key, n* any that begins so
+//   item       only in the part of the answer that is about this id, of those that were asked for
 //   every      every second, third, … of these places in an answer; 1 (all) by default
 //   type       of the errors entry that comes with each of them; null: an entry without a type
 //   message    its words
@@ -15,40 +16,56 @@ import { ProviderError } from './errors.mjs';
 export const UNFINISHED = 'Resource limits for this query exceeded.';
 
 const keysOf = (path) => (path === undefined ? [] : [...keysOf(path.prev), path.key]);
+/** The id that a part of the answer is about: nodes.N of ids, or nN of idN. */
+const itemOf = (keys, variables) => (keys[0] === 'nodes' ? variables?.ids?.[keys[1]] : variables?.[String(keys[0]).replace(/^n/, 'id')]);
 const fits = (pattern, key) => (pattern.endsWith('*') ? String(key).startsWith(pattern.slice(0, -1)) : pattern === String(key));
 
 class Place {
-  constructor({ path, every = 1, type = null, message = UNFINISHED, error = true, raw = false, value = null }) {
-    Object.assign(this, { pattern: path.split('.'), every, type, message, error, raw, value, seen: 0 });
+  constructor({ path, item, every = 1, type = null, message = UNFINISHED, error = true, raw = false, value = null }) {
+    Object.assign(this, { pattern: path.split('.'), item, every, type, message, error, raw, value, seen: 0, emptied: 0 });
   }
 
-  matches(keys) {
+  matches(keys, variables) {
     if (keys.length !== this.pattern.length || !this.pattern.every((pattern, i) => fits(pattern, keys[i]))) return false;
+    if (this.item !== undefined && this.item !== itemOf(keys, variables)) return false;
     this.seen += 1;
-    return this.seen % this.every === 0;
+    if (this.seen % this.every !== 0) return false;
+    this.emptied += 1;
+    return true;
   }
 }
 
 /** The empty places of one answer. */
 export class Nulls {
-  constructor(list) {
+  constructor(list = [], variables = {}) {
     const places = list.map((each) => new Place(each));
+    this.places = places;
+    this.variables = variables;
     this.refused = places.filter((place) => !place.raw);
     this.raw = places.filter((place) => place.raw);
+  }
+
+  /** How many there were of each. */
+  get emptied() {
+    return this.places.map((place) => place.emptied);
   }
 
   /** What the resolver of the field answers: null, an error, or else what it would have. */
   resolve(path, answer) {
     if (this.refused.length === 0) return answer();
     const keys = keysOf(path);
-    const found = this.refused.find((place) => place.matches(keys));
+    const found = this.#find(this.refused, keys);
     if (found) return emptiness(found);
     const value = answer();
     return Array.isArray(value) ? value.map((element, i) => this.#element([...keys, i], element)) : value;
   }
 
+  #find(places, keys) {
+    return places.find((place) => place.matches(keys, this.variables));
+  }
+
   #element(keys, element) {
-    const found = this.refused.find((place) => place.matches(keys));
+    const found = this.#find(this.refused, keys);
     return found ? emptiness(found) : element;
   }
 
@@ -61,7 +78,7 @@ export class Nulls {
       if (value === null || typeof value !== 'object') return;
       for (const key of Array.isArray(value) ? value.keys() : Object.keys(value)) {
         const here = [...keys, key];
-        const found = this.raw.find((place) => place.matches(here));
+        const found = this.#find(this.raw, here);
         if (!found) visit(value[key], here);
         else {
           value[key] = found.value;

@@ -20,7 +20,7 @@ function repositoryByName({ world, access }, owner, name, followRenames) {
 function nodeById({ world, access }, id, { schema: current }) {
   const record = world.byId.get(id);
   const history = world.historyOfId.get(id);
-  const unwritten = record?.state === 'PENDING' && record.author?.login !== access.viewer.login;
+  const unwritten = record?.__typename === 'PullRequestReview' && record.state === 'PENDING' && record.author?.login !== access.viewer.login;
   const hidden = unwritten || (history && !access.sees(history)) || (record && !current.getType(record.__typename));
   return record && !hidden ? record : notFound(`a node with the global id of '${id}'`);
 }

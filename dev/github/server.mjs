@@ -12,6 +12,7 @@ import { Faults, faultAnswer, replacesAnswer } from './faults.mjs';
 import { generateHistory } from './generate.mjs';
 import { answerGraphql, operationNameOf } from './graphql.mjs';
 import { loadHistory } from './history.mjs';
+import { Nulls } from './nulls.mjs';
 import { USAGE, readOptions } from './options.mjs';
 import { answerRest } from './rest.mjs';
 import { leaveOut } from './schema.mjs';
@@ -76,7 +77,9 @@ async function answerClient(emulator, request, response, url) {
     if (fault.delay_ms) await wait(fault.delay_ms);
     if (replacesAnswer(fault)) return sendFault(emulator, request, response, fault, operation);
   }
-  const { status, body, headers } = await clientAnswer(emulator, request, url, { isGraphql, query, text, nulls: fault?.nulls });
+  const nulls = new Nulls(fault?.nulls, query?.variables);
+  const { status, body, headers } = await clientAnswer(emulator, request, url, { isGraphql, query, text, nulls });
+  if (fault) fault.emptied = nulls.emptied.map((count, i) => count + (fault.emptied[i] ?? 0));
   emulator.log(`${request.method} ${url.pathname} ${operation ?? ''} ${status}`);
   return sendJson(request, response, status, { ...headersOf(emulator, request), ...headers }, body, fault);
 }

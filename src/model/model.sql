@@ -470,17 +470,16 @@ AS $$
     UNION ALL
     SELECT milestone, state FROM keypup.pull_requests
     WHERE account_id = account AND project_id = project AND milestone IS NOT NULL AND deleted_at IS NULL
-  ), counted AS (
-    SELECT m.external_id, count(*) FILTER (WHERE i.state = 'open') AS open_items, count(*) FILTER (WHERE i.state <> 'open') AS closed_items
-    FROM keypup.milestones m LEFT JOIN item i ON i.milestone = m.title
-    WHERE m.account_id = account AND m.project_id = project
-    GROUP BY m.external_id
+  ), counted AS MATERIALIZED (
+    SELECT milestone, count(*) FILTER (WHERE state = 'open') AS open_items, count(*) FILTER (WHERE state <> 'open') AS closed_items
+    FROM item GROUP BY milestone
   )
   UPDATE keypup.milestones m
-  SET open_items = c.open_items, closed_items = c.closed_items
-  FROM counted c
-  WHERE m.account_id = account AND m.project_id = project AND m.external_id = c.external_id
-    AND (m.open_items, m.closed_items) IS DISTINCT FROM (c.open_items, c.closed_items);
+  SET open_items = coalesce(c.open_items, 0), closed_items = coalesce(c.closed_items, 0)
+  FROM keypup.milestones o LEFT JOIN counted c ON c.milestone = o.title
+  WHERE o.account_id = account AND o.project_id = project
+    AND m.account_id = o.account_id AND m.project_id = o.project_id AND m.external_id = o.external_id
+    AND (m.open_items, m.closed_items) IS DISTINCT FROM (coalesce(c.open_items, 0), coalesce(c.closed_items, 0));
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_milestones(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.derive_milestones(uuid, bigint) TO keypup_worker;

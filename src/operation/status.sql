@@ -25,8 +25,18 @@ SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
     CASE WHEN c.token_expires_at < now() THEN format('the token has expired at %s', c.token_expires_at)
          WHEN c.token_expires_at < now() + interval '14 days' THEN format('the token expires at %s', c.token_expires_at) END,
     CASE WHEN s.refused_fields <> '{}' THEN format('the token may not read %s: they are left out', concat_ws(' and ',
-      CASE WHEN 'Repository.releases' = ANY (s.refused_fields) THEN 'releases' END, CASE WHEN 'Repository.deployments' = ANY (s.refused_fields) THEN 'deployments' END)) END,
-    CASE WHEN c.hidden_organizations IS NOT NULL THEN format('the provider leaves organizations out that want single sign-on for the token (%s)', c.hidden_organizations) END), '') AS warning
+      CASE WHEN 'Repository.releases' = ANY (s.refused_fields) THEN 'releases' END,
+      CASE WHEN 'Repository.deployments' = ANY (s.refused_fields) THEN 'deployments' END,
+      CASE WHEN 'Release.tagCommit' = ANY (s.refused_fields) THEN 'commits of releases' END,
+      CASE WHEN 'Deployment.commit' = ANY (s.refused_fields) THEN 'commits of deployments' END,
+      CASE WHEN 'Deployment.ref' = ANY (s.refused_fields) THEN 'branches of deployments' END,
+      CASE WHEN 'Repository.defaultBranchRef' = ANY (s.refused_fields) THEN 'branches' END,
+      CASE WHEN 'Team.combinedSlug' = ANY (s.refused_fields) THEN 'teams' END)) END,
+    CASE WHEN c.hidden_organizations IS NOT NULL THEN format('the provider leaves organizations out that want single sign-on for the token (%s)', c.hidden_organizations) END,
+    CASE WHEN s.phase = 'idle' AND h.items_done < h.items_total
+         THEN format('%s of %s issues and pull requests that the provider counts are not here', h.items_total - h.items_done, h.items_total) END,
+    (SELECT format('%s things could not be read or stored, and are tried again: see keypup.sync_failures', count(*))
+     FROM keypup.sync_failures f WHERE f.account_id = s.account_id AND f.project_id = s.project_id HAVING count(*) > 0)), '') AS warning
 FROM keypup.sync_state s
 JOIN keypup.projects p ON p.account_id = s.account_id AND p.project_id = s.project_id
 JOIN keypup.accounts a ON a.account_id = s.account_id
@@ -52,7 +62,7 @@ COMMENT ON COLUMN keypup.sync_status.last_run_finished_at IS 'When a run last fi
 COMMENT ON COLUMN keypup.sync_status.requests IS 'Requests answered for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.points IS 'Rate-limit points spent for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.finishes_at IS 'When the first reading will be done, if it goes on as it went so far; NULL where that is not within a century.';
-COMMENT ON COLUMN keypup.sync_status.warning IS 'What is wrong with the connection''s token though it still reads: it can write, ends within 14 days, or does not see everything, for example the project''s deployments.';
+COMMENT ON COLUMN keypup.sync_status.warning IS 'What is wrong though the sync goes on: a token that can write, ends within 14 days, or does not see everything, for example the project''s deployments; items that the provider counts and that are not here after a run; things that could not be read or stored (sync_failures).';
 
 CREATE VIEW keypup.rate_budget WITH (security_invoker = true, security_barrier = true) AS
 SELECT c.account_id, a.name AS account, c.connection_id, c.name AS connection, c.state, c.rate_limit,

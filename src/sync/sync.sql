@@ -105,6 +105,11 @@ AS $$
   WHERE now_at_once AND j.due_at > now() AND j.in_run
     AND (only_account IS NULL OR j.account_id = only_account) AND (only_project IS NULL OR j.project_id = only_project);
 
+  -- Somebody waits: what was set aside is tried, too.
+  UPDATE keypup.sync_failures f SET next_try_at = now()
+  WHERE now_at_once AND f.next_try_at > now()
+    AND (only_account IS NULL OR f.account_id = only_account) AND (only_project IS NULL OR f.project_id = only_project);
+
   WITH due AS MATERIALIZED (
     SELECT s.account_id, s.project_id, p.connection_id,
       -- Something of it was read, and nothing is wrong: whether it changed can be asked together with others.
@@ -279,6 +284,8 @@ BEGIN
     RETURN;
   END IF;
   PERFORM keypup.derive_milestones(account, done.project_id);
+  -- What was asked for again, and did not fail again.
+  DELETE FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = done.project_id AND f.is_tried;
   UPDATE keypup.sync_state s
   SET phase = 'idle', last_run_finished_at = now(),
       -- A run that was asked for during this one still comes.

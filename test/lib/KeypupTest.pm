@@ -12,7 +12,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(start_node start_github start_openid start_relay control new_server as_role literal compare_with_truth differences);
+our @EXPORT = qw(start_node start_github start_openid start_relay control new_server as_role literal compare_with_truth differences
+	keep_truth differing);
 
 my @emulators;
 
@@ -216,6 +217,37 @@ sub differences
 {
 	my ($node, $github, $name) = @_;
 	return join("\n", map { "$_->[0]: $_->[2]" } grep { !$_->[1] } compare_tables($node, $github, $name));
+}
+
+# For many repositories at once, whose truth does not change: what the provider has is kept as tables.
+sub keep_truth
+{
+	my ($node, $github, @names) = @_;
+	read_truth($node, $github, $_) foreach @names;
+	my $sql = 'CREATE INDEX ON truth (repository, kind); ANALYZE truth;';
+	foreach my $table (sort keys %expected)
+	{
+		my ($columns, $select) = @{ $expected{$table} };
+		$columns = join ', ', map { "c$_" } 0 .. ($columns =~ tr/,//);
+		$select =~ s/truth t\(/(SELECT * FROM truth WHERE repository = n.name) t(/g;
+		$sql .= "CREATE TABLE truth_$table AS SELECT n.name AS project_name, x.* FROM (SELECT DISTINCT repository AS name FROM truth) n CROSS JOIN LATERAL ($select) x($columns); ANALYZE truth_$table;";
+	}
+	$node->safe_psql('postgres', $sql);
+}
+
+# What differs from it: [project, table, what], none when all is the provider's.
+sub differing
+{
+	my ($node) = @_;
+	my @parts;
+	foreach my $table (sort keys %expected)
+	{
+		my $columns = $expected{$table}[0];
+		my $ours = "SELECT x.project_name, $columns FROM keypup.$table JOIN (SELECT account_id AS a, project_id AS p, name AS project_name FROM keypup.projects) x ON account_id = a AND project_id = p" . ($may_be_empty{$table} ? ' WHERE deleted_at IS NULL' : '');
+		push @parts, "(WITH ours AS ($ours), missing AS (TABLE truth_$table EXCEPT ALL TABLE ours), extra AS (TABLE ours EXCEPT ALL TABLE truth_$table)
+			SELECT project_name, '$table', format('%s missing, %s more: %s', sum(m), sum(e), min(t)) FROM (SELECT project_name, 1 AS m, 0 AS e, 'missing ' || missing::text AS t FROM missing UNION ALL SELECT project_name, 0, 1, 'more ' || extra::text FROM extra) q GROUP BY 1)";
+	}
+	return map { [ split /\|/, $_, 3 ] } split /\n/, $node->safe_psql('postgres', 'SET jit = off; ' . join(' UNION ALL ', @parts));
 }
 
 END

@@ -59,5 +59,20 @@ foreach my $result (@results)
 }
 diag($out) if $out =~ /^not ok/m;
 cmp_ok(scalar(@results), '>=', 200, 'all requests were checked');
+
+# What an answer must hold to be one.
+my $shapes = $node->safe_psql('postgres', q{SELECT jsonb_build_object('shapes', keypup.github_shapes())});
+my $input = "$shapes\n" . join "\n", grep { /"name": "(?!older|without)/ } split /\n/, $requests;
+($out, $error) = ('', '');
+run([ 'node', 'test/schema/shapes.mjs' ], '<', \$input, '>', \$out, '2>', \$error);
+diag($error) if $error;
+@results = $out =~ /^((?:not )?ok \d+ - .*)$/mg;
+foreach my $result (@results)
+{
+	my ($failed, $name) = $result =~ /^(not )?ok \d+ - (.*)$/;
+	ok(!$failed, $name);
+}
+diag(join "\n", $out =~ /^(?:not ok|#) .*$/mg) if $out =~ /^not ok/m;
+cmp_ok(scalar(@results), '>=', 40, 'all answers have a shape');
 $node->stop;
 done_testing();

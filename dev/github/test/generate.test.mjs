@@ -97,3 +97,11 @@ test('the settings of a made-up repository are read', () => {
   assert.equal(generateHistory({ nameWithOwner: 'a/b', empty: 1 }).pullRequests.length, 0);
   assert.equal(generateHistory({ nameWithOwner: 'a/b', labels: 7, milestones: 120, pulls: 5, issues: 5 }).milestones.length, 120);
 });
+
+test('full items have something in each list, crowded ones two pages of it', () => {
+  const { pullRequests, issues } = generateHistory({ nameWithOwner: 'a/b', labels: 60, milestones: 1, pulls: 0, issues: 22, crowded: 1, full: 2 });
+  const sizes = (item) => ['labels', 'assignees', 'comments', 'reviews', 'reviewThreads', 'reviewRequests', 'closingIssuesReferences'].map((list) => item[list]?.length);
+  assert.deepEqual(sizes(pullRequests[0]), [51, 21, 101, 51, 51, 22, 21]);
+  assert.deepEqual(sizes(issues[22]).slice(0, 3), [51, 21, 101]);
+  for (const item of [...pullRequests.slice(1), ...issues.slice(23)]) assert.ok(sizes(item).every((size) => size === undefined || size >= 2));
+});

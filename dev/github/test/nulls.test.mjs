@@ -24,6 +24,7 @@ test('every second node is null, each with an error entry, and the others are wh
   assert.deepEqual(data.nodes, whole.map((node, i) => (i % 2 ? null : node)));
   assert.deepEqual(errors.map(({ type, path, message }) => ({ type, path, message })), [1, 3, 5].map((i) => (
     { type: 'RESOURCE_LIMITS_EXCEEDED', path: ['nodes', i], message: 'Resource limits for this query exceeded.' })));
+  assert.deepEqual((await client.counters()).faults[0].emptied, [3]);
 });
 
 test('a list that may be null is null, and no more', async () => {
@@ -43,6 +44,13 @@ test('what the schema lets nothing be null in takes all with it, up to the next 
   await leaveEmpty([{ path: 'nodes' }]);
   const none = await ask();
   assert.deepEqual([none.data, none.errors[0].path], [null, ['nodes']]);
+});
+
+test('a place can be that of one item, wherever in the request it is asked for', async () => {
+  await leaveEmpty([{ path: 'nodes.*.reviews', item: ids[4] }, { path: 'nodes.*.labels', item: 'nobody' }]);
+  const { data } = await ask();
+  assert.deepEqual(data.nodes.map((node) => node.reviews === null), [false, false, false, false, true, false]);
+  assert.deepEqual((await client.counters()).faults[0].emptied, [1, 0]);
 });
 
 test('raw places break the schema, and can hold anything', async () => {

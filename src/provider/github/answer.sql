@@ -1,21 +1,53 @@
 -- provider/github/answer.sql: what an answer means, and what follows from it. Called by sync/ with the
 -- answer to one job, as keypup_worker, for the account of the job.
 
--- The verdict on an answer, in the order in which GitHub's own documentation tells them apart.
+-- What GitHub says of those whom it keeps out as a whole. Only people are told by words; that single sign-on is wanted it says in so
+-- many signs.
+CREATE FUNCTION keypup.github_refusal(words text, is_saml boolean, OUT reason text, OUT hint text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT k.reason || coalesce(': GitHub says "' || words || '"', ''), k.hint
+  FROM (VALUES
+    (1, is_saml OR words ~* '\mSAML\M|single sign-on', 'the organization requires single sign-on for this token',
+     'Authorize the token for the organization''s single sign-on at GitHub, or connect with another.'),
+    (2, words ~* 'IP allow ?list', 'the organization''s IP allow list keeps this server out',
+     'Have an owner of the organization add the address of this server to its IP allow list at GitHub.'),
+    (3, words ~* 'suspended|flagged', 'the account, the organization or the app is suspended',
+     'GitHub''s support can tell why. When it is lifted the sync goes on by itself.'),
+    (4, words ~* 'access blocked|DMCA|disabled|billing', 'the repository is blocked at GitHub',
+     'Its owner can tell why, or GitHub''s support. When it is lifted the sync goes on by itself.')) AS k (position, applies, reason, hint)
+  WHERE k.applies
+  ORDER BY k.position LIMIT 1
+$$;
+REVOKE ALL ON FUNCTION keypup.github_refusal(text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_refusal(text, boolean) IS 'Why GitHub keeps somebody out, and what to do, with its own words; NULL when they say nothing that is known.';
+
+-- The verdict on an answer, in the order in which GitHub's own documentation tells them apart: by status, headers, and the types of
+-- its errors. What of a page is whole is another question (part.sql).
 CREATE FUNCTION keypup.github_verdict(status integer, headers jsonb, reply jsonb, failure text,
   OUT verdict text, OUT reason text, OUT hint text, OUT retry_at timestamptz)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  error jsonb := reply #> '{errors,0}';
-  message text := coalesce(reply #>> '{errors,0,message}', reply ->> 'message', '');
+  types text[];
+  codes jsonb;
+  words text;
+  refusal record;
+  has_data boolean := coalesce(jsonb_typeof(reply -> 'data') = 'object', false);
   wait_seconds bigint := CASE WHEN headers ->> 'retry-after' ~ '^[0-9]{1,6}$' THEN (headers ->> 'retry-after')::bigint END;
   reset_at timestamptz := CASE WHEN headers ->> 'x-ratelimit-reset' ~ '^[0-9]{1,11}$' THEN to_timestamp((headers ->> 'x-ratelimit-reset')::bigint) END;
 BEGIN
+  IF failure IS NULL AND status = 200 AND has_data AND NOT keypup.github_has_errors(reply) THEN
+    verdict := 'page';
+    RETURN;
+  END IF;
+  types := ARRAY(SELECT DISTINCT e.type FROM keypup.github_errors(reply, '{}') e WHERE e.type IS NOT NULL);
+  codes := jsonb_path_query_array(reply, 'lax $.errors[*].extensions.code');
+  words := coalesce((SELECT e.words FROM keypup.github_errors(reply, '{}') e LIMIT 1), keypup.github_words(reply ->> 'message'), 'no reason given');
+  SELECT * INTO refusal FROM keypup.github_refusal(words, EXISTS (SELECT FROM keypup.github_errors(reply, '{}') e WHERE e.is_saml));
   -- An absurd time is not obeyed: nothing GitHub documents lasts longer than an hour.
   reset_at := CASE WHEN reset_at > now() THEN least(reset_at, now() + interval '1 hour') END;
   verdict := 'failed';
-  reason := left(regexp_replace(message, '[[:cntrl:]]', ' ', 'g'), 300);
   IF failure IS NOT NULL THEN
     verdict := CASE WHEN failure IN ('timed out', 'reply is larger than 8 MiB') THEN 'smaller' ELSE 'failed' END;
     reason := failure;
@@ -26,18 +58,18 @@ BEGIN
   ELSIF status IN (403, 429) AND headers ->> 'x-github-sso' LIKE 'required%' THEN
     reason := 'the organization requires single sign-on for this token';
     hint := 'Authorize the token at ' || coalesce(substring(headers ->> 'x-github-sso' FROM 'url=(https://github[.]com/[^ ;]*)'), 'GitHub') || '.';
-  ELSIF status = 429 OR error ->> 'type' IN ('RATE_LIMITED', 'RATE_LIMIT') OR message ILIKE '%rate limit%'
+  ELSIF status = 429 OR types && '{RATE_LIMITED,RATE_LIMIT}' OR codes ? 'graphql_rate_limit' OR (NOT has_data AND words ILIKE '%rate limit%')
         OR (status = 403 AND (wait_seconds IS NOT NULL OR headers ->> 'x-ratelimit-remaining' = '0')) THEN
     verdict := 'paused';
     reason := 'GitHub''s rate limit is reached';
     hint := 'Nothing is lost: the sync goes on by itself at the time in next_run_at.';
     retry_at := CASE WHEN wait_seconds IS NOT NULL THEN now() + make_interval(secs => least(wait_seconds, 3600))
-                     WHEN message ILIKE '%secondary%' THEN now() + interval '1 minute'
+                     WHEN words ILIKE '%secondary%' THEN now() + interval '1 minute'
                      ELSE coalesce(reset_at, now() + interval '1 minute') END;
-  ELSIF status IN (500, 502, 503, 504) OR message LIKE 'Something went wrong while executing your query%' OR message ILIKE '%resource limits exceeded%' THEN
+  ELSIF status IN (500, 502, 503, 504) THEN
     verdict := 'smaller';
     reason := format('GitHub could not answer in time (%s)', status);
-  ELSIF EXISTS (SELECT FROM jsonb_path_query(reply, 'lax $.errors[*].extensions.code') c WHERE c IN ('"undefinedField"', '"undefinedType"', '"argumentNotAccepted"')) THEN
+  ELSIF NOT has_data AND (codes ? 'undefinedField' OR codes ? 'undefinedType' OR codes ? 'argumentNotAccepted') THEN
     verdict := 'older';
   ELSIF status = 404 THEN
     reason := 'there is no GitHub API at the connection''s address (404)';
@@ -46,123 +78,108 @@ BEGIN
     reason := format('the server redirects (%s), which is not followed', status);
     hint := 'Connect with the address of the API itself.';
   ELSIF status <> 200 THEN
-    reason := format('GitHub answered %s: %s', status, coalesce(nullif(reason, ''), 'no reason given'));
+    reason := coalesce(refusal.reason, format('GitHub answered %s: %s', status, words));
+    hint := refusal.hint;
   ELSIF reply IS NULL THEN
     reason := 'the reply is not JSON';
     hint := 'A proxy or a sign-in page may stand before the API; check base_url in keypup.connections.';
-  ELSIF jsonb_typeof(reply -> 'data') IS DISTINCT FROM 'object' THEN
-    reason := 'GitHub refused the query: ' || coalesce(nullif(reason, ''), 'no reason given');
-    hint := CASE WHEN error ->> 'type' IN ('INSUFFICIENT_SCOPES', 'FORBIDDEN')
-                 THEN 'Give the token read access to metadata, issues, pull requests and deployments.' END;
-  ELSE
+  ELSIF has_data THEN
     verdict := 'page';
+  ELSIF types && '{INSUFFICIENT_SCOPES,FORBIDDEN,NOT_FOUND}' THEN
+    reason := coalesce(refusal.reason, 'GitHub refused the query: GitHub says "' || words || '"');
+    hint := coalesce(refusal.hint, 'Give the token read access to metadata, issues, pull requests and deployments.');
+  ELSE
+    -- Too much for it (RESOURCE_LIMITS_EXCEEDED), or a thing in it that it cannot answer for: less of it may do.
+    verdict := 'smaller';
+    reason := coalesce((SELECT e.why FROM keypup.github_errors(reply, '{}') e LIMIT 1), 'GitHub did not answer the query');
   END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) IS 'What an answer means: page, paused, smaller, older (the server lacks a field), token_refused or failed, with reason and hint.';
 
-CREATE FUNCTION keypup.github_store_page(account uuid, job bigint, reply jsonb, interval_seconds integer) RETURNS void
+-- Stores what the answer to a job holds of what was asked for, and has the rest asked for again. Whether the job has ended;
+-- otherwise it is put off, or asks for less.
+CREATE FUNCTION keypup.github_store_page(account uuid, job bigint, reply jsonb, interval_seconds integer) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_job record;
-  answer jsonb := reply -> 'data';
-  nodes jsonb;
-  pages jsonb;
-  touched bigint[];
+  refused text[];
+  its record;
+  judged record;
+  rows jsonb;
 BEGIN
-  SELECT j.kind, j.arguments, j.queued_at, j.project_id, j.connection_id, p.external_id, p.name INTO STRICT the_job
+  SELECT j.kind, j.arguments, j.queued_at, j.project_id, j.connection_id, p.external_id INTO STRICT the_job
   FROM keypup.sync_jobs j LEFT JOIN keypup.projects p ON p.account_id = j.account_id AND p.project_id = j.project_id
   WHERE j.account_id = account AND j.job_id = job;
-  PERFORM keypup.github_store_people(account, the_job.connection_id, answer);
 
   IF the_job.kind = 'poll' THEN
-    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.queued_at, the_job.arguments -> 'projects', answer, interval_seconds);
-  ELSIF the_job.kind = 'pull_request_sweep' THEN
-    PERFORM keypup.github_take_sweep(account, the_job.project_id, the_job.kind, answer #> '{node,pullRequests}', the_job.arguments ->> 'seen');
-  ELSIF the_job.kind = 'issue_sweep' THEN
-    PERFORM keypup.github_take_sweep(account, the_job.project_id, the_job.kind, answer #> '{node,issues}', the_job.arguments ->> 'seen');
-  ELSIF the_job.kind = 'existence' THEN
-    PERFORM keypup.github_take_existence(account, the_job.project_id, the_job.external_id, the_job.arguments, reply);
+    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.queued_at, the_job.arguments -> 'projects', reply, interval_seconds);
+    RETURN true;
   ELSIF the_job.kind = 'repository' THEN
-    answer := CASE WHEN the_job.external_id IS NULL THEN answer -> 'repository' ELSE answer -> 'node' END;
-    IF jsonb_typeof(answer) IS DISTINCT FROM 'object' THEN
-      RAISE EXCEPTION 'repository "%" does not exist, or the token may not read it', the_job.name
-        USING ERRCODE = 'undefined_object', HINT = 'Check the name, and that the token has read access to the repository. Rows read before are kept.';
-    END IF;
-    PERFORM keypup.github_store_repository(account, the_job.project_id, answer);
-  ELSIF the_job.kind IN ('labels', 'milestones') THEN
-    PERFORM keypup.github_store_list(account, the_job.project_id, the_job.kind, answer #> ARRAY['node', the_job.kind], the_job.arguments -> 'seen');
-  ELSIF the_job.kind = 'pull_request_stubs' THEN
-    PERFORM keypup.github_take_stubs(account, the_job.project_id, 'pull_requests', answer #> '{node,pullRequests}', false);
-  ELSIF the_job.kind = 'issue_stubs' THEN
-    PERFORM keypup.github_take_stubs(account, the_job.project_id, 'issues', answer #> '{node,issues}', false);
-  ELSIF the_job.kind IN ('release_pages', 'deployment_pages') THEN
-    PERFORM keypup.github_take_deliveries(account, the_job.project_id, CASE the_job.kind WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END,
-      answer #> ARRAY['node', CASE the_job.kind WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END],
-      (the_job.arguments ->> 'before')::timestamptz, (the_job.arguments ->> 'is_whole')::boolean, (the_job.arguments ->> 'first')::integer);
-  ELSIF the_job.kind = 'releases' THEN
-    PERFORM keypup.github_store_releases(account, the_job.project_id, jsonb_path_query_array(answer, '$.nodes[*] ? (exists (@.tagName))'));
-  ELSIF the_job.kind = 'deployments' THEN
-    PERFORM keypup.github_store_deployments(account, the_job.project_id, jsonb_path_query_array(answer, '$.nodes[*] ? (exists (@.environment))'));
-  ELSIF the_job.kind IN ('pull_requests', 'issues') THEN
-    -- A node that GitHub would not show (deleted meanwhile) is null; the others are stored.
-    nodes := jsonb_path_query_array(answer, '$.nodes[*] ? (exists (@.number))');
-    IF the_job.kind = 'issues' THEN
-      PERFORM keypup.github_store_issues(account, the_job.project_id, the_job.external_id, nodes);
-    ELSE
-      PERFORM keypup.github_store_pull_requests(account, the_job.project_id, the_job.external_id, nodes);
-    END IF;
-  ELSIF the_job.kind = 'nested_pages' THEN
-    SELECT jsonb_agg(a.page || jsonb_build_object('page', answer #> ARRAY['n' || (a.position - 1), a.page ->> 'connection'])),
-           array_agg(DISTINCT (a.page ->> 'number')::bigint)
-    INTO pages, touched
-    FROM jsonb_array_elements(the_job.arguments -> 'pages') WITH ORDINALITY AS a(page, position)
-    WHERE jsonb_typeof(answer #> ARRAY['n' || (a.position - 1), a.page ->> 'connection']) = 'object';
-    IF pages @> '[{"item": "deployment"}]' THEN
-      PERFORM keypup.github_store_statuses(account, the_job.project_id, pages);
-    ELSIF pages IS NOT NULL THEN
-      PERFORM keypup.github_store_nested(account, the_job.project_id, the_job.external_id, pages);
-      PERFORM keypup.derive_pull_requests(account, the_job.project_id, touched);
-      PERFORM keypup.derive_issues(account, the_job.project_id, touched);
-    END IF;
+    RETURN keypup.github_take_repository(account, job, reply);
   END IF;
+  refused := keypup.github_refused_fields(account, the_job.project_id);
+  SELECT * INTO its FROM keypup.github_listed(the_job.kind);
+  IF its.member IS NOT NULL THEN
+    RETURN keypup.github_store_list(account, job, reply, its.member, its.shape, its.element, refused);
+  END IF;
+
+  judged := keypup.github_judge(the_job.kind, the_job.arguments, reply, refused);
+  IF the_job.kind = 'existence' THEN
+    PERFORM keypup.github_take_existence(account, the_job.project_id, the_job.external_id, the_job.arguments, judged.asked, judged.whole, judged.gone);
+  ELSE
+    rows := judged.whole;
+    IF the_job.kind = 'nested_pages' THEN
+      SELECT coalesce(jsonb_agg(a.page || jsonb_build_object('page', n.node -> (a.page ->> 'connection')) ORDER BY a.position), '[]') INTO rows
+      FROM jsonb_array_elements(judged.asked) WITH ORDINALITY AS a (page, position)
+      JOIN jsonb_array_elements(judged.whole) WITH ORDINALITY AS n (node, position) USING (position);
+    ELSIF judged.gone <> '[]' THEN
+      PERFORM keypup.github_take_gone(account, the_job.project_id, the_job.kind, judged.gone);
+    END IF;
+    PERFORM keypup.github_store_rows(account, the_job.project_id, the_job.kind, rows);
+  END IF;
+  RETURN keypup.github_ask_again(account, job, judged.again);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer) IS 'Stores the page that answers a job, and what is to be asked next.';
-
--- GitHub was too slow for what was asked: ask for half of it twice. One item alone is put off.
-CREATE FUNCTION keypup.github_halve(account uuid, job bigint) RETURNS boolean
+-- A page of a list of a repository.
+CREATE FUNCTION keypup.github_store_list(account uuid, job bigint, reply jsonb, member text, shape text, element text, refused text[]) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  list text;
-  items jsonb;
-  half integer;
+  the_job record;
+  listed record := keypup.github_list(reply, ARRAY['node', member], shape, element, refused);
+  items text := CASE member WHEN 'pullRequests' THEN 'pull_requests' ELSE member END;
 BEGIN
-  SELECT k.key, k.value INTO list, items
-  FROM keypup.sync_jobs j, jsonb_each(j.arguments) k
-  WHERE j.account_id = account AND j.job_id = job AND k.key IN ('ids', 'pages') AND jsonb_array_length(k.value) > 1;
-  IF NOT FOUND THEN
-    -- A page of a list is asked for anew, half as long.
-    UPDATE keypup.sync_jobs j SET arguments = j.arguments || jsonb_build_object('first', (j.arguments ->> 'first')::integer / 2), lease_id = NULL, due_at = now() + interval '1 second'
-    WHERE j.account_id = account AND j.job_id = job AND (j.arguments ->> 'first')::integer > 10;
-    RETURN FOUND;
+  SELECT j.kind, j.arguments, j.project_id INTO STRICT the_job FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  IF NOT listed.is_whole THEN
+    IF keypup.github_ask_list_again(account, job, listed.page IS NOT NULL,
+         EXISTS (SELECT FROM keypup.github_errors(reply, refused) e WHERE e.type = 'INVALID_CURSOR_ARGUMENTS')) THEN
+      RETURN false;
+    END IF;
+    PERFORM keypup.github_set_list_aside(account, the_job.project_id, the_job.kind, the_job.arguments
+      || CASE WHEN listed.page IS NOT NULL THEN '{"only": true}'::jsonb ELSE '{}' END, listed.why);
+    IF listed.page IS NULL THEN
+      RETURN true;
+    END IF;
   END IF;
-  half := jsonb_array_length(items) / 2;
-  INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, in_run, queued_at, due_at, arguments)
-  SELECT j.account_id, j.connection_id, j.project_id, j.kind, j.in_run, j.queued_at, now() + interval '1 second', jsonb_build_object(list, (SELECT jsonb_agg(e.item ORDER BY e.position) FROM jsonb_array_elements(items) WITH ORDINALITY AS e(item, position)
-    WHERE (e.position <= half) = (part = 1)))
-  FROM keypup.sync_jobs j, generate_series(1, 2) AS part
-  WHERE j.account_id = account AND j.job_id = job;
-  DELETE FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  IF the_job.kind IN ('labels', 'milestones') THEN
+    PERFORM keypup.github_take_list(account, the_job.project_id, the_job.kind, listed.page, the_job.arguments);
+  ELSIF the_job.kind IN ('pull_request_sweep', 'issue_sweep') THEN
+    PERFORM keypup.github_take_sweep(account, the_job.project_id, the_job.kind, listed.page, the_job.arguments);
+  ELSIF the_job.kind IN ('pull_request_stubs', 'issue_stubs') THEN
+    PERFORM keypup.github_take_stubs(account, the_job.project_id, items, listed.page, the_job.arguments);
+  ELSE
+    PERFORM keypup.github_take_deliveries(account, the_job.project_id, items, listed.page, listed.broken, the_job.arguments);
+  END IF;
   RETURN true;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_halve(uuid, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_halve(uuid, bigint) IS 'Splits a job in two, or has it ask for a shorter page; false when it asks for one item only.';
+REVOKE ALL ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer),
+  keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer) IS 'Takes the page that answers a job: stores it, and what is to be asked next. Whether the job has ended.';
+COMMENT ON FUNCTION keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) IS 'Takes a page of a list of a repository. Whether the job has ended.';
 
 -- The fields that the server says it lacks are left out from now on. False when one of them is needed.
 CREATE FUNCTION keypup.github_leave_out(account uuid, connection uuid, reply jsonb, OUT can_go_on boolean, OUT lacks text)
@@ -234,9 +251,11 @@ DECLARE
   v record;
   the_job record;
   older record;
-  budget jsonb := reply #> '{data,rateLimit}';
+  -- A budget that is none would keep the page from being stored.
+  budget jsonb := CASE WHEN keypup.misfits(jsonb_build_array(reply #> '{data,rateLimit}'), 'RateLimit', keypup.github_shapes()) IS NULL
+    THEN reply #> '{data,rateLimit}' END;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind INTO the_job FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  SELECT j.project_id, j.connection_id, j.kind, j.attempts INTO the_job FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
   IF the_job.connection_id IS NULL THEN
     RETURN;  -- untracked while the request was under way
   END IF;
@@ -246,13 +265,17 @@ BEGIN
   WHERE s.account_id = account AND s.project_id = the_job.project_id;
 
   SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
-  IF v.verdict IN ('page', 'failed') AND status = 200 AND keypup.github_learn_refused(account, the_job.project_id, reply) THEN
+  IF v.verdict IN ('page', 'failed') AND status = 200 AND keypup.github_has_errors(reply)
+     AND keypup.github_learn_refused(account, the_job.project_id, reply) THEN
     v.verdict := 'refused';
-  ELSIF v.verdict = 'failed' AND reply #>> '{errors,0,type}' = 'INSUFFICIENT_SCOPES' AND the_job.kind <> 'repository'
+  ELSIF v.verdict = 'failed' AND reply @? '$.errors[*] ? (@.type == "INSUFFICIENT_SCOPES")' AND the_job.kind <> 'repository'
         AND (SELECT c.scopes IS DISTINCT FROM left(headers ->> 'x-oauth-scopes', 500) FROM keypup.connections c WHERE c.account_id = account AND c.connection_id = the_job.connection_id) THEN
     -- Somebody changed what the token may do since a run began: it is asked as it is now.
     PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, false);
     v.verdict := 'rescoped';
+  ELSIF v.verdict = 'failed' AND status = 200 AND reply IS NULL AND failure IS NULL AND the_job.attempts >= 3 THEN
+    -- Not a proxy's page, or not for a moment: one thing in it may be what is no JSON.
+    v.verdict := 'smaller';
   END IF;
   CASE v.verdict
     WHEN 'page' THEN
@@ -260,16 +283,20 @@ BEGIN
       UPDATE keypup.app_installations i SET is_renewed = false WHERE i.account_id = account AND i.connection_id = the_job.connection_id AND i.is_renewed;
       IF the_job.kind = 'existence' AND headers ? 'x-github-sso' THEN
         PERFORM keypup.job_failed(account, job, 'GitHub shows only some organizations to this token', 'Authorize the token for the organization''s single sign-on.');
-      ELSE
-        PERFORM keypup.github_store_page(account, job, reply, interval_seconds);
+      ELSIF keypup.github_store_page(account, job, reply, interval_seconds) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
       END IF;
+      -- The rest of it is asked for in smaller pieces; so is what comes next.
+      IF reply @? '$.errors[*] ? (@.type == "RESOURCE_LIMITS_EXCEEDED")' THEN
+        v.verdict := 'smaller';
+      END IF;
     WHEN 'refused' THEN
-      -- The rest of the repository is asked for without; of the list itself nothing is left to ask.
-      IF the_job.kind = 'repository' THEN
-        PERFORM keypup.release_job(account, job);
-      ELSE
+      -- It is asked again without; of a list that is refused nothing is left to ask.
+      IF (the_job.kind = 'release_pages' AND 'Repository.releases' = ANY (keypup.github_refused_fields(account, the_job.project_id)))
+         OR (the_job.kind = 'deployment_pages' AND 'Repository.deployments' = ANY (keypup.github_refused_fields(account, the_job.project_id))) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
+      ELSE
+        PERFORM keypup.release_job(account, job);
       END IF;
     WHEN 'rescoped' THEN
       PERFORM keypup.release_job(account, job);
@@ -283,7 +310,11 @@ BEGIN
     WHEN 'paused' THEN
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, v.retry_at);
     WHEN 'smaller' THEN
-      IF NOT keypup.github_halve(account, job) THEN
+      IF keypup.github_halve(account, job) THEN
+        NULL;
+      ELSIF keypup.github_give_up(account, job, v.reason, CASE WHEN status = 200 THEN 2 ELSE 5 END) THEN
+        PERFORM keypup.job_done(account, job, interval_seconds);
+      ELSIF status <> 200 OR the_job.kind IN ('repository', 'poll') OR NOT keypup.github_put_off(account, job) THEN
         PERFORM keypup.job_failed(account, job, v.reason, v.hint);
       END IF;
     WHEN 'older' THEN

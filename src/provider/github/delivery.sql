@@ -15,10 +15,12 @@ AS $$
 DECLARE
   refused text[];
 BEGIN
-  SELECT array_agg(DISTINCT CASE WHEN f.field = 'deployments' THEN 'Repository.deployments' ELSE 'Repository.releases' END) INTO refused
-  FROM jsonb_array_elements(CASE jsonb_typeof(reply -> 'errors') WHEN 'array' THEN reply -> 'errors' ELSE '[]' END) AS e (error)
-  CROSS JOIN LATERAL (SELECT coalesce(e.error #>> '{path,-1}', substring(e.error ->> 'message' FROM 'The ''(\w+)'' field requires'))) AS f (field)
-  WHERE e.error ->> 'type' IN ('FORBIDDEN', 'INSUFFICIENT_SCOPES') AND f.field IN ('deployments', 'releases', 'latestRelease');
+  -- A query that is refused as a whole has no path; its message names the field.
+  SELECT array_agg(DISTINCT keypup.github_refusable(coalesce(to_jsonb(e.keys), jsonb_build_array(substring(e.words FROM 'The ''(\w+)'' field requires')))))
+  INTO refused
+  FROM keypup.github_errors(reply, '{}') e
+  WHERE e.type IN ('FORBIDDEN', 'INSUFFICIENT_SCOPES');
+  refused := array_remove(refused, NULL);
   UPDATE keypup.sync_state s SET refused_at = now(),
     refused_fields = ARRAY(SELECT DISTINCT u FROM unnest(keypup.github_refused_fields(account, project) || refused) u ORDER BY u)
   WHERE s.account_id = account AND s.project_id = project AND NOT refused <@ keypup.github_refused_fields(account, project);
@@ -160,10 +162,13 @@ AS $$
 DECLARE
   changed jsonb;
   in_run boolean := EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
+  tells_refs boolean := nodes @? '$[*].ref';
 BEGIN
   WITH stored AS (
     INSERT INTO keypup.deployments AS d (account_id, project_id, external_id, environment, state, ref, creator, creator_is_bot, created_at, updated_at, commit_at)
-    SELECT DISTINCT ON (n.id) account, project, n.id, coalesce(n.environment, 'production'), coalesce(lower(n.state), 'pending'), n.ref ->> 'name',
+    SELECT DISTINCT ON (n.id) account, project, n.id, coalesce(n.environment, 'production'), coalesce(lower(n.state), 'pending'),
+      CASE WHEN tells_refs THEN n.ref ->> 'name'
+           ELSE (SELECT o.ref FROM keypup.deployments o WHERE o.account_id = account AND o.project_id = project AND o.external_id = n.id) END,
       n.creator ->> 'login', coalesce(n.creator ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt", (n.commit ->> 'committedDate')::timestamptz
     FROM jsonb_to_recordset(nodes) AS n(id text, environment text, state text, ref jsonb, creator jsonb, "createdAt" timestamptz, "updatedAt" timestamptz, commit jsonb)
     WHERE n."createdAt" IS NOT NULL
@@ -197,29 +202,30 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_store_deployments(uuid, bigint, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_store_deployments(uuid, bigint, jsonb) IS 'Stores deployments with the first pages of their statuses, and asks for those whose place they may have taken.';
 
--- A page of either list; before: the time at which the page before it ended; next_size: how long the next may be, since GitHub is
--- as slow for it as it was for this one. A run reads on until it comes to what the last finished run had seen, and ten minutes
--- more; a whole reading reads all.
-CREATE FUNCTION keypup.github_take_deliveries(account uuid, project bigint, kind text, page jsonb, before timestamptz, is_whole boolean, next_size integer) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+-- A page of either list. Of its arguments, before is the time at which the page before it ended. A run reads on until it comes to
+-- what the last finished run had seen, and ten minutes more; a whole reading (is_whole) reads all.
+CREATE FUNCTION keypup.github_take_deliveries(account uuid, project bigint, kind text, page jsonb, broken jsonb, arguments jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   has_next boolean := (page #>> '{pageInfo,hasNextPage}')::boolean;
   last_at timestamptz := page #>> '{nodes,-1,createdAt}';
-  ids jsonb := jsonb_path_query_array(page, '$.nodes[*].id');
+  ids jsonb := coalesce(page -> 'all_ids', jsonb_path_query_array(page, '$.nodes[*].id'));
   from_at timestamptz := CASE WHEN has_next THEN last_at ELSE '-infinity' END;
-  to_at timestamptz := coalesce(before, 'infinity');
-  horizon timestamptz;
+  to_at timestamptz := coalesce((arguments ->> 'before')::timestamptz, 'infinity');
+  horizon timestamptz := keypup.github_horizon(account, project, kind, arguments);
   missing jsonb;
 BEGIN
-  IF jsonb_typeof(page) IS DISTINCT FROM 'object' THEN
-    RETURN;
+  IF arguments ? 'is_first' THEN
+    UPDATE keypup.sync_state s
+    SET next_watermarks = s.next_watermarks
+      || jsonb_build_object(kind, coalesce(page #> '{nodes,0,createdAt}', s.watermarks -> kind))
+      || CASE kind WHEN 'releases' THEN jsonb_build_object('release_total', page -> 'totalCount') ELSE '{}' END
+    WHERE s.account_id = account AND s.project_id = project;
   END IF;
-  SELECT (s.watermarks ->> kind)::timestamptz - interval '10 minutes' INTO horizon
-  FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
-  IF has_next AND (is_whole OR horizon IS NULL OR last_at >= horizon) THEN
+  IF has_next AND NOT arguments ? 'only' AND ((arguments ->> 'is_whole')::boolean OR horizon IS NULL OR coalesce(last_at >= horizon, true)) THEN
     PERFORM keypup.queue_job(account, project, CASE kind WHEN 'releases' THEN 'release_pages' ELSE 'deployment_pages' END,
-      jsonb_build_object('after', page #> '{pageInfo,endCursor}', 'first', next_size, 'before', last_at, 'is_whole', is_whole));
+      keypup.github_next_page(page, arguments) || jsonb_build_object('before', coalesce(last_at, to_at)));
   END IF;
 
   -- What stands between the ends of a page, and is not on it, is asked for by id: what is gone is gone twice (sweep.sql).
@@ -236,37 +242,42 @@ BEGIN
                     AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', m.external_id)));
   PERFORM keypup.github_queue_existence(account, project, kind, missing, false);
 
-  IF kind = 'releases' THEN
-    PERFORM keypup.github_store_releases(account, project, page -> 'nodes');
-  ELSE
-    PERFORM keypup.github_store_deployments(account, project, page -> 'nodes');
-  END IF;
+  PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes');
+  -- What is not whole on the page is asked for by itself.
+  PERFORM keypup.github_queue_items(account, project, kind, jsonb_path_query_array(broken, '$[*].id ? (@ != null)'));
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, timestamptz, boolean, integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, timestamptz, boolean, integer) IS 'Stores a page of releases or deployments, asks for the next while it tells news, and for what it lacks.';
+REVOKE ALL ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, jsonb, jsonb) IS 'Stores a page of releases or deployments, asks for the next while it tells news, and for what it lacks.';
 
-CREATE FUNCTION keypup.github_take_newest_deliveries(account uuid, project bigint, repository jsonb) RETURNS void
+CREATE FUNCTION keypup.github_take_newest_deliveries(account uuid, project bigint, repository jsonb, broken text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   state record;
-  answered text[] := ARRAY(SELECT 'Repository.' || k FROM unnest(ARRAY['releases', 'deployments']) k WHERE jsonb_typeof(repository -> k) = 'object');
+  answered text[] := ARRAY(SELECT k FROM unnest(ARRAY['releases', 'deployments']) k WHERE repository ? k);
+  arguments jsonb;
   marks jsonb := '{}';
 BEGIN
-  SELECT s.watermarks, s.refused_fields, s.next_recheck_at <= now() AS recheck, s.next_sweep_at <= now() AS sweep INTO state
+  SELECT s.watermarks, s.next_recheck_at <= now() AS recheck, s.next_sweep_at <= now() AS sweep INTO state
   FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
-  IF 'Repository.releases' = ANY (answered) THEN
-    marks := keypup.github_release_mark(repository) || jsonb_build_object('release_total', repository #> '{releases,totalCount}',
-      'releases', coalesce(repository #> '{releases,nodes,0,createdAt}', state.watermarks -> 'releases'));
+  arguments := jsonb_build_object('after', NULL, 'before', NULL, 'first', 100, 'is_first', true, 'is_whole', coalesce(state.sweep, false));
+  PERFORM keypup.queue_job(account, project, CASE k WHEN 'releases' THEN 'release_pages' ELSE 'deployment_pages' END,
+      arguments || '{"first": 50}', true)
+  FROM unnest(answered) k WHERE k = ANY (broken);
+  IF 'releases' = ANY (answered) AND 'releases' <> ALL (broken) THEN
     -- Fewer than there were: the list tells which are gone.
-    PERFORM keypup.github_take_deliveries(account, project, 'releases', repository -> 'releases', NULL,
-      coalesce(state.sweep, false) OR coalesce((repository #>> '{releases,totalCount}')::bigint < (state.watermarks ->> 'release_total')::bigint, false), 100);
+    PERFORM keypup.github_take_deliveries(account, project, 'releases', repository -> 'releases', '[]', arguments || jsonb_build_object('is_whole',
+      coalesce(state.sweep, false) OR coalesce((repository #>> '{releases,totalCount}')::bigint < (state.watermarks ->> 'release_total')::bigint, false)));
   END IF;
-  IF 'Repository.deployments' = ANY (answered) THEN
-    marks := marks || keypup.github_deployment_mark(repository)
-      || jsonb_build_object('deployments', coalesce(repository #> '{deployments,nodes,0,createdAt}', state.watermarks -> 'deployments'));
-    PERFORM keypup.github_take_deliveries(account, project, 'deployments', repository -> 'deployments', NULL, coalesce(state.sweep, false), 100);
+  IF 'releases' = ANY (answered) AND 'latestRelease' <> ALL (broken) THEN
+    marks := keypup.github_release_mark(repository);
+  END IF;
+  IF 'deployments' = ANY (answered) AND 'deployments' <> ALL (broken) THEN
+    marks := marks || keypup.github_deployment_mark(repository);
+    PERFORM keypup.github_take_deliveries(account, project, 'deployments', repository -> 'deployments', '[]', arguments);
+  END IF;
+  IF 'deployments' = ANY (answered) THEN
     PERFORM keypup.github_queue_items(account, project, 'deployments', (
       SELECT coalesce(jsonb_agg(u.id), '[]')
       FROM (SELECT e.id FROM jsonb_array_elements_text(keypup.github_unfinished(account, ARRAY[project])) AS e (id)
@@ -277,9 +288,12 @@ BEGIN
       WHERE NOT jsonb_path_query_array(repository, '$.deployments.nodes[*].id') ? u.id));
   END IF;
   UPDATE keypup.sync_state s
-  SET next_watermarks = s.next_watermarks || marks, refused_fields = ARRAY(SELECT unnest(s.refused_fields) EXCEPT SELECT unnest(answered))
+  SET next_watermarks = s.next_watermarks || marks,
+      -- What was refused, and is asked for again after a day, is refused anew or not.
+      refused_fields = CASE WHEN s.refused_at > now() - interval '1 day'
+        THEN ARRAY(SELECT unnest(s.refused_fields) EXCEPT SELECT 'Repository.' || k FROM unnest(answered) k) ELSE '{}' END
   WHERE s.account_id = account AND s.project_id = project;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb) IS 'Takes what a repository says of its newest releases and deployments, and asks for those that may have changed since they were read.';
+REVOKE ALL ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb, text[]) IS 'Takes what a repository says of its newest releases and deployments, and asks for those that may have changed since they were read.';

@@ -19,18 +19,28 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   v record;
-  page jsonb := reply #> '{data,viewer,repositories}';
-  is_list boolean := jsonb_typeof(reply -> 'repositories') = 'array';
+  page jsonb;
+  broken jsonb := '[]';
+  is_list boolean := coalesce(jsonb_typeof(reply -> 'repositories') = 'array', false);
 BEGIN
-  IF failure IS NOT NULL OR status <> 200 OR NOT coalesce(is_list OR jsonb_typeof(page -> 'nodes') = 'array', false) THEN
-    SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
-    RETURN jsonb_build_object('failed', CASE WHEN v.verdict = 'page' THEN 'the answer is no list of repositories' ELSE v.reason END, 'hint', v.hint);
+  SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
+  IF failure IS NOT NULL OR status <> 200 OR (v.verdict <> 'page' AND NOT is_list) THEN
+    RETURN jsonb_build_object('failed', v.reason, 'hint', v.hint);
+  END IF;
+  IF NOT is_list THEN
+    SELECT l.page, l.broken INTO page, broken FROM keypup.github_list(reply, '{viewer,repositories}', 'FoundList', 'Found', '{}') l;
+  END IF;
+  -- What the token may not be told of it cannot track; anything else that is missing is missing from the list.
+  IF (is_list AND keypup.misfits(reply -> 'repositories', 'FoundByRest', keypup.github_shapes()) IS NOT NULL)
+     OR (NOT is_list AND page IS NULL)
+     OR EXISTS (SELECT FROM jsonb_to_recordset(broken) AS b (why text)
+                WHERE b.why NOT IN (SELECT e.why FROM keypup.github_errors(reply, '{}') e WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN'))) THEN
+    RETURN jsonb_build_object('failed', 'GitHub did not list the repositories in full', 'hint', 'Try again in a moment.');
   END IF;
   RETURN jsonb_build_object(
     'projects', (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(r.node ->> 'nameWithOwner', r.node ->> 'full_name'), lower(r.node ->> 'visibility'),
         coalesce(r.node -> 'isArchived', r.node -> 'archived'), coalesce(r.node -> 'isFork', r.node -> 'fork')) ORDER BY r.position), '[]')
-      FROM jsonb_array_elements(CASE WHEN is_list THEN reply -> 'repositories' ELSE page -> 'nodes' END) WITH ORDINALITY AS r (node, position)
-      WHERE coalesce(r.node ->> 'nameWithOwner', r.node ->> 'full_name') IS NOT NULL),
+      FROM jsonb_array_elements(CASE WHEN is_list THEN reply -> 'repositories' ELSE page -> 'nodes' END) WITH ORDINALITY AS r (node, position)),
     'after', CASE
       -- The next page's number stands in the Link header (RFC 8288).
       WHEN is_list THEN substring(headers ->> 'link' FROM '[?&]page=([0-9]{1,6})[^>]*>; *rel="next"')

@@ -40,6 +40,9 @@ AS $$
          ('stateReason(enableDuplicate)', '\(enableDuplicate: true\)', ''),
          ('Repository.visibility', '\mvisibility\M', ''),
          ('PullRequest.isDraft', '\misDraft\M', ''),
+         ('Repository.defaultBranchRef', '\mdefaultBranchRef \{ name \}', ''),
+         ('Deployment.ref', '\mref \{ name \}', ''),
+         ('Deployment.commit', '\mcommit \{ committedDate \}', ''),
          ('Organization.viewerIsAMember', '\mviewerIsAMember\M', '__typename'),
          -- These two are lists that a token may be refused, too (github_without); their fragments are left out where they are put together.
          ('Repository.releases', '\mreleases\(first: 20,[^)]*\) \{ \.\.\.ReleasePage \}', ''),
@@ -76,6 +79,7 @@ DECLARE
   variables jsonb;
   without text[];
   reviewers text;
+  first jsonb;
 BEGIN
   SELECT j.kind, j.arguments, j.project_id, p.name, p.external_id, c.missing_fields, c.scopes INTO STRICT the_job
   FROM keypup.sync_jobs j
@@ -85,23 +89,26 @@ BEGIN
 
   without := the_job.missing_fields || keypup.github_refused_fields(account, the_job.project_id);
   -- A classic token's scopes are known from the answer before; what has none is answered with null where it may not read a team.
-  reviewers := CASE WHEN the_job.scopes IS NULL OR the_job.scopes ~ '\m(read|write|admin):org\M|\mread:discussion\M' THEN 'reviewer_fields_with_teams' ELSE 'reviewer_fields' END;
+  reviewers := CASE WHEN 'Team.combinedSlug' = ANY (without) THEN 'reviewer_fields'
+    WHEN the_job.scopes IS NULL OR the_job.scopes ~ '\m(read|write|admin):org\M|\mread:discussion\M' THEN 'reviewer_fields_with_teams' ELSE 'reviewer_fields' END;
+
+  first := coalesce(the_job.arguments -> 'first', '100');
 
   IF the_job.kind = 'repository' AND the_job.external_id IS NULL THEN
     query := keypup.github_fragments('{repository_by_name,repository_fields}' || keypup.github_delivery_fragments(without));
-    variables := jsonb_build_object('owner', split_part(the_job.name, '/', 1), 'name', split_part(the_job.name, '/', 2), 'first', 100);
+    variables := jsonb_build_object('owner', split_part(the_job.name, '/', 1), 'name', split_part(the_job.name, '/', 2), 'first', first);
   ELSIF the_job.kind = 'repository' THEN
     query := keypup.github_fragments('{repository_by_id,repository_fields}' || keypup.github_delivery_fragments(without));
-    variables := jsonb_build_object('id', the_job.external_id, 'first', 100);
+    variables := jsonb_build_object('id', the_job.external_id, 'first', first);
   ELSIF the_job.kind IN ('labels', 'milestones') THEN
     query := keypup.github_query(the_job.kind);
-    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after');
+    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', first);
   ELSIF the_job.kind IN ('pull_request_stubs', 'issue_stubs') THEN
     query := keypup.github_query(the_job.kind);
-    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'order', '{"field": "UPDATED_AT", "direction": "DESC"}'::jsonb);
+    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', first, 'order', '{"field": "UPDATED_AT", "direction": "DESC"}'::jsonb);
   ELSIF the_job.kind IN ('pull_request_sweep', 'issue_sweep') THEN
     query := keypup.github_query(replace(the_job.kind, 'sweep', 'stubs'));
-    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'order', '{"field": "CREATED_AT", "direction": "ASC"}'::jsonb);
+    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', first, 'order', '{"field": "CREATED_AT", "direction": "ASC"}'::jsonb);
   ELSIF the_job.kind = 'existence' THEN
     query := keypup.github_query('existence');
     variables := jsonb_build_object('ids', jsonb_path_query_array(the_job.arguments, '$.items[*].id'));
@@ -114,7 +121,7 @@ BEGIN
   ELSIF the_job.kind IN ('release_pages', 'deployment_pages') THEN
     query := keypup.github_fragments(CASE the_job.kind WHEN 'release_pages' THEN '{release_pages,release_page,release_fields,actor_fields}'::text[]
       ELSE '{deployment_pages,deployment_page,deployment_fields,deployment_status_page,actor_fields}' END);
-    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', the_job.arguments -> 'first');
+    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', first);
   ELSIF the_job.kind = 'pull_requests' THEN
     query := keypup.github_fragments('{pull_requests,label_page,assignee_page,review_request_page,review_page,pull_request_timeline_page,closing_issue_page,comment_fields,actor_fields}'::text[] || reviewers);
     variables := jsonb_build_object('ids', the_job.arguments -> 'ids');

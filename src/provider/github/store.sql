@@ -1,4 +1,4 @@
--- provider/github/store.sql: what a page of an answer becomes in the tables, and what is to be asked next.
+-- provider/github/store.sql: what pull requests, issues and their nested lists become in the tables, and what is to be asked next.
 
 -- A pull request or an issue has nested lists. Each page of one, wherever it was read, is written
 -- {item, number, node, connection, page, seen}: seen holds the ids of its earlier pages, so that the
@@ -31,6 +31,34 @@ COMMENT ON FUNCTION keypup.github_logins(jsonb) IS 'Sorted logins of a list of u
 COMMENT ON FUNCTION keypup.github_label_names(jsonb) IS 'Sorted names of a list of labels.';
 COMMENT ON FUNCTION keypup.github_reviewers(jsonb) IS 'Sorted logins of a list of review requests, and organization/name of teams; deleted users, and teams that the token may not read, have none.';
 COMMENT ON FUNCTION keypup.github_closing_numbers(jsonb, text) IS 'Sorted numbers of the issues of the repository in a list of closing references.';
+
+-- Short lists stand in columns of their item: sorted names, or numbers.
+CREATE FUNCTION keypup.github_short_list(connection text, nodes jsonb, repository text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE connection WHEN 'labels' THEN keypup.github_label_names(nodes) WHEN 'assignees' THEN keypup.github_logins(nodes)
+    WHEN 'reviewRequests' THEN keypup.github_reviewers(nodes) ELSE keypup.github_closing_numbers(nodes, repository)::text[] END
+$$;
+CREATE FUNCTION keypup.github_whole_short_lists(pages jsonb, repository text, OUT item text, OUT number bigint, OUT connection text, OUT names text[])
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT s.item, s.number, s.connection, ARRAY(
+    SELECT n.name FROM (
+      SELECT jsonb_array_elements_text(s.seen) UNION SELECT unnest(keypup.github_short_list(s.connection, s.page -> 'nodes', repository))) AS n (name)
+    ORDER BY CASE WHEN s.connection = 'closingIssuesReferences' THEN n.name::bigint END, n.name COLLATE "C")
+  FROM jsonb_to_recordset(pages) AS s(item text, number bigint, connection text, page jsonb, after text, seen jsonb)
+  WHERE s.after IS NOT NULL AND NOT (s.page #>> '{pageInfo,hasNextPage}')::boolean
+    AND s.connection IN ('labels', 'assignees', 'reviewRequests', 'closingIssuesReferences')
+$$;
+-- Until all pages of a list are known, what was stored of it stays beside what the first one holds.
+CREATE FUNCTION keypup.github_keep(names text[], stored text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT ARRAY(SELECT DISTINCT n.name COLLATE "C" FROM unnest(names || stored) AS n (name) ORDER BY 1) $$;
+REVOKE ALL ON FUNCTION keypup.github_short_list(text, jsonb, text), keypup.github_whole_short_lists(jsonb, text), keypup.github_keep(text[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_short_list(text, jsonb, text) IS 'What stands in an item of a page of labels, assignees, review requests or closing references.';
+COMMENT ON FUNCTION keypup.github_whole_short_lists(jsonb, text) IS 'The short lists of which pages hold the last page, whole.';
+COMMENT ON FUNCTION keypup.github_keep(text[], text[]) IS 'The names of a first page, and those that are stored.';
 
 CREATE FUNCTION keypup.github_store_people(account uuid, connection uuid, page jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -65,170 +93,6 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) IS 'Stores every login that a page names.';
-
-CREATE FUNCTION keypup.github_store_labels(account uuid, project bigint, nodes jsonb) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-  INSERT INTO keypup.labels AS l (account_id, project_id, external_id, name, color, created_at, updated_at)
-  SELECT account, project, n.id, n.name, n.color, n."createdAt", n."updatedAt"
-  FROM jsonb_to_recordset(nodes) AS n(id text, name text, color text, "createdAt" timestamptz, "updatedAt" timestamptz)
-  ON CONFLICT (account_id, project_id, external_id) DO UPDATE
-  SET name = excluded.name, color = excluded.color, created_at = excluded.created_at, updated_at = excluded.updated_at
-  WHERE (l.name, l.color, l.created_at, l.updated_at) IS DISTINCT FROM (excluded.name, excluded.color, excluded.created_at, excluded.updated_at)
-$$;
-CREATE FUNCTION keypup.github_store_milestones(account uuid, project bigint, nodes jsonb) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-  INSERT INTO keypup.milestones AS m (account_id, project_id, external_id, number, title, state, url, created_at, updated_at, due_on, closed_at)
-  SELECT account, project, n.id, n.number, n.title, lower(n.state), n.url, n."createdAt", n."updatedAt", n."dueOn", n."closedAt"
-  FROM jsonb_to_recordset(nodes) AS n(id text, number bigint, title text, state text, url text,
-    "createdAt" timestamptz, "updatedAt" timestamptz, "dueOn" timestamptz, "closedAt" timestamptz)
-  ON CONFLICT (account_id, project_id, external_id) DO UPDATE
-  SET number = excluded.number, title = excluded.title, state = excluded.state, url = excluded.url, created_at = excluded.created_at,
-      updated_at = excluded.updated_at, due_on = excluded.due_on, closed_at = excluded.closed_at
-  WHERE (m.number, m.title, m.state, m.url, m.created_at, m.updated_at, m.due_on, m.closed_at)
-        IS DISTINCT FROM (excluded.number, excluded.title, excluded.state, excluded.url, excluded.created_at, excluded.updated_at, excluded.due_on, excluded.closed_at)
-$$;
-REVOKE ALL ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb), keypup.github_store_milestones(uuid, bigint, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb) IS 'Stores a page of labels.';
-COMMENT ON FUNCTION keypup.github_store_milestones(uuid, bigint, jsonb) IS 'Stores a page of milestones.';
-
--- A list of labels or milestones is short: it is read whole in every run that finds more than one
--- page, and rows that the whole list lacks are gone. seen carries the ids of the pages before.
-CREATE FUNCTION keypup.github_store_list(account uuid, project bigint, kind text, page jsonb, seen jsonb) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  known jsonb := seen || jsonb_path_query_array(page, '$.nodes[*].id');
-BEGIN
-  IF kind = 'labels' THEN
-    PERFORM keypup.github_store_labels(account, project, page -> 'nodes');
-  ELSE
-    PERFORM keypup.github_store_milestones(account, project, page -> 'nodes');
-  END IF;
-  IF (page #>> '{pageInfo,hasNextPage}')::boolean THEN
-    PERFORM keypup.queue_job(account, project, kind, jsonb_build_object('after', page #> '{pageInfo,endCursor}', 'seen', known));
-  ELSIF kind = 'labels' THEN
-    DELETE FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND NOT known ? l.external_id;
-  ELSE
-    DELETE FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND NOT known ? m.external_id;
-  END IF;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.github_store_list(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_list(uuid, bigint, text, jsonb, jsonb) IS 'Stores a page of labels or milestones, asks for the next, and at the end forgets what is gone.';
-
--- Items to be read, as many in a job as the connection's answers have shown to be quick.
-CREATE FUNCTION keypup.github_queue_items(account uuid, project bigint, kind text, ids jsonb, in_run boolean DEFAULT true) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT keypup.queue_job(account, project, kind, jsonb_build_object('ids', w.ids), in_run)
-  FROM (
-    SELECT jsonb_agg(n.id ORDER BY n.position) AS ids
-    FROM (SELECT e.id, e.position, (e.position - 1) / (CASE kind WHEN 'pull_requests' THEN c.batch_size ELSE 2 * c.batch_size END) AS part
-          FROM jsonb_array_elements(ids) WITH ORDINALITY AS e (id, position),
-            keypup.projects p JOIN keypup.connections c USING (account_id, connection_id)
-          WHERE p.account_id = account AND p.project_id = project) AS n
-    GROUP BY n.part ORDER BY n.part
-  ) AS w
-$$;
-REVOKE ALL ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) IS 'Queues the reading of pull requests or issues by their ids.';
-
--- Ten minutes are read again: what bumps updatedAt, and when it becomes visible, is not documented.
-CREATE FUNCTION keypup.github_take_stubs(account uuid, project bigint, kind text, page jsonb, is_first boolean) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  horizon timestamptz;
-BEGIN
-  SELECT (s.watermarks ->> kind)::timestamptz - interval '10 minutes' INTO horizon
-  FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
-
-  IF is_first THEN
-    UPDATE keypup.sync_state s
-    SET next_watermarks = s.next_watermarks || jsonb_build_object(kind, page #> '{nodes,0,updatedAt}')
-    WHERE s.account_id = account AND s.project_id = project;
-  END IF;
-
-  -- The next page first: while it is fetched, what this one names is read beside.
-  IF (page #>> '{pageInfo,hasNextPage}')::boolean
-     AND (horizon IS NULL OR (page #>> '{nodes,-1,updatedAt}')::timestamptz >= horizon) THEN
-    PERFORM keypup.queue_job(account, project, CASE kind WHEN 'pull_requests' THEN 'pull_request_stubs' ELSE 'issue_stubs' END,
-            jsonb_build_object('after', page #> '{pageInfo,endCursor}'));
-  END IF;
-  PERFORM keypup.github_queue_items(account, project, kind, keypup.github_changed_items(account, project, kind, page -> 'nodes', horizon));
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.github_take_stubs(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_take_stubs(uuid, bigint, text, jsonb, boolean) IS 'Turns a page of stubs, newest change first, into jobs that read what changed.';
-
-CREATE FUNCTION keypup.github_changed_items(account uuid, project bigint, kind text, stubs jsonb, horizon timestamptz) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT coalesce(jsonb_agg(n.id ORDER BY n.position), '[]')
-  FROM ROWS FROM (jsonb_to_recordset(stubs) AS (id text, number bigint, "updatedAt" timestamptz)) WITH ORDINALITY AS n(id, number, updated_at, position)
-  WHERE n.id IS NOT NULL
-    AND (horizon IS NULL OR n.updated_at >= horizon)
-    AND NOT EXISTS (SELECT FROM keypup.pull_requests p WHERE kind = 'pull_requests' AND p.account_id = account
-                    AND p.project_id = project AND p.number = n.number AND p.updated_at = n.updated_at AND p.deleted_at IS NULL)
-    AND NOT EXISTS (SELECT FROM keypup.issues i WHERE kind = 'issues' AND i.account_id = account
-                    AND i.project_id = project AND i.number = n.number AND i.updated_at = n.updated_at AND i.deleted_at IS NULL)
-$$;
-REVOKE ALL ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) IS 'The ids of stubs that are newer than what is stored, and changed since the horizon.';
-
--- What a poll compares: a milestone's change bumps nothing else.
-CREATE FUNCTION keypup.github_milestone_mark(repository jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT jsonb_build_object('milestones', jsonb_build_array(repository #> '{milestones,totalCount}', repository #> '{milestones,nodes,0,updatedAt}'))
-$$;
-REVOKE ALL ON FUNCTION keypup.github_milestone_mark(jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_milestone_mark(jsonb) IS 'How many milestones there are, and when one last changed.';
-
-CREATE FUNCTION keypup.github_store_repository(account uuid, project bigint, repository jsonb) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  twin text;
-BEGIN
-  SELECT p.name INTO twin
-  FROM keypup.projects p JOIN keypup.projects me USING (account_id, connection_id)
-  WHERE me.account_id = account AND me.project_id = project AND p.project_id <> project
-    AND (p.external_id = repository ->> 'id' OR lower(p.name) = lower(repository ->> 'nameWithOwner'));
-  IF twin IS NOT NULL THEN
-    RAISE EXCEPTION 'repository "%" is tracked already, as "%"', repository ->> 'nameWithOwner', twin
-      USING ERRCODE = 'unique_violation', HINT = 'Call keypup.untrack for one of the two names.';
-  END IF;
-
-  UPDATE keypup.projects p
-  SET external_id = n.id, name = n."nameWithOwner", url = n.url, visibility = lower(n.visibility), is_archived = n."isArchived",
-      has_issues = n."hasIssuesEnabled", default_branch = n."defaultBranchRef" ->> 'name', created_at = n."createdAt", updated_at = n."updatedAt",
-      pull_request_total = (n."pullRequests" ->> 'totalCount')::bigint, issue_total = (n.issues ->> 'totalCount')::bigint
-  FROM jsonb_to_record(repository) AS n(id text, "nameWithOwner" text, url text, visibility text, "isArchived" boolean, "hasIssuesEnabled" boolean,
-    "defaultBranchRef" jsonb, "createdAt" timestamptz, "updatedAt" timestamptz, "pullRequests" jsonb, issues jsonb)
-  WHERE p.account_id = account AND p.project_id = project
-    AND (p.external_id, p.name, p.url, p.visibility, p.is_archived, p.has_issues, p.default_branch, p.created_at, p.updated_at, p.pull_request_total, p.issue_total)
-        IS DISTINCT FROM (n.id, n."nameWithOwner", n.url, lower(n.visibility), n."isArchived", n."hasIssuesEnabled", n."defaultBranchRef" ->> 'name',
-          n."createdAt", n."updatedAt", (n."pullRequests" ->> 'totalCount')::bigint, (n.issues ->> 'totalCount')::bigint);
-
-  IF jsonb_typeof(repository -> 'labels') = 'object' THEN
-    PERFORM keypup.github_store_list(account, project, 'labels', repository -> 'labels', '[]');
-  END IF;
-  IF jsonb_typeof(repository -> 'milestones') = 'object' THEN
-    PERFORM keypup.github_store_list(account, project, 'milestones', repository -> 'milestones', '[]');
-  END IF;
-  PERFORM keypup.github_take_stubs(account, project, 'pull_requests', repository -> 'pullRequests', true);
-  PERFORM keypup.github_take_stubs(account, project, 'issues', repository -> 'issues', true);
-  UPDATE keypup.sync_state s SET next_watermarks = s.next_watermarks || keypup.github_milestone_mark(repository)
-  WHERE s.account_id = account AND s.project_id = project;
-  PERFORM keypup.github_take_newest_deliveries(account, project, repository);
-  PERFORM keypup.github_queue_rechecks(account, project);
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.github_store_repository(uuid, bigint, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_repository(uuid, bigint, jsonb) IS 'Stores what a repository says of itself, and starts reading what changed in it.';
 
 -- Pages of nested lists, as described at the top: rows in, rows that are gone out, next pages as jobs.
 CREATE FUNCTION keypup.github_store_nested(account uuid, project bigint, repository text, pages jsonb) RETURNS void
@@ -287,34 +151,32 @@ BEGIN
   SET event = excluded.event, actor = excluded.actor, subject = excluded.subject, occurred_at = excluded.occurred_at
   WHERE (t.event, t.actor, t.subject, t.occurred_at) IS DISTINCT FROM (excluded.event, excluded.actor, excluded.subject, excluded.occurred_at);
 
-  -- Further pages of the short lists add to what the first page said.
+  -- A short list with further pages stands in its item once all of it is known: seen has what the pages before the last one held.
   UPDATE keypup.pull_requests p
-  SET labels = ARRAY(SELECT DISTINCT unnest(p.labels || g.labels) COLLATE "C" ORDER BY 1),
-      assignees = ARRAY(SELECT DISTINCT unnest(p.assignees || g.assignees) COLLATE "C" ORDER BY 1),
-      requested_reviewers = ARRAY(SELECT DISTINCT unnest(p.requested_reviewers || g.reviewers) COLLATE "C" ORDER BY 1),
-      closes_issues = ARRAY(SELECT DISTINCT unnest(p.closes_issues || g.closes) ORDER BY 1)
+  SET labels = g.labels, assignees = g.assignees, requested_reviewers = g.reviewers, closes_issues = g.closes
   FROM (
-    SELECT s.number,
-      CASE WHEN s.connection = 'labels' THEN keypup.github_label_names(s.page -> 'nodes') END AS labels,
-      CASE WHEN s.connection = 'assignees' THEN keypup.github_logins(s.page -> 'nodes') END AS assignees,
-      CASE WHEN s.connection = 'reviewRequests' THEN keypup.github_reviewers(s.page -> 'nodes') END AS reviewers,
-      CASE WHEN s.connection = 'closingIssuesReferences' THEN keypup.github_closing_numbers(s.page -> 'nodes', repository) END AS closes
-    FROM jsonb_to_recordset(all_pages) AS s(item text, number bigint, connection text, page jsonb, after text)
-    WHERE s.item = 'pull_request' AND s.after IS NOT NULL AND s.connection IN ('labels', 'assignees', 'reviewRequests', 'closingIssuesReferences')
+    SELECT o.number, coalesce(max(l.names) FILTER (WHERE l.connection = 'labels'), o.labels) AS labels,
+      coalesce(max(l.names) FILTER (WHERE l.connection = 'assignees'), o.assignees) AS assignees,
+      coalesce(max(l.names) FILTER (WHERE l.connection = 'reviewRequests'), o.requested_reviewers) AS reviewers,
+      coalesce(max(l.names) FILTER (WHERE l.connection = 'closingIssuesReferences')::bigint[], o.closes_issues) AS closes
+    FROM keypup.github_whole_short_lists(all_pages, repository) l
+    JOIN keypup.pull_requests o ON l.item = 'pull_request' AND o.account_id = account AND o.project_id = project AND o.number = l.number
+    GROUP BY o.number, o.labels, o.assignees, o.requested_reviewers, o.closes_issues
   ) AS g
-  WHERE p.account_id = account AND p.project_id = project AND p.number = g.number;
+  WHERE p.account_id = account AND p.project_id = project AND p.number = g.number
+    AND (p.labels, p.assignees, p.requested_reviewers, p.closes_issues) IS DISTINCT FROM (g.labels, g.assignees, g.reviewers, g.closes);
 
   UPDATE keypup.issues i
-  SET labels = ARRAY(SELECT DISTINCT unnest(i.labels || g.labels) COLLATE "C" ORDER BY 1),
-      assignees = ARRAY(SELECT DISTINCT unnest(i.assignees || g.assignees) COLLATE "C" ORDER BY 1)
+  SET labels = g.labels, assignees = g.assignees
   FROM (
-    SELECT s.number,
-      CASE WHEN s.connection = 'labels' THEN keypup.github_label_names(s.page -> 'nodes') END AS labels,
-      CASE WHEN s.connection = 'assignees' THEN keypup.github_logins(s.page -> 'nodes') END AS assignees
-    FROM jsonb_to_recordset(all_pages) AS s(item text, number bigint, connection text, page jsonb, after text)
-    WHERE s.item = 'issue' AND s.after IS NOT NULL AND s.connection IN ('labels', 'assignees')
+    SELECT o.number, coalesce(max(l.names) FILTER (WHERE l.connection = 'labels'), o.labels) AS labels,
+      coalesce(max(l.names) FILTER (WHERE l.connection = 'assignees'), o.assignees) AS assignees
+    FROM keypup.github_whole_short_lists(all_pages, repository) l
+    JOIN keypup.issues o ON l.item = 'issue' AND o.account_id = account AND o.project_id = project AND o.number = l.number
+    GROUP BY o.number, o.labels, o.assignees
   ) AS g
-  WHERE i.account_id = account AND i.project_id = project AND i.number = g.number;
+  WHERE i.account_id = account AND i.project_id = project AND i.number = g.number
+    AND (i.labels, i.assignees) IS DISTINCT FROM (g.labels, g.assignees);
 
   -- The last page of a list: stored rows that no page of it named are gone.
   WITH whole AS MATERIALIZED (
@@ -341,7 +203,9 @@ BEGIN
   SELECT jsonb_build_object('pages', jsonb_agg(w.page)) AS arguments
   FROM (
     SELECT jsonb_build_object('item', g.item, 'number', g.number, 'node', g.node, 'connection', g.connection, 'after', g.page #> '{pageInfo,endCursor}',
-        'seen', g.seen || (SELECT coalesce(jsonb_agg(coalesce(n -> 'fullDatabaseId', n -> 'id')), '[]') FROM jsonb_array_elements(g.page -> 'nodes') n)) AS page,
+        'seen', g.seen || CASE WHEN g.connection IN ('labels', 'assignees', 'reviewRequests', 'closingIssuesReferences')
+          THEN to_jsonb(keypup.github_short_list(g.connection, g.page -> 'nodes', repository))
+          ELSE (SELECT coalesce(jsonb_agg(coalesce(n -> 'fullDatabaseId', n -> 'id')), '[]') FROM jsonb_array_elements(g.page -> 'nodes') n) END) AS page,
       (row_number() OVER (ORDER BY g.number) - 1) / 20 AS part
     FROM jsonb_to_recordset(all_pages) AS g(item text, number bigint, node text, connection text, page jsonb, seen jsonb)
     WHERE (g.page #>> '{pageInfo,hasNextPage}')::boolean
@@ -372,8 +236,21 @@ BEGIN
   SELECT DISTINCT ON (n.number) account, project, n.number, n."fullDatabaseId", n.id, n.url, n.title, lower(n.state), n."isDraft", n.author ->> 'login',
     coalesce(n.author ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt", n."closedAt", n."mergedAt", n."mergedBy" ->> 'login',
     n."baseRefName", n."headRefName", n.additions, n.deletions, n."changedFiles", (n.commits ->> 'totalCount')::bigint,
-    (n.commits #>> '{nodes,0,commit,authoredDate}')::timestamptz, keypup.github_label_names(n.labels -> 'nodes'), keypup.github_logins(n.assignees -> 'nodes'),
-    keypup.github_reviewers(n."reviewRequests" -> 'nodes'), n.milestone ->> 'title', keypup.github_closing_numbers(n."closingIssuesReferences" -> 'nodes', repository)
+    (n.commits #>> '{nodes,0,commit,authoredDate}')::timestamptz,
+    CASE WHEN (n.labels #>> '{pageInfo,hasNextPage}')::boolean
+      THEN keypup.github_keep(keypup.github_label_names(n.labels -> 'nodes'), (SELECT o.labels FROM keypup.pull_requests o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
+      ELSE keypup.github_label_names(n.labels -> 'nodes') END,
+    CASE WHEN (n.assignees #>> '{pageInfo,hasNextPage}')::boolean
+      THEN keypup.github_keep(keypup.github_logins(n.assignees -> 'nodes'), (SELECT o.assignees FROM keypup.pull_requests o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
+      ELSE keypup.github_logins(n.assignees -> 'nodes') END,
+    CASE WHEN (n."reviewRequests" #>> '{pageInfo,hasNextPage}')::boolean
+      THEN keypup.github_keep(keypup.github_reviewers(n."reviewRequests" -> 'nodes'), (SELECT o.requested_reviewers FROM keypup.pull_requests o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
+      ELSE keypup.github_reviewers(n."reviewRequests" -> 'nodes') END,
+    n.milestone ->> 'title',
+    CASE WHEN (n."closingIssuesReferences" #>> '{pageInfo,hasNextPage}')::boolean
+      THEN ARRAY(SELECT DISTINCT c FROM unnest(keypup.github_closing_numbers(n."closingIssuesReferences" -> 'nodes', repository)
+        || (SELECT o.closes_issues FROM keypup.pull_requests o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number)) AS c ORDER BY 1)
+      ELSE keypup.github_closing_numbers(n."closingIssuesReferences" -> 'nodes', repository) END
   FROM jsonb_to_recordset(nodes) AS n(number bigint, "fullDatabaseId" text, id text, url text, title text, state text, "isDraft" boolean, author jsonb,
     "createdAt" timestamptz, "updatedAt" timestamptz, "closedAt" timestamptz, "mergedAt" timestamptz, "mergedBy" jsonb, "baseRefName" text, "headRefName" text,
     additions bigint, deletions bigint, "changedFiles" bigint, commits jsonb, labels jsonb, assignees jsonb, "reviewRequests" jsonb, milestone jsonb, "closingIssuesReferences" jsonb)
@@ -422,7 +299,13 @@ BEGIN
     created_at, updated_at, closed_at, labels, assignees, milestone)
   SELECT DISTINCT ON (n.number) account, project, n.number, n."fullDatabaseId", n.id, n.url, n.title, lower(n.state), lower(n."stateReason"), n.author ->> 'login',
     coalesce(n.author ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt", n."closedAt",
-    keypup.github_label_names(n.labels -> 'nodes'), keypup.github_logins(n.assignees -> 'nodes'), n.milestone ->> 'title'
+    CASE WHEN (n.labels #>> '{pageInfo,hasNextPage}')::boolean
+      THEN keypup.github_keep(keypup.github_label_names(n.labels -> 'nodes'), (SELECT o.labels FROM keypup.issues o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
+      ELSE keypup.github_label_names(n.labels -> 'nodes') END,
+    CASE WHEN (n.assignees #>> '{pageInfo,hasNextPage}')::boolean
+      THEN keypup.github_keep(keypup.github_logins(n.assignees -> 'nodes'), (SELECT o.assignees FROM keypup.issues o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
+      ELSE keypup.github_logins(n.assignees -> 'nodes') END,
+    n.milestone ->> 'title'
   FROM jsonb_to_recordset(nodes) AS n(number bigint, "fullDatabaseId" text, id text, url text, title text, state text, "stateReason" text, author jsonb,
     "createdAt" timestamptz, "updatedAt" timestamptz, "closedAt" timestamptz, labels jsonb, assignees jsonb, milestone jsonb)
   ON CONFLICT (account_id, project_id, number) DO UPDATE
@@ -442,3 +325,66 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb) IS 'Stores a page of issues with the first pages of their lists.';
+
+-- All rows at once, which is nearly always what happens. When they cannot be stored, in halves, down to the one that cannot.
+-- rows: items as GitHub answers them; labels or milestones; or pages of nested lists, as described at the top.
+CREATE FUNCTION keypup.github_store_rows(account uuid, project bigint, kind text, rows jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_connection uuid;
+  repository text;
+  touched bigint[];
+  why text;
+  half integer := jsonb_array_length(rows) / 2;
+BEGIN
+  IF rows = '[]' THEN
+    RETURN;
+  END IF;
+  SELECT p.connection_id, p.external_id INTO STRICT the_connection, repository
+  FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
+  BEGIN
+    CASE kind
+      WHEN 'labels' THEN
+        PERFORM keypup.github_store_labels(account, project, rows);
+      WHEN 'milestones' THEN
+        PERFORM keypup.github_store_milestones(account, project, rows);
+      WHEN 'pull_requests' THEN
+        PERFORM keypup.github_store_people(account, the_connection, rows);
+        PERFORM keypup.github_store_pull_requests(account, project, repository, rows);
+      WHEN 'issues' THEN
+        PERFORM keypup.github_store_people(account, the_connection, rows);
+        PERFORM keypup.github_store_issues(account, project, repository, rows);
+      WHEN 'releases' THEN
+        PERFORM keypup.github_store_people(account, the_connection, rows);
+        PERFORM keypup.github_store_releases(account, project, rows);
+      WHEN 'deployments' THEN
+        PERFORM keypup.github_store_people(account, the_connection, rows);
+        PERFORM keypup.github_store_deployments(account, project, rows);
+      WHEN 'nested_pages' THEN
+        PERFORM keypup.github_store_people(account, the_connection, jsonb_path_query_array(rows, '$[*].page'));
+        IF rows @> '[{"item": "deployment"}]' THEN
+          PERFORM keypup.github_store_statuses(account, project, rows);
+        ELSE
+          SELECT array_agg(DISTINCT (r.page ->> 'number')::bigint) INTO touched FROM jsonb_array_elements(rows) AS r (page);
+          PERFORM keypup.github_store_nested(account, project, repository, rows);
+          PERFORM keypup.derive_pull_requests(account, project, touched);
+          PERFORM keypup.derive_issues(account, project, touched);
+        END IF;
+    END CASE;
+    RETURN;
+  EXCEPTION WHEN data_exception OR integrity_constraint_violation OR cardinality_violation OR program_limit_exceeded THEN
+    GET STACKED DIAGNOSTICS why = MESSAGE_TEXT;
+  END;
+  IF half > 0 THEN
+    PERFORM keypup.github_store_rows(account, project, kind, jsonb_path_query_array(rows, '$[0 to $end]', jsonb_build_object('end', half - 1)));
+    PERFORM keypup.github_store_rows(account, project, kind, jsonb_path_query_array(rows, '$[$start to last]', jsonb_build_object('start', half)));
+  ELSE
+    PERFORM keypup.github_set_aside(account, project, kind, '{}', jsonb_build_array(jsonb_build_object('why', 'it cannot be stored: ' || why,
+      'asked', CASE kind WHEN 'nested_pages' THEN rows -> 0 ELSE rows #> '{0,id}' END,
+      'number', CASE WHEN kind IN ('pull_requests', 'issues') THEN rows #> '{0,number}' END)));
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_store_rows(uuid, bigint, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_rows(uuid, bigint, text, jsonb) IS 'Stores what is whole of an answer, with the people in it; what cannot be stored is set aside, alone.';

@@ -2,13 +2,55 @@
 -- items are read again on a schedule, since not everything bumps updatedAt; a sweep compares all items with the
 -- provider's, oldest first, and marks those as deleted that a whole sweep did not find and that are gone twice.
 
-CREATE FUNCTION keypup.github_take_poll(account uuid, connection uuid, asked_at timestamptz, projects jsonb, answer jsonb, interval_seconds integer) RETURNS void
+-- The elements of one of the three lists of a poll that are whole. Refusals of what is left out of a repository are none here.
+CREATE FUNCTION keypup.github_whole_of_poll(account uuid, reply jsonb, list text, shape text, OUT nodes jsonb, OUT all_answered boolean)
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  all_nodes jsonb := CASE WHEN jsonb_typeof(reply #> ARRAY['data', list]) = 'array' THEN reply #> ARRAY['data', list] ELSE '[]' END;
+  wrong text[] := keypup.misfits(all_nodes, shape, keypup.github_shapes());
+BEGIN
+  IF wrong IS NULL AND NOT keypup.github_has_errors(reply) THEN
+    nodes := all_nodes;
+    all_answered := true;
+    RETURN;
+  END IF;
+  WITH error AS MATERIALIZED (
+    SELECT e.type, e.keys, CASE WHEN e.keys[2] ~ '^[0-9]{1,4}$' THEN e.keys[2]::integer END AS position
+    FROM keypup.github_errors(reply, '{}') e
+    WHERE e.keys IS NULL OR e.keys[1] = list OR e.keys[1] NOT IN ('nodes', 'delivering', 'unfinished')
+  ), node AS (
+    SELECT n.node, n.position, wrong[n.position] IS NULL AND NOT EXISTS (
+        SELECT FROM error e
+        WHERE (e.position IS NULL OR e.position = n.position - 1)
+          AND NOT coalesce(e.type IN ('FORBIDDEN', 'INSUFFICIENT_SCOPES') AND e.keys[3] = 'latestRelease' AND 'Repository.releases' = ANY (
+            SELECT unnest(s.refused_fields) FROM keypup.sync_state s JOIN keypup.projects p USING (account_id, project_id)
+            WHERE p.account_id = account AND p.external_id = n.node ->> 'id'), false)) AS is_whole,
+      EXISTS (SELECT FROM error e WHERE e.type = 'NOT_FOUND' AND e.position = n.position - 1 AND cardinality(e.keys) = 2) AS is_gone
+    FROM jsonb_array_elements(all_nodes) WITH ORDINALITY AS n (node, position)
+  )
+  SELECT coalesce(jsonb_agg(n.node ORDER BY n.position) FILTER (WHERE n.is_whole), '[]'),
+    coalesce(bool_and(n.is_whole OR n.is_gone), NOT EXISTS (SELECT FROM error))
+  INTO nodes, all_answered
+  FROM node n;
+END
+$$;
+CREATE FUNCTION keypup.github_take_poll(account uuid, connection uuid, asked_at timestamptz, projects jsonb, reply jsonb, interval_seconds integer) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   polled record;
-  moved bigint[] := keypup.github_deployments_moved(account, answer -> 'unfinished');
+  nodes jsonb := (keypup.github_whole_of_poll(account, reply, 'nodes', 'Polled')).nodes;
+  delivering jsonb := (keypup.github_whole_of_poll(account, reply, 'delivering', 'Delivering')).nodes;
+  unfinished record := keypup.github_whole_of_poll(account, reply, 'unfinished', 'DeploymentState');
+  moved bigint[] := keypup.github_deployments_moved(account, unfinished.nodes);
 BEGIN
+  IF NOT unfinished.all_answered THEN
+    SELECT moved || array_agg(DISTINCT d.project_id) INTO moved
+    FROM jsonb_array_elements_text(keypup.github_unfinished(account, ARRAY(SELECT jsonb_array_elements(projects)::bigint))) AS u (id)
+    JOIN keypup.deployments d ON d.account_id = account AND d.external_id = u.id
+    WHERE NOT jsonb_path_query_array(unfinished.nodes, '$[*].id') ? u.id;
+  END IF;
   FOR polled IN
     SELECT s.project_id,
       n.node IS NOT NULL AND (s.next_recheck_at IS NULL OR s.next_recheck_at > now()) AND (s.next_sweep_at IS NULL OR s.next_sweep_at > now())
@@ -21,14 +63,18 @@ BEGIN
       -- Null, where it is refused, tells nothing.
       AND ('Repository.releases' = ANY (s.refused_fields) OR NOT n.node ? 'latestRelease'
            OR s.watermarks -> 'latest_release' IS NOT DISTINCT FROM keypup.github_release_mark(n.node) -> 'latest_release')
-      AND (d.node IS NULL OR s.watermarks -> 'newest_deployment' IS NOT DISTINCT FROM keypup.github_deployment_mark(d.node) -> 'newest_deployment')
-      AND s.project_id <> ALL (coalesce(moved, '{}')) AS is_unchanged
+      -- Those that have deployments are asked for them in every poll, so that no answer is none.
+      AND CASE WHEN d.node IS NULL THEN NOT reply -> 'data' ? 'delivering' OR 'Repository.deployments' = ANY (s.refused_fields || c.missing_fields)
+                 OR NOT EXISTS (SELECT FROM keypup.deployments t WHERE t.account_id = account AND t.project_id = s.project_id AND t.deleted_at IS NULL)
+               ELSE s.watermarks -> 'newest_deployment' IS NOT DISTINCT FROM keypup.github_deployment_mark(d.node) -> 'newest_deployment' END
+      AND s.project_id <> ALL (coalesce(moved, '{}'))
+      AND NOT EXISTS (SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = s.project_id AND f.next_try_at <= now()) AS is_unchanged
     FROM jsonb_array_elements(projects) AS j (project_id)
     JOIN keypup.sync_state s ON s.account_id = account AND s.project_id = j.project_id::bigint
     JOIN keypup.projects p ON p.account_id = account AND p.project_id = s.project_id AND p.connection_id = connection
-    LEFT JOIN jsonb_array_elements(answer -> 'nodes') AS n (node) ON n.node ->> 'id' = p.external_id
-    LEFT JOIN jsonb_array_elements(CASE jsonb_typeof(answer -> 'delivering') WHEN 'array' THEN answer -> 'delivering' ELSE '[]' END) AS d (node)
-      ON d.node ->> 'id' = p.external_id AND jsonb_typeof(d.node -> 'deployments') = 'object'
+    JOIN keypup.connections c ON c.account_id = account AND c.connection_id = p.connection_id
+    LEFT JOIN jsonb_array_elements(nodes) AS n (node) ON n.node ->> 'id' = p.external_id
+    LEFT JOIN jsonb_array_elements(delivering) AS d (node) ON d.node ->> 'id' = p.external_id
     WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs r WHERE r.account_id = account AND r.project_id = s.project_id AND r.in_run)
     ORDER BY s.project_id
     FOR UPDATE OF s
@@ -41,8 +87,9 @@ BEGIN
   END LOOP;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_take_poll(uuid, uuid, timestamptz, jsonb, jsonb, integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_take_poll(uuid, uuid, timestamptz, jsonb, jsonb, integer) IS 'Starts a run of each polled repository that changed, or that is due for more than a look.';
+REVOKE ALL ON FUNCTION keypup.github_whole_of_poll(uuid, jsonb, text, text), keypup.github_take_poll(uuid, uuid, timestamptz, jsonb, jsonb, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_whole_of_poll(uuid, jsonb, text, text) IS 'What of a list of a poll is whole, and whether all of it is, or is gone.';
+COMMENT ON FUNCTION keypup.github_take_poll(uuid, uuid, timestamptz, jsonb, jsonb, integer) IS 'Starts a run of each polled repository that changed, that was not answered for in full, or that is due for more than a look.';
 
 CREATE FUNCTION keypup.github_queue_rechecks(account uuid, project bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -76,7 +123,7 @@ REVOKE ALL ON FUNCTION keypup.github_queue_rechecks(uuid, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_queue_rechecks(uuid, bigint) IS 'Queues what is due beside what changed: open items, those closed within a week, and the sweep.';
 
 -- The numbers that were seen are carried as ranges: they are dense, so that few say them all.
-CREATE FUNCTION keypup.github_take_sweep(account uuid, project bigint, kind text, page jsonb, seen_before text) RETURNS void
+CREATE FUNCTION keypup.github_take_sweep(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -84,14 +131,14 @@ DECLARE
   seen int8multirange;
   missing jsonb;
 BEGIN
-  SELECT seen_before::int8multirange + coalesce(range_agg(int8range((n ->> 'number')::bigint, (n ->> 'number')::bigint, '[]')), '{}') INTO seen
-  FROM jsonb_array_elements(page -> 'nodes') n WHERE n ->> 'number' IS NOT NULL;
-  IF (page #>> '{pageInfo,hasNextPage}')::boolean THEN
-    PERFORM keypup.queue_job(account, project, kind, jsonb_build_object('after', page #> '{pageInfo,endCursor}', 'seen', seen::text));
-  END IF;
+  SELECT (arguments ->> 'seen')::int8multirange + coalesce(range_agg(int8range((n ->> 'number')::bigint, (n ->> 'number')::bigint, '[]')), '{}') INTO seen
+  FROM jsonb_array_elements(page -> 'nodes') n;
   -- What changed without a trace in updatedAt's order, and what a run has missed.
   PERFORM keypup.github_queue_items(account, project, items, keypup.github_changed_items(account, project, items, page -> 'nodes', NULL));
-  IF (page #>> '{pageInfo,hasNextPage}')::boolean THEN
+  IF arguments ? 'only' THEN
+    RETURN;
+  ELSIF (page #>> '{pageInfo,hasNextPage}')::boolean THEN
+    PERFORM keypup.queue_job(account, project, kind, keypup.github_next_page(page, arguments) || jsonb_build_object('seen', seen::text));
     RETURN;
   END IF;
   SELECT jsonb_agg(jsonb_build_object('number', m.number, 'id', m.node_id) ORDER BY m.number) INTO missing
@@ -105,8 +152,8 @@ BEGIN
   PERFORM keypup.github_queue_existence(account, project, items, missing, false);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_take_sweep(uuid, bigint, text, jsonb, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_take_sweep(uuid, bigint, text, jsonb, text) IS 'Takes a page of a sweep; after the last one, asks for those that no page had.';
+REVOKE ALL ON FUNCTION keypup.github_take_sweep(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_sweep(uuid, bigint, text, jsonb, jsonb) IS 'Takes a page of a sweep; after the last one, asks for those that no page had.';
 
 CREATE FUNCTION keypup.github_queue_existence(account uuid, project bigint, items text, missing jsonb, is_second boolean) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -119,24 +166,45 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_existence(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_queue_existence(uuid, bigint, text, jsonb, boolean) IS 'Asks whether items are still there; a second time some time later.';
 
-CREATE FUNCTION keypup.github_take_existence(account uuid, project bigint, repository text, arguments jsonb, reply jsonb) RETURNS void
+-- Items that are gone at the provider, of which some are stored, and are not being asked for already.
+CREATE FUNCTION keypup.github_take_gone(account uuid, project bigint, kind text, gone jsonb) RETURNS void
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT keypup.github_queue_existence(account, project, kind, jsonb_agg(jsonb_build_object('id', m.id, 'number', m.number)), true)
+  FROM jsonb_array_elements_text(gone) AS g (id)
+  CROSS JOIN LATERAL (
+    SELECT g.id, p.number FROM keypup.pull_requests p
+    WHERE kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND p.node_id = g.id AND p.deleted_at IS NULL
+    UNION ALL
+    SELECT g.id, i.number FROM keypup.issues i
+    WHERE kind = 'issues' AND i.account_id = account AND i.project_id = project AND i.node_id = g.id AND i.deleted_at IS NULL
+    UNION ALL
+    SELECT g.id, NULL FROM keypup.releases r
+    WHERE kind = 'releases' AND r.account_id = account AND r.project_id = project AND r.external_id = g.id AND r.deleted_at IS NULL
+    UNION ALL
+    SELECT g.id, NULL FROM keypup.deployments d
+    WHERE kind = 'deployments' AND d.account_id = account AND d.project_id = project AND d.external_id = g.id AND d.deleted_at IS NULL
+  ) AS m
+  WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.kind = 'existence'
+                    AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', m.id)))
+  HAVING count(*) > 0
+$$;
+REVOKE ALL ON FUNCTION keypup.github_take_gone(uuid, bigint, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_gone(uuid, bigint, text, jsonb) IS 'Has it asked a second time whether items are there that an answer says are gone.';
+
+-- asked and whole, beside: those that are there; gone: how those were asked for that are not.
+CREATE FUNCTION keypup.github_take_existence(account uuid, project bigint, repository text, arguments jsonb, asked jsonb, whole jsonb, gone jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  gone jsonb;
   there jsonb;
 BEGIN
-  -- Gone is what GitHub says is not found, or is another's now; a node that is null for another reason tells nothing.
-  SELECT jsonb_agg(e.item) FILTER (WHERE e.is_gone), jsonb_agg(e.item -> 'id') FILTER (WHERE e.is_there) INTO gone, there
-  FROM (
-    SELECT i.item,
-      CASE WHEN jsonb_typeof(n.node) = 'object' THEN n.node #>> '{repository,id}' IS DISTINCT FROM repository
-           ELSE EXISTS (SELECT FROM jsonb_array_elements(reply -> 'errors') AS error
-                        WHERE error ->> 'type' = 'NOT_FOUND' AND error -> 'path' = jsonb_build_array('nodes', i.position - 1)) END AS is_gone,
-      jsonb_typeof(n.node) = 'object' AND n.node #>> '{repository,id}' = repository AS is_there
-    FROM jsonb_array_elements(arguments -> 'items') WITH ORDINALITY AS i (item, position)
-    JOIN jsonb_array_elements(reply #> '{data,nodes}') WITH ORDINALITY AS n (node, position) USING (position)
-  ) AS e;
+  -- Gone is also what is another repository's now.
+  SELECT gone || coalesce(jsonb_agg(i.item) FILTER (WHERE n.node #>> '{repository,id}' <> repository), '[]'),
+    coalesce(jsonb_agg(i.item -> 'id') FILTER (WHERE n.node #>> '{repository,id}' = repository), '[]')
+  INTO gone, there
+  FROM jsonb_array_elements(asked) WITH ORDINALITY AS i (item, position)
+  JOIN jsonb_array_elements(whole) WITH ORDINALITY AS n (node, position) USING (position);
   PERFORM keypup.github_queue_items(account, project, arguments ->> 'of', there, false);
   IF NOT (arguments ->> 'is_second')::boolean THEN
     PERFORM keypup.github_queue_existence(account, project, arguments ->> 'of', gone, true);
@@ -155,5 +223,5 @@ BEGIN
   END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_take_existence(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_take_existence(uuid, bigint, text, jsonb, jsonb) IS 'Marks items as deleted that are gone for the second time; reads those again that are there after all.';
+REVOKE ALL ON FUNCTION keypup.github_take_existence(uuid, bigint, text, jsonb, jsonb, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_existence(uuid, bigint, text, jsonb, jsonb, jsonb, jsonb) IS 'Marks items as deleted that are gone for the second time; reads those again that are there after all.';

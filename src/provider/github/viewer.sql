@@ -13,21 +13,32 @@ REVOKE ALL ON FUNCTION keypup.github_viewer_request(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_viewer_request(uuid, uuid) IS 'The GraphQL request that asks who has a token, and whether they belong to the tracked repositories.';
 
 -- Whoever can merely read a public repository does not belong to it: everybody can.
+-- A repository that the token may not see, or be told of, is one where its owner does not belong. What was not answered for another
+-- reason says nothing: somebody would have lost what they may see.
 CREATE FUNCTION keypup.github_viewer_answer(account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   v record;
   groups text[];
+  nodes jsonb := CASE jsonb_typeof(reply #> '{data,nodes}') WHEN 'array' THEN reply #> '{data,nodes}' ELSE '[null]' END;
 BEGIN
   SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
   IF v.verdict = 'token_refused' THEN
     RETURN jsonb_build_object('refused', v.reason);
-  ELSIF v.verdict <> 'page' OR reply #>> '{data,viewer,id}' IS NULL THEN
+  ELSIF v.verdict <> 'page' THEN
     RETURN jsonb_build_object('failed', v.reason, 'hint', v.hint);
+  ELSIF keypup.misfits(jsonb_build_array(reply #> '{data,viewer}'), 'Viewer', keypup.github_shapes()) IS NOT NULL
+        OR EXISTS (SELECT FROM keypup.github_errors(reply, '{}') e WHERE e.keys[1] IS DISTINCT FROM 'nodes' OR e.keys[2] IS NULL)
+        OR EXISTS (SELECT FROM jsonb_array_elements(nodes) WITH ORDINALITY AS n (node, position)
+                   JOIN unnest(keypup.misfits(nodes, 'Viewed', keypup.github_shapes())) WITH ORDINALITY AS m (misfit, position) USING (position)
+                   WHERE m.misfit IS NOT NULL
+                     AND NOT (n.node = 'null' AND EXISTS (SELECT FROM keypup.github_errors(reply, '{}') e
+                              WHERE e.keys[2] = (n.position - 1)::text AND e.type IN ('NOT_FOUND', 'FORBIDDEN')))) THEN
+    RETURN jsonb_build_object('failed', 'GitHub did not answer in full', 'hint', 'Try again in a moment.');
   END IF;
   SELECT array_agg(DISTINCT g.name) INTO groups
-  FROM jsonb_array_elements(CASE jsonb_typeof(reply #> '{data,nodes}') WHEN 'array' THEN reply #> '{data,nodes}' ELSE '[]' END) AS r (node),
+  FROM jsonb_array_elements(nodes) AS r (node),
     LATERAL (VALUES
       ('organization ' || (r.node #>> '{owner,login}'), r.node #>> '{owner,viewerIsAMember}' = 'true'),
       ('repository ' || (r.node ->> 'nameWithOwner'), r.node ->> 'viewerPermission' IN ('ADMIN', 'MAINTAIN', 'WRITE', 'TRIAGE')

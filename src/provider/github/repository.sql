@@ -1,0 +1,293 @@
+-- provider/github/repository.sql: what a repository says of itself, and its own lists: labels, milestones, and the stubs of pull
+-- requests and issues, newest change first, from which follows what is to be read. Releases and deployments: delivery.sql.
+
+CREATE FUNCTION keypup.github_store_labels(account uuid, project bigint, nodes jsonb) RETURNS void
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  INSERT INTO keypup.labels AS l (account_id, project_id, external_id, name, color, created_at, updated_at)
+  SELECT account, project, n.id, n.name, n.color, n."createdAt", n."updatedAt"
+  FROM jsonb_to_recordset(nodes) AS n(id text, name text, color text, "createdAt" timestamptz, "updatedAt" timestamptz)
+  ON CONFLICT (account_id, project_id, external_id) DO UPDATE
+  SET name = excluded.name, color = excluded.color, created_at = excluded.created_at, updated_at = excluded.updated_at
+  WHERE (l.name, l.color, l.created_at, l.updated_at) IS DISTINCT FROM (excluded.name, excluded.color, excluded.created_at, excluded.updated_at)
+$$;
+CREATE FUNCTION keypup.github_store_milestones(account uuid, project bigint, nodes jsonb) RETURNS void
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  INSERT INTO keypup.milestones AS m (account_id, project_id, external_id, number, title, state, url, created_at, updated_at, due_on, closed_at)
+  SELECT account, project, n.id, n.number, n.title, lower(n.state), n.url, n."createdAt", n."updatedAt", n."dueOn", n."closedAt"
+  FROM jsonb_to_recordset(nodes) AS n(id text, number bigint, title text, state text, url text,
+    "createdAt" timestamptz, "updatedAt" timestamptz, "dueOn" timestamptz, "closedAt" timestamptz)
+  ON CONFLICT (account_id, project_id, external_id) DO UPDATE
+  SET number = excluded.number, title = excluded.title, state = excluded.state, url = excluded.url, created_at = excluded.created_at,
+      updated_at = excluded.updated_at, due_on = excluded.due_on, closed_at = excluded.closed_at
+  WHERE (m.number, m.title, m.state, m.url, m.created_at, m.updated_at, m.due_on, m.closed_at)
+        IS DISTINCT FROM (excluded.number, excluded.title, excluded.state, excluded.url, excluded.created_at, excluded.updated_at, excluded.due_on, excluded.closed_at)
+$$;
+REVOKE ALL ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb), keypup.github_store_milestones(uuid, bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb) IS 'Stores a page of labels.';
+COMMENT ON FUNCTION keypup.github_store_milestones(uuid, bigint, jsonb) IS 'Stores a page of milestones.';
+
+-- A list of labels or milestones is short: it is read whole in every run that finds more than one
+-- page, and rows that the whole list lacks are gone. seen carries the ids of the pages before; NULL when one was not whole.
+CREATE FUNCTION keypup.github_take_list(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  known jsonb := CASE WHEN NOT page ? 'all_ids' AND arguments -> 'seen' <> 'null'
+    THEN (arguments -> 'seen') || jsonb_path_query_array(page, '$.nodes[*].id') END;
+BEGIN
+  PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes');
+  IF (page #>> '{pageInfo,hasNextPage}')::boolean THEN
+    PERFORM keypup.queue_job(account, project, kind,
+      keypup.github_next_page(page, arguments) || jsonb_build_object('seen', known));
+  ELSIF kind = 'labels' THEN
+    DELETE FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND NOT known ? l.external_id;
+  ELSE
+    DELETE FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND NOT known ? m.external_id;
+  END IF;
+END
+$$;
+-- As long as this one, since GitHub is as slow for it as it was for this one.
+CREATE FUNCTION keypup.github_next_page(page jsonb, arguments jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT arguments - 'is_first' || jsonb_build_object('after', page #> '{pageInfo,endCursor}') $$;
+REVOKE ALL ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb), keypup.github_next_page(jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb) IS 'Stores a page of labels or milestones, asks for the next, and at the end of a list that is whole forgets what is gone.';
+COMMENT ON FUNCTION keypup.github_next_page(jsonb, jsonb) IS 'The arguments of the job for the page after a page, from those of its own.';
+
+-- Items to be read, as many in a job as the connection's answers have shown to be quick.
+CREATE FUNCTION keypup.github_queue_items(account uuid, project bigint, kind text, ids jsonb, in_run boolean DEFAULT true) RETURNS void
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT keypup.queue_job(account, project, kind, jsonb_build_object('ids', w.ids), in_run)
+  FROM (
+    SELECT jsonb_agg(n.id ORDER BY n.position) AS ids
+    FROM (SELECT e.id, e.position, (e.position - 1) / (CASE kind WHEN 'pull_requests' THEN c.batch_size ELSE 2 * c.batch_size END) AS part
+          FROM jsonb_array_elements(ids) WITH ORDINALITY AS e (id, position),
+            keypup.projects p JOIN keypup.connections c USING (account_id, connection_id)
+          WHERE p.account_id = account AND p.project_id = project) AS n
+    GROUP BY n.part ORDER BY n.part
+  ) AS w
+$$;
+REVOKE ALL ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) IS 'Queues the reading of pull requests or issues by their ids.';
+
+-- Ten minutes are read again: what bumps updatedAt, and when it becomes visible, is not documented. A page that was set aside
+-- keeps the horizon of its run.
+CREATE FUNCTION keypup.github_horizon(account uuid, project bigint, kind text, arguments jsonb) RETURNS timestamptz
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN arguments ? 'horizon' THEN (arguments ->> 'horizon')::timestamptz
+              ELSE (s.watermarks ->> kind)::timestamptz - interval '10 minutes' END
+  FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project
+$$;
+CREATE FUNCTION keypup.github_take_stubs(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  horizon timestamptz := keypup.github_horizon(account, project, kind, arguments);
+BEGIN
+  -- Of a page that is not whole, the newest that is there.
+  IF arguments ? 'is_first' AND (page -> 'nodes' <> '[]' OR NOT page ? 'all_ids') THEN
+    UPDATE keypup.sync_state s
+    SET next_watermarks = s.next_watermarks || jsonb_build_object(kind, page #> '{nodes,0,updatedAt}')
+    WHERE s.account_id = account AND s.project_id = project;
+  END IF;
+
+  -- The next page first: while it is fetched, what this one names is read beside.
+  IF (page #>> '{pageInfo,hasNextPage}')::boolean AND NOT arguments ? 'only'
+     AND (horizon IS NULL OR (page #>> '{nodes,-1,updatedAt}')::timestamptz >= horizon OR page -> 'nodes' = '[]') THEN
+    PERFORM keypup.queue_job(account, project, CASE kind WHEN 'pull_requests' THEN 'pull_request_stubs' ELSE 'issue_stubs' END,
+      keypup.github_next_page(page, arguments));
+  END IF;
+  PERFORM keypup.github_queue_items(account, project, kind, keypup.github_changed_items(account, project, kind, page -> 'nodes', horizon));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb), keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb) IS 'Until when a run reads a list, newest first; NULL: all of it.';
+COMMENT ON FUNCTION keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) IS 'Turns a page of stubs, newest change first, into jobs that read what changed.';
+
+CREATE FUNCTION keypup.github_changed_items(account uuid, project bigint, kind text, stubs jsonb, horizon timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce(jsonb_agg(n.id ORDER BY n.position), '[]')
+  FROM ROWS FROM (jsonb_to_recordset(stubs) AS (id text, number bigint, "updatedAt" timestamptz)) WITH ORDINALITY AS n(id, number, updated_at, position)
+  WHERE n.id IS NOT NULL
+    AND (horizon IS NULL OR n.updated_at >= horizon)
+    AND NOT EXISTS (SELECT FROM keypup.pull_requests p WHERE kind = 'pull_requests' AND p.account_id = account
+                    AND p.project_id = project AND p.number = n.number AND p.updated_at = n.updated_at AND p.deleted_at IS NULL)
+    AND NOT EXISTS (SELECT FROM keypup.issues i WHERE kind = 'issues' AND i.account_id = account
+                    AND i.project_id = project AND i.number = n.number AND i.updated_at = n.updated_at AND i.deleted_at IS NULL)
+$$;
+REVOKE ALL ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) IS 'The ids of stubs that are newer than what is stored, and changed since the horizon.';
+
+-- What a poll compares: a milestone's change bumps nothing else.
+CREATE FUNCTION keypup.github_milestone_mark(repository jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT jsonb_build_object('milestones', jsonb_build_array(repository #> '{milestones,totalCount}', repository #> '{milestones,nodes,0,updatedAt}'))
+$$;
+REVOKE ALL ON FUNCTION keypup.github_milestone_mark(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_milestone_mark(jsonb) IS 'How many milestones there are, and when one last changed.';
+
+-- broken: which of its lists, or of its own fields, are not whole. They are asked for by themselves, or kept as they are.
+CREATE FUNCTION keypup.github_store_repository(account uuid, project bigint, repository jsonb, broken text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  twin text;
+BEGIN
+  SELECT p.name INTO twin
+  FROM keypup.projects p JOIN keypup.projects me USING (account_id, connection_id)
+  WHERE me.account_id = account AND me.project_id = project AND p.project_id <> project
+    AND (p.external_id = repository ->> 'id' OR lower(p.name) = lower(repository ->> 'nameWithOwner'));
+  IF twin IS NOT NULL THEN
+    RAISE EXCEPTION 'repository "%" is tracked already, as "%"', repository ->> 'nameWithOwner', twin
+      USING ERRCODE = 'unique_violation', HINT = 'Call keypup.untrack for one of the two names.';
+  END IF;
+
+  UPDATE keypup.projects p
+  SET external_id = n.id, name = n.name, url = n.url, visibility = n.visibility, is_archived = n.is_archived, has_issues = n.has_issues,
+      default_branch = n.default_branch, created_at = n.created_at, updated_at = n.updated_at,
+      pull_request_total = n.pull_request_total, issue_total = n.issue_total
+  FROM (
+    SELECT me.account_id, me.project_id, r.id, r."nameWithOwner" AS name, r.url, lower(r.visibility) AS visibility, r."isArchived" AS is_archived,
+      r."hasIssuesEnabled" AS has_issues, r."createdAt" AS created_at, r."updatedAt" AS updated_at,
+      -- A token may not be told of the branch.
+      CASE WHEN repository ? 'defaultBranchRef' THEN r."defaultBranchRef" ->> 'name' ELSE me.default_branch END AS default_branch,
+      CASE WHEN 'pullRequests' = ANY (broken) THEN me.pull_request_total ELSE (r."pullRequests" ->> 'totalCount')::bigint END AS pull_request_total,
+      CASE WHEN 'issues' = ANY (broken) THEN me.issue_total ELSE (r.issues ->> 'totalCount')::bigint END AS issue_total
+    FROM keypup.projects me,
+      jsonb_to_record(repository) AS r(id text, "nameWithOwner" text, url text, visibility text, "isArchived" boolean, "hasIssuesEnabled" boolean,
+        "defaultBranchRef" jsonb, "createdAt" timestamptz, "updatedAt" timestamptz, "pullRequests" jsonb, issues jsonb)
+    WHERE me.account_id = account AND me.project_id = project
+  ) AS n
+  WHERE 'repository' <> ALL (broken) AND p.account_id = n.account_id AND p.project_id = n.project_id
+    AND (p.external_id, p.name, p.url, p.visibility, p.is_archived, p.has_issues, p.default_branch, p.created_at, p.updated_at, p.pull_request_total,
+         p.issue_total)
+        IS DISTINCT FROM (n.id, n.name, n.url, n.visibility, n.is_archived, n.has_issues, n.default_branch, n.created_at, n.updated_at,
+          n.pull_request_total, n.issue_total);
+  -- What it is called is known, and suffices to read the rest.
+  UPDATE keypup.projects p SET external_id = repository ->> 'id', name = repository ->> 'nameWithOwner'
+  WHERE 'repository' = ANY (broken) AND p.account_id = account AND p.project_id = project AND p.external_id IS NULL;
+
+  PERFORM keypup.queue_job(account, project, k.kind, '{"after": null, "first": 50}' || k.arguments, true)
+  FROM (VALUES ('labels', 'labels', '{"seen": []}'::jsonb),
+               ('milestones', 'milestones', '{"seen": []}'),
+               ('pullRequests', 'pull_request_stubs', '{"is_first": true}'),
+               ('issues', 'issue_stubs', '{"is_first": true}')) AS k (member, kind, arguments)
+  WHERE k.member = ANY (broken);
+  IF 'labels' <> ALL (broken) THEN
+    PERFORM keypup.github_take_list(account, project, 'labels', repository -> 'labels', '{"seen": []}');
+  END IF;
+  IF 'milestones' <> ALL (broken) THEN
+    PERFORM keypup.github_take_list(account, project, 'milestones', repository -> 'milestones', '{"seen": []}');
+    UPDATE keypup.sync_state s SET next_watermarks = s.next_watermarks || keypup.github_milestone_mark(repository)
+    WHERE s.account_id = account AND s.project_id = project;
+  END IF;
+  IF 'pullRequests' <> ALL (broken) THEN
+    PERFORM keypup.github_take_stubs(account, project, 'pull_requests', repository -> 'pullRequests', '{"is_first": true}');
+  END IF;
+  IF 'issues' <> ALL (broken) THEN
+    PERFORM keypup.github_take_stubs(account, project, 'issues', repository -> 'issues', '{"is_first": true}');
+  END IF;
+  PERFORM keypup.github_take_newest_deliveries(account, project, repository, broken);
+  PERFORM keypup.github_queue_rechecks(account, project);
+  PERFORM keypup.github_queue_failures(account, project);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_store_repository(uuid, bigint, jsonb, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_repository(uuid, bigint, jsonb, text[]) IS 'Stores what a repository says of itself, and starts reading what changed in it.';
+
+-- GitHub says what it is that keeps the token from the repository: not there, or not for this token.
+CREATE FUNCTION keypup.github_raise_refusal(repository text, place text, reply jsonb) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  error record;
+  refusal record;
+BEGIN
+  SELECT e.type, e.words, e.why, e.is_saml INTO error
+  FROM keypup.github_errors(reply, '{}') e
+  WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN', 'INSUFFICIENT_SCOPES') AND e.keys = ARRAY[place]
+  ORDER BY e.type LIMIT 1;
+  IF error.type = 'NOT_FOUND' THEN
+    RAISE EXCEPTION 'repository "%" does not exist, or the token may not read it', repository
+      USING ERRCODE = 'undefined_object', HINT = 'Check the name, and that the token has read access to the repository. Rows read before are kept.';
+  ELSIF error.type IS NOT NULL THEN
+    SELECT * INTO refusal FROM keypup.github_refusal(error.words, error.is_saml);
+    RAISE EXCEPTION 'repository "%" may not be read: %', repository, coalesce(refusal.reason, error.why)
+      USING ERRCODE = 'insufficient_privilege', HINT = coalesce(refusal.hint, 'Give the token read access to the repository. Rows read before are kept.');
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_raise_refusal(text, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_raise_refusal(text, text, jsonb) IS 'Raises what GitHub says of a repository that it does not show; nothing when it says nothing of it.';
+
+-- The answer to the question for a repository: one that is whole, and nearly all are, is stored as it is.
+CREATE FUNCTION keypup.github_take_repository(account uuid, job bigint, reply jsonb) RETURNS boolean
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_job record;
+  place text;
+  repository jsonb;
+  refused text[];
+  broken text[];
+  why text;
+BEGIN
+  SELECT j.project_id, p.name, p.external_id INTO STRICT the_job
+  FROM keypup.sync_jobs j JOIN keypup.projects p ON p.account_id = j.account_id AND p.project_id = j.project_id
+  WHERE j.account_id = account AND j.job_id = job;
+  place := CASE WHEN the_job.external_id IS NULL THEN 'repository' ELSE 'node' END;
+  repository := coalesce(reply #> ARRAY['data', place], 'null');
+  IF NOT keypup.github_has_errors(reply) AND keypup.misfits(jsonb_build_array(repository), 'WholeRepository', keypup.github_shapes()) IS NULL THEN
+    PERFORM keypup.github_store_repository(account, the_job.project_id, repository, '{}');
+    RETURN true;
+  END IF;
+
+  refused := keypup.github_refused_fields(account, the_job.project_id);
+  IF jsonb_typeof(repository) <> 'object' THEN
+    PERFORM keypup.github_raise_refusal(the_job.name, place, reply);
+    IF keypup.github_halve(account, job) THEN
+      RETURN false;
+    END IF;
+    RAISE EXCEPTION 'GitHub did not answer for repository "%": %', the_job.name,
+        coalesce((SELECT min(e.why) FROM keypup.github_errors(reply, refused) e), 'the answer has none, and no error')
+      USING ERRCODE = 'no_data_found', HINT = 'Nothing is lost: it is asked for again.';
+  END IF;
+
+  SELECT coalesce(array_agg(l.member), '{}') INTO broken
+  FROM (VALUES ('labels', 'LabelList', 'Label'), ('milestones', 'MilestoneList', 'Milestone'), ('pullRequests', 'StubList', 'Stub'),
+               ('issues', 'StubList', 'Stub'), ('releases', 'ReleaseList', 'Release'), ('deployments', 'DeploymentList', 'Deployment'))
+    AS l (member, shape, element)
+  -- Releases and deployments may not have been asked for.
+  WHERE (l.member NOT IN ('releases', 'deployments') OR repository ? l.member)
+    AND NOT (keypup.github_list(reply, ARRAY[place, l.member], l.shape, l.element, refused)).is_whole;
+  IF (jsonb_typeof(repository -> 'latestRelease') <> 'null'
+      AND keypup.misfits(jsonb_build_array(repository -> 'latestRelease'), 'Updated', keypup.github_shapes()) IS NOT NULL)
+     OR EXISTS (SELECT FROM keypup.github_errors(reply, refused) e WHERE e.keys[1:2] = ARRAY[place, 'latestRelease']) THEN
+    broken := broken || 'latestRelease'::text;
+  END IF;
+  SELECT min(e.why) INTO why
+  FROM keypup.github_errors(reply, refused) e
+  WHERE coalesce(e.keys[1] <> place OR e.keys[2] NOT IN ('labels', 'milestones', 'pullRequests', 'issues', 'releases', 'deployments', 'latestRelease'), true);
+  why := coalesce(why, 'GitHub''s answer is incomplete: ' || (keypup.misfits(jsonb_build_array(repository), 'Repository', keypup.github_shapes()))[1]);
+  IF why IS NOT NULL THEN
+    IF keypup.github_put_off(account, job) THEN
+      RETURN false;
+    ELSIF keypup.misfits(jsonb_build_array(repository), 'KnownRepository', keypup.github_shapes()) IS NOT NULL THEN
+      RAISE EXCEPTION 'GitHub did not tell all of repository "%": %', the_job.name, why
+        USING ERRCODE = 'no_data_found', HINT = 'Nothing is lost: it is asked for again.';
+    END IF;
+    PERFORM keypup.github_set_list_aside(account, the_job.project_id, 'repository', '{}', why);
+    broken := broken || 'repository'::text;
+  END IF;
+  PERFORM keypup.github_store_repository(account, the_job.project_id, repository, broken);
+  RETURN true;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_take_repository(uuid, bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_repository(uuid, bigint, jsonb) IS 'Takes the answer to the question for a repository. Whether the job has ended.';
