@@ -10,8 +10,11 @@ BEGIN
   SELECT array_agg(c.connection_id) INTO ids
   FROM keypup.connections c
   WHERE c.account_id = find_connection.account_id AND (connection IS NULL OR c.name = connection OR c.connection_id::text = connection);
-  IF ids IS NULL THEN
-    RAISE EXCEPTION 'connection "%" does not exist', coalesce(connection, '(any)') USING ERRCODE = 'undefined_object', HINT = 'Connect a provider with keypup.connect first.';
+  IF ids IS NULL AND NOT EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = find_connection.account_id) THEN
+    RAISE EXCEPTION 'the account has no connection' USING ERRCODE = 'undefined_object', HINT = 'Connect a provider with keypup.connect first.';
+  ELSIF ids IS NULL THEN
+    RAISE EXCEPTION 'connection "%" does not exist', regexp_replace(left(connection, 100), '[[:cntrl:]]', '?', 'g')
+      USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.connections shows the account''s connections.';
   ELSIF cardinality(ids) > 1 THEN
     RAISE EXCEPTION 'the account has % connections', cardinality(ids) USING ERRCODE = 'ambiguous_parameter', HINT = 'Name one of them.';
   END IF;

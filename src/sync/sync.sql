@@ -364,14 +364,18 @@ COMMENT ON FUNCTION keypup.wake_launcher() IS 'Has the launcher look at once, af
 CREATE FUNCTION keypup.forget_paces() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_forget_paces';
 CREATE FUNCTION keypup.resume_connections() RETURNS bigint
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT keypup.forget_paces();
-  SELECT keypup.wake_launcher();
-  WITH resumed AS (
-    UPDATE keypup.connections c SET blocked_until = NULL, blocked_reason = NULL WHERE c.blocked_until IS NOT NULL RETURNING 1
-  )
-  SELECT count(*) FROM resumed
+DECLARE
+  resumed bigint;
+BEGIN
+  PERFORM keypup.guard_writes();
+  PERFORM keypup.forget_paces();
+  UPDATE keypup.connections c SET blocked_until = NULL, blocked_reason = NULL WHERE c.blocked_until IS NOT NULL;
+  GET DIAGNOSTICS resumed = ROW_COUNT;
+  PERFORM keypup.wake_launcher();
+  RETURN resumed;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.forget_paces(), keypup.resume_connections() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.forget_paces() IS 'Forgets what providers told of tokens'' budgets, in the whole server.';

@@ -20,6 +20,7 @@ COMMENT ON FUNCTION keypup.lock_data_key(integer) IS 'Waits for the transactions
 CREATE FUNCTION keypup.rotate_keys() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  SELECT keypup.guard_writes();
   SELECT keypup.wake_launcher();
   SELECT count(keypup.start_data_key(k.account_id, k.key_id)) FROM keypup.data_keys k WHERE k.state = 'active'
 $$;
@@ -115,6 +116,7 @@ DECLARE
   found_key record;
   records bigint;
 BEGIN
+  PERFORM keypup.guard_writes();
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'a data key cannot be destroyed in a transaction of this isolation level'
       USING ERRCODE = 'invalid_transaction_state', HINT = 'Use READ COMMITTED, which sees what others have committed.';

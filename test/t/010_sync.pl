@@ -101,6 +101,14 @@ control($github, 'change', { repository => 'demo/generated', change => 'rename',
 query("CALL keypup.sync('acme', 'demo/generated')");
 is(query("SELECT count(*) FROM keypup.projects WHERE name = 'demo/renamed'"), '1', 'a renamed repository keeps its project');
 
+# A CALL tells how far it is, and each thing once, however long it waits.
+control($github, 'settings', { latency_ms => 3500 });
+my (undef, undef, $told) = $node->psql('postgres', "CALL keypup.sync('acme', 'demo/renamed')");
+my @notices = $told =~ /NOTICE:  (synced .*)/g;
+cmp_ok(scalar @notices, '>', 0, 'a CALL tells how far it is');
+is(scalar(grep { $notices[$_] eq $notices[ $_ - 1 ] } 1 .. $#notices), 0, 'and nothing twice') or diag($told);
+control($github, 'settings', { latency_ms => 0 });
+
 # Each sees what the role allows.
 is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM keypup.pull_request_cycle WHERE cycle_time IS NOT NULL', extra_params => [ '-U', 'vera' ]), 't', 'a viewer reads cycle times');
 my ($rc, $stdout, $stderr) = $node->psql('postgres', 'SELECT count(*) FROM keypup.pull_request_cycle', extra_params => [ '-U', 'oscar' ]);
