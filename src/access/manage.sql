@@ -102,9 +102,7 @@ BEGIN
   SET revision = new_revision, reseal_failed_at = NULL,
       envelope = keypup.encrypt_token(token, keypup.token_context(the_account, the_connection, new_revision, 'access_token'))
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
-  UPDATE keypup.connections c SET state = 'new', blocked_until = NULL, blocked_reason = NULL
-  WHERE c.account_id = the_account AND c.connection_id = the_connection;
-  PERFORM keypup.ask_for_refused(the_account, the_connection);
+  PERFORM keypup.admit_connection(the_account, the_connection);
   PERFORM keypup.record_action(the_account, 'token.replace', connection);
   PERFORM keypup.wake_launcher();
 END

@@ -128,9 +128,16 @@ is(query(q{SELECT count(*) FROM keypup.pull_requests JOIN keypup.accounts USING 
 query(q{SELECT keypup.track('acme', 'demo/missing')});
 $node->psql('postgres', q{CALL keypup.sync('acme', 'demo/missing')});
 like(query(q{SELECT last_error FROM keypup.sync_status WHERE project = 'demo/missing'}), qr/does not exist, or the token may not read it/, 'a missing repository is named in sync_status');
+query(q{UPDATE keypup.sync_jobs SET due_at = now()});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM keypup.worker_status WHERE last_error = 'the provider did not give what was asked for'}), 'worker_status does not call that a failure to store');
 $node->psql('postgres', q{SELECT keypup.replace_token('acme', 'github', 'ghp_wrongwrongwrong')});
-$node->psql('postgres', q{CALL keypup.sync('acme', 'demo/missing')});
-is(query(q{SELECT DISTINCT phase FROM keypup.sync_status}), 'stopped', 'a refused token stops the connection');
+(undef, undef, $told) = $node->psql('postgres', q{CALL keypup.sync('acme', 'demo/missing')});
+like($told, qr/WARNING:  the sync is not complete: GitHub refuses the token/, 'a CALL whose token is refused says so');
+query(q{SELECT keypup.track('acme', 'demo/later')});
+is(query(q{SELECT DISTINCT phase, last_error, last_error_hint, last_error_at > now() - interval '1 minute', next_run_at FROM keypup.sync_status}),
+	'stopped|GitHub refuses the token (401)|Give the connection a valid token with keypup.replace_token.|t|', 'a refused token stops the connection, and each of its projects says why');
+(undef, undef, $told) = $node->psql('postgres', q{CALL keypup.sync('acme', 'demo/later')});
+like($told, qr/WARNING:  the sync is not complete: GitHub refuses the token/, 'one that was tracked later, too');
 
 # The end: promptly, and without a trace of the token.
 my $started = time;
