@@ -11,10 +11,12 @@ BEGIN
   FROM keypup.connections c
   WHERE c.account_id = find_connection.account_id AND (connection IS NULL OR c.name = connection OR c.connection_id::text = connection);
   IF ids IS NULL AND NOT EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = find_connection.account_id) THEN
-    RAISE EXCEPTION 'the account has no connection' USING ERRCODE = 'undefined_object', HINT = 'Connect a provider with keypup.connect first.';
+    RAISE EXCEPTION 'the account has no connection'
+      USING ERRCODE = 'undefined_object', HINT = 'Connect a provider with keypup.connect first.';
   ELSIF ids IS NULL THEN
     RAISE EXCEPTION 'connection "%" does not exist', regexp_replace(left(connection, 100), '[[:cntrl:]]', '?', 'g')
-      USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.connections shows the account''s connections.';
+      USING ERRCODE = 'undefined_object',
+            HINT = 'SELECT name FROM keypup.connections shows the account''s connections.';
   ELSIF cardinality(ids) > 1 THEN
     RAISE EXCEPTION 'the account has % connections', cardinality(ids) USING ERRCODE = 'ambiguous_parameter', HINT = 'Name one of them.';
   END IF;
@@ -105,7 +107,7 @@ BEGIN
   SET revision = new_revision, reseal_failed_at = NULL,
       envelope = keypup.encrypt_token(token, keypup.token_context(the_account, the_connection, new_revision, 'access_token'))
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
-  PERFORM keypup.admit_connection(the_account, the_connection);
+  PERFORM keypup.admit_connection(the_account, the_connection, true);
   PERFORM keypup.record_action(the_account, 'token.replace', connection);
   PERFORM keypup.wake_launcher();
 END
@@ -152,6 +154,7 @@ DECLARE
   answer jsonb;
   goes_on_at text := '';
 BEGIN
+  PERFORM keypup.guard_origin(the_account, asked);
   SELECT c.name, c.blocked_until INTO the_connection FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = asked;
   IF the_connection.blocked_until > now() THEN
     RAISE EXCEPTION 'the provider has asked for a pause until %', the_connection.blocked_until USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Try again then.';

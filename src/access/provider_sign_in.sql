@@ -48,8 +48,14 @@ BEGIN
   WHERE a.name = account AND c.provider = sign_in_with_provider.provider
   ORDER BY p.added_at LIMIT 1;
   IF asked.account_id IS NOT NULL AND user_token ~ '^[A-Za-z0-9._~+/=:-]+$' AND length(user_token) BETWEEN 8 AND 4096 THEN
-    answer := keypup.ask_worker('user_token', asked.account_id, uuid_send(asked.connection_id)
-      || keypup.encrypt_token(user_token, keypup.token_context(asked.account_id, asked.connection_id, 0, 'user_token')));
+    SELECT jsonb_build_object('failed', h.reason, 'hint', h.hint) INTO answer
+    FROM keypup.halted_connections h
+    WHERE h.account_id = asked.account_id AND h.connection_id = asked.connection_id AND h.phase = 'restored';
+    IF NOT FOUND THEN
+      answer := keypup.ask_worker('user_token', asked.account_id, uuid_send(asked.connection_id)
+        || keypup.encrypt_token(user_token,
+             keypup.token_context(asked.account_id, asked.connection_id, 0, 'user_token')));
+    END IF;
     IF answer IS NULL OR answer ? 'failed' THEN
       PERFORM keypup.note_refusal(asked.account_id, 'session.start', NULL, 'the provider could not be asked about a token');
       RAISE EXCEPTION 'the provider could not be asked: %', coalesce(answer ->> 'failed', 'no answer')

@@ -24,6 +24,7 @@ SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
          AND extract(epoch FROM now() - s.last_run_started_at) * (h.items_total - h.items_done) / h.items_done < 3155760000
        THEN greatest(now(), c.blocked_until) + (now() - s.last_run_started_at) * ((h.items_total - h.items_done)::double precision / h.items_done) END AS finishes_at,
   nullif(concat_ws('; ',
+    CASE WHEN t.phase = 'restored' THEN format('nothing is read until resume_connections is called: %s', t.reason) END,
     CASE WHEN c.can_write THEN format('the token can change things at the provider (%s): one that only reads would do', c.scopes) END,
     CASE WHEN c.token_expires_at < now() THEN format('the token has expired at %s', c.token_expires_at)
          WHEN c.token_expires_at < now() + interval '14 days' THEN format('the token expires at %s', c.token_expires_at) END,
@@ -43,11 +44,14 @@ COMMENT ON COLUMN keypup.sync_status.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sync_status.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.sync_status.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.sync_status.project IS 'Name of the project.';
-COMMENT ON COLUMN keypup.sync_status.phase IS 'backfill (first reading), incremental, idle, paused (the provider asked for it) or stopped (the token was refused: last_error says by whom and why).';
+COMMENT ON COLUMN keypup.sync_status.phase IS
+  'backfill (first reading), incremental, idle, paused (the provider asked for it), stopped (the token was refused:'
+  ' last_error says by whom and why) or restored (this is a copy of the database that reads).';
 COMMENT ON COLUMN keypup.sync_status.items_done IS 'Issues and pull requests in the tables.';
 COMMENT ON COLUMN keypup.sync_status.items_total IS 'Issues and pull requests that the provider counts; NULL before its first answer.';
 COMMENT ON COLUMN keypup.sync_status.percent IS 'items_done of items_total, 0 to 100.';
-COMMENT ON COLUMN keypup.sync_status.last_error IS 'What went wrong; NULL when the last run went well. Where the connection is halted, why.';
+COMMENT ON COLUMN keypup.sync_status.last_error IS
+  'What went wrong; NULL when the last run went well. Where the connection is halted, why.';
 COMMENT ON COLUMN keypup.sync_status.last_error_hint IS 'What to do about it.';
 COMMENT ON COLUMN keypup.sync_status.last_error_at IS 'When it went wrong.';
 COMMENT ON COLUMN keypup.sync_status.next_run_at IS 'When the next run starts; NULL while stopped.';
@@ -56,7 +60,10 @@ COMMENT ON COLUMN keypup.sync_status.last_run_finished_at IS 'When a run last fi
 COMMENT ON COLUMN keypup.sync_status.requests IS 'Requests answered for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.points IS 'Rate-limit points spent for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.finishes_at IS 'When the first reading will be done, if it goes on as it went so far; NULL where that is not within a century.';
-COMMENT ON COLUMN keypup.sync_status.warning IS 'What is wrong with the connection''s token though it still reads: it can write, ends within 14 days, or does not see everything, for example the project''s deployments.';
+COMMENT ON COLUMN keypup.sync_status.warning IS
+  'What is wrong with the connection''s token though it still reads: it can write, ends within 14 days, or does not'
+  ' see everything, for example the project''s deployments; or that nothing is read, as this is a copy of the'
+  ' database that reads.';
 
 CREATE VIEW keypup.rate_budget WITH (security_invoker = true, security_barrier = true) AS
 SELECT c.account_id, a.name AS account, c.connection_id, c.name AS connection, c.state, c.rate_limit,

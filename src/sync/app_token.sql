@@ -12,7 +12,7 @@ AS $$
     JOIN keypup.connections c USING (account_id, connection_id)
     WHERE i.ask_at <= now()
       AND (only_account IS NULL OR i.account_id = only_account)
-      AND c.state <> 'token_refused'
+      AND c.state <> 'token_refused' AND c.origin = (SELECT keypup.this_database())
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
       AND (i.wanted_until > now() OR EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = i.account_id AND j.connection_id = i.connection_id AND j.due_at <= now()))
     ORDER BY i.ask_at

@@ -173,6 +173,7 @@ read_scope(FunctionCallInfo fcinfo)
 	int security;
 	bool isnull;
 	HeapTuple row;
+	Datum project;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("an account is needed")));
@@ -180,33 +181,20 @@ read_scope(FunctionCallInfo fcinfo)
 	values[1] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
 	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
 
-	/* keypup.authorize, called as our functions call it: as their owner, about the user outside. */
+	/* Called as our functions call each other: as their owner, about the user outside. */
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(owner_of_extension_function(fcinfo->flinfo->fn_oid),
 						   security | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_execute_with_args(
-		"SELECT keypup.authorize($1, 'tokens.use'),"
-		" (SELECT p.project_id FROM keypup.projects p"
-		"   JOIN keypup.accounts a ON a.account_id OPERATOR(pg_catalog.=) p.account_id"
-		"  WHERE a.name OPERATOR(pg_catalog.=) $1"
-		"    AND pg_catalog.lower(p.name) OPERATOR(pg_catalog.=) pg_catalog.lower($2))",
-		2, types, values, nulls, true, 1);
+	SPI_execute_with_args("SELECT * FROM keypup.find_scope($1, $2)", 2, types, values, nulls, true,
+						  1);
 	SetUserIdAndSecContext(user, security);
 
 	row = SPI_tuptable->vals[0];
 	scope.account = *DatumGetUUIDP(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-	if (!PG_ARGISNULL(1))
-	{
-		Datum project = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
-
-		if (isnull)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("project \"%s\" is not tracked", text_to_cstring(PG_GETARG_TEXT_PP(1))),
-					 errhint("Track it with keypup.track first.")));
-		scope.has_project = true;
+	project = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
+	scope.has_project = !isnull;
+	if (!isnull)
 		scope.project = DatumGetInt64(project);
-	}
 	return scope;
 }
 

@@ -183,7 +183,8 @@ BEGIN
   FROM keypup.connections c WHERE c.account_id = the_account;
   destroyed := keypup.destroy_account_keys(the_account);
   PERFORM keypup.refuse_connection(c.account_id, c.connection_id, 'the keys of the account were destroyed',
-    'What was sealed with them opens never again. Give the connection a new token with keypup.replace_token, or an app''s key with keypup.replace_app_key.')
+    'What was sealed with them opens never again. Give the connection a new token with keypup.replace_token, or an'
+    ' app''s key with keypup.replace_app_key.')
   FROM keypup.connections c WHERE c.account_id = the_account;
   PERFORM keypup.record_action(the_account, 'account.shred', destroyed || ' keys');
   RETURN destroyed;

@@ -206,8 +206,10 @@ BEGIN
       rate_reset_at = coalesce(github_pace.rate_reset_at, c.rate_reset_at),
       blocked_until = CASE WHEN github_pace.blocked_until IS NOT NULL THEN github_pace.blocked_until WHEN c.blocked_until > now() THEN c.blocked_until END,
       blocked_reason = CASE WHEN verdict = 'paused' THEN 'GitHub''s rate limit is reached' WHEN is_out THEN 'only the reserve of GitHub''s rate limit is left'
-                            WHEN c.blocked_until > now() OR (c.state = 'token_refused' AND NOT is_admitted) THEN c.blocked_reason END,
-      blocked_hint = CASE WHEN NOT is_admitted THEN c.blocked_hint END, refused_at = CASE WHEN NOT is_admitted THEN c.refused_at END,
+                            WHEN c.blocked_until > now() OR (c.state = 'token_refused' AND NOT is_admitted)
+                              THEN c.blocked_reason END,
+      blocked_hint = CASE WHEN NOT is_admitted THEN c.blocked_hint END,
+      refused_at = CASE WHEN NOT is_admitted THEN c.refused_at END,
       concurrency = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN greatest(1, c.concurrency / 2)
                          WHEN verdict <> 'page' THEN c.concurrency
                          -- As quick as it can until the provider objects, and then with care for ten minutes.
@@ -224,7 +226,8 @@ COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timestampt
 
 CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text, milliseconds integer,
   token_revision bigint,
-  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz, OUT is_refusal boolean)
+  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz,
+  OUT is_refusal boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -242,7 +245,8 @@ BEGIN
   END IF;
   -- What was answered to another token, which was replaced meanwhile, says nothing of this one.
   token_is_current := EXISTS (SELECT FROM keypup.connection_tokens t
-    WHERE t.account_id = account AND t.connection_id = the_job.connection_id AND t.purpose = 'access_token' AND t.revision = token_revision);
+    WHERE t.account_id = account AND t.connection_id = the_job.connection_id AND t.purpose = 'access_token'
+      AND t.revision = token_revision);
   -- One page of a project at a time, so that the last job of a run knows that it is the last.
   UPDATE keypup.sync_state s
   SET requests = s.requests + 1, points = s.points + coalesce((budget ->> 'cost')::bigint, 0)
@@ -292,7 +296,8 @@ BEGIN
       END IF;
       v.hint := coalesce(
         (SELECT 'The app is given tokens that GitHub then refuses; look at the app, and call keypup.replace_app_key.'
-         FROM keypup.app_installations i WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
+         FROM keypup.app_installations i
+         WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
       PERFORM keypup.job_failed(account, job, v.reason, v.hint);
       PERFORM keypup.refuse_connection(account, the_job.connection_id, v.reason, v.hint);
     WHEN 'paused' THEN
@@ -312,8 +317,11 @@ BEGIN
       PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint));
   END CASE;
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
-  FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict, CASE WHEN token_is_current THEN budget END, v.retry_at, milliseconds) p;
+  FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict,
+    CASE WHEN token_is_current THEN budget END, v.retry_at, milliseconds) p;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is left of the token''s budget, and whether the provider answered but did not give what was asked for.';
+COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) IS
+  'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is'
+  ' left of the token''s budget, and whether the provider answered but did not give what was asked for.';
