@@ -1,6 +1,7 @@
-# Keypup: PGXS build. `make`, `make install`, `make installcheck` as for any extension.
+# Keypup: PGXS build. `make`, `make install`, `make installcheck` as for any extension; in a folder of its own with
+# `make -f ../Makefile`, from a source tree that was not built in.
 EXTENSION = keypup
-EXTVERSION = 0.1
+EXTVERSION = 0.1.0
 MODULE_big = keypup
 
 OBJS = \
@@ -50,12 +51,12 @@ EXTRA_CLEAN = src/provider/github/queries.sql
 
 REGRESS = install access digest http github insight_pull_request insight_delivery cycle_time insight_issue insight_words
 REGRESS += insight_person insight_odd
-REGRESS_OPTS = --inputdir=. --outputdir=.
+REGRESS_OPTS = --inputdir=$(srcdir) --outputdir=.
 ISOLATION = last_owner
-ISOLATION_OPTS = --inputdir=. --outputdir=.
+ISOLATION_OPTS = --inputdir=$(srcdir) --outputdir=.
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement
-PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CPPFLAGS = -I$(srcdir)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
 SHLIB_LINK = -lcurl -lcrypto -lcrypt
 
 # Nothing here is worth inlining into a query: no bitcode is built.
@@ -65,13 +66,16 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# A build folder has the folders of the source.
+$(shell mkdir -p $(sort $(dir $(OBJS) $(EXTRA_CLEAN))))
+
 # PGXS knows no header dependencies: any change of a header builds all anew, which takes seconds.
-$(OBJS): $(wildcard src/*.h src/*/*.h)
+$(OBJS): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 
 $(EXTENSION)--$(EXTVERSION).sql: $(ROOMS) Makefile
-	{ printf '%s\n' '\echo Use "CREATE EXTENSION keypup" to load this file. \quit'; cat $(ROOMS); } > $@
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION keypup" to load this file. \quit'; cat $(filter %.sql,$^); } > $@
 
 # Each query stands in a .graphql file of its own; the database keeps its text in a function.
-GITHUB_QUERIES = $(sort $(wildcard src/provider/github/*.graphql))
+GITHUB_QUERIES = $(sort $(wildcard $(srcdir)/src/provider/github/*.graphql))
 src/provider/github/queries.sql: $(GITHUB_QUERIES)
-	sh src/provider/queries_to_sql.sh github $^ > $@
+	sh $(srcdir)/src/provider/queries_to_sql.sh github $^ > $@

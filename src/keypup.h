@@ -5,7 +5,7 @@
 #ifndef KEYPUP_H
 #define KEYPUP_H
 
-#define KEYPUP_VERSION "0.1"
+#define KEYPUP_VERSION "0.1.0"
 
 extern char *keypup_key_file;
 extern char *keypup_key_command;
