@@ -1,5 +1,13 @@
 -- What CREATE EXTENSION leaves behind: nothing for PUBLIC, a comment on everything, row-level security everywhere.
 SET client_min_messages = warning;
+\set SHOW_CONTEXT never
+-- A schema that somebody else has made is not taken over; the extension's own goes with it.
+CREATE SCHEMA keypup;
+CREATE EXTENSION keypup;
+DROP SCHEMA keypup;
+CREATE EXTENSION keypup;
+DROP EXTENSION keypup;
+SELECT count(*) FROM pg_namespace WHERE nspname = 'keypup';
 CREATE EXTENSION keypup;
 
 -- Relations and columns without a comment: none.

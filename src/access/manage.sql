@@ -10,8 +10,11 @@ BEGIN
   SELECT array_agg(c.connection_id) INTO ids
   FROM keypup.connections c
   WHERE c.account_id = find_connection.account_id AND (connection IS NULL OR c.name = connection OR c.connection_id::text = connection);
-  IF ids IS NULL THEN
-    RAISE EXCEPTION 'connection "%" does not exist', coalesce(connection, '(any)') USING ERRCODE = 'undefined_object', HINT = 'Connect a provider with keypup.connect first.';
+  IF ids IS NULL AND NOT EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = find_connection.account_id) THEN
+    RAISE EXCEPTION 'the account has no connection' USING ERRCODE = 'undefined_object', HINT = 'Connect a provider with keypup.connect first.';
+  ELSIF ids IS NULL THEN
+    RAISE EXCEPTION 'connection "%" does not exist', regexp_replace(left(connection, 100), '[[:cntrl:]]', '?', 'g')
+      USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.connections shows the account''s connections.';
   ELSIF cardinality(ids) > 1 THEN
     RAISE EXCEPTION 'the account has % connections', cardinality(ids) USING ERRCODE = 'ambiguous_parameter', HINT = 'Name one of them.';
   END IF;
@@ -99,9 +102,7 @@ BEGIN
   SET revision = new_revision, reseal_failed_at = NULL,
       envelope = keypup.encrypt_token(token, keypup.token_context(the_account, the_connection, new_revision, 'access_token'))
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
-  UPDATE keypup.connections c SET state = 'new', blocked_until = NULL, blocked_reason = NULL
-  WHERE c.account_id = the_account AND c.connection_id = the_connection;
-  PERFORM keypup.ask_for_refused(the_account, the_connection);
+  PERFORM keypup.admit_connection(the_account, the_connection);
   PERFORM keypup.record_action(the_account, 'token.replace', connection);
   PERFORM keypup.wake_launcher();
 END

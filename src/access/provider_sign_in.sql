@@ -40,6 +40,7 @@ DECLARE
   answer jsonb;
   person text;
 BEGIN
+  PERFORM keypup.guard_writes();
   SELECT p.account_id, p.issuer, c.connection_id INTO asked
   FROM keypup.accounts a
   JOIN keypup.identity_providers p ON p.account_id = a.account_id AND p.kind = 'repositories'

@@ -136,6 +136,7 @@ DECLARE
   the_account uuid;
   new_id bigint;
 BEGIN
+  PERFORM keypup.guard_writes();
   IF reason IS NULL OR length(reason) NOT BETWEEN 20 AND 1000 THEN
     RAISE EXCEPTION 'a reason has 20 to 1000 characters' USING ERRCODE = 'invalid_parameter_value', HINT = 'Say which incident it is; the account will read it.';
   END IF;
@@ -163,6 +164,7 @@ DECLARE
   request record;
   new_end timestamptz;
 BEGIN
+  PERFORM keypup.guard_writes();
   SELECT b.* INTO request FROM keypup.break_glass b JOIN keypup.accounts a ON a.account_id = b.account_id
   WHERE a.name = account AND b.request_id = approve_break_glass.request_id AND b.ends_at IS NULL AND b.requested_at > clock_timestamp() - interval '60 minutes'
   FOR UPDATE OF b;

@@ -11,6 +11,8 @@ CREATE TABLE keypup.connections (
   created_by text NOT NULL,
   blocked_until timestamptz,
   blocked_reason text,
+  blocked_hint text,
+  refused_at timestamptz,
   rate_limit bigint,
   rate_remaining bigint,
   rate_reset_at timestamptz,
@@ -37,7 +39,9 @@ COMMENT ON COLUMN keypup.connections.state IS 'new, ok, or token_refused: no req
 COMMENT ON COLUMN keypup.connections.created_at IS 'When connect made it.';
 COMMENT ON COLUMN keypup.connections.created_by IS 'Database role that connected.';
 COMMENT ON COLUMN keypup.connections.blocked_until IS 'No request is sent before then: the provider asked for a pause.';
-COMMENT ON COLUMN keypup.connections.blocked_reason IS 'Why the provider asked for the pause, or refused the app.';
+COMMENT ON COLUMN keypup.connections.blocked_reason IS 'Why: what the provider asked for a pause for, or why the token serves no more.';
+COMMENT ON COLUMN keypup.connections.blocked_hint IS 'What to do about a token that serves no more.';
+COMMENT ON COLUMN keypup.connections.refused_at IS 'When it was refused; NULL while it was not.';
 COMMENT ON COLUMN keypup.connections.rate_limit IS 'Points an hour that the provider allows this token.';
 COMMENT ON COLUMN keypup.connections.rate_remaining IS 'Points left when the provider answered last.';
 COMMENT ON COLUMN keypup.connections.rate_reset_at IS 'When the points are full again.';
@@ -50,6 +54,22 @@ COMMENT ON COLUMN keypup.connections.can_write IS 'Whether one of the scopes let
 COMMENT ON COLUMN keypup.connections.token_expires_at IS 'When the token ends, where the provider says.';
 COMMENT ON COLUMN keypup.connections.hidden_organizations IS 'Ids of organizations that the provider leaves out, as the token lacks their single sign-on.';
 SELECT keypup.protect_table('keypup.connections', 'settings.read');
+
+CREATE VIEW keypup.halted_connections WITH (security_invoker = true, security_barrier = true) AS
+SELECT c.account_id, c.connection_id, c.name AS connection, 'stopped' AS phase,
+  coalesce(c.blocked_reason, 'the token was refused') AS reason, c.blocked_hint AS hint, c.refused_at AS since
+FROM keypup.connections c
+WHERE c.state = 'token_refused';
+REVOKE ALL ON keypup.halted_connections FROM PUBLIC;
+GRANT SELECT ON keypup.halted_connections TO keypup_member;
+COMMENT ON VIEW keypup.halted_connections IS 'One row a connection through which nothing is asked until somebody acts.';
+COMMENT ON COLUMN keypup.halted_connections.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.halted_connections.connection_id IS 'The connection.';
+COMMENT ON COLUMN keypup.halted_connections.connection IS 'Name of the connection.';
+COMMENT ON COLUMN keypup.halted_connections.phase IS 'stopped: the token was refused, or cannot be opened any more. As in sync_status, where each of its projects shows it.';
+COMMENT ON COLUMN keypup.halted_connections.reason IS 'Why nothing is asked.';
+COMMENT ON COLUMN keypup.halted_connections.hint IS 'What to do about it.';
+COMMENT ON COLUMN keypup.halted_connections.since IS 'Since when.';
 
 CREATE TABLE keypup.connection_tokens (
   account_id uuid NOT NULL,

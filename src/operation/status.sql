@@ -9,15 +9,18 @@ WITH held AS (
   FROM keypup.projects p
 )
 SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
-  CASE WHEN c.state = 'token_refused' THEN 'stopped' WHEN c.blocked_until > now() THEN 'paused' ELSE s.phase END AS phase,
+  coalesce(t.phase, CASE WHEN c.blocked_until > now() THEN 'paused' END, s.phase) AS phase,
   h.items_done, h.items_total,
   CASE WHEN h.items_total > 0 THEN least(100, h.items_done * 100 / h.items_total)
        WHEN s.last_run_finished_at IS NOT NULL THEN 100 ELSE 0 END AS percent,
-  s.last_error, s.last_error_hint, s.last_error_at,
-  CASE WHEN c.state <> 'token_refused' THEN greatest(s.next_run_at, c.blocked_until) END AS next_run_at,
+  -- What halts the connection is said on each of its projects, whichever was asked for.
+  coalesce(t.reason, s.last_error) AS last_error,
+  CASE WHEN t.reason IS NULL THEN s.last_error_hint ELSE t.hint END AS last_error_hint,
+  CASE WHEN t.reason IS NULL THEN s.last_error_at ELSE t.since END AS last_error_at,
+  CASE WHEN t.phase IS NULL THEN greatest(s.next_run_at, c.blocked_until) END AS next_run_at,
   s.last_run_started_at, s.last_run_finished_at, s.requests, s.points,
   -- The first reading goes on as it went so far; what would take a century is not known.
-  CASE WHEN s.phase = 'backfill' AND c.state <> 'token_refused' AND h.items_done > 0 AND h.items_total > h.items_done
+  CASE WHEN s.phase = 'backfill' AND t.phase IS NULL AND h.items_done > 0 AND h.items_total > h.items_done
          AND extract(epoch FROM now() - s.last_run_started_at) * (h.items_total - h.items_done) / h.items_done < 3155760000
        THEN greatest(now(), c.blocked_until) + (now() - s.last_run_started_at) * ((h.items_total - h.items_done)::double precision / h.items_done) END AS finishes_at,
   nullif(concat_ws('; ',
@@ -31,7 +34,8 @@ FROM keypup.sync_state s
 JOIN keypup.projects p ON p.account_id = s.account_id AND p.project_id = s.project_id
 JOIN keypup.accounts a ON a.account_id = s.account_id
 JOIN held h ON h.account_id = s.account_id AND h.project_id = s.project_id
-LEFT JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id;
+LEFT JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id
+LEFT JOIN keypup.halted_connections t ON t.account_id = p.account_id AND t.connection_id = p.connection_id;
 REVOKE ALL ON keypup.sync_status FROM PUBLIC;
 GRANT SELECT ON keypup.sync_status TO keypup_member;
 COMMENT ON VIEW keypup.sync_status IS 'One row a project: how far its sync is, what went wrong last, and when it runs next.';
@@ -39,11 +43,11 @@ COMMENT ON COLUMN keypup.sync_status.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sync_status.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.sync_status.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.sync_status.project IS 'Name of the project.';
-COMMENT ON COLUMN keypup.sync_status.phase IS 'backfill (first reading), incremental, idle, paused (the provider asked for it) or stopped (the token was refused).';
+COMMENT ON COLUMN keypup.sync_status.phase IS 'backfill (first reading), incremental, idle, paused (the provider asked for it) or stopped (the token was refused: last_error says by whom and why).';
 COMMENT ON COLUMN keypup.sync_status.items_done IS 'Issues and pull requests in the tables.';
 COMMENT ON COLUMN keypup.sync_status.items_total IS 'Issues and pull requests that the provider counts; NULL before its first answer.';
 COMMENT ON COLUMN keypup.sync_status.percent IS 'items_done of items_total, 0 to 100.';
-COMMENT ON COLUMN keypup.sync_status.last_error IS 'What went wrong; NULL when the last run went well.';
+COMMENT ON COLUMN keypup.sync_status.last_error IS 'What went wrong; NULL when the last run went well. Where the connection is halted, why.';
 COMMENT ON COLUMN keypup.sync_status.last_error_hint IS 'What to do about it.';
 COMMENT ON COLUMN keypup.sync_status.last_error_at IS 'When it went wrong.';
 COMMENT ON COLUMN keypup.sync_status.next_run_at IS 'When the next run starts; NULL while stopped.';

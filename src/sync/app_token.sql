@@ -102,8 +102,11 @@ BEGIN
     WHERE t.account_id = account AND t.connection_id = connection AND t.purpose = 'access_token' AND t.expires_at > now()) THEN
     RETURN;
   END IF;
-  UPDATE keypup.connections c
-  SET state = CASE WHEN is_final THEN 'token_refused' ELSE c.state END, blocked_until = CASE WHEN NOT is_final THEN again_at END, blocked_reason = reason
+  IF is_final THEN
+    PERFORM keypup.refuse_connection(account, connection, reason, hint);
+    RETURN;
+  END IF;
+  UPDATE keypup.connections c SET blocked_until = again_at, blocked_reason = reason
   WHERE c.account_id = account AND c.connection_id = connection;
   UPDATE keypup.sync_state s
   SET last_error = reason, last_error_hint = hint, last_error_at = now(), failures = s.failures + 1

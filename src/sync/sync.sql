@@ -234,8 +234,10 @@ AS $$
          (SELECT count(*) FROM scope JOIN keypup.pull_requests USING (account_id, project_id) WHERE deleted_at IS NULL)
          + (SELECT count(*) FROM scope JOIN keypup.issues USING (account_id, project_id) WHERE deleted_at IS NULL),
          (SELECT sum(issue_total + pull_request_total)::bigint FROM scope),
-         (SELECT s.last_error FROM scope JOIN keypup.sync_state s USING (account_id, project_id)
-          WHERE s.last_error IS NOT NULL ORDER BY s.last_error_at DESC LIMIT 1)
+         coalesce(
+           (SELECT h.reason FROM scope JOIN keypup.halted_connections h USING (account_id, connection_id) ORDER BY h.since DESC NULLS LAST LIMIT 1),
+           (SELECT s.last_error FROM scope JOIN keypup.sync_state s USING (account_id, project_id)
+            WHERE s.last_error IS NOT NULL ORDER BY s.last_error_at DESC LIMIT 1))
 $$;
 REVOKE ALL ON FUNCTION keypup.jobs_left(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.jobs_left(uuid, bigint) TO keypup_worker;
@@ -326,15 +328,30 @@ REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) 
 GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) IS 'Puts a job off: five seconds, doubling to an hour, or until the provider said.';
 
-CREATE FUNCTION keypup.ask_for_refused(account uuid, connection uuid) RETURNS void
+CREATE FUNCTION keypup.refuse_connection(account uuid, connection uuid, reason text, hint text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  UPDATE keypup.connections c
+  SET state = 'token_refused', blocked_until = NULL, blocked_reason = reason, blocked_hint = hint, refused_at = now()
+  WHERE c.account_id = account AND c.connection_id = connection
+$$;
+REVOKE ALL ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) TO keypup_worker;
+COMMENT ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) IS 'Stops a connection whose token serves no more, until it is admitted again.';
+
+CREATE FUNCTION keypup.admit_connection(account uuid, connection uuid) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.connections c
+  SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL
+  WHERE c.account_id = account AND c.connection_id = connection;
+  -- What the token before could not read is asked for with the next runs.
   UPDATE keypup.sync_state s SET refused_at = NULL
   FROM keypup.projects p
-  WHERE p.account_id = account AND p.connection_id = connection AND s.account_id = account AND s.project_id = p.project_id AND s.refused_at IS NOT NULL
+  WHERE p.account_id = account AND p.connection_id = connection AND s.account_id = account AND s.project_id = p.project_id AND s.refused_at IS NOT NULL;
 $$;
-REVOKE ALL ON FUNCTION keypup.ask_for_refused(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.ask_for_refused(uuid, uuid) IS 'Has what a connection''s token could not read asked for with the next runs: there is another token.';
+REVOKE ALL ON FUNCTION keypup.admit_connection(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.admit_connection(uuid, uuid) IS 'Has a connection go on with another token, or try once more with the one that it has.';
 
 CREATE FUNCTION keypup.release_job(account uuid, job bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -364,14 +381,18 @@ COMMENT ON FUNCTION keypup.wake_launcher() IS 'Has the launcher look at once, af
 CREATE FUNCTION keypup.forget_paces() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_forget_paces';
 CREATE FUNCTION keypup.resume_connections() RETURNS bigint
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT keypup.forget_paces();
-  SELECT keypup.wake_launcher();
-  WITH resumed AS (
-    UPDATE keypup.connections c SET blocked_until = NULL, blocked_reason = NULL WHERE c.blocked_until IS NOT NULL RETURNING 1
-  )
-  SELECT count(*) FROM resumed
+DECLARE
+  resumed bigint;
+BEGIN
+  PERFORM keypup.guard_writes();
+  PERFORM keypup.forget_paces();
+  UPDATE keypup.connections c SET blocked_until = NULL, blocked_reason = NULL WHERE c.blocked_until IS NOT NULL;
+  GET DIAGNOSTICS resumed = ROW_COUNT;
+  PERFORM keypup.wake_launcher();
+  RETURN resumed;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.forget_paces(), keypup.resume_connections() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.forget_paces() IS 'Forgets what providers told of tokens'' budgets, in the whole server.';

@@ -210,19 +210,25 @@ read_scope(FunctionCallInfo fcinfo)
 	return scope;
 }
 
+/* told: what the caller was told last; what is as it was is not told again. */
 static void
-report_progress(const JobsLeft *left)
+report_progress(const JobsLeft *left, JobsLeft *told)
 {
-	if (left->items_total > 0)
-		ereport(NOTICE, (errmsg("synced " INT64_FORMAT " of " INT64_FORMAT
-								" issues and pull requests, " INT64_FORMAT " requests to go",
-								left->items_done, left->items_total, left->jobs)));
+	if (left->items_total == 0 ||
+		(left->items_done == told->items_done && left->items_total == told->items_total &&
+		 left->jobs == told->jobs))
+		return;
+	ereport(NOTICE, (errmsg("synced " INT64_FORMAT " of " INT64_FORMAT
+							" issues and pull requests, " INT64_FORMAT " requests to go",
+							left->items_done, left->items_total, left->jobs)));
+	*told = *left;
 }
 
 static void
 sync_until_done(Runner *runner)
 {
 	TimestampTz reported = GetCurrentTimestamp();
+	JobsLeft told = {0};
 	JobsLeft left;
 
 	start_runs(runner, true);
@@ -242,7 +248,7 @@ sync_until_done(Runner *runner)
 			break;
 		if (TimestampDifferenceExceeds(reported, GetCurrentTimestamp(), PROGRESS_MILLISECONDS))
 		{
-			report_progress(&left);
+			report_progress(&left, &told);
 			(void) do_upkeep(&runner->steps, ANALYZE_TABLES);
 			reported = GetCurrentTimestamp();
 		}
@@ -254,7 +260,7 @@ sync_until_done(Runner *runner)
 			CHECK_FOR_INTERRUPTS();
 		}
 	}
-	report_progress(&left);
+	report_progress(&left, &told);
 	if (left.last_error != NULL)
 		ereport(
 			WARNING,

@@ -20,6 +20,7 @@ COMMENT ON FUNCTION keypup.lock_data_key(integer) IS 'Waits for the transactions
 CREATE FUNCTION keypup.rotate_keys() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  SELECT keypup.guard_writes();
   SELECT keypup.wake_launcher();
   SELECT count(keypup.start_data_key(k.account_id, k.key_id)) FROM keypup.data_keys k WHERE k.state = 'active'
 $$;
@@ -115,6 +116,7 @@ DECLARE
   found_key record;
   records bigint;
 BEGIN
+  PERFORM keypup.guard_writes();
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'a data key cannot be destroyed in a transaction of this isolation level'
       USING ERRCODE = 'invalid_transaction_state', HINT = 'Use READ COMMITTED, which sees what others have committed.';
@@ -147,13 +149,16 @@ DECLARE
   the_account uuid := keypup.authorize(account, 'account.delete');
   destroyed bigint;
 BEGIN
+  -- No answer to a request that is under way with one of them counts any more.
+  UPDATE keypup.connection_tokens t SET revision = t.revision + 1 WHERE t.account_id = the_account;
   -- A token that is being sealed goes with the others: its transaction is waited for.
   PERFORM keypup.lock_data_key(k.key_id) FROM keypup.data_keys k WHERE k.account_id = the_account AND k.state <> 'destroyed' ORDER BY k.key_id;
   UPDATE keypup.data_keys k SET state = 'destroyed', wrapped = NULL, check_value = NULL
   WHERE k.account_id = the_account AND k.state <> 'destroyed';
   GET DIAGNOSTICS destroyed = ROW_COUNT;
-  UPDATE keypup.connections c SET state = 'token_refused', blocked_reason = 'the keys of the account were destroyed'
-  WHERE c.account_id = the_account;
+  PERFORM keypup.refuse_connection(c.account_id, c.connection_id, 'the keys of the account were destroyed',
+    'What was sealed with them opens never again. Give the connection a new token with keypup.replace_token, or an app''s key with keypup.replace_app_key.')
+  FROM keypup.connections c WHERE c.account_id = the_account;
   PERFORM keypup.record_action(the_account, 'account.shred', destroyed || ' keys');
   RETURN destroyed;
 END

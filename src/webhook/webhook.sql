@@ -96,6 +96,7 @@ DECLARE
   payload jsonb;
   answer text;
 BEGIN
+  PERFORM keypup.guard_writes();
   SELECT h.* INTO head FROM keypup.github_webhook_head(headers) h;
   SELECT c.account_id, t.envelope, keypup.token_context(c.account_id, c.connection_id, t.revision, t.purpose) AS context,
          b.envelope AS envelope_before, keypup.token_context(c.account_id, c.connection_id, b.revision, b.purpose) AS context_before

@@ -63,6 +63,7 @@ query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kin
 	UPDATE keypup.issues SET labels = '{incident}' WHERE number % 5 = 0;
 	UPDATE keypup.pull_requests r SET title = 'Revert "' || (SELECT p.title FROM keypup.pull_requests p WHERE p.account_id = r.account_id AND p.project_id = r.project_id AND p.merged_at < r.created_at ORDER BY p.number LIMIT 1) || '"'
 	FROM (SELECT account_id, project_id, max(number) AS number FROM keypup.pull_requests GROUP BY 1, 2) l WHERE (r.account_id, r.project_id, r.number) = (l.account_id, l.project_id, l.number);
+	UPDATE keypup.connections SET state = 'token_refused';
 	SELECT keypup.limit_member('bolt', 'ann', ARRAY['demo/one']); SELECT keypup.define_role('bolt', 'own', ARRAY['data.read'])});
 my %key = map { $_ => query("SELECT keypup.create_api_key('$_', 'k', 'viewer')") } qw(acme bolt);
 my %session = map { $_ => as('app', "SELECT keypup.sign_in_with_api_key('$key{$_}')") } qw(acme bolt);

@@ -152,7 +152,10 @@ sub refused
 	read_again();
 	ok(becomes(q{SELECT state = 'token_refused' FROM keypup.connections}), "$what: the connection stops") or diag(status());
 	like(status(), $pattern, "$what: and says why");
-	like(query('SELECT blocked_reason FROM keypup.connections'), qr/\(4\d\d\)/, "$what: also in blocked_reason");
+	like(query('SELECT reason FROM keypup.halted_connections'), qr/\(4\d\d\)/, "$what: also in halted_connections");
+	query(q{SELECT keypup.track('acme', 'demo/hidden')});
+	is(query('SELECT count(*), count(DISTINCT (phase, last_error, last_error_hint)) FROM keypup.sync_status'), '2|1', "$what: as on a project that is tracked later");
+	query(q{SELECT keypup.untrack('acme', 'demo/hidden')});
 	$mend->();
 	ok(becomes(q{SELECT phase = 'idle' AND last_error IS NULL FROM keypup.sync_status}), "$what: mended, it reads") or diag(status());
 }

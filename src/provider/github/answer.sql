@@ -72,7 +72,7 @@ DECLARE
   pages jsonb;
   touched bigint[];
 BEGIN
-  SELECT j.kind, j.arguments, j.queued_at, j.project_id, j.connection_id, p.external_id, p.name INTO STRICT the_job
+  SELECT j.kind, j.arguments, j.queued_at, j.project_id, j.connection_id, p.external_id INTO STRICT the_job
   FROM keypup.sync_jobs j LEFT JOIN keypup.projects p ON p.account_id = j.account_id AND p.project_id = j.project_id
   WHERE j.account_id = account AND j.job_id = job;
   PERFORM keypup.github_store_people(account, the_job.connection_id, answer);
@@ -87,10 +87,6 @@ BEGIN
     PERFORM keypup.github_take_existence(account, the_job.project_id, the_job.external_id, the_job.arguments, reply);
   ELSIF the_job.kind = 'repository' THEN
     answer := CASE WHEN the_job.external_id IS NULL THEN answer -> 'repository' ELSE answer -> 'node' END;
-    IF jsonb_typeof(answer) IS DISTINCT FROM 'object' THEN
-      RAISE EXCEPTION 'repository "%" does not exist, or the token may not read it', the_job.name
-        USING ERRCODE = 'undefined_object', HINT = 'Check the name, and that the token has read access to the repository. Rows read before are kept.';
-    END IF;
     PERFORM keypup.github_store_repository(account, the_job.project_id, answer);
   ELSIF the_job.kind IN ('labels', 'milestones') THEN
     PERFORM keypup.github_store_list(account, the_job.project_id, the_job.kind, answer #> ARRAY['node', the_job.kind], the_job.arguments -> 'seen');
@@ -195,6 +191,8 @@ AS $$
 DECLARE
   -- Answers to what was asked before the last halving tell of the same trouble.
   is_trouble boolean := verdict IN ('paused', 'smaller');
+  -- Otherwise a connection whose token was refused stays stopped, and says why.
+  is_admitted boolean := budget IS NOT NULL OR verdict = 'paused';
   is_out boolean;
 BEGIN
   rate_limit := (budget ->> 'limit')::bigint;
@@ -203,12 +201,13 @@ BEGIN
   is_out := rate_reset_at > now() AND rate_remaining * 100 <= rate_limit * current_setting('keypup.rate_reserve')::bigint;
   blocked_until := CASE WHEN verdict = 'paused' THEN retry_at WHEN is_out THEN rate_reset_at END;
   UPDATE keypup.connections c
-  SET state = CASE WHEN verdict = 'token_refused' THEN 'token_refused' WHEN budget IS NOT NULL OR verdict = 'paused' THEN 'ok' ELSE c.state END,
+  SET state = CASE WHEN is_admitted THEN 'ok' ELSE c.state END,
       rate_limit = coalesce(github_pace.rate_limit, c.rate_limit), rate_remaining = coalesce(github_pace.rate_remaining, c.rate_remaining),
       rate_reset_at = coalesce(github_pace.rate_reset_at, c.rate_reset_at),
       blocked_until = CASE WHEN github_pace.blocked_until IS NOT NULL THEN github_pace.blocked_until WHEN c.blocked_until > now() THEN c.blocked_until END,
       blocked_reason = CASE WHEN verdict = 'paused' THEN 'GitHub''s rate limit is reached' WHEN is_out THEN 'only the reserve of GitHub''s rate limit is left'
-                            WHEN verdict = 'token_refused' THEN 'GitHub refuses the token (401)' WHEN c.blocked_until > now() THEN c.blocked_reason END,
+                            WHEN c.blocked_until > now() OR (c.state = 'token_refused' AND NOT is_admitted) THEN c.blocked_reason END,
+      blocked_hint = CASE WHEN NOT is_admitted THEN c.blocked_hint END, refused_at = CASE WHEN NOT is_admitted THEN c.refused_at END,
       concurrency = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN greatest(1, c.concurrency / 2)
                          WHEN verdict <> 'page' THEN c.concurrency
                          -- As quick as it can until the provider objects, and then with care for ten minutes.
@@ -225,7 +224,7 @@ COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timestampt
 
 CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text, milliseconds integer,
   token_revision bigint,
-  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
+  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz, OUT is_refusal boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -233,11 +232,15 @@ DECLARE
   the_job record;
   older record;
   budget jsonb := reply #> '{data,rateLimit}';
+  token_is_current boolean;
 BEGIN
   SELECT j.project_id, j.connection_id, j.kind INTO the_job FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
   IF the_job.connection_id IS NULL THEN
     RETURN;  -- untracked while the request was under way
   END IF;
+  -- What was answered to another token, which was replaced meanwhile, says nothing of this one.
+  token_is_current := EXISTS (SELECT FROM keypup.connection_tokens t
+    WHERE t.account_id = account AND t.connection_id = the_job.connection_id AND t.purpose = 'access_token' AND t.revision = token_revision);
   -- One page of a project at a time, so that the last job of a run knows that it is the last.
   UPDATE keypup.sync_state s
   SET requests = s.requests + 1, points = s.points + coalesce((budget ->> 'cost')::bigint, 0)
@@ -251,7 +254,14 @@ BEGIN
     -- Somebody changed what the token may do since a run began: it is asked as it is now.
     PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, false);
     v.verdict := 'rescoped';
+  ELSIF v.verdict = 'page' AND the_job.kind = 'repository'
+        AND jsonb_typeof(coalesce(reply #> '{data,repository}', reply #> '{data,node}')) IS DISTINCT FROM 'object' THEN
+    v.verdict := 'failed';
+    v.reason := format('repository "%s" does not exist, or the token may not read it',
+      (SELECT p.name FROM keypup.projects p WHERE p.account_id = account AND p.project_id = the_job.project_id));
+    v.hint := 'Check the name, and that the token has read access to the repository. Rows read before are kept.';
   END IF;
+  is_refusal := status = 200 AND v.verdict = 'failed';
   CASE v.verdict
     WHEN 'page' THEN
       PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
@@ -274,10 +284,15 @@ BEGIN
     WHEN 'token_refused' THEN
       IF keypup.renew_refused_token(account, the_job.connection_id, job, token_revision) THEN
         RETURN;
+      ELSIF NOT token_is_current THEN
+        PERFORM keypup.release_job(account, job);
+        RETURN;
       END IF;
-      PERFORM keypup.job_failed(account, job, v.reason, coalesce(
+      v.hint := coalesce(
         (SELECT 'The app is given tokens that GitHub then refuses; look at the app, and call keypup.replace_app_key.'
-         FROM keypup.app_installations i WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint));
+         FROM keypup.app_installations i WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
+      PERFORM keypup.job_failed(account, job, v.reason, v.hint);
+      PERFORM keypup.refuse_connection(account, the_job.connection_id, v.reason, v.hint);
     WHEN 'paused' THEN
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, v.retry_at);
     WHEN 'smaller' THEN
@@ -295,8 +310,8 @@ BEGIN
       PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint));
   END CASE;
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
-  FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict, budget, v.retry_at, milliseconds) p;
+  FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict, CASE WHEN token_is_current THEN budget END, v.retry_at, milliseconds) p;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is left of the token''s budget.';
+COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is left of the token''s budget, and whether the provider answered but did not give what was asked for.';
