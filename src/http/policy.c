@@ -30,8 +30,8 @@ typedef struct Range
 /* Special-purpose IPv4 blocks (RFC 6890 and successors): none is a provider. */
 static const Range private_ranges[] = {
 	{0x00000000, 8},  {0x0A000000, 8},	{0x64400000, 10}, {0x7F000000, 8},	{0xA9FE0000, 16},
-	{0xAC100000, 12}, {0xC0000000, 24}, {0xC0000200, 24}, {0xC0A80000, 16}, {0xC6120000, 15},
-	{0xC6336400, 24}, {0xCB007100, 24}, {0xE0000000, 4},  {0xF0000000, 4},
+	{0xAC100000, 12}, {0xC0000000, 24}, {0xC0000200, 24}, {0xC0586300, 24}, {0xC0A80000, 16},
+	{0xC6120000, 15}, {0xC6336400, 24}, {0xCB007100, 24}, {0xE0000000, 4},	{0xF0000000, 4},
 };
 
 static bool
@@ -66,7 +66,8 @@ ipv6_is_public(const unsigned char *bytes)
 	if ((first & 0xE0000000) != 0x20000000) /* only 2000::/3 is global unicast */
 		return false;
 	return first != 0x20010DB8 /* documentation */
-		   && first != 0x20010000 /* Teredo */
+		   && (first & 0xFFFFF000) != 0x3FFF0000 /* documentation */
+		   && (first & 0xFFFFFE00) != 0x20010000 /* protocols: Teredo, benchmarks, ORCHID */
 		   && (first & 0xFFFF0000) != 0x20020000; /* 6to4 */
 }
 
@@ -144,8 +145,12 @@ host_is_literal_private(const char *host)
 		strlcpy(bare, host + 1, sizeof(bare));
 		bare[strcspn(bare, "]%")] = '\0';
 	}
-	else if (length > 1 && bare[length - 1] == '.')
-		bare[length - 1] = '\0'; /* the root's dot: "localhost." is localhost */
+	else
+	{
+		/* The root's dot: "localhost." is localhost. What has more is no name at all. */
+		while (length > 1 && bare[length - 1] == '.')
+			bare[--length] = '\0';
+	}
 	if (inet_pton(AF_INET, bare, &v4.sin_addr) == 1)
 		return !address_is_public((struct sockaddr *) &v4);
 	if (inet_pton(AF_INET6, bare, &v6.sin6_addr) == 1)
