@@ -20,6 +20,7 @@
 #include "sync/launcher.h"
 #include "sync/worker_list.h"
 #include "token/digest.h"
+#include "token/secret_argument.h"
 
 PG_MODULE_MAGIC;
 
@@ -103,6 +104,7 @@ _PG_init(void)
 {
 	define_settings();
 	register_plan_cost();
+	register_secret_arguments();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		register_launcher();
