@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Where dev/setup puts Node.
+case $(uname -m) in x86_64) node_folder=dev/node/x64 ;; aarch64) node_folder=dev/node/arm64 ;; *) node_folder=dev/node/none ;; esac
 # What dev/setup writes, and dev/clean reads.
 installed_packages=$top/dev/.installed-packages
 createcluster_file=/etc/postgresql-common/createcluster.d/keypup.conf
@@ -73,9 +75,9 @@ copy_and_build() {
   for folder in dev/github test/sso examples/vega-lite; do
     if [ -d "$top/$folder/node_modules" ]; then cp -r "$top/$folder/node_modules" "$work/source/$folder/"; fi
   done
-  if [ -e "$top/dev/node/node_modules/.bin/node" ]; then
+  if [ -e "$top/$node_folder/node_modules/.bin/node" ]; then
     mkdir "$work/node"
-    cp -L --reflink=auto "$top/dev/node/node_modules/.bin/node" "$work/node/node"
+    cp -L --reflink=auto "$top/$node_folder/node_modules/.bin/node" "$work/node/node"
     PATH=$work/node:$PATH
   fi
   if [ -d "$top/../shared" ]; then ln -s "$(cd "$top/../shared" && pwd)" "$work/shared"; fi

