@@ -234,7 +234,11 @@ set_options(Request *request, const char *url)
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	if (keypup_ca_file != NULL && keypup_ca_file[0] != '\0')
+	{
 		SET(CURLOPT_CAINFO, keypup_ca_file);
+		/* Instead of the system's: where libcurl was built with a folder of them, it would ask that, too. */
+		SET(CURLOPT_CAPATH, NULL);
+	}
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MILLISECONDS);
