@@ -82,10 +82,29 @@ address_is_public(const struct sockaddr *address)
 }
 
 bool
-host_is_private(const char *host, const char *port)
+read_url_host(const char *url, char *host, char *port)
 {
-	const char *at = keypup_private_hosts == NULL ? "" : keypup_private_hosts;
-	char with_port[POLICY_HOST_BYTES + 8];
+	CURLU *parsed = curl_url();
+	char *found_host = NULL;
+	char *found_port = NULL;
+	bool valid;
+
+	valid = parsed != NULL && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
+			curl_url_get(parsed, CURLUPART_HOST, &found_host, 0) == CURLUE_OK &&
+			curl_url_get(parsed, CURLUPART_PORT, &found_port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+			strlcpy(host, found_host, POLICY_HOST_BYTES) < POLICY_HOST_BYTES &&
+			strlcpy(port, found_port, POLICY_PORT_BYTES) < POLICY_PORT_BYTES;
+	curl_free(found_host);
+	curl_free(found_port);
+	curl_url_cleanup(parsed);
+	return valid;
+}
+
+bool
+list_names_host(const char *list, const char *host, const char *port)
+{
+	const char *at = list == NULL ? "" : list;
+	char with_port[POLICY_HOST_BYTES + POLICY_PORT_BYTES];
 
 	snprintf(with_port, sizeof(with_port), "%s:%s", host, port);
 	while (*at != '\0')
@@ -101,6 +120,12 @@ host_is_private(const char *host, const char *port)
 		at += length;
 	}
 	return false;
+}
+
+bool
+host_is_private(const char *host, const char *port)
+{
+	return list_names_host(keypup_private_hosts, host, port);
 }
 
 /*
@@ -130,8 +155,7 @@ host_is_localhost(const char *host)
 		   (length == name || host[length - name - 1] == '.');
 }
 
-/* A literal address, or a name that can only mean this machine. */
-static bool
+bool
 host_is_literal_private(const char *host)
 {
 	struct sockaddr_in v4 = {.sin_family = AF_INET};

@@ -250,6 +250,8 @@ my @ends = (
 	[ 'has a parameter of a wrong type', qr/invalid input syntax/, sub { bound($_[0], q{SELECT keypup.connect($1::uuid::text, 'github', $2)}, 'no uuid', probe()) } ],
 	[ 'has its token in the base URL (L28)', qr/base URL cannot be used/, sub { bound($_[0], q{SELECT keypup.connect('acme', 'github', $1, $2)}, probe(), 'https://localhost/?private_token=' . probe()) } ],
 	[ 'replaces a token', qr/^$/, sub { bound($_[0], q{SELECT keypup.replace_token('acme', $1, $2)}, $connected, probe()) } ],
+	[ 'sets the credentials of the proxy', qr/^$/, sub { bound($_[0], q{SELECT keypup.set_proxy_credentials($1, $2)}, probe(), probe()) } ],
+	[ 'has credentials that no header can hold', qr/malformed/, sub { bound($_[0], q{SELECT keypup.set_proxy_credentials($1, $2)}, probe(), probe() . "\nEvil: yes") } ],
 	[ 'stores what it seals', qr/^$/, sub { my $token = probe(); bound($_[0], $insert, $number, $token) } ],
 	[ 'hits a unique key with what it seals', qr/duplicate key/, sub { my $id = $number; bound($_[0], $insert, $id, probe()) } ],
 	[ 'is passed on by a function, twice in a transaction', qr/^$/, sub {
