@@ -37,6 +37,7 @@ DECLARE
   the_connection uuid := keypup.find_connection(the_account, connection);
   new_revision bigint;
 BEGIN
+  PERFORM keypup.hold_connection(the_account, the_connection);
   PERFORM FROM keypup.app_installations i WHERE i.account_id = the_account AND i.connection_id = the_connection FOR UPDATE;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'the connection is none of an app' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Change its token with keypup.replace_token.';

@@ -43,6 +43,8 @@ DECLARE
   made keypup.connections;
 BEGIN
   name := coalesce(name, provider);
+  -- What an account connects and gives up comes one after the other.
+  PERFORM FROM keypup.accounts a WHERE a.account_id = make_connection.account_id FOR NO KEY UPDATE;
   IF EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = make_connection.account_id AND c.name = make_connection.name) THEN
     RAISE EXCEPTION 'connection "%" exists already', name USING ERRCODE = 'duplicate_object', HINT = format('Give another name, or change the %s.', replaced_by);
   END IF;
@@ -96,6 +98,7 @@ BEGIN
   IF EXISTS (SELECT FROM keypup.app_installations i WHERE i.account_id = the_account AND i.connection_id = the_connection) THEN
     RAISE EXCEPTION 'the connection is an app''s' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'It gets its tokens itself; change its key with keypup.replace_app_key.';
   END IF;
+  PERFORM keypup.hold_connection(the_account, the_connection);
   SELECT t.revision + 1 INTO new_revision FROM keypup.connection_tokens t
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token' FOR UPDATE;
   UPDATE keypup.connection_tokens t
@@ -183,12 +186,19 @@ REVOKE ALL ON FUNCTION keypup.discover(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.discover(text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.discover(text, text) IS 'The projects that the connection could track, as the provider lists them now to its token. The worker asks; the account''s only connection where none is named.';
 
+-- Its foreign keys plan as in remove.sql.
 CREATE FUNCTION keypup.untrack(account text, project text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
 BEGIN
+  PERFORM FROM keypup.connections c
+  WHERE c.account_id = the_account
+    AND c.connection_id IN (SELECT p.connection_id FROM keypup.projects p
+                            WHERE p.account_id = the_account AND lower(p.name) = lower(project))
+  ORDER BY c.connection_id FOR UPDATE;
   DELETE FROM keypup.projects p WHERE p.account_id = the_account AND lower(p.name) = lower(project);
   IF NOT FOUND THEN
     RAISE EXCEPTION 'project "%" is not tracked', project USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.projects shows the projects.';

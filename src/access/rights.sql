@@ -8,6 +8,7 @@ CREATE TABLE keypup.member_projects (
   FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE CASCADE,
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
+CREATE INDEX member_projects_project ON keypup.member_projects (account_id, project_id);
 COMMENT ON TABLE keypup.member_projects IS 'The projects that a member who is limited may read.';
 COMMENT ON COLUMN keypup.member_projects.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.member_projects.member IS 'The member.';

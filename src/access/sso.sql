@@ -53,6 +53,7 @@ CREATE TABLE keypup.person_identities (
   FOREIGN KEY (account_id, issuer) REFERENCES keypup.identity_providers ON DELETE CASCADE,
   FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE CASCADE
 );
+CREATE INDEX person_identities_member ON keypup.person_identities (account_id, member);
 COMMENT ON TABLE keypup.person_identities IS 'As whom a person is known to a provider.';
 COMMENT ON COLUMN keypup.person_identities.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.person_identities.issuer IS 'The provider.';

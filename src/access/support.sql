@@ -38,6 +38,7 @@ CREATE TABLE keypup.support_grant_projects (
   FOREIGN KEY (account_id, grant_id) REFERENCES keypup.support_grants ON DELETE CASCADE,
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
+CREATE INDEX support_grant_projects_project ON keypup.support_grant_projects (account_id, project_id);
 COMMENT ON TABLE keypup.support_grant_projects IS 'The projects that a consent names.';
 COMMENT ON COLUMN keypup.support_grant_projects.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.support_grant_projects.grant_id IS 'The consent.';

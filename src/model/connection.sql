@@ -55,6 +55,19 @@ COMMENT ON COLUMN keypup.connections.token_expires_at IS 'When the token ends, w
 COMMENT ON COLUMN keypup.connections.hidden_organizations IS 'Ids of organizations that the provider leaves out, as the token lacks their single sign-on.';
 SELECT keypup.protect_table('keypup.connections', 'settings.read');
 
+-- Locks are taken in this order: the account's, the connection's, then those of what belongs to the connection. Whoever
+-- changes something that belongs to it holds the connection first, the worker too; whoever removes it locks it, and so
+-- waits for nobody who waits for them. They find nothing of it afterwards.
+CREATE FUNCTION keypup.hold_connection(account uuid, connection uuid) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT true FROM keypup.connections c WHERE c.account_id = account AND c.connection_id = connection FOR KEY SHARE
+$$;
+REVOKE ALL ON FUNCTION keypup.hold_connection(uuid, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.hold_connection(uuid, uuid) TO keypup_worker;
+COMMENT ON FUNCTION keypup.hold_connection(uuid, uuid) IS
+  'Keeps a connection from being removed until the transaction ends. NULL when it is gone.';
+
 CREATE VIEW keypup.halted_connections WITH (security_invoker = true, security_barrier = true) AS
 SELECT c.account_id, c.connection_id, c.name AS connection, 'stopped' AS phase,
   coalesce(c.blocked_reason, 'the token was refused') AS reason, c.blocked_hint AS hint, c.refused_at AS since

@@ -17,7 +17,7 @@ AS $$
       AND (i.wanted_until > now() OR EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = i.account_id AND j.connection_id = i.connection_id AND j.due_at <= now()))
     ORDER BY i.ask_at
     LIMIT 10
-    FOR UPDATE OF i SKIP LOCKED
+    FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF i SKIP LOCKED
   ), claimed AS (
     UPDATE keypup.app_installations i SET ask_at = now() + interval '45 seconds'
     FROM due WHERE i.account_id = due.account_id AND i.connection_id = due.connection_id
@@ -48,6 +48,7 @@ CREATE FUNCTION keypup.next_app_token(account uuid, connection uuid, OUT revisio
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  PERFORM keypup.hold_connection(account, connection);
   PERFORM FROM keypup.app_installations i
   WHERE i.account_id = account AND i.account_id = keypup.job_account() AND i.connection_id = connection FOR UPDATE;
   IF NOT FOUND THEN
@@ -93,6 +94,7 @@ AS $$
 DECLARE
   again_at timestamptz;
 BEGIN
+  PERFORM keypup.hold_connection(account, connection);
   UPDATE keypup.app_installations i
   SET failures = i.failures + 1, ask_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(i.failures, 20)))
   WHERE i.account_id = account AND i.connection_id = connection

@@ -101,9 +101,15 @@ COMMENT ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timesta
 CREATE FUNCTION keypup.start_due_runs(only_account uuid, only_project bigint, now_at_once boolean) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+  -- A connection that is being removed is not waited for.
+  WITH held AS (
+    SELECT c.account_id, c.connection_id FROM keypup.connections c
+    WHERE now_at_once AND (only_account IS NULL OR c.account_id = only_account) FOR KEY SHARE SKIP LOCKED
+  )
   UPDATE keypup.sync_jobs j SET due_at = now()
-  WHERE now_at_once AND j.due_at > now() AND j.in_run
-    AND (only_account IS NULL OR j.account_id = only_account) AND (only_project IS NULL OR j.project_id = only_project);
+  FROM held
+  WHERE j.account_id = held.account_id AND j.connection_id = held.connection_id AND j.due_at > now() AND j.in_run
+    AND (only_project IS NULL OR j.project_id = only_project);
 
   WITH due AS MATERIALIZED (
     SELECT s.account_id, s.project_id, p.connection_id,
@@ -119,7 +125,7 @@ AS $$
       AND c.state <> 'token_refused'
       AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
       AND (now_at_once OR s.poll_job_id IS NULL OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id))
-    FOR UPDATE OF s SKIP LOCKED
+    FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF s SKIP LOCKED
   ), numbered AS (
     SELECT d.*, (row_number() OVER (PARTITION BY d.account_id, d.connection_id, d.can_be_polled ORDER BY d.project_id) - 1) / 100 AS part FROM due d
   ), grouped AS MATERIALIZED (
@@ -196,11 +202,13 @@ AS $$
                       WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
   ), free AS (
     SELECT j.account_id, j.job_id
-    FROM candidate f JOIN keypup.sync_jobs j USING (account_id, job_id)
+    FROM candidate f
+    JOIN keypup.sync_jobs j USING (account_id, job_id)
+    JOIN keypup.connections c USING (account_id, connection_id)
     WHERE j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live)
     ORDER BY f.turn, f.queued_at, f.job_id
     LIMIT how_many
-    FOR UPDATE OF j SKIP LOCKED
+    FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF j SKIP LOCKED
   ), claimed AS (
     UPDATE keypup.sync_jobs j SET lease_id = lease
     FROM free WHERE j.account_id = free.account_id AND j.job_id = free.job_id
@@ -312,6 +320,8 @@ COMMENT ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integ
 CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz DEFAULT NULL) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  SELECT keypup.hold_connection(j.account_id, j.connection_id)
+  FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
   WITH failed AS (
     UPDATE keypup.sync_jobs j
     SET attempts = j.attempts + 1, lease_id = NULL,

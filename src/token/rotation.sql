@@ -170,6 +170,35 @@ $$;
 REVOKE ALL ON FUNCTION keypup.destroy_key(integer, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.destroy_key(integer, boolean) IS 'Destroys a data key that seals nothing any more. For operators: granted to nobody.';
 
+CREATE FUNCTION keypup.destroy_account_keys(account_id uuid) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  in_round bigint;
+  destroyed bigint := 0;
+BEGIN
+  -- Whoever seals a token again holds the token first, and then its key. No answer to a request that is under way with
+  -- one of them counts any more.
+  UPDATE keypup.connection_tokens t SET revision = t.revision + 1 WHERE t.account_id = destroy_account_keys.account_id;
+  LOOP
+    -- A token that is being sealed goes with the others: its transaction is waited for.
+    PERFORM keypup.lock_data_key(k.key_id)
+    FROM keypup.data_keys k
+    WHERE k.account_id = destroy_account_keys.account_id AND k.state <> 'destroyed' ORDER BY k.key_id;
+    UPDATE keypup.data_keys k SET state = 'destroyed', wrapped = NULL, check_value = NULL
+    WHERE k.account_id = destroy_account_keys.account_id AND k.state <> 'destroyed';
+    GET DIAGNOSTICS in_round = ROW_COUNT;
+    -- A rotation that was waited for has left a key behind.
+    EXIT WHEN in_round = 0;
+    destroyed := destroyed + in_round;
+  END LOOP;
+  RETURN destroyed;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.destroy_account_keys(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.destroy_account_keys(uuid) IS
+  'Destroys all data keys of an account, with whatever is sealed with them. Returns how many.';
+
 CREATE FUNCTION keypup.shred_account(account text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -177,13 +206,10 @@ DECLARE
   the_account uuid := keypup.authorize(account, 'account.delete');
   destroyed bigint;
 BEGIN
-  -- No answer to a request that is under way with one of them counts any more.
-  UPDATE keypup.connection_tokens t SET revision = t.revision + 1 WHERE t.account_id = the_account;
-  -- A token that is being sealed goes with the others: its transaction is waited for.
-  PERFORM keypup.lock_data_key(k.key_id) FROM keypup.data_keys k WHERE k.account_id = the_account AND k.state <> 'destroyed' ORDER BY k.key_id;
-  UPDATE keypup.data_keys k SET state = 'destroyed', wrapped = NULL, check_value = NULL
-  WHERE k.account_id = the_account AND k.state <> 'destroyed';
-  GET DIAGNOSTICS destroyed = ROW_COUNT;
+  PERFORM FROM keypup.accounts a WHERE a.account_id = the_account FOR NO KEY UPDATE;
+  PERFORM keypup.hold_connection(c.account_id, c.connection_id)
+  FROM keypup.connections c WHERE c.account_id = the_account;
+  destroyed := keypup.destroy_account_keys(the_account);
   PERFORM keypup.refuse_connection(c.account_id, c.connection_id, 'the keys of the account were destroyed',
     'What was sealed with them opens never again. Give the connection a new token with keypup.replace_token, or an app''s key with keypup.replace_app_key.')
   FROM keypup.connections c WHERE c.account_id = the_account;
@@ -193,7 +219,9 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.shred_account(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.shred_account(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.shred_account(text) IS 'Destroys the account''s data keys: its tokens open never again. Returns how many keys. Backups made before hold them still, wrapped.';
+COMMENT ON FUNCTION keypup.shred_account(text) IS
+  'Destroys the account''s data keys: its tokens open never again. Returns how many keys. Backups made before hold'
+  ' them still, wrapped. All else stays: drop_account removes it.';
 
 CREATE FUNCTION keypup.list_keys(OUT key_id integer, OUT account_id uuid, OUT account text, OUT state text, OUT kek_id integer,
   OUT created_at timestamptz, OUT records bigint, OUT damaged_records bigint, OUT encryptions_at_most bigint)

@@ -234,9 +234,11 @@ DECLARE
   budget jsonb := reply #> '{data,rateLimit}';
   token_is_current boolean;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind INTO the_job FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  SELECT j.project_id, j.connection_id, j.kind INTO the_job
+  FROM keypup.connections c JOIN keypup.sync_jobs j USING (account_id, connection_id)
+  WHERE j.account_id = account AND j.job_id = job FOR KEY SHARE OF c;
   IF the_job.connection_id IS NULL THEN
-    RETURN;  -- untracked while the request was under way
+    RETURN;  -- untracked or disconnected while the request was under way
   END IF;
   -- What was answered to another token, which was replaced meanwhile, says nothing of this one.
   token_is_current := EXISTS (SELECT FROM keypup.connection_tokens t
