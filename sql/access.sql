@@ -20,7 +20,7 @@ SET ROLE regress_alice;
 SELECT keypup.connect('acme', 'svn', 'ghp_REGRESSPROBE1');
 SELECT keypup.connect('acme', 'github', E'ghp_REGRESS\r\nHost: evil');
 SELECT keypup.connect('acme', 'github', 'ghp_REGRESSPROBE1', 'http://api.github.com');
-SELECT keypup.connect('acme', 'github', 'ghp_REGRESSPROBE1', 'https://127.0.0.1');
+SELECT keypup.connect('acme', 'github', 'ghp_REGRESSPROBE1', 'https://192.0.2.1');
 SELECT keypup.connect('acme', 'github', 'ghp_REGRESSPROBE1', 'https://user@api.github.com');
 SELECT keypup.connect('other', 'github', 'ghp_REGRESSPROBE1');
 SELECT keypup.connect('nowhere', 'github', 'ghp_REGRESSPROBE1');

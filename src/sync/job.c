@@ -247,11 +247,15 @@ send_due_jobs(Runner *runner)
 
 	for (int i = 0; i < count; i++)
 	{
+		HttpRequest wanted;
+
 		if (claimed[i]->authorization == NULL)
 			continue;
-		send_request(runner->client, &claimed[i]->sent->account, claimed[i]->url,
-					 (char *) claimed[i]->authorization->bytes, claimed[i]->body,
-					 claimed[i]->sent->provider->headers, claimed[i]->sent);
+		wanted = (HttpRequest){.url = claimed[i]->url,
+							   .authorization = (char *) claimed[i]->authorization->bytes,
+							   .body = claimed[i]->body,
+							   .headers = claimed[i]->sent->provider->headers};
+		dispatch_request(runner, &claimed[i]->sent->account, &wanted, &claimed[i]->sent->request);
 		wipe_secret(claimed[i]->authorization);
 	}
 	reset_step(&runner->steps);

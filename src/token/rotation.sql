@@ -56,6 +56,33 @@ $$;
 REVOKE ALL ON FUNCTION keypup.reseal_token(bytea, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.reseal_token(bytea, text, text) IS 'The token sealed again under the active key for a new context; NULL when it does not open.';
 
+CREATE FUNCTION keypup.reseal_proxy_credentials() RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH old AS MATERIALIZED (
+    SELECT p.revision, p.envelope
+    FROM keypup.proxy_credentials p
+    JOIN keypup.data_keys k ON k.key_id = p.key_id
+    WHERE k.state = 'decrypt_only'
+      AND (p.reseal_failed_at IS NULL OR p.reseal_failed_at < now() - interval '1 minute')
+    FOR UPDATE OF p SKIP LOCKED
+  ), new AS MATERIALIZED (
+    SELECT o.revision,
+      keypup.reseal_token(o.envelope, keypup.proxy_context(o.revision), keypup.proxy_context(o.revision + 1)) AS envelope
+    FROM old o
+  ), stored AS (
+    UPDATE keypup.proxy_credentials p
+    SET envelope = coalesce(n.envelope, p.envelope),
+        revision = n.revision + CASE WHEN n.envelope IS NULL THEN 0 ELSE 1 END,
+        reseal_failed_at = CASE WHEN n.envelope IS NULL THEN now() END
+    FROM new n
+    RETURNING 1
+  )
+  SELECT count(*) FROM stored
+$$;
+REVOKE ALL ON FUNCTION keypup.reseal_proxy_credentials() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.reseal_proxy_credentials() IS 'Seals the credentials for the proxy again if they are under a key which is active no more. Returns how many were tried: 0 or 1.';
+
 CREATE FUNCTION keypup.reseal_tokens(how_many integer) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -80,7 +107,7 @@ AS $$
     WHERE t.account_id = n.account_id AND t.connection_id = n.connection_id AND t.purpose = n.purpose
     RETURNING 1
   )
-  SELECT count(*) FROM stored
+  SELECT (SELECT count(*) FROM stored) + keypup.reseal_proxy_credentials()
 $$;
 REVOKE ALL ON FUNCTION keypup.reseal_tokens(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.reseal_tokens(integer) TO keypup_worker;
@@ -123,7 +150,8 @@ BEGIN
   END IF;
   PERFORM keypup.lock_data_key(key);
   SELECT k.state, k.account_id INTO found_key FROM keypup.data_keys k WHERE k.key_id = key;
-  SELECT count(*) INTO records FROM keypup.connection_tokens t WHERE t.key_id = key;
+  SELECT (SELECT count(*) FROM keypup.connection_tokens t WHERE t.key_id = key)
+    + (SELECT count(*) FROM keypup.proxy_credentials p WHERE p.key_id = key) INTO records;
   IF found_key.state IS NULL OR found_key.state = 'destroyed' THEN
     RAISE EXCEPTION 'data key % does not exist', key USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.key_status shows the keys.';
   ELSIF found_key.state = 'active' THEN
@@ -207,6 +235,8 @@ AS $$
            ARRAY(SELECT keypup.my_accounts('tokens.rotate')) AS accounts
   ), sealed AS (
     SELECT t.key_id, count(*) AS records, count(t.reseal_failed_at) AS damaged FROM keypup.connection_tokens t GROUP BY t.key_id
+    UNION ALL
+    SELECT p.key_id, 1, count(p.reseal_failed_at) FROM keypup.proxy_credentials p WHERE p.envelope IS NOT NULL GROUP BY p.key_id
   )
   SELECT k.key_id, k.account_id, a.name, k.state, k.kek_id, k.created_at,
     CASE WHEN k.account_id IS NOT NULL THEN coalesce(s.records, 0) END, CASE WHEN k.account_id IS NOT NULL THEN coalesce(s.damaged, 0) END,
@@ -228,7 +258,7 @@ REVOKE ALL ON keypup.key_status FROM PUBLIC;
 GRANT SELECT ON keypup.key_status TO keypup_member;
 COMMENT ON VIEW keypup.key_status IS 'One row a data key: its state, and how many records are still sealed with it.';
 COMMENT ON COLUMN keypup.key_status.key_id IS 'The number that stands in the envelopes sealed with it.';
-COMMENT ON COLUMN keypup.key_status.account_id IS 'Whose secrets it seals; NULL for callers'' own tables.';
+COMMENT ON COLUMN keypup.key_status.account_id IS 'Whose secrets it seals; NULL for callers'' own tables, zeros for the credentials of the proxy.';
 COMMENT ON COLUMN keypup.key_status.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.key_status.state IS 'active, decrypt_only (its records are being sealed again) or destroyed.';
 COMMENT ON COLUMN keypup.key_status.kek_id IS 'Number of the key in the key file that wraps it.';

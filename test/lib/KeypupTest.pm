@@ -6,13 +6,15 @@ use warnings;
 
 use Exporter 'import';
 use File::Temp qw(tempdir);
+use IO::Socket::INET;
 use IPC::Run qw(start pump finish timeout);
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(start_node start_github start_openid start_relay control new_server as_role literal compare_with_truth differences);
+our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server as_role literal compare_with_truth differences);
 
 my @emulators;
 
@@ -50,6 +52,26 @@ sub start_relay
 	$relay->{url} = "https://localhost:$relay->{port}";
 	$relay->{ca_file} = $github->{ca_file};
 	return $relay;
+}
+
+# Debian's tinyproxy, which speaks CONNECT: {port, log, …}; undef where it is not installed. %options: lines of its configuration.
+sub start_tinyproxy
+{
+	my (%options) = @_;
+	my ($binary) = grep { -x } map { "$_/tinyproxy" } split(/:/, $ENV{PATH}), '/usr/sbin';
+	return undef unless defined $binary;
+	my $dir = tempdir(CLEANUP => 1);
+	my $proxy = { dir => $dir, log => "$dir/log", port => PostgreSQL::Test::Cluster::get_free_port() };
+	append_to_file("$dir/conf", join '', map { "$_\n" } "Port $proxy->{port}", 'Listen 127.0.0.1', 'Timeout 60', "LogFile \"$proxy->{log}\"",
+		'LogLevel Connect', 'MaxClients 100', map { "$_ $options{$_}" } sort keys %options);
+	$proxy->{process} = start([ $binary, '-d', '-c', "$dir/conf" ], '>', "$dir/out", '2>', "$dir/err");
+	push @emulators, $proxy;
+	foreach (1 .. 500)
+	{
+		return $proxy if IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $proxy->{port});
+		usleep(20_000);
+	}
+	die 'tinyproxy does not start: ' . slurp_file("$dir/out") . slurp_file("$dir/err");
 }
 
 # Asks the control interface of one of them; returns its answer as text.

@@ -85,11 +85,11 @@ my @askers = (
 my @relations = map { [ split /\|/ ] } split /\n/, query(q{
 	SELECT c.relname, coalesce(substring(p.qual FROM $$my_accounts\('([a-z.]+)'$$), ''),
 		EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'project_id'),
-		has_any_column_privilege('keypup_member', c.oid, 'SELECT')
+		has_any_column_privilege('keypup_member', c.oid, 'SELECT'), (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = 1)
 	FROM pg_class c LEFT JOIN pg_policies p ON p.schemaname = 'keypup' AND p.tablename = c.relname AND p.policyname = 'member_reads'
 	WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' ORDER BY 1});
 cmp_ok(scalar @relations, '>=', 25, scalar(@relations) . ' tables are tried for ' . @askers . ' askers');
-is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'data_keys')
+is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'data_keys', 'proxy_credentials')
 	AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = 'keypup' AND p.tablename = c.relname)}), '', 'every table has its policies');
 my $cells = 0;
 foreach my $asker (@askers)
@@ -99,7 +99,7 @@ foreach my $asker (@askers)
 	my @wrong;
 	foreach my $relation (@relations)
 	{
-		my ($table, $permission, $has_project, $readable) = @$relation;
+		my ($table, $permission, $has_project, $readable, $column) = @$relation;
 		next if $table eq 'role_permissions';
 		my $expected = 'error: permission denied for table ' . $table;
 		if ($readable eq 't')
@@ -112,7 +112,7 @@ foreach my $asker (@askers)
 		my $got = as($role, "$first SELECT count(*) FROM keypup.$table");
 		push @wrong, "SELECT $table: $got, not $expected" if $got ne $expected;
 		$cells++;
-		foreach my $write ("INSERT INTO keypup.$table SELECT", "UPDATE keypup.$table SET account_id = account_id", "DELETE FROM keypup.$table", "TRUNCATE keypup.$table", "BEGIN; LOCK TABLE keypup.$table")
+		foreach my $write ("INSERT INTO keypup.$table SELECT", "UPDATE keypup.$table SET $column = $column", "DELETE FROM keypup.$table", "TRUNCATE keypup.$table", "BEGIN; LOCK TABLE keypup.$table")
 		{
 			$got = as($role, "$first $write");
 			push @wrong, "$write: $got" if $got !~ /^error: permission denied for table $table$/ && !($write =~ /^UPDATE/ && $got =~ /permission denied/);
