@@ -46,6 +46,7 @@ AS $$
 DECLARE
   new_revision bigint;
 BEGIN
+  PERFORM keypup.guard_writes();
   IF (username IS NULL) <> (password IS NULL) THEN
     RAISE EXCEPTION 'a user and a password are needed'
       USING ERRCODE = 'null_value_not_allowed', HINT = 'NULL for both takes them away.';

@@ -36,9 +36,9 @@ my $callable = query(q{SELECT string_agg(format('%s keypup.%I(%s)', CASE p.proki
 		FROM unnest(p.proargtypes) WITH ORDINALITY AS t (type, position)) AS a
 	WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.proname <> 'use_session'
 		AND (has_function_privilege('keypup_member', p.oid, 'EXECUTE')
-			OR p.proname IN ('create_account', 'resume_connections', 'rotate_keys', 'destroy_key', 'request_break_glass', 'approve_break_glass', 'receive_webhook'))});
+			OR p.proname IN ('create_account', 'resume_connections', 'rotate_keys', 'destroy_key', 'request_break_glass', 'approve_break_glass', 'receive_webhook', 'set_proxy_credentials'))});
 my @calls = split /\n/, $callable;
-cmp_ok(scalar @calls, '>=', 44, scalar(@calls) . ' functions are called on the standby');
+cmp_ok(scalar @calls, '>=', 47, scalar(@calls) . ' functions are called on the standby');
 my @others;
 foreach my $call (@calls)
 {
