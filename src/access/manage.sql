@@ -178,7 +178,8 @@ BEGIN
     END IF;
     RETURN QUERY
       SELECT p.found ->> 0, p.found ->> 1, (p.found ->> 2)::boolean, (p.found ->> 3)::boolean,
-        EXISTS (SELECT FROM keypup.projects t WHERE t.account_id = the_account AND lower(t.name) = lower(p.found ->> 0))
+        EXISTS (SELECT FROM keypup.projects t
+                WHERE t.account_id = the_account AND t.connection_id = asked AND lower(t.name) = lower(p.found ->> 0))
       FROM jsonb_array_elements(answer -> 'projects') AS p (found);
     goes_on_at := answer ->> 'after';
     EXIT WHEN goes_on_at IS NULL;
@@ -187,7 +188,9 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.discover(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.discover(text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.discover(text, text) IS 'The projects that the connection could track, as the provider lists them now to its token. The worker asks; the account''s only connection where none is named.';
+COMMENT ON FUNCTION keypup.discover(text, text) IS
+  'The projects that the connection could track, as the provider lists them now to its token, and whether it does.'
+  ' The worker asks; the account''s only connection where none is named.';
 
 -- Its foreign keys plan as in remove.sql.
 CREATE FUNCTION keypup.untrack(account text, project text) RETURNS void
@@ -196,19 +199,19 @@ SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
+  the_project bigint := keypup.find_project(the_account, project);
 BEGIN
   PERFORM FROM keypup.connections c
   WHERE c.account_id = the_account
-    AND c.connection_id IN (SELECT p.connection_id FROM keypup.projects p
-                            WHERE p.account_id = the_account AND lower(p.name) = lower(project))
-  ORDER BY c.connection_id FOR UPDATE;
-  DELETE FROM keypup.projects p WHERE p.account_id = the_account AND lower(p.name) = lower(project);
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'project "%" is not tracked', project USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.projects shows the projects.';
-  END IF;
+    AND c.connection_id = (SELECT p.connection_id FROM keypup.projects p
+                           WHERE p.account_id = the_account AND p.project_id = the_project)
+  FOR UPDATE;
+  DELETE FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project;
   PERFORM keypup.record_action(the_account, 'project.untrack', project);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.untrack(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.untrack(text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.untrack(text, text) IS 'Stops keeping a project, and forgets it: its rows go.';
+COMMENT ON FUNCTION keypup.untrack(text, text) IS
+  'Stops keeping a project, and forgets it: its rows go. Written connection/owner/name where several connections'
+  ' track it.';

@@ -486,7 +486,7 @@ DECLARE
 BEGIN
   account_id := keypup.authorize(account, 'tokens.use');
   IF project IS NOT NULL THEN
-    project_id := (keypup.find_projects(account_id, ARRAY[project]))[1];
+    project_id := keypup.find_project(account_id, project);
   END IF;
   -- Where one may ask, the others are warned of.
   SELECT array_agg(DISTINCT p.connection_id) INTO halted

@@ -178,7 +178,7 @@ while (time < $give_up)
 	connect_and_track('acme', $_, @busy[ 0 .. 2 ]) foreach 'first', 'second';
 	select undef, undef, undef, rand(0.4);
 	query(qq{SELECT keypup.rotate_keys('acme')}) if $rounds % 2;
-	query(qq{SELECT keypup.untrack('acme', '$busy[0]')}) if $rounds % 3 == 0;
+	query(qq{SELECT keypup.untrack('acme', 'first/$busy[0]')}) if $rounds % 3 == 0;
 	query(q{SELECT keypup.disconnect('acme', 'first')}) if $rounds % 4;
 	query(q{SELECT keypup.drop_account('acme'); SELECT keypup.create_account('acme')});
 }
