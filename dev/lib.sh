@@ -56,7 +56,7 @@ clean_up() {
   trap '' HUP INT PIPE TERM
   disown -a    # else bash says of each what killed it
   "$top/dev/end_processes" "$work" "$$"
-  rm -rf "$work"
+  rm -rf --one-file-system "$work"
 }
 
 # Bash answers a signal when its command has ended, which may take minutes; it waits for one in the background
