@@ -60,8 +60,8 @@ define_settings(void)
 		"For a provider in your own network. Empty by default.", &keypup_private_hosts, "",
 		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomIntVariable("keypup.workers", "Workers of each database that has the extension.",
-							"Each takes one of max_worker_processes, and a connection.",
-							&keypup_workers, 1, 1, MAX_WORKERS_OF_DATABASE, PGC_SIGHUP, 0, NULL,
+							"Each takes one of max_worker_processes. 0 switches them off.",
+							&keypup_workers, 1, 0, MAX_WORKERS_OF_DATABASE, PGC_SUSET, 0, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable(
 		"keypup.max_requests", "Requests that one worker may have in flight.",

@@ -11,7 +11,7 @@ extern char *keypup_key_file;
 extern char *keypup_key_command;
 extern char *keypup_ca_file;
 extern char *keypup_private_hosts;
-extern int keypup_workers; /* of each database */
+extern int keypup_workers; /* of a database: as it is in a worker of it */
 extern int keypup_max_requests; /* requests in flight, a worker */
 extern int keypup_rate_reserve; /* percent */
 extern int keypup_sync_interval; /* seconds, as the three that follow */
