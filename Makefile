@@ -12,7 +12,7 @@ OBJS = \
 	src/access/inquiry.o src/access/plan_cost.o src/audit/refusal.o \
 	src/http/pace.o src/http/policy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
-	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
+	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
 	src/sync/command.o src/sync/launcher.o \
 	src/operation/worker_status.o \
 	src/insight/time_zone.o

@@ -38,6 +38,7 @@
 #include "sync/errand.h"
 #include "sync/job.h"
 #include "sync/launcher.h"
+#include "sync/settings.h"
 #include "sync/step.h"
 #include "sync/upkeep.h"
 #include "sync/worker_list.h"
@@ -146,6 +147,7 @@ start_worker_process(Oid database, uint64 *wakes)
 		proc_exit(0);
 	*wakes = count_wakes(database);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	pin_settings_of_worker();
 	if (!find_work(database, *wakes))
 		proc_exit(0);
 	show_worker_state(WORKER_IDLE);
@@ -377,7 +379,11 @@ keypup_sync(PG_FUNCTION_ARGS)
 						errhint("CALL it on the primary server.")));
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	/* Settings are pinned before the first query of a transaction, and this one has had one. */
+	SPI_commit();
+	pin_settings_of_transaction();
 	scope = read_scope(fcinfo);
+	SPI_commit();
 	runner = open_runner(&scope, true);
 	PG_TRY();
 	{
