@@ -18,7 +18,7 @@ COMMENT ON FUNCTION keypup.list_databases() IS
 
 CREATE FUNCTION keypup.check_installation(OUT check_name text, OUT ok boolean, OUT detail text, OUT remedy text)
 RETURNS SETOF record
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 14 SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 14 SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $function$
 DECLARE
   the_check record;
@@ -27,8 +27,9 @@ BEGIN
     ('preload', $$
       SELECT l.preloaded,
         CASE WHEN l.preloaded THEN 'keypup was loaded when the server started' ELSE d.detail END,
-        CASE WHEN EXISTS (SELECT FROM pg_file_settings f
-                          WHERE f.name = 'shared_preload_libraries' AND f.setting ~ '\mkeypup\M')
+        -- Of several lines the last one counts; ALTER SYSTEM's stand behind the others.
+        CASE WHEN (SELECT f.setting ~ '\mkeypup\M' FROM pg_file_settings f
+                   WHERE f.name = 'shared_preload_libraries' ORDER BY f.seqno DESC LIMIT 1)
              THEN 'The configuration file has it in shared_preload_libraries: restart the server.'
              ELSE d.remedy END
       FROM keypup.library() l, keypup.diagnose_workers() d $$),

@@ -32,7 +32,7 @@ SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
          AND extract(epoch FROM now() - s.last_run_started_at) * (h.items_total - h.items_done) / h.items_done < 3155760000
        THEN greatest(now(), c.blocked_until) + (now() - s.last_run_started_at) * ((h.items_total - h.items_done)::double precision / h.items_done) END AS finishes_at,
   nullif(concat_ws('; ',
-    (SELECT concat(d.detail, ' (' || rtrim(d.remedy, '.') || ')') FROM keypup.diagnose_workers() d WHERE NOT d.ok),
+    (SELECT concat(d.detail, ' (' || rtrim(d.remedy, '.;') || ')') FROM keypup.diagnose_workers() d WHERE NOT d.ok),
     CASE WHEN t.phase = 'restored' THEN format('nothing is read until resume_connections is called: %s', t.reason) END,
     CASE WHEN c.can_write THEN format('the token can change things at the provider (%s): one that only reads would do', c.scopes) END,
     CASE WHEN c.token_expires_at < now() THEN format('the token has expired at %s', c.token_expires_at)

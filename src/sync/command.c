@@ -177,7 +177,8 @@ static void
 before_create_database(CreatedbStmt *statement)
 {
 	DefElem *option = find_option(statement->options, "template");
-	Oid database = option == NULL ? InvalidOid : get_database_oid(defGetString(option), true);
+	/* As PostgreSQL has it: without the option, or with DEFAULT, it is template1. */
+	Oid database = get_database_oid(option == NULL ? "template1" : defGetString(option), true);
 	HeapTuple tuple;
 	bool is_template;
 

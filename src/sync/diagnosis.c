@@ -134,11 +134,11 @@ diagnose_database(Diagnosis *diagnosis)
 	ReleaseSysCache(tuple);
 	if (is_template)
 		*diagnosis = make_diagnosis(HEALTH_BAD, "the database is a template: no worker runs in it",
-									psprintf("ALTER DATABASE %s IS_TEMPLATE false.", name));
+									psprintf("ALTER DATABASE %s IS_TEMPLATE false;", name));
 	else if (!admits)
 		*diagnosis =
 			make_diagnosis(HEALTH_BAD, "the database admits no connections: no worker runs in it",
-						   psprintf("ALTER DATABASE %s ALLOW_CONNECTIONS true.", name));
+						   psprintf("ALTER DATABASE %s ALLOW_CONNECTIONS true;", name));
 	return is_template || !admits;
 }
 
@@ -217,7 +217,7 @@ diagnose_workers(void)
 			NULL);
 	if (known.finding == FINDING_SWITCHED_OFF)
 		return make_diagnosis(HEALTH_BAD, "the workers are switched off: keypup.workers is 0 here",
-							  psprintf("ALTER DATABASE %s SET keypup.workers = 1.",
+							  psprintf("ALTER DATABASE %s SET keypup.workers = 1;",
 									   quote_identifier(get_database_name(MyDatabaseId))));
 	if (known.failing_since != 0)
 		return diagnose_failure(&known);

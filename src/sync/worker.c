@@ -367,10 +367,10 @@ keypup_sync(PG_FUNCTION_ARGS)
 						errdetail("It commits each page as it is stored."),
 						errhint("CALL it by itself.")));
 	if (RecoveryInProgress())
-		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-						errmsg("keypup.sync cannot run on a standby"),
-						errdetail("The server is in recovery, and can store nothing."),
-						errhint("CALL it on the primary server.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("this cannot run on a standby"),
+				 errdetail("It changes rows, and a standby is only read."),
+				 errhint("Call it on the primary server.")));
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	/* Settings are pinned before the first query of a transaction, and this one has had one. */

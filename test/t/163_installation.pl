@@ -135,16 +135,16 @@ finds($node, qr/^roles\|f\|role keypup_worker has rights that keypup does not gi
 	'a role that may log in and has members');
 $node->safe_psql('postgres', 'ALTER ROLE keypup_worker NOLOGIN; REVOKE keypup_worker FROM alice');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres IS_TEMPLATE true');
-finds($node, qr/^workers\|f\|the database is a template: no worker runs in it\|ALTER DATABASE postgres IS_TEMPLATE false\.$/m, 'a database that is a template');
+finds($node, qr/^workers\|f\|the database is a template: no worker runs in it\|ALTER DATABASE postgres IS_TEMPLATE false;$/m, 'a database that is a template');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres IS_TEMPLATE false; CREATE DATABASE closed');
 $node->safe_psql('closed', 'CREATE EXTENSION keypup');
 my $inside = $node->background_psql('closed');
 $node->safe_psql('postgres', 'ALTER DATABASE closed ALLOW_CONNECTIONS false');
 is($inside->query_safe(q{SELECT ok, detail, remedy FROM keypup.check_installation() WHERE check_name = 'workers'}),
-	'f|the database admits no connections: no worker runs in it|ALTER DATABASE closed ALLOW_CONNECTIONS true.', 'a database that admits no connections');
+	'f|the database admits no connections: no worker runs in it|ALTER DATABASE closed ALLOW_CONNECTIONS true;', 'a database that admits no connections');
 $inside->quit;
 $node->safe_psql('postgres', 'DROP DATABASE closed; ALTER DATABASE postgres SET keypup.workers = 0');
-ok($node->poll_query_until('postgres', q{SELECT detail = 'the workers are switched off: keypup.workers is 0 here' AND remedy = 'ALTER DATABASE postgres SET keypup.workers = 1.'
+ok($node->poll_query_until('postgres', q{SELECT detail = 'the workers are switched off: keypup.workers is 0 here' AND remedy = 'ALTER DATABASE postgres SET keypup.workers = 1;'
 	FROM keypup.check_installation() WHERE check_name = 'workers' AND NOT ok}), 'workers that are switched off');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET keypup.workers');
 

@@ -130,7 +130,7 @@ has_workers('c', 0, 'which is for no other');
 is($node->safe_psql('c', q{SET keypup.workers = 5; SHOW keypup.workers; SELECT ok, detail FROM keypup.diagnose_workers()}), "5\nf|the workers are switched off: keypup.workers is 0 here", 'SET in a session is for no worker');
 like($node->safe_psql('c', 'SELECT warning FROM keypup.sync_status'), qr/^the workers are switched off: keypup.workers is 0 here \(ALTER DATABASE c SET keypup.workers = 1\)/, 'sync_status says that they are switched off');
 my ($code, $out, $error) = $node->psql('c', q{SELECT keypup.track('acme', 'demo/small')});
-like($error, qr/^psql:<stdin>:1: WARNING:  the workers are switched off: keypup.workers is 0 here\nHINT:  ALTER DATABASE c SET keypup.workers = 1.$/, 'and so does track');
+like($error, qr/^psql:<stdin>:1: WARNING:  the workers are switched off: keypup.workers is 0 here\nHINT:  ALTER DATABASE c SET keypup.workers = 1;$/, 'and so does track');
 $node->safe_psql('c', q{CALL keypup.sync('acme', 'demo/small')});
 is($node->safe_psql('c', q{SELECT phase, items_done FROM keypup.sync_status WHERE project = 'demo/small'}), 'idle|7', 'CALL keypup.sync works on');
 query('ALTER DATABASE a SET keypup.workers = 1');
