@@ -14,8 +14,9 @@ OBJS = \
 	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/client.o src/http/json.o \
 	src/model/this_database.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
-	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/worker_list.o src/sync/launcher.o \
-	src/operation/worker_status.o \
+	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
+	src/sync/command.o src/sync/launcher.o \
+	src/operation/worker_status.o src/operation/installation.o \
 	src/insight/time_zone.o
 
 # The install script is the rooms' SQL in dependency order: a room may only use rooms above it.
@@ -38,7 +39,7 @@ ROOMS = \
 	src/operation/status.sql src/operation/worker_status.sql \
 	src/access/support.sql src/access/session.sql src/access/rights.sql \
 	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql src/access/app.sql \
-	src/token/rotation.sql src/access/remove.sql \
+	src/token/rotation.sql src/access/remove.sql src/operation/installation.sql \
 	src/provider/github/webhook.sql src/webhook/webhook.sql \
 	src/insight/cycle_time.sql src/insight/person.sql src/insight/verified_person.sql src/insight/pull_request.sql \
 	src/insight/time_zone.sql src/insight/issue.sql src/insight/flow.sql \

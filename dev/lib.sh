@@ -56,7 +56,7 @@ clean_up() {
   trap '' HUP INT PIPE TERM
   disown -a    # else bash says of each what killed it
   "$top/dev/end_processes" "$work" "$$"
-  rm -rf "$work"
+  rm -rf --one-file-system "$work"
 }
 
 # Bash answers a signal when its command has ended, which may take minutes; it waits for one in the background
@@ -73,7 +73,11 @@ copy_and_build() {
   mkdir "$work/source"
   (cd "$top" && tar cf - --exclude=.git --exclude=node_modules --exclude='*.o' --exclude='*.so' .) | tar xf - -C "$work/source"
   for folder in dev/github test/sso examples/vega-lite; do
-    if [ -d "$top/$folder/node_modules" ]; then cp -r "$top/$folder/node_modules" "$work/source/$folder/"; fi
+    if as_server test -r "$top/$folder/node_modules/.package-lock.json"; then
+      ln -s "$top/$folder/node_modules" "$work/source/$folder/"
+    elif [ -d "$top/$folder/node_modules" ]; then
+      cp -r "$top/$folder/node_modules" "$work/source/$folder/"
+    fi
   done
   if [ -e "$top/$node_folder/node_modules/.bin/node" ]; then
     mkdir "$work/node"

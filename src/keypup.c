@@ -78,8 +78,8 @@ define_settings(void)
 		"Empty for the system's own.", &keypup_proxy_ca_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 		NULL, NULL, NULL);
 	DefineCustomIntVariable("keypup.workers", "Workers of each database that has the extension.",
-							"Each takes one of max_worker_processes, and a connection.",
-							&keypup_workers, 1, 1, MAX_WORKERS_OF_DATABASE, PGC_SIGHUP, 0, NULL,
+							"Each takes one of max_worker_processes. 0 switches them off.",
+							&keypup_workers, 1, 0, MAX_WORKERS_OF_DATABASE, PGC_SUSET, 0, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable(
 		"keypup.max_requests", "Requests that one worker may have in flight.",

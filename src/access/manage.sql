@@ -78,6 +78,7 @@ BEGIN
   VALUES (the_account, made.connection_id, 'access_token', 1,
     keypup.encrypt_token(token, keypup.token_context(the_account, made.connection_id, 1, 'access_token')));
   PERFORM keypup.record_action(the_account, 'connection.create', format('"%s": %s at %s', made.name, provider, made.base_url));
+  PERFORM keypup.wake_launcher();
   RETURN made.connection_id;
 END
 $$;

@@ -1,5 +1,13 @@
 -- operation/status.sql: how the sync is doing, for whoever may read the data.
 
+CREATE FUNCTION keypup.diagnose_workers(OUT ok boolean, OUT detail text, OUT remedy text)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_diagnose_workers';
+REVOKE ALL ON FUNCTION keypup.diagnose_workers() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.diagnose_workers() TO keypup_member;
+COMMENT ON FUNCTION keypup.diagnose_workers() IS
+  'Whether background workers work in this database, or why not, and what to do about it. ok is NULL where one is '
+  'about to start, and on a standby.';
+
 CREATE VIEW keypup.sync_status WITH (security_invoker = true, security_barrier = true) AS
 WITH held AS (
   SELECT p.account_id, p.project_id,
@@ -24,6 +32,7 @@ SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
          AND extract(epoch FROM now() - s.last_run_started_at) * (h.items_total - h.items_done) / h.items_done < 3155760000
        THEN greatest(now(), c.blocked_until) + (now() - s.last_run_started_at) * ((h.items_total - h.items_done)::double precision / h.items_done) END AS finishes_at,
   nullif(concat_ws('; ',
+    (SELECT concat(d.detail, ' (' || rtrim(d.remedy, '.;') || ')') FROM keypup.diagnose_workers() d WHERE NOT d.ok),
     CASE WHEN t.phase = 'restored' THEN format('nothing is read until resume_connections is called: %s', t.reason) END,
     CASE WHEN c.can_write THEN format('the token can change things at the provider (%s): one that only reads would do', c.scopes) END,
     CASE WHEN c.token_expires_at < now() THEN format('the token has expired at %s', c.token_expires_at)
@@ -61,9 +70,9 @@ COMMENT ON COLUMN keypup.sync_status.requests IS 'Requests answered for the proj
 COMMENT ON COLUMN keypup.sync_status.points IS 'Rate-limit points spent for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.finishes_at IS 'When the first reading will be done, if it goes on as it went so far; NULL where that is not within a century.';
 COMMENT ON COLUMN keypup.sync_status.warning IS
-  'What is wrong with the connection''s token though it still reads: it can write, ends within 14 days, or does not'
-  ' see everything, for example the project''s deployments; or that nothing is read, as this is a copy of the'
-  ' database that reads.';
+  'What is wrong beside errors. No background worker works in this database, and why. Nothing is read, as this is a copy'
+  ' of the database that reads. The connection''s token can write, ends within 14 days, or does not see everything, for'
+  ' example the project''s deployments.';
 
 CREATE VIEW keypup.rate_budget WITH (security_invoker = true, security_barrier = true) AS
 SELECT c.account_id, a.name AS account, c.connection_id, c.name AS connection, c.state, c.rate_limit,

@@ -12,6 +12,13 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_newest_wrapping_key';
 REVOKE ALL ON FUNCTION keypup.newest_wrapping_key() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.newest_wrapping_key() IS 'Number of the key in the key file that wraps new data keys: the highest.';
 
+CREATE FUNCTION keypup.count_unopenable_keys(records bytea, OUT unopenable integer, OUT first_key integer)
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_count_unopenable_keys';
+REVOKE ALL ON FUNCTION keypup.count_unopenable_keys(bytea) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.count_unopenable_keys(bytea) IS
+  'How many data keys do not open with the keys of the key file, and the first of them. records: for each its key_id '
+  'and kek_id, as int4send has them, wrapped and check_value.';
+
 CREATE FUNCTION keypup.lock_data_key(key_id integer) RETURNS void
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_lock_data_key';
 REVOKE ALL ON FUNCTION keypup.lock_data_key(integer) FROM PUBLIC;

@@ -12,6 +12,7 @@ use Test::More;
 my $token = 'ghp_matrix0123456789';
 my $github = start_github($token, '--generate', 'demo/one:pulls=30,issues=20,seed=3', '--generate', 'demo/two:pulls=10,issues=10,seed=4');
 my $node = new_server($github, <<CONF);
+jit = on
 shared_preload_libraries = 'keypup'
 keypup.sync_interval = '1d'
 CONF
