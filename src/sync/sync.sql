@@ -352,12 +352,12 @@ GRANT EXECUTE ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) TO ke
 COMMENT ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) IS
   'Stops a connection whose token serves no more, until it is admitted again.';
 
-CREATE FUNCTION keypup.admit_connection(account uuid, connection uuid, has_new_secret boolean) RETURNS void
+CREATE FUNCTION keypup.admit_connection(account uuid, connection uuid, was_replaced boolean) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
   SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL,
-      origin = CASE WHEN has_new_secret THEN keypup.this_database() ELSE c.origin END
+      origin = CASE WHEN was_replaced THEN keypup.this_database() ELSE c.origin END
   WHERE c.account_id = account AND c.connection_id = connection;
   -- What the token before could not read is asked for with the next runs.
   UPDATE keypup.sync_state s SET refused_at = NULL

@@ -253,7 +253,10 @@ sub warning
 	my ($settings) = @_;
 	control($github, 'settings', $settings);
 	as('olga', q{CALL keypup.sync('bolt')});
-	return as('olga', q{SELECT warning FROM keypup.sync_status WHERE account = 'bolt'});
+	my $warning = as('olga', q{SELECT warning FROM keypup.sync_status WHERE account = 'bolt'});
+	# There is no worker here, which is said first, each time.
+	$warning =~ s/^keypup is not preloaded: nothing is read in the background \([^()]*\)(; |$)// or die "nothing is said of the worker: $warning";
+	return $warning;
 }
 sub with { my (%headers) = @_; return { faults => [ { match => { path => '/graphql' }, headers => \%headers } ] }; }
 is(warning({ faults => [] }), '', 'a token that only reads is no warning');
