@@ -59,6 +59,8 @@ foreach my $case ([ 'DATABASE', application_name => 'psql', 1 ], (map { [ 'DATAB
 	$value = literal($value) if $name !~ /search_path|preload/;
 	my $target = $of eq 'DATABASE' ? "DATABASE $database" : "$of IN DATABASE $database";
 	$node->safe_psql('postgres', "SET client_min_messages = error; CREATE DATABASE $database TEMPLATE prepared");
+	# A copy asks nothing before.
+	$node->safe_psql($database, 'SET client_min_messages = error; SELECT keypup.resume_connections()');
 	$node->safe_psql('postgres', "SET client_min_messages = error; ALTER $target SET $name = $value");
 }
 cmp_ok(scalar @cases, '>=', 50, 'settings are tried');
