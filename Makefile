@@ -1,19 +1,22 @@
-# Keypup: PGXS build. `make`, `make install`, `make installcheck` as for any extension.
+# Keypup: PGXS build. `make`, `make install`, `make installcheck` as for any extension; in a folder of its own with
+# `make -f ../Makefile`, from a source tree that was not built in.
 EXTENSION = keypup
-EXTVERSION = 0.1
+EXTVERSION = 0.1.0
 MODULE_big = keypup
 
 OBJS = \
 	src/keypup.o src/datum.o src/kept_plan.o src/shared_area.o \
 	src/token/aes_gcm.o src/token/envelope.o src/token/key_file.o src/token/secret.o \
 	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
-	src/token/digest.o src/token/app_key.o \
+	src/token/digest.o src/token/app_key.o src/token/secret_argument.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/access/plan_cost.o src/audit/refusal.o \
-	src/http/pace.o src/http/policy.o src/http/request.o src/http/client.o src/http/json.o src/http/shape.o \
+	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/client.o src/http/json.o src/http/shape.o \
+	src/model/this_database.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
-	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/worker.o src/sync/worker_list.o src/sync/launcher.o \
-	src/operation/worker_status.o \
+	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
+	src/sync/command.o src/sync/launcher.o \
+	src/operation/worker_status.o src/operation/installation.o \
 	src/insight/time_zone.o
 
 # The install script is the rooms' SQL in dependency order: a room may only use rooms above it.
@@ -22,7 +25,7 @@ ROOMS = \
 	src/audit/audit.sql \
 	src/token/token.sql \
 	src/token/digest.sql src/token/app_key.sql \
-	src/http/http.sql \
+	src/http/http.sql src/http/proxy.sql \
 	src/model/connection.sql src/model/model.sql src/model/delivery.sql src/model/app.sql \
 	src/sync/failure.sql src/sync/sync.sql src/sync/app_token.sql \
 	src/provider/github/queries.sql \
@@ -40,7 +43,7 @@ ROOMS = \
 	src/access/support.sql src/access/session.sql src/access/rights.sql \
 	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql src/access/app.sql \
 	src/sync/reread.sql \
-	src/token/rotation.sql \
+	src/token/rotation.sql src/access/remove.sql src/operation/installation.sql \
 	src/provider/github/webhook.sql src/webhook/webhook.sql \
 	src/insight/cycle_time.sql src/insight/person.sql src/insight/verified_person.sql src/insight/pull_request.sql \
 	src/insight/time_zone.sql src/insight/issue.sql src/insight/flow.sql \
@@ -54,12 +57,18 @@ EXTRA_CLEAN = src/provider/github/queries.sql
 
 REGRESS = install access digest http github insight_pull_request insight_delivery cycle_time insight_issue insight_words
 REGRESS += insight_person insight_odd
-REGRESS_OPTS = --inputdir=. --outputdir=.
+# The tests' answers are the same whatever the server is set to: the order of texts is C's, and what a session inherits is PostgreSQL's default.
+NO_LOCALE = 1
+ENCODING = UTF8
+installcheck: export PGOPTIONS = -c client_min_messages=notice -c default_transaction_isolation=read\ committed -c default_transaction_read_only=off \
+	-c extra_float_digits=1 -c jit=off -c lock_timeout=0 -c quote_all_identifiers=off -c row_security=on -c standard_conforming_strings=on -c statement_timeout=0 \
+	-c transform_null_equals=off
+REGRESS_OPTS = --inputdir=$(srcdir) --outputdir=.
 ISOLATION = last_owner
-ISOLATION_OPTS = --inputdir=. --outputdir=.
+ISOLATION_OPTS = --inputdir=$(srcdir) --outputdir=.
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement
-PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CPPFLAGS = -I$(srcdir)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
 SHLIB_LINK = -lcurl -lcrypto -lcrypt
 
 # Nothing here is worth inlining into a query: no bitcode is built.
@@ -69,13 +78,16 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# A build folder has the folders of the source.
+$(shell mkdir -p $(sort $(dir $(OBJS) $(EXTRA_CLEAN))))
+
 # PGXS knows no header dependencies: any change of a header builds all anew, which takes seconds.
-$(OBJS): $(wildcard src/*.h src/*/*.h)
+$(OBJS): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 
 $(EXTENSION)--$(EXTVERSION).sql: $(ROOMS) Makefile
-	{ printf '%s\n' '\echo Use "CREATE EXTENSION keypup" to load this file. \quit'; cat $(ROOMS); } > $@
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION keypup" to load this file. \quit'; cat $(filter %.sql,$^); } > $@
 
 # Each query stands in a .graphql file of its own; the database keeps its text in a function.
-GITHUB_QUERIES = $(sort $(wildcard src/provider/github/*.graphql))
+GITHUB_QUERIES = $(sort $(wildcard $(srcdir)/src/provider/github/*.graphql))
 src/provider/github/queries.sql: $(GITHUB_QUERIES)
-	sh src/provider/queries_to_sql.sh github $^ > $@
+	sh $(srcdir)/src/provider/queries_to_sql.sh github $^ > $@

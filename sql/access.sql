@@ -20,10 +20,15 @@ SET ROLE regress_alice;
 SELECT keypup.connect('acme', 'svn', 'ghp_REGRESSPROBE1');
 SELECT keypup.connect('acme', 'github', E'ghp_REGRESS\r\nHost: evil');
 SELECT keypup.connect('acme', 'github', 'ghp_REGRESSPROBE1', 'http://api.github.com');
-SELECT keypup.connect('acme', 'github', 'ghp_REGRESSPROBE1', 'https://127.0.0.1');
+SELECT keypup.connect('acme', 'github', 'ghp_REGRESSPROBE1', 'https://192.0.2.1');
 SELECT keypup.connect('acme', 'github', 'ghp_REGRESSPROBE1', 'https://user@api.github.com');
 SELECT keypup.connect('other', 'github', 'ghp_REGRESSPROBE1');
 SELECT keypup.connect('nowhere', 'github', 'ghp_REGRESSPROBE1');
+SELECT keypup.connect(NULL, 'github', 'ghp_REGRESSPROBE1');
+SELECT keypup.track('acme', 'owner/name');
+BEGIN READ ONLY;
+SELECT keypup.track('acme', 'owner/name');
+ROLLBACK;
 RESET ROLE;
 -- What connect stores but the token: sealing it needs a key, which this server may not have.
 INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by)

@@ -1,5 +1,13 @@
 -- What CREATE EXTENSION leaves behind: nothing for PUBLIC, a comment on everything, row-level security everywhere.
 SET client_min_messages = warning;
+\set SHOW_CONTEXT never
+-- A schema that somebody else has made is not taken over; the extension's own goes with it.
+CREATE SCHEMA keypup;
+CREATE EXTENSION keypup;
+DROP SCHEMA keypup;
+CREATE EXTENSION keypup;
+DROP EXTENSION keypup;
+SELECT count(*) FROM pg_namespace WHERE nspname = 'keypup';
 CREATE EXTENSION keypup;
 
 -- Relations and columns without a comment: none.
@@ -45,3 +53,13 @@ WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'i' AND p.pron
 SELECT c.relname, a.attname, a.atttypid::regtype FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r'
   AND (a.atttypid = 'numeric'::regtype OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typtype = 'e'));
+
+-- Foreign keys without an index that begins with their columns, led by the account's: none. By them rows go.
+SELECT c.conrelid::regclass, c.conname
+FROM pg_constraint c
+WHERE c.connamespace = 'keypup'::regnamespace AND c.contype = 'f'
+  AND NOT EXISTS (
+    SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = i.indkey[0]
+    WHERE i.indrelid = c.conrelid AND i.indpred IS NULL AND a.attname = 'account_id'
+      AND c.conkey <@ (i.indkey::smallint[])[0:cardinality(c.conkey) - 1])
+ORDER BY 1, 2;

@@ -41,6 +41,16 @@
 #define keypup_wait_event(kept, name) (*(kept) = PG_WAIT_EXTENSION)
 #endif
 
+/* What a hook of the executor's run takes and passes on. */
+#if PG_VERSION_NUM >= 180000
+#define KEYPUP_EXECUTOR_RUN_ARGUMENTS QueryDesc *query, ScanDirection direction, uint64 count
+#define KEYPUP_EXECUTOR_RUN_VALUES query, direction, count
+#else
+#define KEYPUP_EXECUTOR_RUN_ARGUMENTS                                                              \
+	QueryDesc *query, ScanDirection direction, uint64 count, bool once
+#define KEYPUP_EXECUTOR_RUN_VALUES query, direction, count, once
+#endif
+
 /* What a callback of the JSON parser returns. */
 #if PG_VERSION_NUM >= 160000
 #define keypup_json_result JsonParseErrorType

@@ -16,10 +16,12 @@
 #include "access/plan_cost.h"
 #include "audit/refusal.h"
 #include "http/pace.h"
+#include "http/proxy.h"
 #include "keypup.h"
 #include "sync/launcher.h"
 #include "sync/worker_list.h"
 #include "token/digest.h"
+#include "token/secret_argument.h"
 
 PG_MODULE_MAGIC;
 
@@ -27,6 +29,9 @@ char *keypup_key_file = NULL;
 char *keypup_key_command = NULL;
 char *keypup_ca_file = NULL;
 char *keypup_private_hosts = NULL;
+char *keypup_proxy = NULL;
+char *keypup_proxy_hosts = NULL;
+char *keypup_proxy_ca_file = NULL;
 int keypup_workers = 1;
 int keypup_max_requests = 16;
 int keypup_rate_reserve = 5;
@@ -59,9 +64,22 @@ define_settings(void)
 		"keypup.private_hosts", "Hosts that may resolve to a private address, separated by commas.",
 		"For a provider in your own network. Empty by default.", &keypup_private_hosts, "",
 		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"keypup.proxy", "HTTP proxy that requests to keypup.proxy_hosts go through.",
+		"http://HOST:PORT or https://HOST:PORT. Its user and password: keypup.set_proxy_credentials.",
+		&keypup_proxy, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_proxy, NULL, NULL);
+	DefineCustomStringVariable(
+		"keypup.proxy_hosts", "Hosts that are asked through the proxy only, separated by commas.",
+		"HOST or HOST:PORT. Their addresses cannot be checked here. All others are asked directly.",
+		&keypup_proxy_hosts, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_proxy_hosts, NULL, NULL);
+	DefineCustomStringVariable(
+		"keypup.proxy_ca_file",
+		"File with the certificates that the certificate of an https proxy is checked against.",
+		"Empty for the system's own.", &keypup_proxy_ca_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+		NULL, NULL, NULL);
 	DefineCustomIntVariable("keypup.workers", "Workers of each database that has the extension.",
-							"Each takes one of max_worker_processes, and a connection.",
-							&keypup_workers, 1, 1, MAX_WORKERS_OF_DATABASE, PGC_SIGHUP, 0, NULL,
+							"Each takes one of max_worker_processes. 0 switches them off.",
+							&keypup_workers, 1, 0, MAX_WORKERS_OF_DATABASE, PGC_SUSET, 0, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable(
 		"keypup.max_requests", "Requests that one worker may have in flight.",
@@ -103,6 +121,7 @@ _PG_init(void)
 {
 	define_settings();
 	register_plan_cost();
+	register_secret_arguments();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		register_launcher();

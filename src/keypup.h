@@ -5,13 +5,16 @@
 #ifndef KEYPUP_H
 #define KEYPUP_H
 
-#define KEYPUP_VERSION "0.1"
+#define KEYPUP_VERSION "0.1.0"
 
 extern char *keypup_key_file;
 extern char *keypup_key_command;
 extern char *keypup_ca_file;
 extern char *keypup_private_hosts;
-extern int keypup_workers; /* of each database */
+extern char *keypup_proxy; /* http://HOST:PORT or https://HOST:PORT; empty: none */
+extern char *keypup_proxy_hosts;
+extern char *keypup_proxy_ca_file;
+extern int keypup_workers; /* of a database: as it is in a worker of it */
 extern int keypup_max_requests; /* requests in flight, a worker */
 extern int keypup_rate_reserve; /* percent */
 extern int keypup_sync_interval; /* seconds, as the three that follow */

@@ -55,8 +55,15 @@ export class Counters {
   }
 
   reset() {
-    Object.assign(this, { requests: 0, points: 0, violations: [], bodyRequests: 0, unlisted: [], byOperation: {}, faulted: 0, refused: 0, unauthorized: 0, maxInFlight: this.inFlight });
+    Object.assign(this, { requests: 0, http2: 0, proxyHeaders: 0, points: 0, violations: [], bodyRequests: 0, unlisted: [], byOperation: {}, faulted: 0, refused: 0, unauthorized: 0, maxInFlight: this.inFlight });
     this.connections = 0;
+  }
+
+  /** A request as it came: over HTTP/2 or not, and whether a header was in it that is a proxy's alone. */
+  countRequest(request) {
+    this.requests += 1;
+    if (request.httpVersionMajor === 2) this.http2 += 1;
+    if (Object.keys(request.headers).some((name) => name.startsWith('proxy-'))) this.proxyHeaders += 1;
   }
 
   enter() {
@@ -78,7 +85,7 @@ export class Counters {
 
   report() {
     return {
-      requests: this.requests, points: this.points, violations: this.violations, body_requests: this.bodyRequests, unlisted: this.unlisted,
+      requests: this.requests, http2: this.http2, proxy_headers: this.proxyHeaders, points: this.points, violations: this.violations, body_requests: this.bodyRequests, unlisted: this.unlisted,
       by_operation: this.byOperation, faulted: this.faulted, refused: this.refused, unauthorized: this.unauthorized,
       max_in_flight: this.maxInFlight, in_flight: this.inFlight, connections: this.connections,
     };

@@ -48,7 +48,7 @@ async function handle(emulator, request, response) {
     const { status, body } = answerControl(emulator, request.method, url, await readBody(request));
     return sendJson(request, response, status, {}, body);
   }
-  emulator.counters.requests += 1;
+  emulator.counters.countRequest(request);
   emulator.counters.enter();
   const admitted = emulator.secondary.enter();
   try {

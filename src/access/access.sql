@@ -35,6 +35,9 @@ BEGIN
 END
 $$;
 
+-- Made here, and so the extension's own: DROP EXTENSION drops it, and one that somebody else has made before is not
+-- taken over, with whatever may be in it. (A schema that the control file names would be taken over, and would stay.)
+CREATE SCHEMA keypup;
 REVOKE ALL ON SCHEMA keypup FROM PUBLIC;
 GRANT USAGE ON SCHEMA keypup TO keypup_member, keypup_worker;
 

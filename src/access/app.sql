@@ -37,6 +37,7 @@ DECLARE
   the_connection uuid := keypup.find_connection(the_account, connection);
   new_revision bigint;
 BEGIN
+  PERFORM keypup.hold_connection(the_account, the_connection);
   PERFORM FROM keypup.app_installations i WHERE i.account_id = the_account AND i.connection_id = the_connection FOR UPDATE;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'the connection is none of an app' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Change its token with keypup.replace_token.';
@@ -54,9 +55,7 @@ BEGIN
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
   UPDATE keypup.app_installations i SET ask_at = now(), failures = 0, is_renewed = false, deployments_refused_at = NULL
   WHERE i.account_id = the_account AND i.connection_id = the_connection;
-  UPDATE keypup.connections c SET state = 'new', blocked_until = NULL, blocked_reason = NULL
-  WHERE c.account_id = the_account AND c.connection_id = the_connection;
-  PERFORM keypup.ask_for_refused(the_account, the_connection);
+  PERFORM keypup.admit_connection(the_account, the_connection, private_key IS NOT NULL);
   PERFORM keypup.record_action(the_account, CASE WHEN private_key IS NULL THEN 'app_key.retry' ELSE 'app_key.replace' END, connection);
   PERFORM keypup.wake_launcher();
 END

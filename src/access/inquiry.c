@@ -187,7 +187,7 @@ keypup_ask_worker(PG_FUNCTION_ARGS)
 		if (wake_workers() == 0)
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 							errmsg("no worker of keypup is running in this database"),
-							errhint("Try again in some seconds; the server's log says why."),
+							errhint("SELECT * FROM keypup.diagnose_workers() says why."),
 							errhidestmt(true)));
 		answer = wait_for_answer();
 	}

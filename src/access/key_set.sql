@@ -46,7 +46,8 @@ BEGIN
     CASE WHEN key_set IS NULL THEN fetched.keys_read_at ELSE now() END, fetched.keys_tried_at, keypup.asking_role())
   ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
     SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = excluded.fetches_keys, keys = excluded.keys, keys_read_at = excluded.keys_read_at,
-        keys_tried_at = excluded.keys_tried_at, keys_error = NULL, added_by = excluded.added_by;
+        keys_tried_at = excluded.keys_tried_at, keys_error = NULL, added_by = excluded.added_by,
+        origin = excluded.origin;
   PERFORM keypup.record_action(the_account, 'identity_provider.add', issuer);
   PERFORM keypup.wake_launcher();
 END
@@ -70,6 +71,7 @@ AS $$
     SELECT p.issuer
     FROM keypup.identity_providers p
     WHERE p.fetches_keys AND (only_issuer IS NULL OR p.issuer = only_issuer)
+      AND p.origin = (SELECT keypup.this_database())
     GROUP BY p.issuer
     HAVING max(p.keys_tried_at) IS NULL
         OR max(p.keys_tried_at) <= now() - CASE WHEN only_issuer IS NOT NULL THEN interval '1 minute' WHEN count(p.keys_error) > 0 OR max(p.keys_read_at) IS NULL THEN interval '5 minutes' ELSE interval '1 hour' END
@@ -77,7 +79,7 @@ AS $$
         OR max(p.keys_tried_at) > now() + interval '1 minute'
   ), claimed AS (
     UPDATE keypup.identity_providers p SET keys_tried_at = now()
-    FROM due WHERE p.issuer = due.issuer AND p.fetches_keys
+    FROM due WHERE p.issuer = due.issuer AND p.fetches_keys AND p.origin = (SELECT keypup.this_database())
     RETURNING p.account_id, p.issuer
   )
   SELECT DISTINCT ON (c.issuer) c.account_id, c.issuer, keypup.discovery_url(c.issuer) FROM claimed c ORDER BY c.issuer, c.account_id

@@ -10,8 +10,13 @@ BEGIN
   SELECT array_agg(c.connection_id) INTO ids
   FROM keypup.connections c
   WHERE c.account_id = find_connection.account_id AND (connection IS NULL OR c.name = connection OR c.connection_id::text = connection);
-  IF ids IS NULL THEN
-    RAISE EXCEPTION 'connection "%" does not exist', coalesce(connection, '(any)') USING ERRCODE = 'undefined_object', HINT = 'Connect a provider with keypup.connect first.';
+  IF ids IS NULL AND NOT EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = find_connection.account_id) THEN
+    RAISE EXCEPTION 'the account has no connection'
+      USING ERRCODE = 'undefined_object', HINT = 'Connect a provider with keypup.connect first.';
+  ELSIF ids IS NULL THEN
+    RAISE EXCEPTION 'connection "%" does not exist', regexp_replace(left(connection, 100), '[[:cntrl:]]', '?', 'g')
+      USING ERRCODE = 'undefined_object',
+            HINT = 'SELECT name FROM keypup.connections shows the account''s connections.';
   ELSIF cardinality(ids) > 1 THEN
     RAISE EXCEPTION 'the account has % connections', cardinality(ids) USING ERRCODE = 'ambiguous_parameter', HINT = 'Name one of them.';
   END IF;
@@ -40,6 +45,8 @@ DECLARE
   made keypup.connections;
 BEGIN
   name := coalesce(name, provider);
+  -- What an account connects and gives up comes one after the other.
+  PERFORM FROM keypup.accounts a WHERE a.account_id = make_connection.account_id FOR NO KEY UPDATE;
   IF EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = make_connection.account_id AND c.name = make_connection.name) THEN
     RAISE EXCEPTION 'connection "%" exists already', name USING ERRCODE = 'duplicate_object', HINT = format('Give another name, or change the %s.', replaced_by);
   END IF;
@@ -71,6 +78,7 @@ BEGIN
   VALUES (the_account, made.connection_id, 'access_token', 1,
     keypup.encrypt_token(token, keypup.token_context(the_account, made.connection_id, 1, 'access_token')));
   PERFORM keypup.record_action(the_account, 'connection.create', format('"%s": %s at %s', made.name, provider, made.base_url));
+  PERFORM keypup.wake_launcher();
   RETURN made.connection_id;
 END
 $$;
@@ -93,15 +101,14 @@ BEGIN
   IF EXISTS (SELECT FROM keypup.app_installations i WHERE i.account_id = the_account AND i.connection_id = the_connection) THEN
     RAISE EXCEPTION 'the connection is an app''s' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'It gets its tokens itself; change its key with keypup.replace_app_key.';
   END IF;
+  PERFORM keypup.hold_connection(the_account, the_connection);
   SELECT t.revision + 1 INTO new_revision FROM keypup.connection_tokens t
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token' FOR UPDATE;
   UPDATE keypup.connection_tokens t
   SET revision = new_revision, reseal_failed_at = NULL,
       envelope = keypup.encrypt_token(token, keypup.token_context(the_account, the_connection, new_revision, 'access_token'))
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
-  UPDATE keypup.connections c SET state = 'new', blocked_until = NULL, blocked_reason = NULL
-  WHERE c.account_id = the_account AND c.connection_id = the_connection;
-  PERFORM keypup.ask_for_refused(the_account, the_connection);
+  PERFORM keypup.admit_connection(the_account, the_connection, true);
   PERFORM keypup.record_action(the_account, 'token.replace', connection);
   PERFORM keypup.wake_launcher();
 END
@@ -148,6 +155,7 @@ DECLARE
   answer jsonb;
   goes_on_at text := '';
 BEGIN
+  PERFORM keypup.guard_origin(the_account, asked);
   SELECT c.name, c.blocked_until INTO the_connection FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = asked;
   IF the_connection.blocked_until > now() THEN
     RAISE EXCEPTION 'the provider has asked for a pause until %', the_connection.blocked_until USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Try again then.';
@@ -171,7 +179,8 @@ BEGIN
     END IF;
     RETURN QUERY
       SELECT p.found ->> 0, p.found ->> 1, (p.found ->> 2)::boolean, (p.found ->> 3)::boolean,
-        EXISTS (SELECT FROM keypup.projects t WHERE t.account_id = the_account AND lower(t.name) = lower(p.found ->> 0))
+        EXISTS (SELECT FROM keypup.projects t
+                WHERE t.account_id = the_account AND t.connection_id = asked AND lower(t.name) = lower(p.found ->> 0))
       FROM jsonb_array_elements(answer -> 'projects') AS p (found);
     goes_on_at := answer ->> 'after';
     EXIT WHEN goes_on_at IS NULL;
@@ -180,21 +189,30 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.discover(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.discover(text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.discover(text, text) IS 'The projects that the connection could track, as the provider lists them now to its token. The worker asks; the account''s only connection where none is named.';
+COMMENT ON FUNCTION keypup.discover(text, text) IS
+  'The projects that the connection could track, as the provider lists them now to its token, and whether it does.'
+  ' The worker asks; the account''s only connection where none is named.';
 
+-- Its foreign keys plan as in remove.sql.
 CREATE FUNCTION keypup.untrack(account text, project text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
+  the_project bigint := keypup.find_project(the_account, project);
 BEGIN
-  DELETE FROM keypup.projects p WHERE p.account_id = the_account AND lower(p.name) = lower(project);
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'project "%" is not tracked', project USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.projects shows the projects.';
-  END IF;
+  PERFORM FROM keypup.connections c
+  WHERE c.account_id = the_account
+    AND c.connection_id = (SELECT p.connection_id FROM keypup.projects p
+                           WHERE p.account_id = the_account AND p.project_id = the_project)
+  FOR UPDATE;
+  DELETE FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project;
   PERFORM keypup.record_action(the_account, 'project.untrack', project);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.untrack(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.untrack(text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.untrack(text, text) IS 'Stops keeping a project, and forgets it: its rows go.';
+COMMENT ON FUNCTION keypup.untrack(text, text) IS
+  'Stops keeping a project, and forgets it: its rows go. Written connection/owner/name where several connections'
+  ' track it.';

@@ -1,12 +1,40 @@
 -- access/member.sql: accounts, and who belongs to them. These functions run as their owner; each asks
 -- keypup.authorize first, which knows who called, and says no unless the caller may.
 
+CREATE FUNCTION keypup.guard_writes() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF pg_is_in_recovery() THEN
+    RAISE EXCEPTION 'this cannot run on a standby'
+      USING ERRCODE = 'read_only_sql_transaction', DETAIL = 'It changes rows, and a standby is only read.',
+            HINT = 'Call it on the primary server.';
+  ELSIF current_setting('transaction_read_only')::boolean THEN
+    RAISE EXCEPTION 'this cannot run in a read-only transaction'
+      USING ERRCODE = 'read_only_sql_transaction', DETAIL = 'It changes rows.',
+            HINT = 'Begin the transaction with BEGIN READ WRITE, or SET default_transaction_read_only = off.';
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_writes() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_writes() IS
+  'Refuses to go on where nothing can be written: on a standby, in a read-only transaction. Functions that change'
+  ' something call it, most of them through authorize.';
+
 CREATE FUNCTION keypup.authorize(account text, permission text) RETURNS uuid
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   found_id uuid;
 BEGIN
+  -- CALL keypup.sync, which tokens.use is for, writes in transactions of its own.
+  IF permission <> 'tokens.use' OR pg_is_in_recovery() THEN
+    PERFORM keypup.guard_writes();
+  END IF;
+  IF account IS NULL THEN
+    RAISE EXCEPTION 'an account is needed'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'SELECT name FROM keypup.accounts shows your accounts.';
+  END IF;
   SELECT a.account_id INTO found_id FROM keypup.accounts a WHERE a.name = account;
   -- One answer for an account that is not there and one that is another's.
   IF found_id IS NULL OR NOT keypup.has_permission(found_id, permission) THEN
@@ -19,7 +47,9 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.authorize(text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.authorize(text, text) IS 'The id of the account, if the role that called a keypup function has the permission in it.';
+COMMENT ON FUNCTION keypup.authorize(text, text) IS
+  'The id of the account, if the role that called a keypup function has the permission in it, and the function can'
+  ' write. Only functions that change something ask.';
 
 CREATE FUNCTION keypup.create_account(name text) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -27,6 +57,7 @@ AS $$
 DECLARE
   new_id uuid;
 BEGIN
+  PERFORM keypup.guard_writes();
   IF name IS NULL OR name !~ '^[^[:cntrl:]]{1,100}$' THEN
     RAISE EXCEPTION 'an account name has 1 to 100 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
   END IF;

@@ -57,10 +57,12 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   name text := coalesce(account, '') || E'\n' || coalesce(person, '');
-  seconds integer := keypup.begin_attempt(name);
+  seconds integer;
   found_account uuid;
   found_hash text;
 BEGIN
+  PERFORM keypup.guard_writes();
+  seconds := keypup.begin_attempt(name);
   IF seconds IS NOT NULL THEN
     PERFORM keypup.note_refusal((SELECT a.account_id FROM keypup.accounts a WHERE a.name = account), 'session.start', person, 'too many attempts with a password');
     RAISE EXCEPTION 'too many attempts to sign in' USING ERRCODE = 'invalid_authorization_specification', HINT = format('Try again in %s seconds.', seconds);

@@ -40,15 +40,24 @@ DECLARE
   answer jsonb;
   person text;
 BEGIN
-  SELECT p.account_id, p.issuer, c.connection_id INTO asked
+  PERFORM keypup.guard_writes();
+  -- One by its name, or the only one of the provider: no server is shown a token that may be another's.
+  SELECT p.account_id, p.issuer, c.connection_id,
+    count(*) OVER (PARTITION BY c.name = sign_in_with_provider.provider) AS candidates INTO asked
   FROM keypup.accounts a
   JOIN keypup.identity_providers p ON p.account_id = a.account_id AND p.kind = 'repositories'
   JOIN keypup.connections c ON c.account_id = a.account_id AND c.connection_id::text = p.client_ids[1]
-  WHERE a.name = account AND c.provider = sign_in_with_provider.provider
-  ORDER BY p.added_at LIMIT 1;
-  IF asked.account_id IS NOT NULL AND user_token ~ '^[A-Za-z0-9._~+/=:-]+$' AND length(user_token) BETWEEN 8 AND 4096 THEN
-    answer := keypup.ask_worker('user_token', asked.account_id, uuid_send(asked.connection_id)
-      || keypup.encrypt_token(user_token, keypup.token_context(asked.account_id, asked.connection_id, 0, 'user_token')));
+  WHERE a.name = account AND sign_in_with_provider.provider IN (c.name, c.provider)
+  ORDER BY c.name = sign_in_with_provider.provider DESC LIMIT 1;
+  IF asked.candidates = 1 AND user_token ~ '^[A-Za-z0-9._~+/=:-]+$' AND length(user_token) BETWEEN 8 AND 4096 THEN
+    SELECT jsonb_build_object('failed', h.reason, 'hint', h.hint) INTO answer
+    FROM keypup.halted_connections h
+    WHERE h.account_id = asked.account_id AND h.connection_id = asked.connection_id AND h.phase = 'restored';
+    IF NOT FOUND THEN
+      answer := keypup.ask_worker('user_token', asked.account_id, uuid_send(asked.connection_id)
+        || keypup.encrypt_token(user_token,
+             keypup.token_context(asked.account_id, asked.connection_id, 0, 'user_token')));
+    END IF;
     IF answer IS NULL OR answer ? 'failed' THEN
       PERFORM keypup.note_refusal(asked.account_id, 'session.start', NULL, 'the provider could not be asked about a token');
       RAISE EXCEPTION 'the provider could not be asked: %', coalesce(answer ->> 'failed', 'no answer')
@@ -61,11 +70,14 @@ BEGIN
     PERFORM keypup.note_refusal(coalesce(asked.account_id, (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account)), 'session.start', answer ->> 'login',
       coalesce('a token of the provider: ' || (answer ->> 'refused'), 'a token of the provider'));
     RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification',
-      HINT = 'The account must allow it (allow_provider_sign_in), and the token must be of somebody who belongs to its organizations or repositories.';
+      HINT = 'The account must allow it (allow_provider_sign_in), and the token must be of somebody who belongs to its'
+        ' organizations or repositories. Where it allows it for several connections, name one instead of the provider.';
   END IF;
   RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours');
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_provider(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sign_in_with_provider(text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.sign_in_with_provider(text, text, text) IS 'Starts a session for whoever has the token at the provider; pass the handle to use_session. Pass the token as a bind parameter; it is used once.';
+COMMENT ON FUNCTION keypup.sign_in_with_provider(text, text, text) IS
+  'Starts a session for whoever has the token at the provider, or at the connection of that name; pass the handle'
+  ' to use_session. Pass the token as a bind parameter; it is used once.';

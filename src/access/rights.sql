@@ -8,6 +8,7 @@ CREATE TABLE keypup.member_projects (
   FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE CASCADE,
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
+CREATE INDEX member_projects_project ON keypup.member_projects (account_id, project_id);
 COMMENT ON TABLE keypup.member_projects IS 'The projects that a member who is limited may read.';
 COMMENT ON COLUMN keypup.member_projects.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.member_projects.member IS 'The member.';
@@ -53,21 +54,35 @@ COMMENT ON COLUMN keypup.project_limits.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.project_limits.limit_id IS 'The right.';
 COMMENT ON COLUMN keypup.project_limits.project_id IS 'The project.';
 
-CREATE FUNCTION keypup.find_projects(account_id uuid, projects text[]) RETURNS bigint[]
+CREATE FUNCTION keypup.find_project(account_id uuid, project text) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  missing text;
+  shown text := regexp_replace(left(project, 250), '[[:cntrl:]]', '?', 'g');
+  ids bigint[];
 BEGIN
-  SELECT n.name INTO missing FROM unnest(projects) AS n (name)
-  WHERE NOT EXISTS (SELECT FROM keypup.projects p WHERE p.account_id = find_projects.account_id AND lower(p.name) = lower(n.name)) LIMIT 1;
-  IF missing IS NOT NULL THEN
-    RAISE EXCEPTION 'project "%" is not tracked', regexp_replace(left(missing, 150), '[[:cntrl:]]', '?', 'g')
-      USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.projects shows the projects.';
+  IF project IS NULL THEN
+    RAISE EXCEPTION 'a project is needed'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'SELECT name FROM keypup.projects shows the projects.';
   END IF;
-  RETURN ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = find_projects.account_id
-               AND lower(p.name) IN (SELECT lower(n.name) FROM unnest(projects) AS n (name)));
+  SELECT array_agg(p.project_id) INTO ids
+  FROM keypup.projects p JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id
+  WHERE p.account_id = find_project.account_id AND lower(project) IN (lower(p.name), lower(c.name || '/' || p.name));
+  IF ids IS NULL THEN
+    RAISE EXCEPTION 'project "%" is not tracked', shown
+      USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.projects shows the projects.';
+  ELSIF cardinality(ids) > 1 THEN
+    RAISE EXCEPTION 'project "%" is tracked by % connections', shown, cardinality(ids)
+      USING ERRCODE = 'ambiguous_parameter', HINT = 'Write connection/owner/name.';
+  END IF;
+  RETURN ids[1];
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.find_projects(uuid, text[]) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.find_projects(uuid, text[]) IS 'The ids of projects by name; an error for one that is not tracked.';
+CREATE FUNCTION keypup.find_projects(account_id uuid, projects text[]) RETURNS bigint[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT ARRAY(SELECT DISTINCT keypup.find_project(account_id, n.name) FROM unnest(projects) AS n (name)) $$;
+REVOKE ALL ON FUNCTION keypup.find_project(uuid, text), keypup.find_projects(uuid, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.find_project(uuid, text) IS
+  'The id of a project by its name, with its connection''s before it where several connections track one of that name;'
+  ' an error for one that is not tracked.';
+COMMENT ON FUNCTION keypup.find_projects(uuid, text[]) IS 'The ids of projects, as by find_project.';

@@ -85,6 +85,7 @@ AS $$
 DECLARE
   ended record;
 BEGIN
+  PERFORM keypup.guard_writes();
   -- The account's id leads the handle, as it leads the key of the table.
   DELETE FROM keypup.sessions s
   WHERE s.account_id = CASE WHEN handle ~ '^[0-9a-f]{96}$' THEN left(handle, 32)::uuid END
@@ -148,6 +149,7 @@ AS $$
 DECLARE
   found_key record;
 BEGIN
+  PERFORM keypup.guard_writes();
   UPDATE keypup.api_keys k SET last_used_at = now()
   WHERE k.prefix = left(api_key, 15) AND keypup.secret_matches(api_key, k.digest) AND k.revoked_at IS NULL AND k.expires_at > now()
   RETURNING k.account_id, k.prefix, k.expires_at INTO found_key;

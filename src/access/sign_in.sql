@@ -62,6 +62,7 @@ DECLARE
   token record;
   signer record;
 BEGIN
+  PERFORM keypup.guard_writes();
   SELECT t.header, t.payload INTO token FROM keypup.read_id_token(id_token) t;
   SELECT f.account_id, f.person INTO signer FROM keypup.find_signed_in(id_token, token.header, token.payload, nonce, account) f;
   IF signer.person IS NULL AND keypup.fetch_unknown_key(token.header, token.payload) THEN

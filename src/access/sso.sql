@@ -25,6 +25,7 @@ CREATE TABLE keypup.identity_providers (
   keys_error text,
   added_at timestamptz NOT NULL DEFAULT now(),
   added_by text NOT NULL,
+  origin text NOT NULL DEFAULT keypup.this_database(),
   PRIMARY KEY (account_id, issuer)
 );
 CREATE INDEX identity_providers_issuer ON keypup.identity_providers (issuer);
@@ -41,6 +42,8 @@ COMMENT ON COLUMN keypup.identity_providers.keys_tried_at IS 'When the worker la
 COMMENT ON COLUMN keypup.identity_providers.keys_error IS 'Why it could not be fetched; NULL when it could.';
 COMMENT ON COLUMN keypup.identity_providers.added_at IS 'When it was added.';
 COMMENT ON COLUMN keypup.identity_providers.added_by IS 'Who added it.';
+COMMENT ON COLUMN keypup.identity_providers.origin IS
+  'The database in which it was added or resumed, as in connections: in a copy its keys are not fetched.';
 SELECT keypup.protect_table('keypup.identity_providers', 'users.read');
 REVOKE ALL ON keypup.identity_providers FROM keypup_worker;
 
@@ -53,6 +56,7 @@ CREATE TABLE keypup.person_identities (
   FOREIGN KEY (account_id, issuer) REFERENCES keypup.identity_providers ON DELETE CASCADE,
   FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE CASCADE
 );
+CREATE INDEX person_identities_member ON keypup.person_identities (account_id, member);
 COMMENT ON TABLE keypup.person_identities IS 'As whom a person is known to a provider.';
 COMMENT ON COLUMN keypup.person_identities.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.person_identities.issuer IS 'The provider.';

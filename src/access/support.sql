@@ -38,6 +38,7 @@ CREATE TABLE keypup.support_grant_projects (
   FOREIGN KEY (account_id, grant_id) REFERENCES keypup.support_grants ON DELETE CASCADE,
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
+CREATE INDEX support_grant_projects_project ON keypup.support_grant_projects (account_id, project_id);
 COMMENT ON TABLE keypup.support_grant_projects IS 'The projects that a consent names.';
 COMMENT ON COLUMN keypup.support_grant_projects.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.support_grant_projects.grant_id IS 'The consent.';
@@ -136,6 +137,7 @@ DECLARE
   the_account uuid;
   new_id bigint;
 BEGIN
+  PERFORM keypup.guard_writes();
   IF reason IS NULL OR length(reason) NOT BETWEEN 20 AND 1000 THEN
     RAISE EXCEPTION 'a reason has 20 to 1000 characters' USING ERRCODE = 'invalid_parameter_value', HINT = 'Say which incident it is; the account will read it.';
   END IF;
@@ -163,6 +165,7 @@ DECLARE
   request record;
   new_end timestamptz;
 BEGIN
+  PERFORM keypup.guard_writes();
   SELECT b.* INTO request FROM keypup.break_glass b JOIN keypup.accounts a ON a.account_id = b.account_id
   WHERE a.name = account AND b.request_id = approve_break_glass.request_id AND b.ends_at IS NULL AND b.requested_at > clock_timestamp() - interval '60 minutes'
   FOR UPDATE OF b;

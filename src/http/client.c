@@ -301,10 +301,9 @@ close_http_client(HttpClient *client)
 }
 
 void
-send_request(HttpClient *client, const pg_uuid_t *owner, const char *url, const char *authorization,
-			 const char *body, const char *const *headers, void *caller)
+send_request(HttpClient *client, const pg_uuid_t *owner, const HttpRequest *wanted, void *caller)
 {
-	Request *request = open_request(url, authorization, body, headers, caller);
+	Request *request = open_request(wanted, caller);
 	Lane *lane;
 
 	if (request == NULL)

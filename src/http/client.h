@@ -8,6 +8,20 @@
 #include "lib/stringinfo.h"
 #include "utils/uuid.h"
 
+#include "token/secret.h"
+
+/* What is asked. A POST of JSON, or a GET. */
+typedef struct HttpRequest
+{
+	const char *url;
+	const char *authorization; /* value of that header; NULL: none is sent */
+	const char *body; /* NULL: it is a GET */
+	const char *const *headers; /* NULL, or further lines, ended by NULL; an Accept is the first */
+	const Secret *proxy_credentials; /* user:password, should it go through the proxy; NULL: none */
+	const char *refused; /* NULL, or why it is not to be sent, which the reply says */
+	const char *refused_hint;
+} HttpRequest;
+
 typedef struct HttpReply
 {
 	int status; /* 0 when there is no answer */
@@ -42,16 +56,14 @@ extern void close_http_client(HttpClient *client);
 
 /*
  * send_request
- *		Starts a POST of JSON, or a GET. All that can go wrong comes back as a reply.
+ *		Starts a request. All that can go wrong comes back as a reply.
  *
- * owner: whose request; owners share no connection, name or TLS session.
- * authorization: value of that header; copied, and wiped when the reply is there.
- * NULL: none is sent. body: NULL for a GET. headers: NULL, or further header lines, ended by
- * NULL, an Accept first if it is not JSON in general; must outlive the request.
+ * owner: whose request; owners share no connection, name or TLS session. Of the
+ * request all is copied, and what is secret is wiped when the reply is there; its
+ * headers, and why it is refused, must outlive it.
  */
 extern void
-send_request(HttpClient *client, const pg_uuid_t *owner, const char *url, const char *authorization,
-			 const char *body, const char *const *headers, void *caller);
+send_request(HttpClient *client, const pg_uuid_t *owner, const HttpRequest *wanted, void *caller);
 
 /*
  * requests_in_flight

@@ -30,8 +30,8 @@ typedef struct Range
 /* Special-purpose IPv4 blocks (RFC 6890 and successors): none is a provider. */
 static const Range private_ranges[] = {
 	{0x00000000, 8},  {0x0A000000, 8},	{0x64400000, 10}, {0x7F000000, 8},	{0xA9FE0000, 16},
-	{0xAC100000, 12}, {0xC0000000, 24}, {0xC0000200, 24}, {0xC0A80000, 16}, {0xC6120000, 15},
-	{0xC6336400, 24}, {0xCB007100, 24}, {0xE0000000, 4},  {0xF0000000, 4},
+	{0xAC100000, 12}, {0xC0000000, 24}, {0xC0000200, 24}, {0xC0586300, 24}, {0xC0A80000, 16},
+	{0xC6120000, 15}, {0xC6336400, 24}, {0xCB007100, 24}, {0xE0000000, 4},	{0xF0000000, 4},
 };
 
 static bool
@@ -66,7 +66,8 @@ ipv6_is_public(const unsigned char *bytes)
 	if ((first & 0xE0000000) != 0x20000000) /* only 2000::/3 is global unicast */
 		return false;
 	return first != 0x20010DB8 /* documentation */
-		   && first != 0x20010000 /* Teredo */
+		   && (first & 0xFFFFF000) != 0x3FFF0000 /* documentation */
+		   && (first & 0xFFFFFE00) != 0x20010000 /* protocols: Teredo, benchmarks, ORCHID */
 		   && (first & 0xFFFF0000) != 0x20020000; /* 6to4 */
 }
 
@@ -81,10 +82,29 @@ address_is_public(const struct sockaddr *address)
 }
 
 bool
-host_is_private(const char *host, const char *port)
+read_url_host(const char *url, char *host, char *port)
 {
-	const char *at = keypup_private_hosts == NULL ? "" : keypup_private_hosts;
-	char with_port[POLICY_HOST_BYTES + 8];
+	CURLU *parsed = curl_url();
+	char *found_host = NULL;
+	char *found_port = NULL;
+	bool valid;
+
+	valid = parsed != NULL && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
+			curl_url_get(parsed, CURLUPART_HOST, &found_host, 0) == CURLUE_OK &&
+			curl_url_get(parsed, CURLUPART_PORT, &found_port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+			strlcpy(host, found_host, POLICY_HOST_BYTES) < POLICY_HOST_BYTES &&
+			strlcpy(port, found_port, POLICY_PORT_BYTES) < POLICY_PORT_BYTES;
+	curl_free(found_host);
+	curl_free(found_port);
+	curl_url_cleanup(parsed);
+	return valid;
+}
+
+bool
+list_names_host(const char *list, const char *host, const char *port)
+{
+	const char *at = list == NULL ? "" : list;
+	char with_port[POLICY_HOST_BYTES + POLICY_PORT_BYTES];
 
 	snprintf(with_port, sizeof(with_port), "%s:%s", host, port);
 	while (*at != '\0')
@@ -100,6 +120,12 @@ host_is_private(const char *host, const char *port)
 		at += length;
 	}
 	return false;
+}
+
+bool
+host_is_private(const char *host, const char *port)
+{
+	return list_names_host(keypup_private_hosts, host, port);
 }
 
 /*
@@ -129,8 +155,7 @@ host_is_localhost(const char *host)
 		   (length == name || host[length - name - 1] == '.');
 }
 
-/* A literal address, or a name that can only mean this machine. */
-static bool
+bool
 host_is_literal_private(const char *host)
 {
 	struct sockaddr_in v4 = {.sin_family = AF_INET};
@@ -144,8 +169,12 @@ host_is_literal_private(const char *host)
 		strlcpy(bare, host + 1, sizeof(bare));
 		bare[strcspn(bare, "]%")] = '\0';
 	}
-	else if (length > 1 && bare[length - 1] == '.')
-		bare[length - 1] = '\0'; /* the root's dot: "localhost." is localhost */
+	else
+	{
+		/* The root's dot: "localhost." is localhost. What has more is no name at all. */
+		while (length > 1 && bare[length - 1] == '.')
+			bare[--length] = '\0';
+	}
 	if (inet_pton(AF_INET, bare, &v4.sin_addr) == 1)
 		return !address_is_public((struct sockaddr *) &v4);
 	if (inet_pton(AF_INET6, bare, &v6.sin6_addr) == 1)

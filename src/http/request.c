@@ -16,6 +16,7 @@
 
 #include "utils/json.h"
 
+#include "http/proxy.h"
 #include "http/request.h"
 #include "keypup.h"
 
@@ -108,13 +109,22 @@ take_header(char *bytes, size_t size, size_t count, void *argument)
 	return request->refused == NULL ? size * count : 0;
 }
 
+/* Which addresses a request may talk to. */
+static bool
+address_is_allowed(const Request *request, const struct sockaddr *address)
+{
+	if (request->proxied)
+		return address_is_proxy(request, address);
+	return address_is_public(address) || host_is_private(request->host, request->port);
+}
+
 /* Before any packet leaves: the address that was resolved, not the name that was written. */
 static curl_socket_t
 open_socket(void *argument, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	Request *request = argument;
 
-	if (!address_is_public(&address->addr) && !host_is_private(request->host, request->port))
+	if (!address_is_allowed(request, &address->addr))
 	{
 		request->address_refused = true;
 		return CURL_SOCKET_BAD;
@@ -127,44 +137,22 @@ static int
 check_peer(void *argument, char *peer, char *local, int peer_port, int local_port)
 {
 	Request *request = argument;
-	struct sockaddr_in v4 = {.sin_family = AF_INET};
-	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16) peer_port)};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16) peer_port)};
 
 	if ((inet_pton(AF_INET, peer, &v4.sin_addr) == 1 &&
-		 address_is_public((struct sockaddr *) &v4)) ||
+		 address_is_allowed(request, (struct sockaddr *) &v4)) ||
 		(inet_pton(AF_INET6, peer, &v6.sin6_addr) == 1 &&
-		 address_is_public((struct sockaddr *) &v6)) ||
-		host_is_private(request->host, request->port))
+		 address_is_allowed(request, (struct sockaddr *) &v6)))
+	{
+		request->connected = true;
 		return CURL_PREREQFUNC_OK;
+	}
 	request->address_refused = true;
 	return CURL_PREREQFUNC_ABORT;
 }
 
 /* --- making a request --- */
-
-/* Returns NULL or what is wrong. */
-static const char *
-read_host(Request *request, const char *url)
-{
-	CURLU *parsed = curl_url();
-	char *host = NULL;
-	char *port = NULL;
-	bool valid;
-
-	valid = parsed != NULL && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
-			curl_url_get(parsed, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-			curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-			strlen(host) < sizeof(request->host) && strlen(port) < sizeof(request->port);
-	if (valid)
-	{
-		strlcpy(request->host, host, sizeof(request->host));
-		strlcpy(request->port, port, sizeof(request->port));
-	}
-	curl_free(host);
-	curl_free(port);
-	curl_url_cleanup(parsed);
-	return valid ? NULL : "URL is malformed";
-}
 
 static const char *
 add_header(Request *request, const char *line)
@@ -246,9 +234,11 @@ set_options(Request *request, const char *url)
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	if (keypup_ca_file != NULL && keypup_ca_file[0] != '\0')
+	{
 		SET(CURLOPT_CAINFO, keypup_ca_file);
-	SET(CURLOPT_PROXY, "");
-	SET(CURLOPT_NOPROXY, "*");
+		/* Instead of the system's: where libcurl was built with a folder of them, it would ask that, too. */
+		SET(CURLOPT_CAPATH, NULL);
+	}
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MILLISECONDS);
@@ -270,26 +260,49 @@ set_options(Request *request, const char *url)
 	return done;
 }
 
+/* Returns NULL or what is wrong. */
+static const char *
+prepare_request(Request *request, const HttpRequest *wanted)
+{
+	const char *wrong = NULL;
+
+	request->sent_body = wanted->body == NULL ? NULL : strdup(wanted->body);
+	request->easy = curl_easy_init();
+	if ((wanted->body != NULL && request->sent_body == NULL) || request->easy == NULL)
+		return "out of memory";
+	if (!read_url_host(wanted->url, request->host, request->port))
+		return "URL is malformed";
+	wrong = choose_route(request);
+	if (wrong == NULL)
+		wrong = make_headers(request, wanted->authorization, wanted->headers);
+	if (wrong == NULL && !(set_options(request, wanted->url) &&
+						   set_proxy_options(request, wanted->proxy_credentials)))
+		wrong = "libcurl refused a setting";
+	return wrong;
+}
+
 Request *
-open_request(const char *url, const char *authorization, const char *body,
-			 const char *const *headers, void *caller)
+open_request(const HttpRequest *wanted, void *caller)
 {
 	Request *request = calloc(1, sizeof(Request));
 
 	if (request == NULL)
 		return NULL;
 	request->caller = caller;
-	request->sent_body = body == NULL ? NULL : strdup(body);
-	request->easy = curl_easy_init();
-	if ((body != NULL && request->sent_body == NULL) || request->easy == NULL)
-		request->refused = "out of memory";
+	request->refused = wanted->refused;
+	request->refused_hint = wanted->refused_hint;
 	if (request->refused == NULL)
-		request->refused = read_host(request, url);
-	if (request->refused == NULL)
-		request->refused = make_headers(request, authorization, headers);
-	if (request->refused == NULL && !set_options(request, url))
-		request->refused = "libcurl refused a setting";
+		request->refused = prepare_request(request, wanted);
 	return request;
+}
+
+static void
+free_header_lines(struct curl_slist *lines)
+{
+	/* Again here: libcurl frees by other means when another extension has started it. */
+	for (struct curl_slist *line = lines; line != NULL; line = line->next)
+		OPENSSL_cleanse(line->data, strlen(line->data));
+	curl_slist_free_all(lines);
 }
 
 void
@@ -297,10 +310,8 @@ close_request(Request *request)
 {
 	if (request->easy != NULL)
 		curl_easy_cleanup(request->easy);
-	/* Again here: libcurl frees by other means when another extension has started it. */
-	for (struct curl_slist *line = request->header_lines; line != NULL; line = line->next)
-		OPENSSL_cleanse(line->data, strlen(line->data));
-	curl_slist_free_all(request->header_lines);
+	free_header_lines(request->header_lines);
+	free_header_lines(request->proxy_header_lines);
 	free_wiped(request->body);
 	free(request->header_text);
 	free(request->sent_body);
@@ -312,7 +323,14 @@ close_request(Request *request)
 static const char *
 describe_failure(Request *request, const char **hint)
 {
-	*hint = NULL;
+	const char *proxy_failure;
+
+	*hint = request->refused_hint;
+	if (request->refused != NULL)
+		return request->refused;
+	proxy_failure = describe_proxy_failure(request, hint);
+	if (proxy_failure != NULL)
+		return proxy_failure;
 	/* A refused address matters only when no other address of the host could be reached. */
 	if (request->address_refused &&
 		(request->result == CURLE_COULDNT_CONNECT || request->result == CURLE_ABORTED_BY_CALLBACK))
@@ -320,8 +338,6 @@ describe_failure(Request *request, const char **hint)
 		*hint = "A superuser can allow the host in keypup.private_hosts.";
 		return psprintf("host \"%s\" has a private address", request->host);
 	}
-	if (request->refused != NULL)
-		return request->refused;
 	switch (request->result)
 	{
 		case CURLE_OPERATION_TIMEDOUT:
@@ -339,7 +355,9 @@ describe_failure(Request *request, const char **hint)
 			*hint = "Check keypup.ca_file.";
 			return "the file of certificate authorities cannot be used";
 		case CURLE_SSL_CONNECT_ERROR:
-			*hint = "TLS 1.2 or newer is needed.";
+			*hint = request->proxied
+						? "TLS 1.2 or newer is needed; check whether the proxy intercepts it."
+						: "TLS 1.2 or newer is needed.";
 			return psprintf("no TLS connection to \"%s\"", request->host);
 		default:
 			return psprintf("request failed: %s", curl_easy_strerror(request->result));

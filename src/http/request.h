@@ -17,7 +17,14 @@ typedef struct Request
 	CURL *easy;
 	struct curl_slist *header_lines;
 	char host[POLICY_HOST_BYTES];
-	char port[8];
+	char port[POLICY_PORT_BYTES];
+	bool proxied; /* the host is asked through the proxy, and in no other way */
+	bool has_credentials; /* for the proxy */
+	bool connected; /* to the host, be it through the proxy */
+	char proxy_host[POLICY_HOST_BYTES];
+	char proxy_port[POLICY_PORT_BYTES];
+	struct curl_slist *proxy_header_lines;
+	int proxy_calls; /* of its limit_answer */
 	char *body; /* malloc'd; what arrived */
 	size_t body_length;
 	char *header_text; /* malloc'd */
@@ -25,7 +32,8 @@ typedef struct Request
 	size_t header_start; /* of the last response: others are interim, as 103 */
 	char *sent_body; /* malloc'd; NULL: a GET */
 	char error[CURL_ERROR_SIZE];
-	const char *refused; /* what a callback refused */
+	const char *refused; /* what a callback refused, or why it was not sent */
+	const char *refused_hint; /* may be NULL */
 	bool address_refused; /* one of the host's addresses was; another may have done */
 	CURLcode result;
 	bool finished;
@@ -38,8 +46,7 @@ typedef struct Request
  *
  * Arguments as send_request's. Returns NULL when memory is out.
  */
-extern Request *open_request(const char *url, const char *authorization, const char *body,
-							 const char *const *headers, void *caller);
+extern Request *open_request(const HttpRequest *wanted, void *caller);
 
 /*
  * make_reply

@@ -1,5 +1,13 @@
 -- model/connection.sql: the ways in to providers, and their sealed tokens.
 
+CREATE FUNCTION keypup.this_database() RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_this_database';
+REVOKE ALL ON FUNCTION keypup.this_database() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.this_database() TO keypup_member, keypup_worker;
+COMMENT ON FUNCTION keypup.this_database() IS
+  'System identifier of the server and oid of the database: the same on its standbys, another wherever a dump is'
+  ' restored.';
+
 CREATE TABLE keypup.connections (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   connection_id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -9,8 +17,11 @@ CREATE TABLE keypup.connections (
   state text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'ok', 'token_refused')),
   created_at timestamptz NOT NULL DEFAULT now(),
   created_by text NOT NULL,
+  origin text NOT NULL DEFAULT keypup.this_database(),
   blocked_until timestamptz,
   blocked_reason text,
+  blocked_hint text,
+  refused_at timestamptz,
   rate_limit bigint,
   rate_remaining bigint,
   rate_reset_at timestamptz,
@@ -36,8 +47,14 @@ COMMENT ON COLUMN keypup.connections.base_url IS 'Where the provider''s API is; 
 COMMENT ON COLUMN keypup.connections.state IS 'new, ok, or token_refused: no request is sent until replace_token or replace_app_key.';
 COMMENT ON COLUMN keypup.connections.created_at IS 'When connect made it.';
 COMMENT ON COLUMN keypup.connections.created_by IS 'Database role that connected.';
+COMMENT ON COLUMN keypup.connections.origin IS
+  'The database (this_database) in which it was made, resumed, or given its token. In any other, a copy, nothing is'
+  ' asked.';
 COMMENT ON COLUMN keypup.connections.blocked_until IS 'No request is sent before then: the provider asked for a pause.';
-COMMENT ON COLUMN keypup.connections.blocked_reason IS 'Why the provider asked for the pause, or refused the app.';
+COMMENT ON COLUMN keypup.connections.blocked_reason IS
+  'Why: what the provider asked for a pause for, or why the token serves no more.';
+COMMENT ON COLUMN keypup.connections.blocked_hint IS 'What to do about a token that serves no more.';
+COMMENT ON COLUMN keypup.connections.refused_at IS 'When it was refused; NULL while it was not.';
 COMMENT ON COLUMN keypup.connections.rate_limit IS 'Points an hour that the provider allows this token.';
 COMMENT ON COLUMN keypup.connections.rate_remaining IS 'Points left when the provider answered last.';
 COMMENT ON COLUMN keypup.connections.rate_reset_at IS 'When the points are full again.';
@@ -50,6 +67,61 @@ COMMENT ON COLUMN keypup.connections.can_write IS 'Whether one of the scopes let
 COMMENT ON COLUMN keypup.connections.token_expires_at IS 'When the token ends, where the provider says.';
 COMMENT ON COLUMN keypup.connections.hidden_organizations IS 'Ids of organizations that the provider leaves out, as the token lacks their single sign-on.';
 SELECT keypup.protect_table('keypup.connections', 'settings.read');
+
+-- Locks are taken in this order: the account's, the connection's, then those of what belongs to the connection. Whoever
+-- changes something that belongs to it holds the connection first, the worker too; whoever removes it locks it, and so
+-- waits for nobody who waits for them. They find nothing of it afterwards.
+CREATE FUNCTION keypup.hold_connection(account uuid, connection uuid) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT true FROM keypup.connections c WHERE c.account_id = account AND c.connection_id = connection FOR KEY SHARE
+$$;
+REVOKE ALL ON FUNCTION keypup.hold_connection(uuid, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.hold_connection(uuid, uuid) TO keypup_worker;
+COMMENT ON FUNCTION keypup.hold_connection(uuid, uuid) IS
+  'Keeps a connection from being removed until the transaction ends. NULL when it is gone.';
+
+CREATE VIEW keypup.halted_connections WITH (security_invoker = true, security_barrier = true) AS
+SELECT c.account_id, c.connection_id, c.name AS connection, 'stopped' AS phase,
+  coalesce(c.blocked_reason, 'the token was refused') AS reason, c.blocked_hint AS hint, c.refused_at AS since
+FROM keypup.connections c
+WHERE c.state = 'token_refused'
+UNION ALL
+SELECT c.account_id, c.connection_id, c.name, 'restored',
+  'the connection was made in another database, of which this is a copy',
+  'Where this one is to read in its place, an operator calls keypup.resume_connections.', NULL
+FROM keypup.connections c
+WHERE c.state <> 'token_refused' AND c.origin <> (SELECT keypup.this_database());
+REVOKE ALL ON keypup.halted_connections FROM PUBLIC;
+GRANT SELECT ON keypup.halted_connections TO keypup_member;
+COMMENT ON VIEW keypup.halted_connections IS 'One row a connection through which nothing is asked until somebody acts.';
+COMMENT ON COLUMN keypup.halted_connections.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.halted_connections.connection_id IS 'The connection.';
+COMMENT ON COLUMN keypup.halted_connections.connection IS 'Name of the connection.';
+COMMENT ON COLUMN keypup.halted_connections.phase IS
+  'stopped: the token was refused, or cannot be opened any more. restored: this is a copy of the database in which'
+  ' it was made. As in sync_status, where each of its projects shows it.';
+COMMENT ON COLUMN keypup.halted_connections.reason IS 'Why nothing is asked.';
+COMMENT ON COLUMN keypup.halted_connections.hint IS 'What to do about it.';
+COMMENT ON COLUMN keypup.halted_connections.since IS 'Since when; NULL where that is not known.';
+
+CREATE FUNCTION keypup.guard_origin(account_id uuid, connection_id uuid) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  halt record;
+BEGIN
+  SELECT h.reason, h.hint INTO halt FROM keypup.halted_connections h
+  WHERE h.account_id = guard_origin.account_id AND h.connection_id = guard_origin.connection_id
+    AND h.phase = 'restored';
+  IF FOUND THEN
+    RAISE EXCEPTION '%', halt.reason USING ERRCODE = 'object_not_in_prerequisite_state', HINT = halt.hint;
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_origin(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_origin(uuid, uuid) IS
+  'Refuses to ask by a connection that was made in another database.';
 
 CREATE TABLE keypup.connection_tokens (
   account_id uuid NOT NULL,

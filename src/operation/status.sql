@@ -1,5 +1,13 @@
 -- operation/status.sql: how the sync is doing, for whoever may read the data.
 
+CREATE FUNCTION keypup.diagnose_workers(OUT ok boolean, OUT detail text, OUT remedy text)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_diagnose_workers';
+REVOKE ALL ON FUNCTION keypup.diagnose_workers() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.diagnose_workers() TO keypup_member;
+COMMENT ON FUNCTION keypup.diagnose_workers() IS
+  'Whether background workers work in this database, or why not, and what to do about it. ok is NULL where one is '
+  'about to start, and on a standby.';
+
 CREATE VIEW keypup.sync_status WITH (security_invoker = true, security_barrier = true) AS
 WITH held AS (
   SELECT p.account_id, p.project_id,
@@ -9,18 +17,23 @@ WITH held AS (
   FROM keypup.projects p
 )
 SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
-  CASE WHEN c.state = 'token_refused' THEN 'stopped' WHEN c.blocked_until > now() THEN 'paused' ELSE s.phase END AS phase,
+  coalesce(t.phase, CASE WHEN c.blocked_until > now() THEN 'paused' END, s.phase) AS phase,
   h.items_done, h.items_total,
   CASE WHEN h.items_total > 0 THEN least(100, h.items_done * 100 / h.items_total)
        WHEN s.last_run_finished_at IS NOT NULL THEN 100 ELSE 0 END AS percent,
-  s.last_error, s.last_error_hint, s.last_error_at,
-  CASE WHEN c.state <> 'token_refused' THEN greatest(s.next_run_at, c.blocked_until) END AS next_run_at,
+  -- What halts the connection is said on each of its projects, whichever was asked for.
+  coalesce(t.reason, s.last_error) AS last_error,
+  CASE WHEN t.reason IS NULL THEN s.last_error_hint ELSE t.hint END AS last_error_hint,
+  CASE WHEN t.reason IS NULL THEN s.last_error_at ELSE t.since END AS last_error_at,
+  CASE WHEN t.phase IS NULL THEN greatest(s.next_run_at, c.blocked_until) END AS next_run_at,
   s.last_run_started_at, s.last_run_finished_at, s.requests, s.points,
   -- The first reading goes on as it went so far; what would take a century is not known.
-  CASE WHEN s.phase = 'backfill' AND c.state <> 'token_refused' AND h.items_done > 0 AND h.items_total > h.items_done
+  CASE WHEN s.phase = 'backfill' AND t.phase IS NULL AND h.items_done > 0 AND h.items_total > h.items_done
          AND extract(epoch FROM now() - s.last_run_started_at) * (h.items_total - h.items_done) / h.items_done < 3155760000
        THEN greatest(now(), c.blocked_until) + (now() - s.last_run_started_at) * ((h.items_total - h.items_done)::double precision / h.items_done) END AS finishes_at,
   nullif(concat_ws('; ',
+    (SELECT concat(d.detail, ' (' || rtrim(d.remedy, '.;') || ')') FROM keypup.diagnose_workers() d WHERE NOT d.ok),
+    CASE WHEN t.phase = 'restored' THEN format('nothing is read until resume_connections is called: %s', t.reason) END,
     CASE WHEN c.can_write THEN format('the token can change things at the provider (%s): one that only reads would do', c.scopes) END,
     CASE WHEN c.token_expires_at < now() THEN format('the token has expired at %s', c.token_expires_at)
          WHEN c.token_expires_at < now() + interval '14 days' THEN format('the token expires at %s', c.token_expires_at) END,
@@ -41,7 +54,8 @@ FROM keypup.sync_state s
 JOIN keypup.projects p ON p.account_id = s.account_id AND p.project_id = s.project_id
 JOIN keypup.accounts a ON a.account_id = s.account_id
 JOIN held h ON h.account_id = s.account_id AND h.project_id = s.project_id
-LEFT JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id;
+LEFT JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id
+LEFT JOIN keypup.halted_connections t ON t.account_id = p.account_id AND t.connection_id = p.connection_id;
 REVOKE ALL ON keypup.sync_status FROM PUBLIC;
 GRANT SELECT ON keypup.sync_status TO keypup_member;
 COMMENT ON VIEW keypup.sync_status IS 'One row a project: how far its sync is, what went wrong last, and when it runs next.';
@@ -49,11 +63,14 @@ COMMENT ON COLUMN keypup.sync_status.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sync_status.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.sync_status.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.sync_status.project IS 'Name of the project.';
-COMMENT ON COLUMN keypup.sync_status.phase IS 'backfill (first reading), incremental, idle, paused (the provider asked for it) or stopped (the token was refused).';
+COMMENT ON COLUMN keypup.sync_status.phase IS
+  'backfill (first reading), incremental, idle, paused (the provider asked for it), stopped (the token was refused:'
+  ' last_error says by whom and why) or restored (this is a copy of the database that reads).';
 COMMENT ON COLUMN keypup.sync_status.items_done IS 'Issues and pull requests in the tables.';
 COMMENT ON COLUMN keypup.sync_status.items_total IS 'Issues and pull requests that the provider counts; NULL before its first answer.';
 COMMENT ON COLUMN keypup.sync_status.percent IS 'items_done of items_total, 0 to 100.';
-COMMENT ON COLUMN keypup.sync_status.last_error IS 'What went wrong; NULL when the last run went well.';
+COMMENT ON COLUMN keypup.sync_status.last_error IS
+  'What went wrong; NULL when the last run went well. Where the connection is halted, why.';
 COMMENT ON COLUMN keypup.sync_status.last_error_hint IS 'What to do about it.';
 COMMENT ON COLUMN keypup.sync_status.last_error_at IS 'When it went wrong.';
 COMMENT ON COLUMN keypup.sync_status.next_run_at IS 'When the next run starts; NULL while stopped.';
@@ -62,7 +79,11 @@ COMMENT ON COLUMN keypup.sync_status.last_run_finished_at IS 'When a run last fi
 COMMENT ON COLUMN keypup.sync_status.requests IS 'Requests answered for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.points IS 'Rate-limit points spent for the project, in all.';
 COMMENT ON COLUMN keypup.sync_status.finishes_at IS 'When the first reading will be done, if it goes on as it went so far; NULL where that is not within a century.';
-COMMENT ON COLUMN keypup.sync_status.warning IS 'What is wrong though the sync goes on: a token that can write, ends within 14 days, or does not see everything, for example the project''s deployments; items that the provider counts and that are not here after a run; things that could not be read or stored (sync_failures).';
+COMMENT ON COLUMN keypup.sync_status.warning IS
+  'What is wrong beside errors. No background worker works in this database, and why. Nothing is read, as this is a copy'
+  ' of the database that reads. The connection''s token can write, ends within 14 days, or does not see everything, for'
+  ' example the project''s deployments. Items that the provider counts are not here after a run, or things could not be'
+  ' read or stored (sync_failures).';
 
 CREATE VIEW keypup.rate_budget WITH (security_invoker = true, security_barrier = true) AS
 SELECT c.account_id, a.name AS account, c.connection_id, c.name AS connection, c.state, c.rate_limit,

@@ -32,6 +32,7 @@ static const char *const troubles[] = {
 	[TROUBLE_LIMITED] = "the provider asked for a pause, or forbade it",
 	[TROUBLE_PROVIDER_FAILED] = "the provider failed",
 	[TROUBLE_UNEXPECTED] = "the provider answered with another status than 200",
+	[TROUBLE_NOT_GIVEN] = "the provider did not give what was asked for",
 	[TROUBLE_NOT_STORED] = "the reply could not be stored"};
 
 Datum

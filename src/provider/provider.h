@@ -28,7 +28,8 @@ typedef struct Provider
 	 * headers, $6 reply, $7 failure, $8 hint, $9 milliseconds, $10 revision of the
 	 * token), the texts as text: takes the answer, and stores it or says why not. A row of what the answer
 	 * said of the token's budget: limit, remaining, when it is full again, and until
-	 * when no request may be sent; each may be NULL.
+	 * when no request may be sent; and whether it was answered, but not with what was
+	 * asked for. Each may be NULL.
 	 */
 	const char *store_query;
 

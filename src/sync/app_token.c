@@ -167,14 +167,18 @@ ask_for_app_tokens(Runner *runner)
 
 	for (int i = 0; i < count; i++)
 	{
+		HttpRequest wanted;
+
 		if (claimed[i]->authorization == NULL)
 		{
 			pfree(claimed[i]->sent);
 			continue;
 		}
-		send_request(runner->client, &claimed[i]->sent->account, claimed[i]->url,
-					 (char *) claimed[i]->authorization->bytes, claimed[i]->body,
-					 claimed[i]->sent->provider->app_headers, claimed[i]->sent);
+		wanted = (HttpRequest){.url = claimed[i]->url,
+							   .authorization = (char *) claimed[i]->authorization->bytes,
+							   .body = claimed[i]->body,
+							   .headers = claimed[i]->sent->provider->app_headers};
+		dispatch_request(runner, &claimed[i]->sent->account, &wanted, &claimed[i]->sent->request);
 		wipe_secret(claimed[i]->authorization);
 	}
 	reset_step(&runner->steps);

@@ -12,12 +12,12 @@ AS $$
     JOIN keypup.connections c USING (account_id, connection_id)
     WHERE i.ask_at <= now()
       AND (only_account IS NULL OR i.account_id = only_account)
-      AND c.state <> 'token_refused'
+      AND c.state <> 'token_refused' AND c.origin = (SELECT keypup.this_database())
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
       AND (i.wanted_until > now() OR EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = i.account_id AND j.connection_id = i.connection_id AND j.due_at <= now()))
     ORDER BY i.ask_at
     LIMIT 10
-    FOR UPDATE OF i SKIP LOCKED
+    FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF i SKIP LOCKED
   ), claimed AS (
     UPDATE keypup.app_installations i SET ask_at = now() + interval '45 seconds'
     FROM due WHERE i.account_id = due.account_id AND i.connection_id = due.connection_id
@@ -48,6 +48,7 @@ CREATE FUNCTION keypup.next_app_token(account uuid, connection uuid, OUT revisio
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  PERFORM keypup.hold_connection(account, connection);
   PERFORM FROM keypup.app_installations i
   WHERE i.account_id = account AND i.account_id = keypup.job_account() AND i.connection_id = connection FOR UPDATE;
   IF NOT FOUND THEN
@@ -93,6 +94,7 @@ AS $$
 DECLARE
   again_at timestamptz;
 BEGIN
+  PERFORM keypup.hold_connection(account, connection);
   UPDATE keypup.app_installations i
   SET failures = i.failures + 1, ask_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(i.failures, 20)))
   WHERE i.account_id = account AND i.connection_id = connection
@@ -102,8 +104,11 @@ BEGIN
     WHERE t.account_id = account AND t.connection_id = connection AND t.purpose = 'access_token' AND t.expires_at > now()) THEN
     RETURN;
   END IF;
-  UPDATE keypup.connections c
-  SET state = CASE WHEN is_final THEN 'token_refused' ELSE c.state END, blocked_until = CASE WHEN NOT is_final THEN again_at END, blocked_reason = reason
+  IF is_final THEN
+    PERFORM keypup.refuse_connection(account, connection, reason, hint);
+    RETURN;
+  END IF;
+  UPDATE keypup.connections c SET blocked_until = again_at, blocked_reason = reason
   WHERE c.account_id = account AND c.connection_id = connection;
   UPDATE keypup.sync_state s
   SET last_error = reason, last_error_hint = hint, last_error_at = now(), failures = s.failures + 1

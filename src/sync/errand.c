@@ -85,10 +85,11 @@ fetch_key_set(Runner *runner, const pg_uuid_t *account, uint64 ticket, const cha
 			  const char *url)
 {
 	Errand *errand = make_errand(runner, account, ticket, take_key_set);
+	HttpRequest wanted = {.url = url};
 
 	errand->issuer = MemoryContextStrdup(runner->steps.context, issuer);
 	errand->url = MemoryContextStrdup(runner->steps.context, url);
-	send_request(runner->client, account, url, NULL, NULL, NULL, errand);
+	dispatch_request(runner, account, &wanted, &errand->request);
 }
 
 static void
@@ -299,9 +300,12 @@ ask_provider(Runner *runner, InquiryQuestion *question, void (*prepare)(void *))
 	}
 	else
 	{
-		send_request(runner->client, &question->account, request.url,
-					 (char *) request.authorization->bytes, request.body, request.headers,
-					 request.errand);
+		HttpRequest wanted = {.url = request.url,
+							  .authorization = (char *) request.authorization->bytes,
+							  .body = request.body,
+							  .headers = request.headers};
+
+		dispatch_request(runner, &question->account, &wanted, &request.errand->request);
 		wipe_secret(request.authorization);
 	}
 	reset_step(&runner->steps);

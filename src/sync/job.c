@@ -72,6 +72,7 @@ typedef struct StoreArguments
 	SentJob *job;
 	HttpReply *reply;
 	PaceReport report;
+	bool is_refusal; /* the provider answered, but did not give what was asked for */
 } StoreArguments;
 
 /* A bigint or a timestamptz; otherwise for NULL. */
@@ -94,6 +95,8 @@ store_reply(void *argument)
 				   TEXTOID, TEXTOID, TEXTOID, INT4OID, INT8OID};
 	Datum values[10];
 	char nulls[11] = "          ";
+	bool isnull;
+	Datum is_refusal;
 
 	values[0] = UUIDPGetDatum(&job->account);
 	values[1] = Int64GetDatum(job->job);
@@ -108,6 +111,8 @@ store_reply(void *argument)
 	store->report.remaining = field_or(0, 2, -1);
 	store->report.reset_at = field_or(0, 3, 0);
 	store->report.blocked_until = field_or(0, 4, 0);
+	is_refusal = read_field(0, 5, &isnull);
+	store->is_refusal = !isnull && DatumGetBool(is_refusal);
 }
 
 static void
@@ -126,7 +131,9 @@ take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
 		put_off_job(job, error);
 		note_reply(TROUBLE_NOT_STORED);
 	}
-	else if (reply->status == 200)
+	else if (store.is_refusal)
+		note_reply(TROUBLE_NOT_GIVEN);
+	if (error == NULL && reply->status == 200)
 		note_page();
 	account = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account)));
 	Async_Notify("keypup", psprintf("{\"account_id\": \"%s\", \"job_id\": " INT64_FORMAT "}",
@@ -240,11 +247,15 @@ send_due_jobs(Runner *runner)
 
 	for (int i = 0; i < count; i++)
 	{
+		HttpRequest wanted;
+
 		if (claimed[i]->authorization == NULL)
 			continue;
-		send_request(runner->client, &claimed[i]->sent->account, claimed[i]->url,
-					 (char *) claimed[i]->authorization->bytes, claimed[i]->body,
-					 claimed[i]->sent->provider->headers, claimed[i]->sent);
+		wanted = (HttpRequest){.url = claimed[i]->url,
+							   .authorization = (char *) claimed[i]->authorization->bytes,
+							   .body = claimed[i]->body,
+							   .headers = claimed[i]->sent->provider->headers};
+		dispatch_request(runner, &claimed[i]->sent->account, &wanted, &claimed[i]->sent->request);
 		wipe_secret(claimed[i]->authorization);
 	}
 	reset_step(&runner->steps);

@@ -1,15 +1,15 @@
 /*
  * launcher.c
- *		Finds the databases and starts keypup.workers workers in each.
+ *		Finds the databases and starts the workers that are wanted in each.
  *
- * Whether a database has the extension can only be seen from inside it. So
- * the launcher starts a worker in every database: one that finds no extension
- * ends at once and is tried again after some minutes, or as soon as a CREATE
- * EXTENSION commits (wake_launcher). On a standby the launcher does not start
- * before promotion.
+ * Whether a database has the extension, and what keypup.workers is there, can
+ * only be seen from inside it. So the launcher starts a first worker in every
+ * database, which says what it found (note_finding): others follow where more
+ * are wanted; where there is no work it has left, and another looks after some
+ * minutes, or as soon as the database is woken (command.c). On a standby the
+ * launcher does not start before promotion.
  *
- * A worker holds a connection, which would make DROP DATABASE fail. So before
- * one, its workers are ended.
+ * It keeps nothing that another launcher, after it, could not do without.
  */
 #include "postgres.h"
 
@@ -19,108 +19,39 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
-#include "commands/dbcommands.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "tcop/utility.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "keypup.h"
+#include "sync/command.h"
+#include "sync/database_list.h"
 #include "sync/launcher.h"
 #include "sync/worker_list.h"
 
-#define TRY_AGAIN_MILLISECONDS (5 * 60 * 1000)
-#define RESTART_MILLISECONDS 5000
-#define STOP_PATIENCE_MILLISECONDS 10000
-#define DROP_EXTENSION_MILLISECONDS 3000
-
-typedef struct Worker
-{
-	BackgroundWorkerHandle *handle; /* NULL before the first start */
-	TimestampTz started_at;
-} Worker;
+#define LOOK_MILLISECONDS 5000
+#define RESTART_SECONDS 5
+#define COMPLAIN_MILLISECONDS (5 * 60 * 1000)
+/* datconnlimit of one whose DROP DATABASE was interrupted: nobody can connect. */
+#define INVALID_DATABASE (-2)
 
 typedef struct Database
 {
 	Oid oid;
-	bool present;
-	Worker workers[MAX_WORKERS_OF_DATABASE];
+	bool present; /* in pg_database */
+	bool admits; /* it may have workers */
+	bool lacks_slot; /* one that is wanted could not be started */
+	BackgroundWorkerHandle *handles[MAX_WORKERS_OF_DATABASE]; /* NULL before the first start */
 } Database;
 
 PGDLLEXPORT void keypup_launcher_main(Datum argument);
-
-static ProcessUtility_hook_type previous_utility_hook = NULL;
-static bool preloaded = false;
-
-static void
-stop_workers_of(Oid database, int hold_milliseconds)
-{
-	static uint32 drop_event = 0;
-	TimestampTz give_up =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_PATIENCE_MILLISECONDS);
-
-	while (!hold_database(database, hold_milliseconds) && GetCurrentTimestamp() < give_up)
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
-						 keypup_wait_event(&drop_event, "KeypupDrop"));
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
-/* A worker holds a connection, which would make it fail. Who may not drop it may not stop its workers either. */
-static void
-before_drop_database(const char *name)
-{
-	Oid database = get_database_oid(name, true);
-
-	if (OidIsValid(database) && keypup_owns_database(database, GetUserId()))
-		stop_workers_of(database, STOP_PATIENCE_MILLISECONDS);
-}
-
-/* A worker locks the tables in another order than the drop does. */
-static void
-before_drop_extension(List *names)
-{
-	Oid extension = get_extension_oid("keypup", true);
-	ListCell *cell;
-
-	foreach (cell, names)
-	{
-		if (strcmp(strVal(lfirst(cell)), "keypup") == 0 && OidIsValid(extension) &&
-			keypup_owns_extension(extension, GetUserId()))
-			stop_workers_of(MyDatabaseId, DROP_EXTENSION_MILLISECONDS);
-	}
-}
-
-static void
-before_utility(PlannedStmt *statement, const char *text, bool read_only_tree,
-			   ProcessUtilityContext context, ParamListInfo parameters,
-			   QueryEnvironment *environment, DestReceiver *destination,
-			   QueryCompletion *completion)
-{
-	Node *node = statement->utilityStmt;
-
-	if (preloaded && IsA(node, DropdbStmt))
-		before_drop_database(((DropdbStmt *) node)->dbname);
-	if (preloaded && IsA(node, DropStmt) && ((DropStmt *) node)->removeType == OBJECT_EXTENSION)
-		before_drop_extension(((DropStmt *) node)->objects);
-	if (previous_utility_hook)
-		previous_utility_hook(statement, text, read_only_tree, context, parameters, environment,
-							  destination, completion);
-	else
-		standard_ProcessUtility(statement, text, read_only_tree, context, parameters, environment,
-								destination, completion);
-}
 
 void
 register_launcher(void)
@@ -128,23 +59,27 @@ register_launcher(void)
 	BackgroundWorker worker = {0};
 
 	register_worker_list();
-	preloaded = true;
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = before_utility;
+	register_database_list();
+	register_commands();
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = RESTART_MILLISECONDS / 1000;
+	worker.bgw_restart_time = RESTART_SECONDS;
 	strlcpy(worker.bgw_library_name, "keypup", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "keypup_launcher_main", sizeof(worker.bgw_function_name));
 	strlcpy(worker.bgw_name, "keypup launcher", sizeof(worker.bgw_name));
 	strlcpy(worker.bgw_type, "keypup launcher", sizeof(worker.bgw_type));
-	RegisterBackgroundWorker(&worker);
+	/* pg_upgrade wants nobody else in the server while it fills it. */
+	if (!IsBinaryUpgrade)
+		RegisterBackgroundWorker(&worker);
 }
+
+/* --- which databases there are --- */
 
 static Database *
 find_database(List **databases, Oid oid)
 {
+	MemoryContext context;
 	Database *database;
 	ListCell *cell;
 
@@ -154,16 +89,47 @@ find_database(List **databases, Oid oid)
 		if (database->oid == oid)
 			return database;
 	}
-	database = MemoryContextAllocZero(TopMemoryContext, sizeof(Database));
+	context = MemoryContextSwitchTo(TopMemoryContext);
+	database = palloc0(sizeof(Database));
 	database->oid = oid;
 	*databases = lappend(*databases, database);
+	MemoryContextSwitchTo(context);
 	return database;
+}
+
+/* Those that are gone leave both lists. Any that has a place in the shared one was there before we looked. */
+static void
+forget_absent_databases(List **databases, const Oid *known, int count)
+{
+	ListCell *cell;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (!find_database(databases, known[i])->present)
+			forget_database(known[i]);
+	}
+	foreach (cell, *databases)
+	{
+		Database *database = lfirst(cell);
+
+		if (database->present)
+			continue;
+		for (int i = 0; i < MAX_WORKERS_OF_DATABASE; i++)
+		{
+			if (database->handles[i] != NULL)
+				pfree(database->handles[i]);
+		}
+		pfree(database);
+		*databases = foreach_delete_current(*databases, cell);
+	}
 }
 
 /* Brings the list up to date with pg_database. */
 static void
 read_databases(List **databases)
 {
+	static Oid known[MAX_DATABASES];
+	int known_count = list_databases(known);
 	Relation relation;
 	TableScanDesc scan;
 	HeapTuple tuple;
@@ -179,36 +145,47 @@ read_databases(List **databases)
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
-		MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
+		Database *database = find_database(databases, row->oid);
 
-		if (row->datallowconn && !row->datistemplate)
-			find_database(databases, row->oid)->present = true;
-		MemoryContextSwitchTo(context);
+		database->present = true;
+		database->admits =
+			row->datallowconn && !row->datistemplate && row->datconnlimit != INVALID_DATABASE;
 	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
 	CommitTransactionCommand();
+	forget_absent_databases(databases, known, known_count);
 }
 
-/* A launcher that was started anew has no handles of the workers that it finds. */
+/* --- starting workers --- */
+
+/* One that was awaited and will not come is a failure of its database: it is not started at once. */
 static bool
-is_running(Database *database, int number)
+is_missing(Database *database, int number)
 {
-	Worker *worker = &database->workers[number];
+	BackgroundWorkerHandle *handle = database->handles[number];
 	pid_t pid;
-	BgwHandleStatus status =
-		worker->handle == NULL ? BGWH_STOPPED : GetBackgroundWorkerPid(worker->handle, &pid);
+	BgwHandleStatus status = handle == NULL ? BGWH_STOPPED : GetBackgroundWorkerPid(handle, &pid);
+	WorkerEntry entry;
 
-	return status == BGWH_STARTED || status == BGWH_NOT_YET_STARTED ||
-		   is_entered(database->oid, number);
+	if (!find_worker(database->oid, number, &entry))
+		return true;
+	if (entry.pid == 0 && status == BGWH_STOPPED)
+	{
+		give_worker_up(database->oid, number);
+		note_failure(database->oid, 0);
+	}
+	return false;
 }
 
-static void
+/* Returns false when max_worker_processes, or our own list, has no place for it. */
+static bool
 start_worker(Database *database, int number)
 {
 	BackgroundWorker worker = {0};
-	Worker *started = &database->workers[number];
+	BackgroundWorkerHandle **handle = &database->handles[number];
 	MemoryContext context;
+	bool started;
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
@@ -222,15 +199,29 @@ start_worker(Database *database, int number)
 			 number);
 	strlcpy(worker.bgw_type, "keypup worker", sizeof(worker.bgw_type));
 
-	if (started->handle != NULL)
-		pfree(started->handle);
-	started->handle = NULL;
+	if (!await_worker(database->oid, number))
+		return false;
+	if (*handle != NULL)
+		pfree(*handle);
+	*handle = NULL;
 	context = MemoryContextSwitchTo(TopMemoryContext);
-	if (!RegisterDynamicBackgroundWorker(&worker, &started->handle))
-		ereport(LOG, (errmsg("keypup could not start a worker"),
-					  errhint("Raise max_worker_processes.")));
+	started = RegisterDynamicBackgroundWorker(&worker, handle);
 	MemoryContextSwitchTo(context);
-	started->started_at = GetCurrentTimestamp();
+	if (!started)
+		give_worker_up(database->oid, number);
+	return started;
+}
+
+/* Not while it is held, nor before a pause is over. */
+static bool
+may_start_workers(Database *database)
+{
+	DatabaseEntry known;
+
+	if (!database->admits || !enter_database(database->oid))
+		return false;
+	known = look_up_database(database->oid);
+	return known.holders == 0 && GetCurrentTimestamp() >= known.retry_at;
 }
 
 int
@@ -242,50 +233,116 @@ read_worker_number(void)
 	return number;
 }
 
-/*
- * A worker that ended is started again soon, except where it found no extension: there the first is
- * tried again when an extension was created, or after some minutes. The others wait until the
- * extension was found.
- */
 static void
-start_missing_workers(Database *database, bool woken)
+start_missing_workers(Database *database, int from, int to)
 {
-	bool lacking = lacks_extension(database->oid);
-	int pause = lacking ? TRY_AGAIN_MILLISECONDS : RESTART_MILLISECONDS;
+	for (int i = from; i < to && !database->lacks_slot; i++)
+		database->lacks_slot = is_missing(database, i) && !start_worker(database, i);
+}
 
-	for (int i = 0; i < keypup_workers; i++)
+/* Every database has its first worker before any has another. */
+static void
+start_workers(List *databases)
+{
+	ListCell *cell;
+
+	foreach (cell, databases)
 	{
-		TimestampTz started_at = database->workers[i].started_at;
+		Database *database = lfirst(cell);
 
-		if (is_running(database, i) || (i > 0 && (lacking || !has_extension(database->oid))))
-			continue;
-		if (started_at == 0 || woken ||
-			GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(started_at, pause))
-			start_worker(database, i);
+		database->lacks_slot = false;
+		if (may_start_workers(database))
+			start_missing_workers(database, 0, 1);
+	}
+	foreach (cell, databases)
+	{
+		Database *database = lfirst(cell);
+		DatabaseEntry known = look_up_database(database->oid);
+
+		if (known.finding == FINDING_WORK && may_start_workers(database))
+			start_missing_workers(database, 1, known.workers_wanted);
+	}
+}
+
+/* --- max_worker_processes --- */
+
+/* A first worker that has not said yet what it finds may leave at once, and so make room. */
+static bool
+awaits_findings(List *databases)
+{
+	ListCell *cell;
+
+	foreach (cell, databases)
+	{
+		WorkerEntry entry;
+
+		if (find_worker(((Database *) lfirst(cell))->oid, 0, &entry) &&
+			entry.state == WORKER_STARTING)
+			return true;
+	}
+	return false;
+}
+
+/* At once, then now and again while it lasts, and when it is over. */
+static void
+log_lacking_slots(int lacking)
+{
+	static TimestampTz logged_at = 0;
+	static bool lasts = false;
+
+	if (lacking > 0 &&
+		TimestampDifferenceExceeds(logged_at, GetCurrentTimestamp(), COMPLAIN_MILLISECONDS))
+	{
+		ereport(
+			LOG,
+			(errmsg_plural("keypup could not start all workers of %d database",
+						   "keypup could not start all workers of %d databases", lacking, lacking),
+			 errdetail("All of max_worker_processes (%d) are in use.", max_worker_processes),
+			 errhint("Raise max_worker_processes, and restart the server.")));
+		logged_at = GetCurrentTimestamp();
+		lasts = true;
+	}
+	if (lacking == 0 && lasts)
+	{
+		ereport(LOG, (errmsg("keypup has started the workers that it could not start before")));
+		lasts = false;
 	}
 }
 
 static void
-look_for_databases(List **databases, bool woken)
+note_slots(List *databases)
+{
+	int lacking = 0;
+	ListCell *cell;
+
+	foreach (cell, databases)
+		lacking += ((Database *) lfirst(cell))->lacks_slot;
+	if (lacking > 0 && awaits_findings(databases))
+		return;
+	foreach (cell, databases)
+		note_slot(((Database *) lfirst(cell))->oid, !((Database *) lfirst(cell))->lacks_slot);
+	log_lacking_slots(lacking);
+}
+
+static void
+look_for_databases(List **databases)
 {
 	ListCell *cell;
 
 	read_databases(databases);
 	foreach (cell, *databases)
 	{
-		Database *database = lfirst(cell);
-
-		if (database->present && !is_held(database->oid))
-			start_missing_workers(database, woken);
+		if (!((Database *) lfirst(cell))->admits)
+			(void) end_workers(((Database *) lfirst(cell))->oid);
 	}
-	end_surplus_workers(keypup_workers);
+	start_workers(*databases);
+	note_slots(*databases);
 }
 
 void
 keypup_launcher_main(Datum argument)
 {
 	List *databases = NIL;
-	uint64 wakes_seen = 0;
 	uint32 event = 0;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -293,25 +350,23 @@ keypup_launcher_main(Datum argument)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
-	enter_worker(InvalidOid, 0);
+	enter_launcher();
 
 	while (!ShutdownRequestPending)
 	{
-		uint64 wakes = count_wakes();
-
 		show_worker_state(LAUNCHER_LOOKING);
-		look_for_databases(&databases, wakes != wakes_seen);
-		wakes_seen = wakes;
+		look_for_databases(&databases);
 		show_worker_state(WORKER_IDLE);
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 RESTART_MILLISECONDS, keypup_wait_event(&event, "KeypupLauncher"));
+						 LOOK_MILLISECONDS, keypup_wait_event(&event, "KeypupLauncher"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			wake_all_databases();
 		}
 	}
 	/* With 0 it would not be started again, should anybody but the postmaster have ended it. */

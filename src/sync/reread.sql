@@ -5,16 +5,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
-  projects bigint[] := ARRAY(SELECT p.project_id FROM keypup.projects p
-                             WHERE p.account_id = the_account AND lower(p.name COLLATE "C") = lower(reread.project COLLATE "C"));
-  the_project bigint := projects[1];
+  the_project bigint := keypup.find_project(the_account, project);
 BEGIN
-  IF the_project IS NULL THEN
-    RAISE EXCEPTION 'project "%" is not tracked', project USING ERRCODE = 'undefined_object', HINT = 'Track it with keypup.track first.';
-  ELSIF cardinality(projects) > 1 THEN
-    RAISE EXCEPTION 'the account tracks % projects "%"', cardinality(projects), project
-      USING ERRCODE = 'ambiguous_parameter', HINT = 'They are read through different connections; untrack one of them.';
-  END IF;
   IF EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = the_account AND j.project_id = the_project AND j.in_run) THEN
     -- The rest comes with the run after the one that goes on.
     UPDATE keypup.sync_state s SET next_run_at = least(CASE WHEN s.next_run_at > s.last_run_started_at THEN s.next_run_at END, clock_timestamp())

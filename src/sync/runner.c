@@ -11,9 +11,10 @@
 #include "utils/builtins.h"
 
 #include "access/asker.h"
+#include "http/proxy.h"
 #include "sync/runner.h"
 #include "sync/worker_list.h"
-#include "token/secret.h"
+#include "token/token.h"
 
 /*
  * A lease is live while its lock is held: it ends with its session, however that
@@ -74,6 +75,50 @@ close_runner(Runner *runner)
 	set_job_account(NULL);
 	set_lease_tag(&tag, runner->lease_table, runner->lease);
 	(void) LockRelease(&tag, ExclusiveLock, true);
+}
+
+/* An action: the proxy's user and password, or NULL when it has none. */
+static void
+open_proxy_credentials(void *argument)
+{
+	Secret **credentials = argument;
+	bool isnull;
+	char *context;
+
+	run_query("SELECT * FROM keypup.sealed_proxy_credentials()", 0, NULL, NULL, NULL);
+	if (SPI_processed == 0)
+		return;
+	context = TextDatumGetCString(read_field(0, 2, &isnull));
+	*credentials = open_token(DatumGetByteaPCopy(read_field(0, 1, &isnull)), context);
+}
+
+void
+dispatch_request(Runner *runner, const pg_uuid_t *account, const HttpRequest *wanted,
+				 SentRequest *sent)
+{
+	HttpRequest request = *wanted;
+	Secret *credentials = NULL;
+
+	if (url_is_proxied(request.url))
+	{
+		StepError *error;
+
+		begin_step(&runner->steps);
+		error = try_action(open_proxy_credentials, &credentials);
+		if (error != NULL)
+		{
+			ereport(LOG, (errmsg("keypup could not open the user and password of the proxy: %s",
+								 error->message),
+						  error->hint != NULL ? errhint("%s", error->hint) : 0));
+			/* Without them the proxy would be asked in vain. */
+			request.refused = "the user and password of the proxy cannot be opened";
+			request.refused_hint = "A superuser finds the reason in the server's log.";
+		}
+		end_step(&runner->steps);
+	}
+	request.proxy_credentials = credentials;
+	send_request(runner->client, account, &request, sent);
+	wipe_secret(credentials);
 }
 
 static WorkerTrouble

@@ -51,6 +51,17 @@ extern Runner *open_runner(const JobScope *scope, bool in_procedure);
 extern void close_runner(Runner *runner);
 
 /*
+ * dispatch_request
+ *		Sends a request for an account: with the user and password of the proxy where it
+ *		goes through that. Called outside steps.
+ *
+ * wanted: as send_request's; proxy_credentials is filled in here. sent: takes the reply, whatever
+ * it is.
+ */
+extern void dispatch_request(Runner *runner, const pg_uuid_t *account, const HttpRequest *wanted,
+							 SentRequest *sent);
+
+/*
  * exchange
  *		Waits up to timeout milliseconds for something to happen to the requests in
  *		flight, and has each reply taken by who sent the request.

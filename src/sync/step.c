@@ -15,6 +15,7 @@
 #include "utils/snapmgr.h"
 
 #include "access/asker.h"
+#include "sync/settings.h"
 #include "sync/step.h"
 
 void
@@ -37,6 +38,8 @@ begin_step(Steps *steps)
 		SPI_connect();
 		PushActiveSnapshot(GetTransactionSnapshot());
 	}
+	else
+		pin_settings_of_transaction();
 	GetUserIdAndSecContext(&steps->user_before, &steps->security_before);
 	SetUserIdAndSecContext(role_of_worker(),
 						   steps->security_before | SECURITY_RESTRICTED_OPERATION);

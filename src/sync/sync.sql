@@ -101,9 +101,15 @@ COMMENT ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timesta
 CREATE FUNCTION keypup.start_due_runs(only_account uuid, only_project bigint, now_at_once boolean) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+  -- A connection that is being removed is not waited for.
+  WITH held AS (
+    SELECT c.account_id, c.connection_id FROM keypup.connections c
+    WHERE now_at_once AND (only_account IS NULL OR c.account_id = only_account) FOR KEY SHARE SKIP LOCKED
+  )
   UPDATE keypup.sync_jobs j SET due_at = now()
-  WHERE now_at_once AND j.due_at > now() AND j.in_run
-    AND (only_account IS NULL OR j.account_id = only_account) AND (only_project IS NULL OR j.project_id = only_project);
+  FROM held
+  WHERE j.account_id = held.account_id AND j.connection_id = held.connection_id AND j.due_at > now() AND j.in_run
+    AND (only_project IS NULL OR j.project_id = only_project);
 
   -- Somebody waits: what was set aside is tried, too.
   UPDATE keypup.sync_failures f SET next_try_at = now()
@@ -121,10 +127,10 @@ AS $$
       AND (only_project IS NULL OR s.project_id = only_project)
       -- What has finished in the future was ordered by a clock that was wrong.
       AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
-      AND c.state <> 'token_refused'
+      AND c.state <> 'token_refused' AND c.origin = (SELECT keypup.this_database())
       AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
       AND (now_at_once OR s.poll_job_id IS NULL OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id))
-    FOR UPDATE OF s SKIP LOCKED
+    FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF s SKIP LOCKED
   ), numbered AS (
     SELECT d.*, (row_number() OVER (PARTITION BY d.account_id, d.connection_id, d.can_be_polled ORDER BY d.project_id) - 1) / 100 AS part FROM due d
   ), grouped AS MATERIALIZED (
@@ -193,7 +199,7 @@ AS $$
         WHERE b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.lease_id IN (SELECT live.lease_id FROM live))))
     ) f
     WHERE (only_account IS NULL OR c.account_id = only_account)
-      AND c.state <> 'token_refused'
+      AND c.state <> 'token_refused' AND c.origin = (SELECT keypup.this_database())
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
       -- An app's connection waits for its token.
       AND NOT EXISTS (SELECT FROM keypup.app_installations i
@@ -201,11 +207,13 @@ AS $$
                       WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
   ), free AS (
     SELECT j.account_id, j.job_id
-    FROM candidate f JOIN keypup.sync_jobs j USING (account_id, job_id)
+    FROM candidate f
+    JOIN keypup.sync_jobs j USING (account_id, job_id)
+    JOIN keypup.connections c USING (account_id, connection_id)
     WHERE j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live)
     ORDER BY f.turn, f.queued_at, f.job_id
     LIMIT how_many
-    FOR UPDATE OF j SKIP LOCKED
+    FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF j SKIP LOCKED
   ), claimed AS (
     UPDATE keypup.sync_jobs j SET lease_id = lease
     FROM free WHERE j.account_id = free.account_id AND j.job_id = free.job_id
@@ -232,15 +240,19 @@ AS $$
   ), waiting AS (
     SELECT greatest(j.due_at, c.blocked_until) AS ready_at
     FROM keypup.sync_jobs j JOIN scope USING (account_id, project_id) JOIN keypup.connections c ON c.account_id = j.account_id AND c.connection_id = j.connection_id
-    WHERE c.state <> 'token_refused' AND j.in_run
+    WHERE j.in_run AND NOT EXISTS (SELECT FROM keypup.halted_connections h
+                                   WHERE h.account_id = j.account_id AND h.connection_id = j.connection_id)
   )
   SELECT (SELECT count(*) FROM waiting),
          (SELECT greatest(0, extract(epoch FROM min(ready_at) - now()) * 1000)::bigint FROM waiting),
          (SELECT count(*) FROM scope JOIN keypup.pull_requests USING (account_id, project_id) WHERE deleted_at IS NULL)
          + (SELECT count(*) FROM scope JOIN keypup.issues USING (account_id, project_id) WHERE deleted_at IS NULL),
          (SELECT sum(issue_total + pull_request_total)::bigint FROM scope),
-         (SELECT s.last_error FROM scope JOIN keypup.sync_state s USING (account_id, project_id)
-          WHERE s.last_error IS NOT NULL ORDER BY s.last_error_at DESC LIMIT 1)
+         coalesce(
+           (SELECT h.reason FROM scope JOIN keypup.halted_connections h USING (account_id, connection_id)
+            ORDER BY h.since DESC NULLS LAST LIMIT 1),
+           (SELECT s.last_error FROM scope JOIN keypup.sync_state s USING (account_id, project_id)
+            WHERE s.last_error IS NOT NULL ORDER BY s.last_error_at DESC LIMIT 1))
 $$;
 REVOKE ALL ON FUNCTION keypup.jobs_left(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.jobs_left(uuid, bigint) TO keypup_worker;
@@ -317,6 +329,8 @@ COMMENT ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integ
 CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz DEFAULT NULL) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  SELECT keypup.hold_connection(j.account_id, j.connection_id)
+  FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
   WITH failed AS (
     UPDATE keypup.sync_jobs j
     SET attempts = j.attempts + 1, lease_id = NULL,
@@ -333,15 +347,34 @@ REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) 
 GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) IS 'Puts a job off: five seconds, doubling to an hour, or until the provider said.';
 
-CREATE FUNCTION keypup.ask_for_refused(account uuid, connection uuid) RETURNS void
+CREATE FUNCTION keypup.refuse_connection(account uuid, connection uuid, reason text, hint text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  UPDATE keypup.connections c
+  SET state = 'token_refused', blocked_until = NULL, blocked_reason = reason, blocked_hint = hint, refused_at = now()
+  WHERE c.account_id = account AND c.connection_id = connection
+$$;
+REVOKE ALL ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) TO keypup_worker;
+COMMENT ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) IS
+  'Stops a connection whose token serves no more, until it is admitted again.';
+
+CREATE FUNCTION keypup.admit_connection(account uuid, connection uuid, was_replaced boolean) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.connections c
+  SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL,
+      origin = CASE WHEN was_replaced THEN keypup.this_database() ELSE c.origin END
+  WHERE c.account_id = account AND c.connection_id = connection;
+  -- What the token before could not read is asked for with the next runs.
   UPDATE keypup.sync_state s SET refused_at = NULL
   FROM keypup.projects p
-  WHERE p.account_id = account AND p.connection_id = connection AND s.account_id = account AND s.project_id = p.project_id AND s.refused_at IS NOT NULL
+  WHERE p.account_id = account AND p.connection_id = connection
+    AND s.account_id = account AND s.project_id = p.project_id AND s.refused_at IS NOT NULL;
 $$;
-REVOKE ALL ON FUNCTION keypup.ask_for_refused(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.ask_for_refused(uuid, uuid) IS 'Has what a connection''s token could not read asked for with the next runs: there is another token.';
+REVOKE ALL ON FUNCTION keypup.admit_connection(uuid, uuid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.admit_connection(uuid, uuid, boolean) IS
+  'Has a connection go on with another token, or try once more with the one that it has.';
 
 CREATE FUNCTION keypup.release_job(account uuid, job bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -370,19 +403,65 @@ COMMENT ON FUNCTION keypup.wake_launcher() IS 'Has the launcher look at once, af
 
 CREATE FUNCTION keypup.forget_paces() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_forget_paces';
-CREATE FUNCTION keypup.resume_connections() RETURNS bigint
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION keypup.resume_connections(account text DEFAULT NULL, connection text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT keypup.forget_paces();
-  SELECT keypup.wake_launcher();
-  WITH resumed AS (
-    UPDATE keypup.connections c SET blocked_until = NULL, blocked_reason = NULL WHERE c.blocked_until IS NOT NULL RETURNING 1
-  )
-  SELECT count(*) FROM resumed
+DECLARE
+  the_account uuid;
+  the_connection uuid;
+  resumed record;
+  how_many bigint := 0;
+BEGIN
+  PERFORM keypup.guard_writes();
+  IF account IS NULL AND connection IS NOT NULL THEN
+    RAISE EXCEPTION 'an account is needed'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Name the account of the connection, too.';
+  ELSIF account IS NOT NULL THEN
+    SELECT a.account_id INTO the_account FROM keypup.accounts a WHERE a.name = account;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'account "%" does not exist', account
+        USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.accounts shows the accounts.';
+    END IF;
+  END IF;
+  IF connection IS NOT NULL THEN
+    the_connection := keypup.find_connection(the_account, connection);
+  END IF;
+  PERFORM keypup.forget_paces();
+  FOR resumed IN
+    WITH halted AS (
+      SELECT c.account_id, c.connection_id, c.origin <> keypup.this_database() AS is_restored
+      FROM keypup.connections c
+      WHERE (the_account IS NULL OR c.account_id = the_account)
+        AND (the_connection IS NULL OR c.connection_id = the_connection)
+        AND (c.blocked_until IS NOT NULL OR c.origin <> keypup.this_database())
+      ORDER BY c.account_id, c.connection_id
+      FOR NO KEY UPDATE
+    )
+    UPDATE keypup.connections c
+    SET origin = keypup.this_database(), blocked_until = NULL,
+        blocked_reason = CASE WHEN c.state = 'token_refused' THEN c.blocked_reason END
+    FROM halted h WHERE c.account_id = h.account_id AND c.connection_id = h.connection_id
+    RETURNING c.account_id, c.name, h.is_restored
+  LOOP
+    how_many := how_many + 1;
+    IF resumed.is_restored THEN
+      PERFORM keypup.record_action(resumed.account_id, 'connection.resume', format('"%s"', resumed.name));
+    END IF;
+  END LOOP;
+  UPDATE keypup.identity_providers p SET origin = keypup.this_database()
+  WHERE (the_account IS NULL OR p.account_id = the_account) AND the_connection IS NULL
+    AND p.origin <> keypup.this_database();
+  PERFORM keypup.wake_launcher();
+  RETURN how_many;
+END
 $$;
-REVOKE ALL ON FUNCTION keypup.forget_paces(), keypup.resume_connections() FROM PUBLIC;
+REVOKE ALL ON FUNCTION keypup.forget_paces(), keypup.resume_connections(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.forget_paces() IS 'Forgets what providers told of tokens'' budgets, in the whole server.';
-COMMENT ON FUNCTION keypup.resume_connections() IS 'Ends the pauses that providers asked for, where they were asked in error or are over already; the next answers tell anew. For operators: granted to nobody.';
+COMMENT ON FUNCTION keypup.resume_connections(text, text) IS
+  'Has this database read by connections that were made in another one, of which it is a copy; all, or those of an'
+  ' account, or one of them. Ends the pauses that providers asked for, where they were asked in error or are over'
+  ' already; the next answers tell anew. Returns how many connections were resumed. For operators: granted to'
+  ' nobody.';
 
 -- A plan that was made for an empty table is used until something says that it is none any more. Autovacuum does, a minute
 -- later; a first sync has stored most of its rows by then, each page slower than the one before.
@@ -405,6 +484,28 @@ $$;
 REVOKE ALL ON FUNCTION keypup.analyze_grown_tables() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.analyze_grown_tables() TO keypup_worker;
 COMMENT ON FUNCTION keypup.analyze_grown_tables() IS 'Tells the planner of tables that have grown several times since it last looked. For the worker.';
+
+CREATE FUNCTION keypup.find_scope(account text, project text, OUT account_id uuid, OUT project_id bigint)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  halted uuid[];
+BEGIN
+  account_id := keypup.authorize(account, 'tokens.use');
+  IF project IS NOT NULL THEN
+    project_id := keypup.find_project(account_id, project);
+  END IF;
+  -- Where one may ask, the others are warned of.
+  SELECT array_agg(DISTINCT p.connection_id) INTO halted
+  FROM keypup.projects p JOIN keypup.connections c USING (account_id, connection_id)
+  WHERE p.account_id = find_scope.account_id AND (find_scope.project_id IS NULL OR p.project_id = find_scope.project_id)
+  HAVING bool_and(c.origin <> keypup.this_database());
+  PERFORM keypup.guard_origin(find_scope.account_id, h.connection_id) FROM unnest(halted) AS h (connection_id);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.find_scope(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.find_scope(text, text) IS
+  'What CALL keypup.sync is to sync, for a caller who may use the account''s tokens.';
 
 CREATE PROCEDURE keypup.sync(account text, project text DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'keypup_sync';

@@ -3,13 +3,15 @@
  *		The background worker of one database, and CALL keypup.sync, which does
  *		the same work in the caller's session.
  *
- * The worker lives as long as the extension is installed: it looks what is
- * due, performs it, and sleeps. An error in one page is that page's; any other
- * ends the worker, and the launcher starts a new one.
+ * The worker lives as long as the extension is installed and keypup.workers asks
+ * for it: it looks what is due, performs it, and sleeps. An error in one page is
+ * that page's; any other ends the worker, which leaves the number of the error
+ * behind, and the launcher starts a new one after a pause.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -31,9 +33,12 @@
 #include "access/asker.h"
 #include "sync/app_token.h"
 #include "compat.h"
+#include "keypup.h"
+#include "sync/database_list.h"
 #include "sync/errand.h"
 #include "sync/job.h"
 #include "sync/launcher.h"
+#include "sync/settings.h"
 #include "sync/step.h"
 #include "sync/upkeep.h"
 #include "sync/worker_list.h"
@@ -43,6 +48,8 @@
 #define LOOK_MILLISECONDS 1000
 #define MERGE_MILLISECONDS 60000
 #define PROGRESS_MILLISECONDS 1000
+/* A worker that has lived so long does not fail at once. */
+#define GOOD_RUN_MILLISECONDS 30000
 /* CALL keypup.sync does not wait longer than this for a job that was put off. */
 #define PATIENCE_MILLISECONDS 5000
 
@@ -78,18 +85,53 @@ choose_pause(void)
 	return (long) (IDLE_MILLISECONDS * (1.0 + 0.2 * pg_prng_double(&pg_global_prng_state)));
 }
 
-void
-keypup_worker_main(Datum argument)
-{
-	JobScope everything = {0};
-	Runner *runner;
-	Steps upkeep_steps;
-	uint64 wakes;
-	bool rewraps = true; /* the key file may have a new key since the last worker ended */
-	bool reseals = true;
-	TimestampTz looked_at = 0;
-	TimestampTz merged_at = 0;
+/* --- how a worker ends --- */
 
+static int last_sqlstate = 0;
+
+/* Called for every message, before it is sent: also for those that nobody logs, and for FATAL ones. */
+static void
+remember_error(void *argument)
+{
+	int sqlstate = geterrcode();
+	int category = ERRCODE_TO_CATEGORY(sqlstate);
+
+	if (category != ERRCODE_TO_CATEGORY(ERRCODE_SUCCESSFUL_COMPLETION) &&
+		category != ERRCODE_TO_CATEGORY(ERRCODE_WARNING) &&
+		category != ERRCODE_TO_CATEGORY(ERRCODE_NO_DATA))
+		last_sqlstate = sqlstate;
+}
+
+/* One that was told to end has not failed. */
+static void
+note_end(int code, Datum database)
+{
+	if (code != 0 && last_sqlstate != ERRCODE_ADMIN_SHUTDOWN)
+		note_failure(DatumGetObjectId(database), last_sqlstate);
+}
+
+/* --- what a worker looks for --- */
+
+/* Whether there is work for this worker; what it found is left for the launcher. */
+static bool
+find_work(Oid database, uint64 wakes)
+{
+	if (!is_installed())
+		note_finding(database, wakes, FINDING_NO_EXTENSION, 0);
+	else if (keypup_workers == 0)
+		note_finding(database, wakes, FINDING_SWITCHED_OFF, 0);
+	else
+	{
+		note_finding(database, wakes, FINDING_WORK, keypup_workers);
+		return read_worker_number() < keypup_workers;
+	}
+	return false;
+}
+
+/* Connects, if there is work for it, and otherwise ends the process. */
+static void
+start_worker_process(Oid database, uint64 *wakes)
+{
 	/* Before anything secret is in it. */
 	protect_process_memory();
 	overwrite_freed_memory();
@@ -97,65 +139,120 @@ keypup_worker_main(Datum argument)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 
-	enter_worker(DatumGetObjectId(argument), read_worker_number());
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
-	wakes = count_wakes();
-	if (!is_installed())
-	{
-		report_no_extension(DatumGetObjectId(argument), wakes);
+	if (!enter_worker(database, read_worker_number()))
 		proc_exit(0);
-	}
+	on_shmem_exit(note_end, ObjectIdGetDatum(database));
+	/* Whoever has held it after it was started found this worker in the list, or is found here. */
+	if (look_up_database(database).holders > 0)
+		proc_exit(0);
+	*wakes = count_wakes(database);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	pin_settings_of_worker();
+	if (!find_work(database, *wakes))
+		proc_exit(0);
+	show_worker_state(WORKER_IDLE);
+	wake_launcher_process();
+}
 
-	report_extension();
-	runner = open_runner(&everything, false);
-	open_steps(&upkeep_steps, false);
+/* --- its life --- */
+
+typedef struct Worker
+{
+	Oid database;
+	Runner *runner;
+	Steps upkeep_steps;
+	uint64 wakes; /* of which it knows */
+	TimestampTz started_at; /* 0: it has run well */
+	TimestampTz looked_at; /* 0: it looks at once */
+	TimestampTz merged_at;
+	bool rewraps; /* there may be data keys to wrap anew */
+	bool reseals; /* there may be tokens to seal anew */
+} Worker;
+
+static bool
+wants_to_look(Worker *worker)
+{
+	return worker->wakes != count_wakes(worker->database) ||
+		   TimestampDifferenceExceeds(worker->looked_at, GetCurrentTimestamp(), LOOK_MILLISECONDS);
+}
+
+/* Returns false when there is no work for this worker any more. */
+static bool
+look_what_is_due(Worker *worker)
+{
+	show_worker_state(WORKER_LOOKING);
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		worker->rewraps = true;
+	}
+	worker->wakes = count_wakes(worker->database);
+	if (!find_work(worker->database, worker->wakes))
+		return false;
+	start_runs(worker->runner, false);
+	ask_for_app_tokens(worker->runner);
+	(void) do_upkeep(&worker->upkeep_steps, ANALYZE_TABLES);
+	worker->reseals = true;
+	worker->looked_at = GetCurrentTimestamp();
+	if (TimestampDifferenceExceeds(worker->merged_at, worker->looked_at, MERGE_MILLISECONDS))
+	{
+		(void) do_upkeep(&worker->upkeep_steps, MERGE_PEOPLE);
+		worker->merged_at = worker->looked_at;
+	}
+	if (worker->started_at != 0 &&
+		TimestampDifferenceExceeds(worker->started_at, worker->looked_at, GOOD_RUN_MILLISECONDS))
+	{
+		note_good_run(worker->database);
+		worker->started_at = 0;
+	}
+	return true;
+}
+
+/* Returns whether there may be more to do at once. */
+static bool
+work(Worker *worker)
+{
+	bool busy;
+
+	show_worker_state(WORKER_SYNCING);
+	busy = send_due_jobs(worker->runner) > 0;
+	send_errands(worker->runner);
+	busy = exchange(worker->runner, PROGRESS_MILLISECONDS) || busy;
+	busy = store_refusals(&worker->upkeep_steps) || busy;
+	worker->rewraps = worker->rewraps && do_upkeep(&worker->upkeep_steps, REWRAP_DATA_KEYS);
+	worker->reseals = worker->reseals && do_upkeep(&worker->upkeep_steps, RESEAL_TOKENS);
+	return busy || worker->rewraps || worker->reseals;
+}
+
+void
+keypup_worker_main(Datum argument)
+{
+	JobScope everything = {0};
+	ErrorContextCallback callback;
+	/* The key file may have a new key since the last worker ended. */
+	Worker worker = {.database = DatumGetObjectId(argument), .rewraps = true};
+
+	callback.callback = remember_error;
+	callback.arg = NULL;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	start_worker_process(worker.database, &worker.wakes);
+	worker.started_at = GetCurrentTimestamp();
+	worker.runner = open_runner(&everything, false);
+	open_steps(&worker.upkeep_steps, false);
 	for (;;)
 	{
-		bool busy;
-
 		CHECK_FOR_INTERRUPTS();
 		/* Also while it is busy: a project that is tracked meanwhile waits for no other. */
-		if (wakes != count_wakes() ||
-			TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), LOOK_MILLISECONDS))
+		if (wants_to_look(&worker) && !look_what_is_due(&worker))
+			break;
+		if (!work(&worker))
 		{
-			show_worker_state(WORKER_LOOKING);
-			if (ConfigReloadPending)
-			{
-				ConfigReloadPending = false;
-				ProcessConfigFile(PGC_SIGHUP);
-				rewraps = true;
-			}
-			wakes = count_wakes();
-			if (!is_installed())
-			{
-				report_no_extension(DatumGetObjectId(argument), wakes);
-				break;
-			}
-			start_runs(runner, false);
-			ask_for_app_tokens(runner);
-			(void) do_upkeep(&upkeep_steps, ANALYZE_TABLES);
-			reseals = true;
-			looked_at = GetCurrentTimestamp();
-			if (TimestampDifferenceExceeds(merged_at, looked_at, MERGE_MILLISECONDS))
-			{
-				(void) do_upkeep(&upkeep_steps, MERGE_PEOPLE);
-				merged_at = looked_at;
-			}
-		}
-
-		show_worker_state(WORKER_SYNCING);
-		busy = send_due_jobs(runner) > 0;
-		send_errands(runner);
-		busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
-		busy = store_refusals(&upkeep_steps) || busy;
-		rewraps = rewraps && do_upkeep(&upkeep_steps, REWRAP_DATA_KEYS);
-		reseals = reseals && do_upkeep(&upkeep_steps, RESEAL_TOKENS);
-		if (!busy && !rewraps && !reseals)
-		{
-			rest_runner(runner);
+			rest_runner(worker.runner);
 			show_worker_state(WORKER_IDLE);
 			sleep_until_woken(choose_pause());
-			looked_at = 0;
+			worker.looked_at = 0;
 		}
 	}
 	proc_exit(0);
@@ -173,6 +270,7 @@ read_scope(FunctionCallInfo fcinfo)
 	int security;
 	bool isnull;
 	HeapTuple row;
+	Datum project;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("an account is needed")));
@@ -180,49 +278,42 @@ read_scope(FunctionCallInfo fcinfo)
 	values[1] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
 	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
 
-	/* keypup.authorize, called as our functions call it: as their owner, about the user outside. */
+	/* Called as our functions call each other: as their owner, about the user outside. */
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(owner_of_extension_function(fcinfo->flinfo->fn_oid),
 						   security | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_execute_with_args(
-		"SELECT keypup.authorize($1, 'tokens.use'),"
-		" (SELECT p.project_id FROM keypup.projects p"
-		"   JOIN keypup.accounts a ON a.account_id OPERATOR(pg_catalog.=) p.account_id"
-		"  WHERE a.name OPERATOR(pg_catalog.=) $1"
-		"    AND pg_catalog.lower(p.name) OPERATOR(pg_catalog.=) pg_catalog.lower($2))",
-		2, types, values, nulls, true, 1);
+	SPI_execute_with_args("SELECT * FROM keypup.find_scope($1, $2)", 2, types, values, nulls, true,
+						  1);
 	SetUserIdAndSecContext(user, security);
 
 	row = SPI_tuptable->vals[0];
 	scope.account = *DatumGetUUIDP(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-	if (!PG_ARGISNULL(1))
-	{
-		Datum project = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
-
-		if (isnull)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("project \"%s\" is not tracked", text_to_cstring(PG_GETARG_TEXT_PP(1))),
-					 errhint("Track it with keypup.track first.")));
-		scope.has_project = true;
+	project = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
+	scope.has_project = !isnull;
+	if (!isnull)
 		scope.project = DatumGetInt64(project);
-	}
 	return scope;
 }
 
+/* told: what the caller was told last; what is as it was is not told again. */
 static void
-report_progress(const JobsLeft *left)
+report_progress(const JobsLeft *left, JobsLeft *told)
 {
-	if (left->items_total > 0)
-		ereport(NOTICE, (errmsg("synced " INT64_FORMAT " of " INT64_FORMAT
-								" issues and pull requests, " INT64_FORMAT " requests to go",
-								left->items_done, left->items_total, left->jobs)));
+	if (left->items_total == 0 ||
+		(left->items_done == told->items_done && left->items_total == told->items_total &&
+		 left->jobs == told->jobs))
+		return;
+	ereport(NOTICE, (errmsg("synced " INT64_FORMAT " of " INT64_FORMAT
+							" issues and pull requests, " INT64_FORMAT " requests to go",
+							left->items_done, left->items_total, left->jobs)));
+	*told = *left;
 }
 
 static void
 sync_until_done(Runner *runner)
 {
 	TimestampTz reported = GetCurrentTimestamp();
+	JobsLeft told = {0};
 	JobsLeft left;
 
 	start_runs(runner, true);
@@ -242,7 +333,7 @@ sync_until_done(Runner *runner)
 			break;
 		if (TimestampDifferenceExceeds(reported, GetCurrentTimestamp(), PROGRESS_MILLISECONDS))
 		{
-			report_progress(&left);
+			report_progress(&left, &told);
 			(void) do_upkeep(&runner->steps, ANALYZE_TABLES);
 			reported = GetCurrentTimestamp();
 		}
@@ -254,7 +345,7 @@ sync_until_done(Runner *runner)
 			CHECK_FOR_INTERRUPTS();
 		}
 	}
-	report_progress(&left);
+	report_progress(&left, &told);
 	if (left.last_error != NULL)
 		ereport(
 			WARNING,
@@ -275,9 +366,18 @@ keypup_sync(PG_FUNCTION_ARGS)
 						errmsg("keypup.sync cannot run inside a transaction block"),
 						errdetail("It commits each page as it is stored."),
 						errhint("CALL it by itself.")));
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("this cannot run on a standby"),
+				 errdetail("It changes rows, and a standby is only read."),
+				 errhint("Call it on the primary server.")));
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	/* Settings are pinned before the first query of a transaction, and this one has had one. */
+	SPI_commit();
+	pin_settings_of_transaction();
 	scope = read_scope(fcinfo);
+	SPI_commit();
 	runner = open_runner(&scope, true);
 	PG_TRY();
 	{

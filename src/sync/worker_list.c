@@ -1,14 +1,12 @@
 /*
  * worker_list.c
  *		The list of the launcher and the workers, in shared memory, and how they are
- *		woken and ended.
+ *		woken and ended. What is known of their databases stands in database_list.c.
  */
 #include "postgres.h"
 
 #include <signal.h>
 
-#include "access/xact.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
@@ -21,17 +19,10 @@
 #include "sync/worker_list.h"
 
 /* Numbers only: whoever reads them may belong to another life of the server. */
-typedef struct SharedState
+typedef struct SharedWorkers
 {
-	uint64 wakes;
-	Oid held_database; /* no worker is started in it ... */
-	TimestampTz held_until; /* ... before then */
-	Oid without_extension[MAX_WORKERS]; /* a ring of databases that were looked into in vain */
-	int without_extension_count; /* counts on; the next place is this modulo MAX_WORKERS */
-	WorkerEntry workers[MAX_WORKERS]; /* the first place is the launcher's */
-} SharedState;
-
-PG_FUNCTION_INFO_V1(keypup_wake_launcher);
+	WorkerEntry entries[MAX_WORKERS]; /* the first place is the launcher's */
+} SharedWorkers;
 
 /* As pg_stat_activity tells them: what a worker does, never what it sends. */
 static const char *const activities[] = {[WORKER_STARTING] = NULL,
@@ -42,16 +33,21 @@ static const char *const activities[] = {[WORKER_STARTING] = NULL,
 										 [WORKER_STORING] = "storing a reply",
 										 [LAUNCHER_LOOKING] = "looking for databases"};
 
-static SharedState *shared = NULL;
+static SharedWorkers *shared = NULL;
 static SharedArea area = {
-	.name = "keypup", .size = sizeof(SharedState), .memory = (void **) &shared};
+	.name = "keypup", .size = sizeof(SharedWorkers), .memory = (void **) &shared};
 static WorkerEntry *own = NULL; /* this process's */
-static bool wake_at_commit = false;
 
 void
 register_worker_list(void)
 {
 	register_shared_area(&area);
+}
+
+bool
+has_shared_lists(void)
+{
+	return shared != NULL;
 }
 
 /* --- entries --- */
@@ -65,28 +61,96 @@ leave_at_exit(int code, Datum argument)
 	own = NULL;
 }
 
+/* The lock is held. */
+static void
+take_place(WorkerEntry *place)
+{
+	own = place;
+	own->pid = MyProcPid;
+	own->started_at = GetCurrentTimestamp();
+}
+
+/* The lock is held. NULL: it is neither there nor awaited. */
+static WorkerEntry *
+find_place(Oid database, int number)
+{
+	for (int i = 1; i < MAX_WORKERS; i++)
+	{
+		if (shared->entries[i].database == database && shared->entries[i].number == number)
+			return &shared->entries[i];
+	}
+	return NULL;
+}
+
 void
+enter_launcher(void)
+{
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
+	for (int i = 1; i < MAX_WORKERS; i++)
+	{
+		if (shared->entries[i].pid == 0)
+			memset(&shared->entries[i], 0, sizeof(WorkerEntry));
+	}
+	take_place(&shared->entries[0]);
+	LWLockRelease(area.lock);
+	on_shmem_exit(leave_at_exit, (Datum) 0);
+}
+
+bool
 enter_worker(Oid database, int number)
 {
-	int first = OidIsValid(database) ? 1 : 0;
-	int last = OidIsValid(database) ? MAX_WORKERS - 1 : 0;
+	WorkerEntry *place;
 
 	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	for (int i = first; i <= last && own == NULL; i++)
-	{
-		if (shared->workers[i].pid == 0)
-			own = &shared->workers[i];
-	}
+	place = find_place(database, number);
+	if (place != NULL && place->pid == 0)
+		take_place(place);
+	LWLockRelease(area.lock);
+	/* Entered before it connects, a worker leaves after it: nobody counts its connection any more then. */
 	if (own != NULL)
+		on_shmem_exit(leave_at_exit, (Datum) 0);
+	return own != NULL;
+}
+
+bool
+await_worker(Oid database, int number)
+{
+	WorkerEntry *place;
+
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
+	place = find_place(InvalidOid, 0);
+	if (place != NULL)
 	{
-		own->pid = MyProcPid;
-		own->database = database;
-		own->number = number;
-		own->started_at = GetCurrentTimestamp();
+		place->database = database;
+		place->number = number;
 	}
 	LWLockRelease(area.lock);
-	if (own != NULL)
-		before_shmem_exit(leave_at_exit, (Datum) 0);
+	return place != NULL;
+}
+
+void
+give_worker_up(Oid database, int number)
+{
+	WorkerEntry *place;
+
+	LWLockAcquire(area.lock, LW_EXCLUSIVE);
+	place = find_place(database, number);
+	if (place != NULL && place->pid == 0)
+		memset(place, 0, sizeof(WorkerEntry));
+	LWLockRelease(area.lock);
+}
+
+bool
+find_worker(Oid database, int number, WorkerEntry *into)
+{
+	WorkerEntry *place;
+
+	LWLockAcquire(area.lock, LW_SHARED);
+	place = find_place(database, number);
+	if (place != NULL)
+		*into = *place;
+	LWLockRelease(area.lock);
+	return place != NULL;
 }
 
 void
@@ -143,27 +207,14 @@ copy_workers(WorkerEntry *into)
 	LWLockAcquire(area.lock, LW_SHARED);
 	for (int i = 0; i < MAX_WORKERS; i++)
 	{
-		if (shared->workers[i].pid != 0)
-			into[count++] = shared->workers[i];
+		if (shared->entries[i].pid != 0)
+			into[count++] = shared->entries[i];
 	}
 	LWLockRelease(area.lock);
 	return count;
 }
 
-bool
-is_entered(Oid database, int number)
-{
-	bool entered = false;
-
-	LWLockAcquire(area.lock, LW_SHARED);
-	for (int i = 1; i < MAX_WORKERS && !entered; i++)
-		entered = shared->workers[i].pid != 0 && shared->workers[i].database == database &&
-				  shared->workers[i].number == number;
-	LWLockRelease(area.lock);
-	return entered;
-}
-
-/* --- wakes --- */
+/* --- waking and ending --- */
 
 static void
 set_latch_of(int pid)
@@ -184,145 +235,39 @@ wake_workers(void)
 	LWLockAcquire(area.lock, LW_SHARED);
 	for (int i = 1; i < MAX_WORKERS; i++)
 	{
-		if (shared->workers[i].pid == 0 || shared->workers[i].database != MyDatabaseId)
+		if (shared->entries[i].pid == 0 || shared->entries[i].database != MyDatabaseId)
 			continue;
-		set_latch_of(shared->workers[i].pid);
+		set_latch_of(shared->entries[i].pid);
 		count++;
 	}
 	LWLockRelease(area.lock);
 	return count;
 }
 
-/* Wakes the launcher and the workers of this database, once what they shall see is committed. */
-static void
-wake_after_commit(XactEvent event, void *argument)
-{
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
-		return;
-	if (wake_at_commit && event == XACT_EVENT_COMMIT)
-	{
-		LWLockAcquire(area.lock, LW_EXCLUSIVE);
-		shared->wakes++;
-		memset(shared->without_extension, 0, sizeof(shared->without_extension));
-		set_latch_of(shared->workers[0].pid);
-		LWLockRelease(area.lock);
-		(void) wake_workers();
-	}
-	wake_at_commit = false;
-}
-
-Datum
-keypup_wake_launcher(PG_FUNCTION_ARGS)
-{
-	static bool registered = false;
-
-	if (shared == NULL)
-		PG_RETURN_VOID(); /* not preloaded: there is no launcher */
-	if (!registered)
-		RegisterXactCallback(wake_after_commit, NULL);
-	registered = true;
-	wake_at_commit = true;
-	PG_RETURN_VOID();
-}
-
-uint64
-count_wakes(void)
-{
-	uint64 wakes;
-
-	LWLockAcquire(area.lock, LW_SHARED);
-	wakes = shared->wakes;
-	LWLockRelease(area.lock);
-	return wakes;
-}
-
-/* --- what is known of databases --- */
-
 void
-report_no_extension(Oid database, uint64 wakes)
+wake_launcher_process(void)
 {
-	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	/* Otherwise it may have been created since the worker looked. */
-	if (shared->wakes == wakes)
-		shared->without_extension[shared->without_extension_count++ % MAX_WORKERS] = database;
-	LWLockRelease(area.lock);
-}
-
-bool
-lacks_extension(Oid database)
-{
-	bool found = false;
-
 	LWLockAcquire(area.lock, LW_SHARED);
-	for (int i = 0; i < MAX_WORKERS; i++)
-		found = found || shared->without_extension[i] == database;
-	LWLockRelease(area.lock);
-	return found;
-}
-
-void
-report_extension(void)
-{
-	show_worker_state(WORKER_IDLE);
-	LWLockAcquire(area.lock, LW_SHARED);
-	set_latch_of(shared->workers[0].pid);
+	set_latch_of(shared->entries[0].pid);
 	LWLockRelease(area.lock);
 }
 
-bool
-has_extension(Oid database)
+/* A process is in the list for as long as it is there: while the lock is held its id is no other's. */
+int
+end_workers(Oid database)
 {
-	bool found = false;
+	int count = 0;
 
-	LWLockAcquire(area.lock, LW_SHARED);
-	for (int i = 1; i < MAX_WORKERS && !found; i++)
-		found = shared->workers[i].pid != 0 && shared->workers[i].database == database &&
-				shared->workers[i].state != WORKER_STARTING;
-	LWLockRelease(area.lock);
-	return found;
-}
-
-/* --- ending workers --- */
-
-void
-end_surplus_workers(int limit)
-{
 	LWLockAcquire(area.lock, LW_SHARED);
 	for (int i = 1; i < MAX_WORKERS; i++)
 	{
-		if (shared->workers[i].pid != 0 && shared->workers[i].number >= limit)
-			kill(shared->workers[i].pid, SIGTERM);
+		WorkerEntry *entry = &shared->entries[i];
+
+		if (entry->pid == 0 || (OidIsValid(database) && entry->database != database))
+			continue;
+		kill(entry->pid, SIGTERM);
+		count++;
 	}
 	LWLockRelease(area.lock);
-}
-
-bool
-hold_database(Oid database, int milliseconds)
-{
-	bool none = true;
-
-	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	shared->held_database = database;
-	shared->held_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds);
-	for (int i = 1; i < MAX_WORKERS; i++)
-	{
-		if (shared->workers[i].pid != 0 && shared->workers[i].database == database)
-		{
-			none = false;
-			kill(shared->workers[i].pid, SIGTERM);
-		}
-	}
-	LWLockRelease(area.lock);
-	return none;
-}
-
-bool
-is_held(Oid database)
-{
-	bool held;
-
-	LWLockAcquire(area.lock, LW_SHARED);
-	held = shared->held_database == database && GetCurrentTimestamp() < shared->held_until;
-	LWLockRelease(area.lock);
-	return held;
+	return count;
 }

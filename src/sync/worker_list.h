@@ -1,19 +1,19 @@
 /*
  * worker_list.h
- *		Which workers there are, what each is at, and what the launcher must know of
- *		the databases: all of it in shared memory.
+ *		The launcher and the workers that there are, and what each is at, in shared
+ *		memory; how they are woken and ended.
  */
 #ifndef KEYPUP_WORKER_LIST_H
 #define KEYPUP_WORKER_LIST_H
 
 #include "datatype/timestamp.h"
 
-#define MAX_WORKERS 256 /* in the server, the launcher among them */
+#define MAX_WORKERS 1024 /* in the server, the launcher among them */
 #define MAX_WORKERS_OF_DATABASE 8
 
 typedef enum WorkerState
 {
-	WORKER_STARTING, /* whether the extension is there is not known yet */
+	WORKER_STARTING, /* whether there is work is not known yet */
 	WORKER_IDLE,
 	WORKER_LOOKING,
 	WORKER_SYNCING,
@@ -31,14 +31,15 @@ typedef enum WorkerTrouble
 	TROUBLE_LIMITED,
 	TROUBLE_PROVIDER_FAILED,
 	TROUBLE_UNEXPECTED,
+	TROUBLE_NOT_GIVEN,
 	TROUBLE_NOT_STORED
 } WorkerTrouble;
 
 /* Numbers only: whoever reads them may belong to another life of the server. */
 typedef struct WorkerEntry
 {
-	int pid; /* 0: the place is free */
-	Oid database; /* InvalidOid for the launcher */
+	int pid; /* 0: the place is free, or the worker is still to come */
+	Oid database; /* InvalidOid for the launcher, and where the place is free */
 	int number; /* 0 for the first worker of a database */
 	TimestampTz started_at;
 	WorkerState state;
@@ -56,11 +57,20 @@ typedef struct WorkerEntry
 extern void register_worker_list(void);
 
 /*
- * enter_worker
- *		The caller is a worker of this database, InvalidOid for the launcher; it
- *		leaves the list when it exits, however that comes.
+ * enter_launcher
+ *		The caller is the launcher, until it exits. What another before it had
+ *		ordered, and has not come, is not awaited any more.
  */
-extern void enter_worker(Oid database, int number);
+extern void enter_launcher(void);
+
+/*
+ * enter_worker
+ *		The caller is this worker of the database, until it exits, however that comes.
+ *		Returns false when the launcher does not await it.
+ *
+ * From then on it may be ended at any moment: it handles SIGTERM already.
+ */
+extern bool enter_worker(Oid database, int number);
 
 /*
  * show_worker_state, note_requests, note_reply, note_page
@@ -73,17 +83,18 @@ extern void note_reply(WorkerTrouble trouble);
 extern void note_page(void);
 
 /*
- * copy_workers
- *		Copies the entries that are taken; returns how many. into: MAX_WORKERS of them.
+ * has_shared_lists
+ *		Whether keypup was preloaded. Otherwise copy_workers and wake_workers find
+ *		none, and nothing else of this file may be called.
  */
-extern int copy_workers(WorkerEntry *into);
+extern bool has_shared_lists(void);
 
 /*
- * count_wakes, report_no_extension
- *		A worker found no extension, having looked after so many wakes; raises nothing.
+ * copy_workers
+ *		Copies the entries of the processes that are there; returns how many. into:
+ *		MAX_WORKERS of them.
  */
-extern uint64 count_wakes(void);
-extern void report_no_extension(Oid database, uint64 wakes);
+extern int copy_workers(WorkerEntry *into);
 
 /*
  * wake_workers
@@ -93,38 +104,32 @@ extern void report_no_extension(Oid database, uint64 wakes);
 extern int wake_workers(void);
 
 /*
- * report_extension
- *		The first worker has found it: the launcher may start others.
+ * wake_launcher_process
+ *		Has the launcher look at once. Raises nothing.
  */
-extern void report_extension(void);
-
-/* What the launcher asks and does: */
+extern void wake_launcher_process(void);
 
 /*
- * lacks_extension, has_extension
- *		What workers said of a database. Neither holds before one has looked.
+ * end_workers
+ *		Ends the workers of a database; InvalidOid: of all. Returns how many there are
+ *		still: it does not wait. Raises nothing.
  */
-extern bool lacks_extension(Oid database);
-extern bool has_extension(Oid database);
+extern int end_workers(Oid database);
+
+/* For the launcher: */
 
 /*
- * is_entered
- *		Whether this worker of the database is in the list.
+ * await_worker, give_worker_up
+ *		Keeps a place for a worker that is about to be started; false when all are
+ *		taken. It is given up for one that will not come.
  */
-extern bool is_entered(Oid database, int number);
+extern bool await_worker(Oid database, int number);
+extern void give_worker_up(Oid database, int number);
 
 /*
- * end_surplus_workers
- *		Ends those whose number is limit or more.
+ * find_worker
+ *		Whether this worker is there, or awaited; then its entry is copied.
  */
-extern void end_surplus_workers(int limit);
-
-/*
- * hold_database, is_held
- *		No worker is to be started in it for so long; its workers are ended. Returns
- *		whether none is left. Only the last one is held.
- */
-extern bool hold_database(Oid database, int milliseconds);
-extern bool is_held(Oid database);
+extern bool find_worker(Oid database, int number, WorkerEntry *into);
 
 #endif

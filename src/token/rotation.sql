@@ -12,6 +12,13 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_newest_wrapping_key';
 REVOKE ALL ON FUNCTION keypup.newest_wrapping_key() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.newest_wrapping_key() IS 'Number of the key in the key file that wraps new data keys: the highest.';
 
+CREATE FUNCTION keypup.count_unopenable_keys(records bytea, OUT unopenable integer, OUT first_key integer)
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_count_unopenable_keys';
+REVOKE ALL ON FUNCTION keypup.count_unopenable_keys(bytea) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.count_unopenable_keys(bytea) IS
+  'How many data keys do not open with the keys of the key file, and the first of them. records: for each its key_id '
+  'and kek_id, as int4send has them, wrapped and check_value.';
+
 CREATE FUNCTION keypup.lock_data_key(key_id integer) RETURNS void
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_lock_data_key';
 REVOKE ALL ON FUNCTION keypup.lock_data_key(integer) FROM PUBLIC;
@@ -20,6 +27,7 @@ COMMENT ON FUNCTION keypup.lock_data_key(integer) IS 'Waits for the transactions
 CREATE FUNCTION keypup.rotate_keys() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  SELECT keypup.guard_writes();
   SELECT keypup.wake_launcher();
   SELECT count(keypup.start_data_key(k.account_id, k.key_id)) FROM keypup.data_keys k WHERE k.state = 'active'
 $$;
@@ -55,6 +63,33 @@ $$;
 REVOKE ALL ON FUNCTION keypup.reseal_token(bytea, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.reseal_token(bytea, text, text) IS 'The token sealed again under the active key for a new context; NULL when it does not open.';
 
+CREATE FUNCTION keypup.reseal_proxy_credentials() RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH old AS MATERIALIZED (
+    SELECT p.revision, p.envelope
+    FROM keypup.proxy_credentials p
+    JOIN keypup.data_keys k ON k.key_id = p.key_id
+    WHERE k.state = 'decrypt_only'
+      AND (p.reseal_failed_at IS NULL OR p.reseal_failed_at < now() - interval '1 minute')
+    FOR UPDATE OF p SKIP LOCKED
+  ), new AS MATERIALIZED (
+    SELECT o.revision,
+      keypup.reseal_token(o.envelope, keypup.proxy_context(o.revision), keypup.proxy_context(o.revision + 1)) AS envelope
+    FROM old o
+  ), stored AS (
+    UPDATE keypup.proxy_credentials p
+    SET envelope = coalesce(n.envelope, p.envelope),
+        revision = n.revision + CASE WHEN n.envelope IS NULL THEN 0 ELSE 1 END,
+        reseal_failed_at = CASE WHEN n.envelope IS NULL THEN now() END
+    FROM new n
+    RETURNING 1
+  )
+  SELECT count(*) FROM stored
+$$;
+REVOKE ALL ON FUNCTION keypup.reseal_proxy_credentials() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.reseal_proxy_credentials() IS 'Seals the credentials for the proxy again if they are under a key which is active no more. Returns how many were tried: 0 or 1.';
+
 CREATE FUNCTION keypup.reseal_tokens(how_many integer) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -79,7 +114,7 @@ AS $$
     WHERE t.account_id = n.account_id AND t.connection_id = n.connection_id AND t.purpose = n.purpose
     RETURNING 1
   )
-  SELECT count(*) FROM stored
+  SELECT (SELECT count(*) FROM stored) + keypup.reseal_proxy_credentials()
 $$;
 REVOKE ALL ON FUNCTION keypup.reseal_tokens(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.reseal_tokens(integer) TO keypup_worker;
@@ -115,13 +150,15 @@ DECLARE
   found_key record;
   records bigint;
 BEGIN
+  PERFORM keypup.guard_writes();
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'a data key cannot be destroyed in a transaction of this isolation level'
       USING ERRCODE = 'invalid_transaction_state', HINT = 'Use READ COMMITTED, which sees what others have committed.';
   END IF;
   PERFORM keypup.lock_data_key(key);
   SELECT k.state, k.account_id INTO found_key FROM keypup.data_keys k WHERE k.key_id = key;
-  SELECT count(*) INTO records FROM keypup.connection_tokens t WHERE t.key_id = key;
+  SELECT (SELECT count(*) FROM keypup.connection_tokens t WHERE t.key_id = key)
+    + (SELECT count(*) FROM keypup.proxy_credentials p WHERE p.key_id = key) INTO records;
   IF found_key.state IS NULL OR found_key.state = 'destroyed' THEN
     RAISE EXCEPTION 'data key % does not exist', key USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.key_status shows the keys.';
   ELSIF found_key.state = 'active' THEN
@@ -140,6 +177,35 @@ $$;
 REVOKE ALL ON FUNCTION keypup.destroy_key(integer, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.destroy_key(integer, boolean) IS 'Destroys a data key that seals nothing any more. For operators: granted to nobody.';
 
+CREATE FUNCTION keypup.destroy_account_keys(account_id uuid) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  in_round bigint;
+  destroyed bigint := 0;
+BEGIN
+  -- Whoever seals a token again holds the token first, and then its key. No answer to a request that is under way with
+  -- one of them counts any more.
+  UPDATE keypup.connection_tokens t SET revision = t.revision + 1 WHERE t.account_id = destroy_account_keys.account_id;
+  LOOP
+    -- A token that is being sealed goes with the others: its transaction is waited for.
+    PERFORM keypup.lock_data_key(k.key_id)
+    FROM keypup.data_keys k
+    WHERE k.account_id = destroy_account_keys.account_id AND k.state <> 'destroyed' ORDER BY k.key_id;
+    UPDATE keypup.data_keys k SET state = 'destroyed', wrapped = NULL, check_value = NULL
+    WHERE k.account_id = destroy_account_keys.account_id AND k.state <> 'destroyed';
+    GET DIAGNOSTICS in_round = ROW_COUNT;
+    -- A rotation that was waited for has left a key behind.
+    EXIT WHEN in_round = 0;
+    destroyed := destroyed + in_round;
+  END LOOP;
+  RETURN destroyed;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.destroy_account_keys(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.destroy_account_keys(uuid) IS
+  'Destroys all data keys of an account, with whatever is sealed with them. Returns how many.';
+
 CREATE FUNCTION keypup.shred_account(account text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -147,20 +213,23 @@ DECLARE
   the_account uuid := keypup.authorize(account, 'account.delete');
   destroyed bigint;
 BEGIN
-  -- A token that is being sealed goes with the others: its transaction is waited for.
-  PERFORM keypup.lock_data_key(k.key_id) FROM keypup.data_keys k WHERE k.account_id = the_account AND k.state <> 'destroyed' ORDER BY k.key_id;
-  UPDATE keypup.data_keys k SET state = 'destroyed', wrapped = NULL, check_value = NULL
-  WHERE k.account_id = the_account AND k.state <> 'destroyed';
-  GET DIAGNOSTICS destroyed = ROW_COUNT;
-  UPDATE keypup.connections c SET state = 'token_refused', blocked_reason = 'the keys of the account were destroyed'
-  WHERE c.account_id = the_account;
+  PERFORM FROM keypup.accounts a WHERE a.account_id = the_account FOR NO KEY UPDATE;
+  PERFORM keypup.hold_connection(c.account_id, c.connection_id)
+  FROM keypup.connections c WHERE c.account_id = the_account;
+  destroyed := keypup.destroy_account_keys(the_account);
+  PERFORM keypup.refuse_connection(c.account_id, c.connection_id, 'the keys of the account were destroyed',
+    'What was sealed with them opens never again. Give the connection a new token with keypup.replace_token, or an'
+    ' app''s key with keypup.replace_app_key.')
+  FROM keypup.connections c WHERE c.account_id = the_account;
   PERFORM keypup.record_action(the_account, 'account.shred', destroyed || ' keys');
   RETURN destroyed;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.shred_account(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.shred_account(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.shred_account(text) IS 'Destroys the account''s data keys: its tokens open never again. Returns how many keys. Backups made before hold them still, wrapped.';
+COMMENT ON FUNCTION keypup.shred_account(text) IS
+  'Destroys the account''s data keys: its tokens open never again. Returns how many keys. Backups made before hold'
+  ' them still, wrapped. All else stays: drop_account removes it.';
 
 CREATE FUNCTION keypup.list_keys(OUT key_id integer, OUT account_id uuid, OUT account text, OUT state text, OUT kek_id integer,
   OUT created_at timestamptz, OUT records bigint, OUT damaged_records bigint, OUT encryptions_at_most bigint)
@@ -173,6 +242,8 @@ AS $$
            ARRAY(SELECT keypup.my_accounts('tokens.rotate')) AS accounts
   ), sealed AS (
     SELECT t.key_id, count(*) AS records, count(t.reseal_failed_at) AS damaged FROM keypup.connection_tokens t GROUP BY t.key_id
+    UNION ALL
+    SELECT p.key_id, 1, count(p.reseal_failed_at) FROM keypup.proxy_credentials p WHERE p.envelope IS NOT NULL GROUP BY p.key_id
   )
   SELECT k.key_id, k.account_id, a.name, k.state, k.kek_id, k.created_at,
     CASE WHEN k.account_id IS NOT NULL THEN coalesce(s.records, 0) END, CASE WHEN k.account_id IS NOT NULL THEN coalesce(s.damaged, 0) END,
@@ -194,7 +265,7 @@ REVOKE ALL ON keypup.key_status FROM PUBLIC;
 GRANT SELECT ON keypup.key_status TO keypup_member;
 COMMENT ON VIEW keypup.key_status IS 'One row a data key: its state, and how many records are still sealed with it.';
 COMMENT ON COLUMN keypup.key_status.key_id IS 'The number that stands in the envelopes sealed with it.';
-COMMENT ON COLUMN keypup.key_status.account_id IS 'Whose secrets it seals; NULL for callers'' own tables.';
+COMMENT ON COLUMN keypup.key_status.account_id IS 'Whose secrets it seals; NULL for callers'' own tables, zeros for the credentials of the proxy.';
 COMMENT ON COLUMN keypup.key_status.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.key_status.state IS 'active, decrypt_only (its records are being sealed again) or destroyed.';
 COMMENT ON COLUMN keypup.key_status.kek_id IS 'Number of the key in the key file that wraps it.';

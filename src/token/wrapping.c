@@ -184,35 +184,74 @@ wrap_key(const Secret *keys, const uint8 *bytes, WrappedKey *key)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not wrap a data key")));
 }
 
-static Secret *
-unwrap_with(const Secret *keys, const WrappedKey *key)
+/* NULL: it is not there. */
+static const WrappingKey *
+find_wrapping_key_of(const Secret *keys, const WrappedKey *key)
 {
-	const WrappingKey *wrapping =
-		find_wrapping_key((const WrappingKeys *) keys->bytes, key->kek_id);
-	Secret *bytes = allocate_secret(DATA_KEY_BYTES);
+	/* The number 0 would ask for the newest. */
+	if (key->kek_id == 0)
+		return NULL;
+	return find_wrapping_key((const WrappingKeys *) keys->bytes, key->kek_id);
+}
+
+/* Opens it into the 32 bytes; false when the key that wraps it is not there, or is another. */
+static bool
+open_wrapped_key(const Secret *keys, const WrappedKey *key, Secret *bytes)
+{
+	const WrappingKey *wrapping = find_wrapping_key_of(keys, key);
 	uint8 check_value[CHECK_VALUE_BYTES];
 	AesGcmKey cipher = {0};
 	char context[32];
 	Size context_length = describe_data_key(key->key_id, context);
 	bool opened;
 
-	if (key->kek_id == 0 || wrapping == NULL)
+	if (wrapping == NULL)
+		return false;
+	opened = prepare_aes_gcm_key(&cipher, wrapping->bytes) &&
+			 open_envelope(&cipher, context, context_length, key->wrapped, WRAPPED_KEY_BYTES,
+						   bytes->bytes);
+	release_aes_gcm_key(&cipher);
+	return opened && compute_check_value(bytes->bytes, check_value) &&
+		   CRYPTO_memcmp(check_value, key->check_value, CHECK_VALUE_BYTES) == 0;
+}
+
+static Secret *
+unwrap_with(const Secret *keys, const WrappedKey *key)
+{
+	Secret *bytes = allocate_secret(DATA_KEY_BYTES);
+
+	if (open_wrapped_key(keys, key, bytes))
+		return bytes;
+	if (find_wrapping_key_of(keys, key) == NULL)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_CONFIG_FILE_ERROR),
 			 errmsg("key %u, which wraps data key %u, is not available", key->kek_id, key->key_id),
 			 errhint("Put key %u back in the key file.", key->kek_id), errhidestmt(true)));
-	opened = prepare_aes_gcm_key(&cipher, wrapping->bytes) &&
-			 open_envelope(&cipher, context, context_length, key->wrapped, WRAPPED_KEY_BYTES,
-						   bytes->bytes);
-	release_aes_gcm_key(&cipher);
-	if (!opened || !compute_check_value(bytes->bytes, check_value) ||
-		CRYPTO_memcmp(check_value, key->check_value, CHECK_VALUE_BYTES) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("key %u is not the one that wraps data key %u", key->kek_id, key->key_id),
-				 errhint("The key file may be another server's."), errhidestmt(true)));
-	return bytes;
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIG_FILE_ERROR),
+			 errmsg("key %u is not the one that wraps data key %u", key->kek_id, key->key_id),
+			 errhint("The key file may be another server's."), errhidestmt(true)));
+	return NULL;
+}
+
+int
+count_unopenable_keys(const WrappedKey *keys, int count, uint32 *first)
+{
+	Secret *wrapping_keys = read_wrapping_keys();
+	Secret *bytes = allocate_secret(DATA_KEY_BYTES);
+	int unopenable = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (open_wrapped_key(wrapping_keys, &keys[i], bytes))
+			continue;
+		if (unopenable++ == 0)
+			*first = keys[i].key_id;
+	}
+	wipe_secret(bytes);
+	wipe_secret(wrapping_keys);
+	return unopenable;
 }
 
 uint32

@@ -50,4 +50,11 @@ extern void rewrap_key(WrappedKey *key);
  */
 extern Secret *unwrap_key(const WrappedKey *key);
 
+/*
+ * count_unopenable_keys
+ *		How many of the data keys do not open with the wrapping keys that are there;
+ *		*first receives the number of the first of them.
+ */
+extern int count_unopenable_keys(const WrappedKey *keys, int count, uint32 *first);
+
 #endif

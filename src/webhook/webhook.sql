@@ -96,6 +96,7 @@ DECLARE
   payload jsonb;
   answer text;
 BEGIN
+  PERFORM keypup.guard_writes();
   SELECT h.* INTO head FROM keypup.github_webhook_head(headers) h;
   SELECT c.account_id, t.envelope, keypup.token_context(c.account_id, c.connection_id, t.revision, t.purpose) AS context,
          b.envelope AS envelope_before, keypup.token_context(c.account_id, c.connection_id, b.revision, b.purpose) AS context_before
@@ -130,6 +131,9 @@ BEGIN
     RAISE EXCEPTION 'webhook is not a JSON object' USING ERRCODE = 'invalid_parameter_value', HINT = 'Choose the content type application/json in the webhook''s settings.';
   END IF;
 
+  IF keypup.hold_connection(known.account_id, connection) IS NULL THEN
+    RETURN 'ignored';  -- it was removed just now
+  END IF;
   DELETE FROM keypup.webhook_deliveries d WHERE d.ctid = ANY (ARRAY(
     SELECT o.ctid FROM keypup.webhook_deliveries o
     WHERE o.account_id = known.account_id AND o.connection_id = receive_webhook.connection AND o.received_at < now() - interval '7 days'

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 int
 getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
@@ -22,7 +23,8 @@ getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 
 	if (next == NULL)
 		*(void **) &next = dlsym(RTLD_NEXT, "getaddrinfo");
-	if (node == NULL || file == NULL || strcmp(node, "rebind.example") != 0)
+	if (node == NULL || file == NULL ||
+		(strcasecmp(node, "rebind.example") != 0 && strcasecmp(node, "rebind.example.") != 0))
 		return next(node, service, hints, result);
 	handle = fopen(file, "r");
 	if (handle == NULL)

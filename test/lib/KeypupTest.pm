@@ -6,13 +6,15 @@ use warnings;
 
 use Exporter 'import';
 use File::Temp qw(tempdir);
+use IO::Socket::INET;
 use IPC::Run qw(start pump finish timeout);
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(start_node start_github start_openid start_relay control new_server as_role literal compare_with_truth differences
+our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server as_role literal compare_with_truth differences
 	keep_truth differing);
 
 my @emulators;
@@ -53,6 +55,26 @@ sub start_relay
 	return $relay;
 }
 
+# Debian's tinyproxy, which speaks CONNECT: {port, log, …}; undef where it is not installed. %options: lines of its configuration.
+sub start_tinyproxy
+{
+	my (%options) = @_;
+	my ($binary) = grep { -x } map { "$_/tinyproxy" } split(/:/, $ENV{PATH}), '/usr/sbin';
+	return undef unless defined $binary;
+	my $dir = tempdir(CLEANUP => 1);
+	my $proxy = { dir => $dir, log => "$dir/log", port => PostgreSQL::Test::Cluster::get_free_port() };
+	append_to_file("$dir/conf", join '', map { "$_\n" } "Port $proxy->{port}", 'Listen 127.0.0.1', 'Timeout 60', "LogFile \"$proxy->{log}\"",
+		'LogLevel Connect', 'MaxClients 100', map { "$_ $options{$_}" } sort keys %options);
+	$proxy->{process} = start([ $binary, '-d', '-c', "$dir/conf" ], '>', "$dir/out", '2>', "$dir/err");
+	push @emulators, $proxy;
+	foreach (1 .. 500)
+	{
+		return $proxy if IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $proxy->{port});
+		usleep(20_000);
+	}
+	die 'tinyproxy does not start: ' . slurp_file("$dir/out") . slurp_file("$dir/err");
+}
+
 # Asks the control interface of one of them; returns its answer as text.
 sub control
 {
@@ -78,6 +100,8 @@ keypup.key_file = '$dir/keys'
 keypup.ca_file = '$github->{ca_file}'
 keypup.private_hosts = 'localhost'
 log_statement = 'none'
+# Compiling a query takes longer than these small histories.
+jit = off
 $configuration
 CONF
 	return $node;
@@ -165,40 +189,36 @@ my %expected = (
 # Most repositories have neither.
 my %may_be_empty = map { $_ => 1 } qw(releases deployments);
 
-
-
-# Puts the emulator's own truth about a repository into a table.
-sub read_truth
-{
-	my ($node, $github, $name) = @_;
-	my $dir = tempdir(CLEANUP => 1);
-	my $json = control($github, "truth?repository=$name");
-	chmod 0755, $dir;
-	append_to_file("$dir/truth.json", $json);
-	chmod 0644, "$dir/truth.json";
-	# Text cannot hold NUL or a lone surrogate: in both they are U+FFFD.
-	$node->safe_psql('postgres', qq{SET client_min_messages = warning; CREATE TABLE IF NOT EXISTS truth (repository text, kind text, item jsonb);
-		DELETE FROM truth WHERE repository = '$name';
-		INSERT INTO truth SELECT '$name', k.key, i FROM jsonb_each(keypup.clean_json(pg_read_binary_file('$dir/truth.json'))) k,
-		jsonb_array_elements(k.value) i WHERE jsonb_typeof(k.value) = 'array'});
-}
-
 # For each table [name, whether every row and column is the provider's, what differs]; a row that is there twice differs.
+# The emulator's own truth about a repository is put into a table, and all are compared by one psql.
 sub compare_tables
 {
 	my ($node, $github, $name) = @_;
-	read_truth($node, $github, $name);
-	my @answers;
+	my $dir = tempdir(CLEANUP => 1);
+	chmod 0755, $dir;
+	append_to_file("$dir/truth.json", control($github, "truth?repository=$name"));
+	chmod 0644, "$dir/truth.json";
+	# Text cannot hold NUL or a lone surrogate: in both they are U+FFFD.
+	my $script = "SET client_min_messages = warning;
+		CREATE TABLE IF NOT EXISTS truth (repository text, kind text, item jsonb);
+		DELETE FROM truth WHERE repository = '$name';
+		INSERT INTO truth SELECT '$name', k.key, i FROM jsonb_each(keypup.clean_json(pg_read_binary_file('$dir/truth.json'))) k,
+		jsonb_array_elements(k.value) i WHERE jsonb_typeof(k.value) = 'array';\n";
 	foreach my $table (sort keys %expected)
 	{
 		my ($columns, $select) = @{ $expected{$table} };
 		$select =~ s/truth t\(/(SELECT * FROM truth WHERE repository = '$name') t(/g;
 		my $ours = "SELECT $columns FROM keypup.$table JOIN (SELECT account_id AS a, project_id AS p FROM keypup.projects WHERE name = '$name') x ON account_id = a AND project_id = p" . ($may_be_empty{$table} ? ' WHERE deleted_at IS NULL' : '');
-		my $answer = $node->safe_psql('postgres', "WITH ours AS ($ours), truth_rows AS ($select), missing AS (TABLE truth_rows EXCEPT ALL TABLE ours), extra AS (TABLE ours EXCEPT ALL TABLE truth_rows)
-			SELECT (SELECT count(*) FROM truth_rows), (SELECT count(*) FROM missing), (SELECT count(*) FROM extra), (SELECT min(missing::text) FROM missing), (SELECT min(extra::text) FROM extra)");
-		my ($rows, $missing, $extra) = split /\|/, $answer;
-		push @answers, [ $table, ($rows > 0 || $may_be_empty{$table}) && $missing == 0 && $extra == 0, $answer ];
+		$script .= "WITH ours AS ($ours), truth_rows AS ($select), missing AS (TABLE truth_rows EXCEPT ALL TABLE ours), extra AS (TABLE ours EXCEPT ALL TABLE truth_rows)
+			SELECT json_build_array('$table'::text, (SELECT count(*) FROM truth_rows), (SELECT count(*) FROM missing), (SELECT count(*) FROM extra), (SELECT min(missing::text) FROM missing), (SELECT min(extra::text) FROM extra));\n";
 	}
+	my @answers;
+	foreach my $answer (map { decode_json($_) } split /\n/, $node->safe_psql('postgres', $script))
+	{
+		my ($table, $rows, $missing, $extra) = @$answer;
+		push @answers, [ $table, ($rows > 0 || $may_be_empty{$table}) && $missing == 0 && $extra == 0, join('|', map { $_ // '' } @$answer[1 .. 5]) ];
+	}
+	die 'not every table was compared' unless @answers == keys %expected;
 	return @answers;
 }
 

@@ -101,6 +101,14 @@ control($github, 'change', { repository => 'demo/generated', change => 'rename',
 query("CALL keypup.sync('acme', 'demo/generated')");
 is(query("SELECT count(*) FROM keypup.projects WHERE name = 'demo/renamed'"), '1', 'a renamed repository keeps its project');
 
+# A CALL tells how far it is, and each thing once, however long it waits.
+control($github, 'settings', { latency_ms => 3500 });
+my (undef, undef, $told) = $node->psql('postgres', "CALL keypup.sync('acme', 'demo/renamed')");
+my @notices = $told =~ /NOTICE:  (synced .*)/g;
+cmp_ok(scalar @notices, '>', 0, 'a CALL tells how far it is');
+is(scalar(grep { $notices[$_] eq $notices[ $_ - 1 ] } 1 .. $#notices), 0, 'and nothing twice') or diag($told);
+control($github, 'settings', { latency_ms => 0 });
+
 # Each sees what the role allows.
 is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM keypup.pull_request_cycle WHERE cycle_time IS NOT NULL', extra_params => [ '-U', 'vera' ]), 't', 'a viewer reads cycle times');
 my ($rc, $stdout, $stderr) = $node->psql('postgres', 'SELECT count(*) FROM keypup.pull_request_cycle', extra_params => [ '-U', 'oscar' ]);
@@ -120,9 +128,16 @@ is(query(q{SELECT count(*) FROM keypup.pull_requests JOIN keypup.accounts USING 
 query(q{SELECT keypup.track('acme', 'demo/missing')});
 $node->psql('postgres', q{CALL keypup.sync('acme', 'demo/missing')});
 like(query(q{SELECT last_error FROM keypup.sync_status WHERE project = 'demo/missing'}), qr/does not exist, or the token may not read it/, 'a missing repository is named in sync_status');
+query(q{UPDATE keypup.sync_jobs SET due_at = now()});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM keypup.worker_status WHERE last_error = 'the provider did not give what was asked for'}), 'worker_status does not call that a failure to store');
 $node->psql('postgres', q{SELECT keypup.replace_token('acme', 'github', 'ghp_wrongwrongwrong')});
-$node->psql('postgres', q{CALL keypup.sync('acme', 'demo/missing')});
-is(query(q{SELECT DISTINCT phase FROM keypup.sync_status}), 'stopped', 'a refused token stops the connection');
+(undef, undef, $told) = $node->psql('postgres', q{CALL keypup.sync('acme', 'demo/missing')});
+like($told, qr/WARNING:  the sync is not complete: GitHub refuses the token/, 'a CALL whose token is refused says so');
+query(q{SELECT keypup.track('acme', 'demo/later')});
+is(query(q{SELECT DISTINCT phase, last_error, last_error_hint, last_error_at > now() - interval '1 minute', next_run_at FROM keypup.sync_status}),
+	'stopped|GitHub refuses the token (401)|Give the connection a valid token with keypup.replace_token.|t|', 'a refused token stops the connection, and each of its projects says why');
+(undef, undef, $told) = $node->psql('postgres', q{CALL keypup.sync('acme', 'demo/later')});
+like($told, qr/WARNING:  the sync is not complete: GitHub refuses the token/, 'one that was tracked later, too');
 
 # The end: promptly, and without a trace of the token.
 my $started = time;

@@ -231,5 +231,6 @@ is(query(q{SELECT count(*) FROM keypup.data_keys k JOIN keypup.accounts a USING 
 refuses(q{SELECT keypup.decrypt_token(t.envelope, keypup.token_context(t.account_id, t.connection_id, t.revision, t.purpose))
 	FROM keypup.connection_tokens t JOIN keypup.accounts a USING (account_id) WHERE a.name = 'account 1'}, qr/cannot open token/, 'its token opens never again');
 is(query(q{SELECT state FROM keypup.connections c JOIN keypup.accounts a USING (account_id) WHERE a.name = 'account 1'}), 'token_refused', 'its connection stands still');
+is(query(q{SELECT keypup.track('account 1', 'demo/two'); SELECT phase || ': ' || last_error FROM keypup.sync_status WHERE account = 'account 1'}), "\nstopped: the keys of the account were destroyed", 'and says why');
 $node->stop;
 done_testing();

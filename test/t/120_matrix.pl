@@ -12,6 +12,7 @@ use Test::More;
 my $token = 'ghp_matrix0123456789';
 my $github = start_github($token, '--generate', 'demo/one:pulls=30,issues=20,seed=3', '--generate', 'demo/two:pulls=10,issues=10,seed=4');
 my $node = new_server($github, <<CONF);
+jit = on
 shared_preload_libraries = 'keypup'
 keypup.sync_interval = '1d'
 CONF
@@ -63,6 +64,7 @@ query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kin
 	UPDATE keypup.issues SET labels = '{incident}' WHERE number % 5 = 0;
 	UPDATE keypup.pull_requests r SET title = 'Revert "' || (SELECT p.title FROM keypup.pull_requests p WHERE p.account_id = r.account_id AND p.project_id = r.project_id AND p.merged_at < r.created_at ORDER BY p.number LIMIT 1) || '"'
 	FROM (SELECT account_id, project_id, max(number) AS number FROM keypup.pull_requests GROUP BY 1, 2) l WHERE (r.account_id, r.project_id, r.number) = (l.account_id, l.project_id, l.number);
+	UPDATE keypup.connections SET state = 'token_refused';
 	SELECT keypup.limit_member('bolt', 'ann', ARRAY['demo/one']); SELECT keypup.define_role('bolt', 'own', ARRAY['data.read'])});
 my %key = map { $_ => query("SELECT keypup.create_api_key('$_', 'k', 'viewer')") } qw(acme bolt);
 my %session = map { $_ => as('app', "SELECT keypup.sign_in_with_api_key('$key{$_}')") } qw(acme bolt);
@@ -84,11 +86,11 @@ my @askers = (
 my @relations = map { [ split /\|/ ] } split /\n/, query(q{
 	SELECT c.relname, coalesce(substring(p.qual FROM $$my_accounts\('([a-z.]+)'$$), ''),
 		EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'project_id'),
-		has_any_column_privilege('keypup_member', c.oid, 'SELECT')
+		has_any_column_privilege('keypup_member', c.oid, 'SELECT'), (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = 1)
 	FROM pg_class c LEFT JOIN pg_policies p ON p.schemaname = 'keypup' AND p.tablename = c.relname AND p.policyname = 'member_reads'
 	WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' ORDER BY 1});
 cmp_ok(scalar @relations, '>=', 25, scalar(@relations) . ' tables are tried for ' . @askers . ' askers');
-is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'data_keys')
+is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'data_keys', 'proxy_credentials')
 	AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = 'keypup' AND p.tablename = c.relname)}), '', 'every table has its policies');
 my $cells = 0;
 foreach my $asker (@askers)
@@ -98,7 +100,7 @@ foreach my $asker (@askers)
 	my @wrong;
 	foreach my $relation (@relations)
 	{
-		my ($table, $permission, $has_project, $readable) = @$relation;
+		my ($table, $permission, $has_project, $readable, $column) = @$relation;
 		next if $table eq 'role_permissions';
 		my $expected = 'error: permission denied for table ' . $table;
 		if ($readable eq 't')
@@ -111,7 +113,7 @@ foreach my $asker (@askers)
 		my $got = as($role, "$first SELECT count(*) FROM keypup.$table");
 		push @wrong, "SELECT $table: $got, not $expected" if $got ne $expected;
 		$cells++;
-		foreach my $write ("INSERT INTO keypup.$table SELECT", "UPDATE keypup.$table SET account_id = account_id", "DELETE FROM keypup.$table", "TRUNCATE keypup.$table", "BEGIN; LOCK TABLE keypup.$table")
+		foreach my $write ("INSERT INTO keypup.$table SELECT", "UPDATE keypup.$table SET $column = $column", "DELETE FROM keypup.$table", "TRUNCATE keypup.$table", "BEGIN; LOCK TABLE keypup.$table")
 		{
 			$got = as($role, "$first $write");
 			push @wrong, "$write: $got" if $got !~ /^error: permission denied for table $table$/ && !($write =~ /^UPDATE/ && $got =~ /permission denied/);

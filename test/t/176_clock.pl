@@ -22,7 +22,16 @@ CONF
 
 # The server's clock, and no other: how far it is off stands in a file. What waits measures by a clock that does not jump.
 my $file = "$github->{dir}/clock";
-sub set_clock { my ($offset) = @_; open my $handle, '>', $file or die; print $handle "$offset\n"; close $handle; sleep 1; return; }
+# It is replaced as a whole: a process that reads half of it ends.
+sub set_clock
+{
+	my ($offset) = @_;
+	open my $handle, '>', "$file.new" or die;
+	print $handle "$offset\n";
+	close $handle;
+	rename "$file.new", $file or die;
+	return;
+}
 set_clock('+0');
 {
 	local %ENV = (%ENV, LD_PRELOAD => $library, FAKETIME_TIMESTAMP_FILE => $file, FAKETIME_NO_CACHE => 1, FAKETIME_DONT_FAKE_MONOTONIC => 1, DONT_FAKE_MONOTONIC => 1);

@@ -1,5 +1,6 @@
 # Who names a base URL, and who answers there, may be hostile: no request goes to an address of the server's own network, no token
-# to another host, and none over TLS that is not checked. 030_http.pl has proxies, and certificates of other names and of nobody.
+# to another host, and none over TLS that is not checked. 030_http.pl has certificates of other names and of nobody, and proxies
+# that the environment names; 185_proxy.pl has the operator's own. Here one is set all the time, and must not hear of anything.
 use strict;
 use warnings;
 
@@ -36,6 +37,18 @@ sub allow
 	$node->poll_query_until('postgres', "SELECT current_setting('keypup.private_hosts') = '$_[0]'") or die;
 }
 query('CREATE EXTENSION keypup');
+my $proxy = IO::Socket::IP->new(LocalHost => '127.0.0.1', LocalPort => 0, Listen => 50, Proto => 'tcp') or die;
+my $proxy_port = $proxy->sockport;
+my $proxy_select = IO::Select->new($proxy);
+sub proxy_heard { my $count = 0; while ($proxy_select->can_read(0)) { $proxy->accept; $count++; } return $count; }
+sub list_proxy_hosts
+{
+	query("ALTER SYSTEM SET keypup.proxy = 'http://127.0.0.1:$proxy_port'");
+	query("ALTER SYSTEM SET keypup.proxy_hosts = '$_[0]'");
+	query('SELECT pg_reload_conf()');
+	$node->poll_query_until('postgres', "SELECT current_setting('keypup.proxy_hosts') = '$_[0]'") or die;
+}
+list_proxy_hosts('api.github.com');
 query(q{SELECT keypup.create_account('acme')});
 query(qq{SELECT keypup.connect('acme', 'github', '$token', '$github->{url}'); SELECT keypup.track('acme', 'demo/small')});
 
@@ -107,6 +120,27 @@ foreach my $address ('127.0.0.1', '10.0.0.1', '169.254.169.254', '::1', '::ffff:
 set_address('127.0.0.1');
 ask_at("https://rebind.example:$port");
 is(heard(), 0, 'the listener hears nothing');
+
+is(proxy_heard(), 0, 'the proxy, which is set for another host, hears nothing of all this');
+
+# The proxy's address is no exception for others, be it asked for by number or by name.
+set_address('127.0.0.1');
+foreach my $host ('127.0.0.1', 'localhost', 'rebind.example')
+{
+	like(ask_at("https://$host:$proxy_port"), qr/private/, "the proxy itself is not asked as $host");
+}
+is(proxy_heard(), 0, 'and hears nothing');
+
+# What can be told by its name to be private is not asked through the proxy either, though somebody put it on the list.
+list_proxy_hosts('localhost,169.254.169.254,10.0.0.1,127.0.0.1,[::1],[fd00:ec2::254],a.localhost');
+foreach my $host ('localhost', '169.254.169.254', '10.0.0.1', '127.0.0.1', '127.1', '[::1]', '[fd00:ec2::254]', 'a.localhost')
+{
+	my ($code, $out, $error) = $node->psql('postgres', qq{SELECT keypup.connect('acme', 'github', '$token', 'https://$host', 'other')});
+	like($error, qr/base URL cannot be used: its host is in a private network/, "$host is refused as base_url, though it is listed for the proxy");
+	like(ask_at("https://$host"), qr/private address/, 'and is not asked');
+}
+is(proxy_heard(), 0, 'the proxy hears nothing');
+list_proxy_hosts('api.github.com');
 
 # Redirects: wherever they lead, nobody hears of it.
 allow('localhost');
@@ -217,6 +251,7 @@ is(join('', map { query("SELECT t::text FROM $_ t WHERE t::text ~* 'ATTACKPROBE|
 # Well again.
 is(ask_at($github->{url}), '', 'with the right address the sync completes');
 is(differences($node, $github, 'demo/small'), '', 'and is the provider\'s');
+is(proxy_heard(), 0, 'the proxy never heard anything');
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|segfault|signal 11/, 'nothing crashed');
 done_testing();

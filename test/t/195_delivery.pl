@@ -236,7 +236,7 @@ my $pull = change('quiet/r70', 'new_pull_request', title => 'For a team')->{numb
 change('quiet/r70', 'request_review', number => $pull, team => 'core');
 change('quiet/r70', 'assign', number => $pull, assignee => 'alice', actor => 'bob');
 query(q{CALL keypup.sync('acme', 'quiet/r70')});
-my $asked = qq{SELECT requested_reviewers, (SELECT string_agg(concat_ws(' ', event, actor, subject), ', ' ORDER BY occurred_at, event) FROM keypup.timeline_events e WHERE e.project_id = pull_requests.project_id AND e.item_number = $pull AND actor IS NOT NULL) @{[ $of->('pull_requests', 'quiet/r70') ]} AND number = $pull};
+my $asked = qq{SELECT requested_reviewers, (SELECT string_agg(concat_ws(' ', event, actor, subject), ', ' ORDER BY event, subject) FROM keypup.timeline_events e WHERE e.project_id = pull_requests.project_id AND e.item_number = $pull AND actor IS NOT NULL) @{[ $of->('pull_requests', 'quiet/r70') ]} AND number = $pull};
 is(query($asked), '{quiet/core}|assigned bob alice, review_requested octocat quiet/core', 'a team that was asked for a review is one, and an assignment an event');
 control($github, 'settings', { scopes => ['repo'] });
 change('quiet/r70', 'assign', number => $pull, assignee => 'newcomer', actor => 'bob');

@@ -41,6 +41,7 @@ sub query { return $node->safe_psql('postgres', $_[0]); }
 query('CREATE EXTENSION keypup');
 query("SELECT keypup.create_account('$_'), keypup.connect('$_', 'github', '$token', '$github->{url}'); SELECT keypup.track('$_', '$_')") foreach @repositories;
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
+$node->safe_psql('postgres', 'ANALYZE');    # autovacuum would get to it, in a minute
 
 # A span in whole seconds, '-' for NULL.
 sub span { return "coalesce(round(extract(epoch FROM $_[0]))::text, '-')"; }

@@ -43,6 +43,7 @@ sub query { return $node->safe_psql('postgres', $_[0]); }
 query('CREATE EXTENSION keypup');
 query("SELECT keypup.create_account('$_'), keypup.connect('$_', 'github', '$token', '$github->{url}'); SELECT keypup.track('$_', '$_'); SELECT keypup.set_time_zone('$_', 'America/Los_Angeles')") foreach @repositories;
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
+$node->safe_psql('postgres', 'ANALYZE');    # autovacuum would get to it, in a minute
 
 # Two teams with persons in both and in none; half of core left when night began, in the middle of all reviews.
 foreach my $name (@repositories)

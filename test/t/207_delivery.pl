@@ -58,6 +58,7 @@ query(q{UPDATE keypup.sync_state SET next_run_at = now() + interval '1 day';
 	  CASE WHEN p.number % 2 = 0 THEN p.merged_at + interval '1 hour' END
 	FROM keypup.pull_requests p WHERE p.merged_at IS NOT NULL AND p.number % 4 < 2 ;
 	UPDATE keypup.pull_requests SET base_branch = 'release' WHERE number % 11 = 0});
+query('ANALYZE');    # autovacuum would get to it, in a minute
 # What these repositories have for labels; any will do.
 my $labels = query(q{SELECT array_agg(label) FROM (SELECT lower(l) AS label, count(*) FROM keypup.issues, unnest(labels) l GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 3) x});
 query(qq{SELECT keypup.set_incident_labels('acme', '$labels')});

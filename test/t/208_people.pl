@@ -46,7 +46,7 @@ is(query(q{SELECT count(*) FROM keypup.person_suggestions WHERE connection = 'co
 control($hub, 'user', { token => 'ghp_PERSON_alice', login => 'alice', organizations => ['demo'] });
 query(q{CREATE ROLE app LOGIN; GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app; SELECT keypup.allow_provider_sign_in('acme', 'viewer', 'first')});
 query(q{SELECT keypup.allow_provider_sign_in('acme', 'viewer', 'corp')});
-like(as_role($node, 'app', q{SELECT keypup.sign_in_with_provider('acme', 'github', 'ghp_PERSON_alice')}), qr/^[0-9a-f]{96}$/, 'alice signs in with a token');
+like(as_role($node, 'app', q{SELECT keypup.sign_in_with_provider('acme', 'first', 'ghp_PERSON_alice')}), qr/^[0-9a-f]{96}$/, 'alice signs in with a token');
 is(query(q{SELECT keypup.merge_verified_people('acme')}), '0', 'which alone merges nothing');
 query(qq{SELECT keypup.link_person('acme', member, '$corp->{url}', (SELECT i.external_id FROM keypup.identities i JOIN keypup.connections c USING (account_id, connection_id) WHERE c.name = 'corp' AND i.login = 'alice')) FROM keypup.person_identities});
 is(query(q{SELECT keypup.merge_verified_people('acme')}), '1', 'the login at the other provider, linked to the same member, is merged');

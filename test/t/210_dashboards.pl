@@ -29,6 +29,7 @@ query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', 
 query("SELECT keypup.track('acme', '$_')") foreach 'demo/one', 'demo/two';
 query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer')});
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
+$node->safe_psql('postgres', 'ANALYZE');    # autovacuum would get to it, in a minute
 # An incident by a label that there is, and a deployment of these days: what was made up ends before them.
 query(q{SELECT keypup.set_incident_labels('acme', '{bug}');
 	INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at)

@@ -214,6 +214,8 @@ AS $$
 DECLARE
   -- Answers to what was asked before the last halving tell of the same trouble.
   is_trouble boolean := verdict IN ('paused', 'smaller');
+  -- Otherwise a connection whose token was refused stays stopped, and says why.
+  is_admitted boolean := budget IS NOT NULL OR verdict = 'paused';
   is_out boolean;
 BEGIN
   rate_limit := (budget ->> 'limit')::bigint;
@@ -222,12 +224,15 @@ BEGIN
   is_out := rate_reset_at > now() AND rate_remaining * 100 <= rate_limit * current_setting('keypup.rate_reserve')::bigint;
   blocked_until := CASE WHEN verdict = 'paused' THEN retry_at WHEN is_out THEN rate_reset_at END;
   UPDATE keypup.connections c
-  SET state = CASE WHEN verdict = 'token_refused' THEN 'token_refused' WHEN budget IS NOT NULL OR verdict = 'paused' THEN 'ok' ELSE c.state END,
+  SET state = CASE WHEN is_admitted THEN 'ok' ELSE c.state END,
       rate_limit = coalesce(github_pace.rate_limit, c.rate_limit), rate_remaining = coalesce(github_pace.rate_remaining, c.rate_remaining),
       rate_reset_at = coalesce(github_pace.rate_reset_at, c.rate_reset_at),
       blocked_until = CASE WHEN github_pace.blocked_until IS NOT NULL THEN github_pace.blocked_until WHEN c.blocked_until > now() THEN c.blocked_until END,
       blocked_reason = CASE WHEN verdict = 'paused' THEN 'GitHub''s rate limit is reached' WHEN is_out THEN 'only the reserve of GitHub''s rate limit is left'
-                            WHEN verdict = 'token_refused' THEN 'GitHub refuses the token (401)' WHEN c.blocked_until > now() THEN c.blocked_reason END,
+                            WHEN c.blocked_until > now() OR (c.state = 'token_refused' AND NOT is_admitted)
+                              THEN c.blocked_reason END,
+      blocked_hint = CASE WHEN NOT is_admitted THEN c.blocked_hint END,
+      refused_at = CASE WHEN NOT is_admitted THEN c.refused_at END,
       concurrency = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN greatest(1, c.concurrency / 2)
                          WHEN verdict <> 'page' THEN c.concurrency
                          -- As quick as it can until the provider objects, and then with care for ten minutes.
@@ -244,7 +249,8 @@ COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timestampt
 
 CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text, milliseconds integer,
   token_revision bigint,
-  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
+  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz,
+  OUT is_refusal boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -254,11 +260,19 @@ DECLARE
   -- A budget that is none would keep the page from being stored.
   budget jsonb := CASE WHEN keypup.misfits(jsonb_build_array(reply #> '{data,rateLimit}'), 'RateLimit', keypup.github_shapes()) IS NULL
     THEN reply #> '{data,rateLimit}' END;
+  token_is_current boolean;
+  refusal record;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind, j.attempts INTO the_job FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  SELECT j.project_id, j.connection_id, j.kind, j.attempts INTO the_job
+  FROM keypup.connections c JOIN keypup.sync_jobs j USING (account_id, connection_id)
+  WHERE j.account_id = account AND j.job_id = job FOR KEY SHARE OF c;
   IF the_job.connection_id IS NULL THEN
-    RETURN;  -- untracked while the request was under way
+    RETURN;  -- untracked or disconnected while the request was under way
   END IF;
+  -- What was answered to another token, which was replaced meanwhile, says nothing of this one.
+  token_is_current := EXISTS (SELECT FROM keypup.connection_tokens t
+    WHERE t.account_id = account AND t.connection_id = the_job.connection_id AND t.purpose = 'access_token'
+      AND t.revision = token_revision);
   -- One page of a project at a time, so that the last job of a run knows that it is the last.
   UPDATE keypup.sync_state s
   SET requests = s.requests + 1, points = s.points + coalesce((budget ->> 'cost')::bigint, 0)
@@ -277,6 +291,15 @@ BEGIN
     -- Not a proxy's page, or not for a moment: one thing in it may be what is no JSON.
     v.verdict := 'smaller';
   END IF;
+  IF v.verdict = 'page' AND the_job.kind = 'repository' THEN
+    SELECT * INTO refusal FROM keypup.github_repository_refusal(account, the_job.project_id, reply);
+    IF refusal.reason IS NOT NULL THEN
+      v.verdict := 'failed';
+      v.reason := refusal.reason;
+      v.hint := refusal.hint;
+    END IF;
+  END IF;
+  is_refusal := status = 200 AND v.verdict = 'failed';
   CASE v.verdict
     WHEN 'page' THEN
       PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
@@ -303,10 +326,16 @@ BEGIN
     WHEN 'token_refused' THEN
       IF keypup.renew_refused_token(account, the_job.connection_id, job, token_revision) THEN
         RETURN;
+      ELSIF NOT token_is_current THEN
+        PERFORM keypup.release_job(account, job);
+        RETURN;
       END IF;
-      PERFORM keypup.job_failed(account, job, v.reason, coalesce(
+      v.hint := coalesce(
         (SELECT 'The app is given tokens that GitHub then refuses; look at the app, and call keypup.replace_app_key.'
-         FROM keypup.app_installations i WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint));
+         FROM keypup.app_installations i
+         WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
+      PERFORM keypup.job_failed(account, job, v.reason, v.hint);
+      PERFORM keypup.refuse_connection(account, the_job.connection_id, v.reason, v.hint);
     WHEN 'paused' THEN
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, v.retry_at);
     WHEN 'smaller' THEN
@@ -328,8 +357,11 @@ BEGIN
       PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint));
   END CASE;
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
-  FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict, budget, v.retry_at, milliseconds) p;
+  FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict,
+    CASE WHEN token_is_current THEN budget END, v.retry_at, milliseconds) p;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) IS 'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is left of the token''s budget.';
+COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) IS
+  'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is'
+  ' left of the token''s budget, and whether the provider answered but did not give what was asked for.';

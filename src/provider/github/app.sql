@@ -45,6 +45,7 @@ DECLARE
   lives interval := CASE WHEN ends_at > its_clock THEN least(interval '1 hour', ends_at - its_clock) END;
   known_ahead interval;
 BEGIN
+  PERFORM keypup.hold_connection(account, connection);
   SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
   IF status = 201 AND failure IS NULL AND envelope IS NOT NULL AND lives IS NOT NULL THEN
     PERFORM keypup.store_app_token(account, connection, revision, envelope, lives);

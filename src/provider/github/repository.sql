@@ -202,29 +202,37 @@ REVOKE ALL ON FUNCTION keypup.github_store_repository(uuid, bigint, jsonb, text[
 COMMENT ON FUNCTION keypup.github_store_repository(uuid, bigint, jsonb, text[]) IS 'Stores what a repository says of itself, and starts reading what changed in it.';
 
 -- GitHub says what it is that keeps the token from the repository: not there, or not for this token.
-CREATE FUNCTION keypup.github_raise_refusal(repository text, place text, reply jsonb) RETURNS void
+CREATE FUNCTION keypup.github_repository_refusal(account uuid, project bigint, reply jsonb, OUT reason text, OUT hint text)
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  the_project record;
+  place text;
   error record;
   refusal record;
 BEGIN
+  SELECT p.name, p.external_id INTO STRICT the_project FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
+  place := CASE WHEN the_project.external_id IS NULL THEN 'repository' ELSE 'node' END;
+  IF jsonb_typeof(reply #> ARRAY['data', place]) = 'object' THEN
+    RETURN;
+  END IF;
   SELECT e.type, e.words, e.why, e.is_saml INTO error
   FROM keypup.github_errors(reply, '{}') e
   WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN', 'INSUFFICIENT_SCOPES') AND e.keys = ARRAY[place]
   ORDER BY e.type LIMIT 1;
   IF error.type = 'NOT_FOUND' THEN
-    RAISE EXCEPTION 'repository "%" does not exist, or the token may not read it', repository
-      USING ERRCODE = 'undefined_object', HINT = 'Check the name, and that the token has read access to the repository. Rows read before are kept.';
+    reason := format('repository "%s" does not exist, or the token may not read it', the_project.name);
+    hint := 'Check the name, and that the token has read access to the repository. Rows read before are kept.';
   ELSIF error.type IS NOT NULL THEN
     SELECT * INTO refusal FROM keypup.github_refusal(error.words, error.is_saml);
-    RAISE EXCEPTION 'repository "%" may not be read: %', repository, coalesce(refusal.reason, error.why)
-      USING ERRCODE = 'insufficient_privilege', HINT = coalesce(refusal.hint, 'Give the token read access to the repository. Rows read before are kept.');
+    reason := format('repository "%s" may not be read: %s', the_project.name, coalesce(refusal.reason, error.why));
+    hint := coalesce(refusal.hint, 'Give the token read access to the repository. Rows read before are kept.');
   END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_raise_refusal(text, text, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_raise_refusal(text, text, jsonb) IS 'Raises what GitHub says of a repository that it does not show; nothing when it says nothing of it.';
+REVOKE ALL ON FUNCTION keypup.github_repository_refusal(uuid, bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_repository_refusal(uuid, bigint, jsonb) IS
+  'Why GitHub does not show a repository, and what to do; NULL when it shows it, or says nothing of it.';
 
 -- The answer to the question for a repository: one that is whole, and nearly all are, is stored as it is.
 CREATE FUNCTION keypup.github_take_repository(account uuid, job bigint, reply jsonb) RETURNS boolean
@@ -250,7 +258,6 @@ BEGIN
 
   refused := keypup.github_refused_fields(account, the_job.project_id);
   IF jsonb_typeof(repository) <> 'object' THEN
-    PERFORM keypup.github_raise_refusal(the_job.name, place, reply);
     IF keypup.github_halve(account, job) THEN
       RETURN false;
     END IF;

@@ -1,0 +1,21 @@
+/*
+ * settings.h
+ *		The settings that the sync depends on, whatever its database or role inherits.
+ */
+#ifndef KEYPUP_SETTINGS_H
+#define KEYPUP_SETTINGS_H
+
+/*
+ * pin_settings_of_worker
+ *		For the life of the process. Outside a transaction.
+ */
+extern void pin_settings_of_worker(void);
+
+/*
+ * pin_settings_of_transaction
+ *		For the transaction that has just begun, and before its first query: its end,
+ *		however it comes, brings the session's own values back.
+ */
+extern void pin_settings_of_transaction(void);
+
+#endif
