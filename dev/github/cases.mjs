@@ -251,9 +251,10 @@ function everyIssueEvent(history, cast, random, issue) {
 /**
  * Pull requests and issues that have something in each of their lists. The first of them, `crowded` of each, have two pages of each
  * list for a client that asks for 50 (reviews, threads, comments of a thread, labels), 20 (assignees, requests, closing references) or
- * 100 (timelines) at first. Needs 51 labels, a milestone and 21 issues.
+ * 100 (timelines) at first; of the last pull requests, `long_threads` in number, only the first thread has two pages. Needs 51 labels,
+ * a milestone and 21 issues.
  */
-export function addFullItems(history, cast, { crowded = 0, full = 0 }) {
+export function addFullItems(history, cast, { crowded = 0, full = 0, long_threads: longThreads = 0 }) {
   const others = history.issues.slice(0, 21);
   const crowd = Array.from({ length: 21 }, (_, i) => actorOf(history, `crowd-${i}`));
   crowd.forEach((actor) => { actor.name ??= actor.login; });
@@ -261,7 +262,7 @@ export function addFullItems(history, cast, { crowded = 0, full = 0 }) {
     const number = 1 + Math.max(0, ...[...history.issues, ...history.pullRequests].map((item) => item.number));
     const createdAt = later('2024-06-01T00:00:00Z', i * 3600);
     const fields = { title: `item ${i}`, createdAt, author: crowd[0], milestone: history.milestones[0] };
-    addFullPullRequest(history, cast, { number, ...fields }, crowd, others, i < crowded);
+    addFullPullRequest(history, cast, { number, ...fields }, crowd, others, i < crowded, i < crowded || i >= crowded + full - longThreads);
     addFullIssue(history, { number: number + 1, ...fields }, crowd, i < crowded);
   }
 }
@@ -286,7 +287,7 @@ function addFullIssue(history, fields, crowd, isCrowded) {
   newEvent(history, issue, 'ClosedEvent', closedAt, crowd[0], { stateReason: 'DUPLICATE', closer: null });
 }
 
-function addFullPullRequest(history, cast, fields, crowd, others, isCrowded) {
+function addFullPullRequest(history, cast, fields, crowd, others, isCrowded, hasLongThread) {
   const commit = { oid: '1'.repeat(40), authoredDate: fields.createdAt, committedDate: fields.createdAt };
   const pull = newPullRequest(history, { ...fields, commits: [commit] });
   const at = (seconds) => later(pull.createdAt, seconds);
@@ -303,7 +304,7 @@ function addFullPullRequest(history, cast, fields, crowd, others, isCrowded) {
   for (let i = 0; i < (isCrowded ? 51 : 2); i += 1) {
     const review = newReview(history, pull, { createdAt: at(300 + i), author: crowd[i % 21] });
     const thread = newThread(history, pull);
-    for (let j = 0; j < (isCrowded && i === 0 ? 51 : 1); j += 1) newReviewComment(history, thread, review, { createdAt: at(300 + i + j) });
+    for (let j = 0; j < (hasLongThread && i === 0 ? 51 : 1); j += 1) newReviewComment(history, thread, review, { createdAt: at(300 + i + j) });
   }
   mergePullRequest(history, pull, crowd[0], at(400));
 }

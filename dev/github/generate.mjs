@@ -18,8 +18,8 @@ const LAST_DAY = '2025-06-01T08:00:00Z';
 const ASSOCIATIONS = ['MEMBER', 'MEMBER', 'COLLABORATOR', 'CONTRIBUTOR', 'NONE', 'FIRST_TIME_CONTRIBUTOR', 'OWNER'];
 
 /**
- * settings: nameWithOwner and, all optional, pulls, issues, seed, labels, milestones, releases, deployments, crowded, full, empty,
- * private, issues_disabled, small_ids.
+ * settings: nameWithOwner and, all optional, pulls, issues, seed, labels, milestones, releases, deployments, crowded, full, long_threads,
+ * empty, private, issues_disabled, small_ids.
  */
 export function generateHistory(settings) {
   const { nameWithOwner, pulls = 200, issues = 100, seed = 1, labels = 130, milestones = 12 } = settings;

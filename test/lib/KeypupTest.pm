@@ -189,21 +189,28 @@ my %expected = (
 # Most repositories have neither.
 my %may_be_empty = map { $_ => 1 } qw(releases deployments);
 
-# For each table [name, whether every row and column is the provider's, what differs]; a row that is there twice differs.
-# The emulator's own truth about a repository is put into a table, and all are compared by one psql.
-sub compare_tables
+# SQL that puts the emulator's own truth about a repository into a table.
+sub truth_script
 {
-	my ($node, $github, $name) = @_;
+	my ($github, $name) = @_;
 	my $dir = tempdir(CLEANUP => 1);
 	chmod 0755, $dir;
 	append_to_file("$dir/truth.json", control($github, "truth?repository=$name"));
 	chmod 0644, "$dir/truth.json";
 	# Text cannot hold NUL or a lone surrogate: in both they are U+FFFD.
-	my $script = "SET client_min_messages = warning;
+	return "SET client_min_messages = warning;
 		CREATE TABLE IF NOT EXISTS truth (repository text, kind text, item jsonb);
 		DELETE FROM truth WHERE repository = '$name';
 		INSERT INTO truth SELECT '$name', k.key, i FROM jsonb_each(keypup.clean_json(pg_read_binary_file('$dir/truth.json'))) k,
 		jsonb_array_elements(k.value) i WHERE jsonb_typeof(k.value) = 'array';\n";
+}
+
+# For each table [name, whether every row and column is the provider's, what differs]; a row that is there twice differs.
+# All are compared by one psql.
+sub compare_tables
+{
+	my ($node, $github, $name) = @_;
+	my $script = truth_script($github, $name);
 	foreach my $table (sort keys %expected)
 	{
 		my ($columns, $select) = @{ $expected{$table} };
@@ -243,8 +250,8 @@ sub differences
 sub keep_truth
 {
 	my ($node, $github, @names) = @_;
-	read_truth($node, $github, $_) foreach @names;
-	my $sql = 'CREATE INDEX ON truth (repository, kind); ANALYZE truth;';
+	my $sql = join '', map { truth_script($github, $_) } @names;
+	$sql .= 'CREATE INDEX ON truth (repository, kind); ANALYZE truth;';
 	foreach my $table (sort keys %expected)
 	{
 		my ($columns, $select) = @{ $expected{$table} };

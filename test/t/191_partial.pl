@@ -27,7 +27,7 @@ my $github = start_github($token, '--points', '1000000',
 	(map { ('--generate', "$_:pulls=2,issues=2,labels=3,milestones=2,releases=4,deployments=4") } @small),
 	(map { ('--generate', "$_:pulls=1,issues=1,labels=101,milestones=101,releases=22,deployments=30") } @long),
 	(map { ('--generate', "$_:pulls=1,issues=21,labels=51,milestones=1,releases=1,deployments=1,crowded=1") } @crowded_small),
-	'--generate', "$items:pulls=0,issues=21,labels=51,milestones=1,releases=60,deployments=170,crowded=60,full=225");
+	'--generate', "$items:pulls=0,issues=21,labels=51,milestones=1,releases=60,deployments=170,crowded=55,full=265,long_threads=40");
 my $node = new_server($github, "keypup.sync_interval = '1d'\nfsync = off");
 $node->start;
 sub query { return $node->safe_psql('postgres', 'SET client_min_messages = error; ' . $_[0]); }
@@ -93,6 +93,7 @@ my $is_crowded = sub { return @{ $_[0]{labels} } > 50; };
 my @whole_pulls = grep { !$is_crowded->($_) } @{ $truth->{pullRequests} };
 my @whole_issues = grep { !$is_crowded->($_) && $_->{title} =~ /^item/ } @{ $truth->{issues} };
 my @crowded = grep { $is_crowded->($_) } @{ $truth->{pullRequests} };
+my @long_threads = map { $_->{reviewThreads}[0]{id} } grep { @{ $_->{reviewThreads}[0]{comments} } > 50 } splice @whole_pulls, -40;
 my @many_statuses = map { $_->{id} } grep { @{ $_->{statuses} } > 10 } @{ $truth->{deployments} };
 my @few_statuses = map { $_->{id} } grep { @{ $_->{statuses} } <= 10 && @{ $_->{statuses} } > 0 && $_->{ref} && $_->{commit} && ($_->{creator}{__typename} // '') eq 'User' } @{ $truth->{deployments} };
 my %pool = (KeypupPullRequests => [ map { $_->{id} } @whole_pulls ], KeypupIssues => [ map { $_->{id} } @whole_issues ], KeypupDeployments => \@few_statuses,
@@ -122,7 +123,7 @@ my @nested_cases;
 foreach my $connection (sort keys %nested)
 {
 	# A page that is null is so for all lists of its item: those have items of their own.
-	my @ids = $connection eq '' ? map { $_->{id} } splice @crowded, -5 : $connection eq 'statuses' ? @many_statuses : $connection eq 'comments' ? map { $_->{reviewThreads}[0]{id} } @crowded : map { $_->{id} } @crowded;
+	my @ids = $connection eq '' ? map { $_->{id} } splice @crowded, -5 : $connection eq 'statuses' ? @many_statuses : $connection eq 'comments' ? @long_threads : map { $_->{id} } @crowded;
 	foreach my $case (@{ $nested{$connection} })
 	{
 		$case->{item} = shift @ids or $not_placed++;
@@ -199,7 +200,7 @@ while (@pairs)
 is(some(@blanked), '', 'nothing that was stored is blanked');
 is(some(@stuck), '', 'every run ends');
 is(some(@lost), '', 'with the next good answers the tables are the provider\'s');
-is(some(grep { !$hit{$_} } sort keys %hit), '', scalar(keys %hit) . ' cases were seen');
+is(join("\n", grep { !$hit{$_} } sort keys %hit), '', scalar(keys %hit) . ' cases were seen');
 is(scalar(keys %hit), $count, 'that is all of them');
 $node->stop;
 done_testing();

@@ -99,9 +99,10 @@ test('the settings of a made-up repository are read', () => {
 });
 
 test('full items have something in each list, crowded ones two pages of it', () => {
-  const { pullRequests, issues } = generateHistory({ nameWithOwner: 'a/b', labels: 60, milestones: 1, pulls: 0, issues: 22, crowded: 1, full: 2 });
+  const { pullRequests, issues } = generateHistory({ nameWithOwner: 'a/b', labels: 60, milestones: 1, pulls: 0, issues: 22, crowded: 1, full: 2, long_threads: 1 });
   const sizes = (item) => ['labels', 'assignees', 'comments', 'reviews', 'reviewThreads', 'reviewRequests', 'closingIssuesReferences'].map((list) => item[list]?.length);
   assert.deepEqual(sizes(pullRequests[0]), [51, 21, 101, 51, 51, 22, 21]);
   assert.deepEqual(sizes(issues[22]).slice(0, 3), [51, 21, 101]);
   for (const item of [...pullRequests.slice(1), ...issues.slice(23)]) assert.ok(sizes(item).every((size) => size === undefined || size >= 2));
+  assert.deepEqual(pullRequests.map((pull) => pull.reviewThreads[0].comments.length), [51, 1, 51]);
 });
