@@ -121,6 +121,32 @@ is(workers('c'), '', 'DROP EXTENSION does not meet the worker');
 $session{c}->query_safe('ROLLBACK');
 has_workers('c', 1, 'which comes back after a rollback');
 
+# Nor do others that lock what the worker uses.
+query('CREATE ROLE dba SUPERUSER; CREATE DATABASE d');
+$node->safe_psql('d', qq{SET ROLE dba; CREATE EXTENSION keypup; SELECT keypup.create_account('acme'); SELECT keypup.connect('acme', 'github', '$token', '$github->{url}'); SELECT keypup.track('acme', 'demo/busy')});
+$session{d} = $node->background_psql('d');
+$session{d}->query_safe('SET client_min_messages = warning');
+foreach my $command ('ALTER EXTENSION keypup UPDATE', 'DROP OWNED BY dba', 'REASSIGN OWNED BY dba TO olga', 'DROP OWNED BY keypup_worker', 'DROP OWNED BY keypup_member')
+{
+	has_workers('d', 1, 'a worker is in d');
+	ok($node->poll_query_until('d', 'SELECT items_done > 0 FROM keypup.sync_status'), 'it is at work');
+	$session{d}->query_safe("BEGIN; $command");
+	is(workers('d'), '', "$command does not meet it");
+	$session{d}->query_safe('ROLLBACK');
+}
+has_workers('d', 1, 'it is back');
+$before = workers('d');
+$session{d}->query_safe('BEGIN; DROP OWNED BY olga; ROLLBACK');
+is(workers('d'), $before, 'DROP OWNED BY somebody else ends no worker');
+$session{d}->query_safe('DROP OWNED BY dba');
+is($node->safe_psql('d', q{SELECT count(*) FROM pg_extension WHERE extname = 'keypup'}), '0', 'with its owner\'s other things the extension is dropped');
+
+# The schema's name is in every function.
+my ($code, $out, $error) = $node->psql('c', 'ALTER SCHEMA keypup RENAME TO reports');
+like($error, qr/ERROR:  schema "keypup" cannot be renamed\nDETAIL:  .*\nHINT:  Give its relations other names by views of your own\./, 'the schema is not renamed');
+query('CREATE DATABASE bare TEMPLATE template0');
+is($node->safe_psql('bare', q{CREATE SCHEMA keypup; ALTER SCHEMA keypup RENAME TO reports; SELECT count(*) FROM pg_namespace WHERE nspname = 'reports'}), '1', 'where it is somebody else\'s it is');
+
 # The switch: for the server, for a database, for roles in it; not in a session.
 query(q{ALTER SYSTEM SET keypup.workers = 0; SELECT pg_reload_conf()});
 has_workers($_, 0, "keypup.workers = 0 and a reload end the worker in $_") foreach qw(a c postgres);
@@ -129,7 +155,7 @@ has_workers('a', 3, 'a database may have its own number');
 has_workers('c', 0, 'which is for no other');
 is($node->safe_psql('c', q{SET keypup.workers = 5; SHOW keypup.workers; SELECT ok, detail FROM keypup.diagnose_workers()}), "5\nf|the workers are switched off: keypup.workers is 0 here", 'SET in a session is for no worker');
 like($node->safe_psql('c', 'SELECT warning FROM keypup.sync_status'), qr/^the workers are switched off: keypup.workers is 0 here \(ALTER DATABASE c SET keypup.workers = 1\)/, 'sync_status says that they are switched off');
-my ($code, $out, $error) = $node->psql('c', q{SELECT keypup.track('acme', 'demo/small')});
+($code, $out, $error) = $node->psql('c', q{SELECT keypup.track('acme', 'demo/small')});
 like($error, qr/^psql:<stdin>:1: WARNING:  the workers are switched off: keypup.workers is 0 here\nHINT:  ALTER DATABASE c SET keypup.workers = 1;$/, 'and so does track');
 $node->safe_psql('c', q{CALL keypup.sync('acme', 'demo/small')});
 is($node->safe_psql('c', q{SELECT phase, items_done FROM keypup.sync_status WHERE project = 'demo/small'}), 'idle|7', 'CALL keypup.sync works on');
