@@ -39,6 +39,7 @@
 #include "sync/diagnosis.h"
 #include "sync/worker_list.h"
 
+PG_FUNCTION_INFO_V1(keypup_let_workers_step_aside);
 PG_FUNCTION_INFO_V1(keypup_wake_launcher);
 
 #define PATIENCE_MILLISECONDS 10000
@@ -133,6 +134,15 @@ let_workers_step_aside(Oid database)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/* For a function that locks the tables in another order than a worker does. */
+Datum
+keypup_let_workers_step_aside(PG_FUNCTION_ARGS)
+{
+	if (has_shared_lists())
+		let_workers_step_aside(MyDatabaseId);
+	PG_RETURN_VOID();
 }
 
 /* DROP, RENAME and SET TABLESPACE: for its owner, from another database. */
