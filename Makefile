@@ -50,7 +50,7 @@ ROOMS = \
 	src/insight/delivery.sql src/insight/delivery_series.sql src/insight/devlake.sql \
 	src/insight/activity.sql src/insight/verdict.sql src/insight/next_step.sql src/insight/fields.sql \
 	src/insight/breakdown.sql src/insight/moving.sql src/insight/team.sql src/insight/revert.sql \
-	src/operation/install.sql
+	src/operation/wanted_rights.sql src/operation/install.sql
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/provider/github/queries.sql

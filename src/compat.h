@@ -8,6 +8,7 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "common/jsonapi.h"
+#include "postmaster/bgworker_internals.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
@@ -58,6 +59,19 @@
 #else
 #define keypup_json_result void
 #define KEYPUP_JSON_GO_ON return
+#endif
+
+/* The background worker that was registered last, or NULL. In the postmaster, and what it forks. */
+#if PG_VERSION_NUM >= 180000
+#define keypup_newest_background_worker()                                                          \
+	(dlist_is_empty(&BackgroundWorkerList)                                                         \
+		 ? NULL                                                                                    \
+		 : dlist_head_element(RegisteredBgWorker, rw_lnode, &BackgroundWorkerList))
+#else
+#define keypup_newest_background_worker()                                                          \
+	(slist_is_empty(&BackgroundWorkerList)                                                         \
+		 ? NULL                                                                                    \
+		 : slist_head_element(RegisteredBgWorker, rw_lnode, &BackgroundWorkerList))
 #endif
 
 #if PG_VERSION_NUM >= 160000

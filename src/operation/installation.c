@@ -20,19 +20,21 @@
 #include "datum.h"
 #include "keypup.h"
 #include "sync/database_list.h"
+#include "sync/launcher.h"
 #include "sync/worker_list.h"
 
 PG_FUNCTION_INFO_V1(keypup_library);
 PG_FUNCTION_INFO_V1(keypup_check_ca_file);
 PG_FUNCTION_INFO_V1(keypup_list_databases);
 
-/* A row of version, preloaded. */
+/* A row of version, preloaded, launcher_refused. */
 Datum
 keypup_library(PG_FUNCTION_ARGS)
 {
-	Datum values[2] = {CStringGetTextDatum(KEYPUP_VERSION), BoolGetDatum(has_shared_lists())};
+	Datum values[3] = {CStringGetTextDatum(KEYPUP_VERSION), BoolGetDatum(has_shared_lists()),
+					   BoolGetDatum(launcher_was_refused())};
 
-	return return_row(fcinfo, 2, values, NULL);
+	return return_row(fcinfo, 3, values, NULL);
 }
 
 /* --- certificate authorities --- */
@@ -98,7 +100,7 @@ keypup_check_ca_file(PG_FUNCTION_ARGS)
 
 /* --- the launcher's list --- */
 
-/* Rows of database_id, workers_wanted, no_slot_since. */
+/* Rows of database_id, workers_wanted, waits_for_standby, no_slot_since. */
 Datum
 keypup_list_databases(PG_FUNCTION_ARGS)
 {
@@ -111,9 +113,10 @@ keypup_list_databases(PG_FUNCTION_ARGS)
 	{
 		DatabaseEntry known = look_up_database(databases[i]);
 		bool has_work = known.finding == FINDING_WORK;
-		Datum values[3] = {ObjectIdGetDatum(databases[i]), Int32GetDatum(known.workers_wanted),
+		Datum values[4] = {ObjectIdGetDatum(databases[i]), Int32GetDatum(known.workers_wanted),
+						   BoolGetDatum(known.waits_for_standby),
 						   TimestampTzGetDatum(known.no_slot_since)};
-		bool nulls[3] = {false, !has_work, known.no_slot_since == 0};
+		bool nulls[4] = {false, !has_work, !has_work, known.no_slot_since == 0};
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}

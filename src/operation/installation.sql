@@ -1,27 +1,32 @@
 -- operation/installation.sql: everything that may be wrong with an installation, in one place.
 
-CREATE FUNCTION keypup.library(OUT version text, OUT preloaded boolean)
+CREATE FUNCTION keypup.library(OUT version text, OUT preloaded boolean, OUT launcher_refused boolean)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_library';
 CREATE FUNCTION keypup.check_ca_file(OUT ok boolean, OUT detail text, OUT remedy text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_check_ca_file';
-CREATE FUNCTION keypup.list_databases(OUT database_id oid, OUT workers_wanted integer, OUT no_slot_since timestamptz)
+CREATE FUNCTION keypup.list_databases(OUT database_id oid, OUT workers_wanted integer, OUT waits_for_standby boolean,
+  OUT no_slot_since timestamptz)
 RETURNS SETOF record
 LANGUAGE c VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'keypup_list_databases';
 REVOKE ALL ON FUNCTION keypup.library(), keypup.check_ca_file(), keypup.list_databases() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.library() IS
-  'The library that this server runs: its version, and whether it was loaded when the server started.';
+  'The library that this server runs: its version, whether it was loaded when the server started, and whether there was '
+  'no room for the launcher then.';
 COMMENT ON FUNCTION keypup.check_ca_file() IS
   'Whether there are certificate authorities to check providers'' certificates against.';
 COMMENT ON FUNCTION keypup.list_databases() IS
-  'What the launcher knows of the databases of this server: how many workers each wants (NULL: none, or not known), '
-  'and since when max_worker_processes has had no room for them.';
+  'What the launcher knows of the databases of this server: how many workers each wants, and whether their commits wait '
+  'for standbys (NULL: none, or not known), and since when max_worker_processes has had no room for them.';
 
 CREATE FUNCTION keypup.check_installation(OUT check_name text, OUT ok boolean, OUT detail text, OUT remedy text)
 RETURNS SETOF record
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 14 SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 15 SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $function$
 DECLARE
   the_check record;
+  -- The current user is this function's owner.
+  runs_command boolean := (SELECT r.rolsuper FROM pg_roles r
+    WHERE r.rolname = coalesce(nullif(current_setting('role'), 'none'), session_user));
 BEGIN
   FOR the_check IN SELECT c.name, c.query FROM (VALUES
     ('preload', $$
@@ -32,7 +37,7 @@ BEGIN
                    WHERE f.name = 'shared_preload_libraries' ORDER BY f.seqno DESC LIMIT 1)
              THEN 'The configuration file has it in shared_preload_libraries: restart the server.'
              ELSE d.remedy END
-      FROM keypup.library() l, keypup.diagnose_workers() d $$),
+      FROM keypup.library() l, keypup.diagnose_launcher() d $$),
 
     ('version', $$
       SELECT l.version = e.extversion,
@@ -46,14 +51,20 @@ BEGIN
 
     ('configuration', $$
       SELECT count(*) = 0,
-        coalesce(string_agg(format('%s line %s: %s', f.sourcefile, f.sourceline, concat_ws(': ', f.name,
-            CASE WHEN f.name <> '' AND s.name IS NULL THEN 'there is no such setting' ELSE f.error END)),
+        coalesce(string_agg(format('%s line %s: %s', f.sourcefile, f.sourceline, concat_ws(': ', f.name, f.problem)),
             '; ' ORDER BY f.seqno),
-          'the configuration files have no error in a line of keypup''s'),
-        'Correct it, and reload.'
-      FROM pg_file_settings f
-      LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name)
-      WHERE f.name IS NULL OR f.name ILIKE 'keypup.%' AND (f.error IS NOT NULL OR s.name IS NULL) $$),
+          'the configuration files have no error'),
+        'Correct it, and reload: one unknown name, whosesoever it is, keeps all changes from being applied.'
+      FROM (
+        SELECT f.*, CASE WHEN f.name ILIKE 'keypup.%' AND s.name IS NULL THEN 'there is no such setting'
+                         ELSE f.error END AS problem
+        FROM pg_file_settings f
+        LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name)
+      ) f
+      -- What only waits for a restart is reported as an error, too, without a line where it was taken out; reading the
+      -- files has marked it.
+      WHERE f.problem IS NOT NULL AND f.sourcefile IS NOT NULL
+        AND NOT coalesce((SELECT s.pending_restart FROM pg_settings s WHERE lower(s.name) = lower(f.name)), false) $$),
 
     ('key', $$
       SELECT true, format('keypup.%s is readable; its newest key is number %s',
@@ -91,44 +102,58 @@ BEGIN
 
     ('roles', $$
       SELECT count(*) = 0,
-        coalesce(string_agg(p.problem, '; '), 'keypup_member and keypup_worker are as they should be'),
-        string_agg(p.remedy, ' ')
+        coalesce(string_agg(p.problem, '; ' ORDER BY n.name, p.problem),
+          'keypup_member and keypup_worker are as they should be'),
+        string_agg(DISTINCT p.remedy, ' ')
       FROM unnest(ARRAY['keypup_member', 'keypup_worker']) AS n (name)
       LEFT JOIN pg_roles r ON r.rolname = n.name
-      CROSS JOIN LATERAL (VALUES
-        (r.oid IS NULL, format('role %s is missing', n.name),
-          'Restore the roles of the cluster, as pg_dumpall --globals-only has them.'),
-        (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolreplication,
-          format('role %s has rights that keypup does not give it', n.name),
-          format('ALTER ROLE %s NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION.', n.name)),
-        (n.name = 'keypup_worker' AND EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = r.oid),
-          'role keypup_worker has members', 'Revoke keypup_worker from them.')) AS p (is_wrong, problem, remedy)
-      WHERE p.is_wrong $$),
+      CROSS JOIN LATERAL (
+        SELECT format('role %s is missing', n.name), 'SELECT keypup.restore_roles();'
+        WHERE r.oid IS NULL
+        UNION ALL
+        SELECT format('role %s has rights that keypup does not give it', n.name),
+          format('ALTER ROLE %s NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION;', n.name)
+        WHERE r.rolcanlogin OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication
+        UNION ALL
+        SELECT format('role %s is a member of %I', o.name, i.name),
+          format('REVOKE %I FROM %I%s;', i.name, o.name, ' GRANTED BY ' || quote_ident(g.rolname))
+        FROM pg_auth_members m
+        CROSS JOIN LATERAL (SELECT pg_get_userbyid(m.member) AS name) o
+        CROSS JOIN LATERAL (SELECT pg_get_userbyid(m.roleid) AS name) i
+        LEFT JOIN pg_roles g ON g.oid = m.grantor AND g.oid <> 10
+        WHERE m.member = r.oid OR n.name = 'keypup_worker' AND m.roleid = r.oid
+        UNION ALL
+        SELECT format('role %s lacks %s of its %s rights here', n.name, l.lost, l.given), 'SELECT keypup.restore_roles();'
+        FROM (
+          SELECT count(*) AS given, count(*) FILTER (WHERE h.statement IS NULL) AS lost
+          FROM keypup.wanted_rights w
+          LEFT JOIN keypup.held_rights() h ON h.role_name = w.role_name AND h.statement = w.statement
+          WHERE w.role_name = r.rolname
+        ) l
+        -- Members may be allowed less than keypup allows them.
+        WHERE l.lost > 0 AND (n.name = 'keypup_worker' OR l.lost = l.given)
+      ) AS p (problem, remedy) $$),
 
-    ('launcher', $$
-      SELECT CASE WHEN l.preloaded AND pg_is_in_recovery() THEN NULL ELSE p.pid IS NOT NULL END,
-        CASE WHEN NOT l.preloaded THEN 'keypup is not preloaded'
-             WHEN p.pid IS NOT NULL THEN format('it is running, as process %s', p.pid)
-             WHEN pg_is_in_recovery() THEN 'the server is a standby: it starts when that is promoted'
-             ELSE 'it is not running' END,
-        CASE WHEN NOT l.preloaded THEN 'See the check of preload.'
-             ELSE format('The server''s log says why; max_worker_processes (%s) must have room for it.',
-               current_setting('max_worker_processes')) END
-      FROM keypup.library() l LEFT JOIN keypup.list_workers() p ON p.database_id IS NULL $$),
+    ('launcher', 'SELECT d.ok, d.detail, d.remedy FROM keypup.diagnose_launcher() d'),
 
     ('workers', 'SELECT d.ok, d.detail, d.remedy FROM keypup.diagnose_workers() d'),
 
     ('worker_processes', $$
-      SELECT CASE WHEN l.preloaded AND NOT pg_is_in_recovery() THEN s.missing = 0 END,
-        format('max_worker_processes is %s, of which keypup uses %s', current_setting('max_worker_processes'),
-            (SELECT count(*) FROM keypup.list_workers()))
-          || CASE WHEN s.missing > 0
-                  THEN format('; none was left for %s workers of %s since %s', s.missing, s.names, s.since) ELSE '' END,
+      SELECT CASE WHEN l.preloaded AND NOT pg_is_in_recovery() THEN s.missing = 0 AND NOT l.launcher_refused END,
+        concat_ws('; ',
+          format('max_worker_processes is %s, of which keypup uses %s', current_setting('max_worker_processes'),
+            (SELECT count(*) FROM keypup.list_workers())),
+          CASE WHEN l.launcher_refused THEN 'there was no room for the launcher' END,
+          CASE WHEN s.missing > 0
+               THEN format('none was left for %s workers of %s since %s', s.missing, s.names, s.since) END),
         format('Set max_worker_processes = %s or more in postgresql.conf, and restart the server.',
-          current_setting('max_worker_processes')::bigint + s.missing)
+          current_setting('max_worker_processes')::bigint
+          + CASE WHEN l.launcher_refused THEN 1 + greatest(1, current_setting('keypup.workers')::integer)
+                 ELSE s.missing END)
       FROM keypup.library() l
       CROSS JOIN (
-        SELECT coalesce(sum(greatest(1, d.workers_wanted - w.workers)), 0) AS missing,
+        SELECT coalesce(sum(greatest(1, coalesce(d.workers_wanted, current_setting('keypup.workers')::integer)
+            - w.workers)), 0) AS missing,
           string_agg(quote_ident(p.datname), ', ' ORDER BY p.datname) AS names, min(d.no_slot_since) AS since
         FROM keypup.list_databases() d
         JOIN pg_database p ON p.oid = d.database_id
@@ -138,6 +163,14 @@ BEGIN
         WHERE d.no_slot_since IS NOT NULL
       ) s $$),
 
+    ('copy', $$
+      SELECT count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'no connection waits as one of a copy'
+             ELSE format('%s connections wait, as this is a copy of the database that reads; if it is to read in its '
+               'place, they are resumed', count(*)) END,
+        'SELECT keypup.resume_connections();'
+      FROM keypup.halted_connections h WHERE h.phase = 'restored' $$),
+
     ('commit', $$
       SELECT NOT c.waits,
         CASE WHEN c.waits
@@ -146,8 +179,11 @@ BEGIN
              ELSE 'commits wait for nobody who is not there' END,
         'Start the standby, or change synchronous_standby_names, and reload.'
       FROM (
+        -- As the workers have it; where none has looked yet, as the caller has it.
         SELECT NOT pg_is_in_recovery() AND current_setting('synchronous_standby_names') <> ''
-          AND current_setting('synchronous_commit') NOT IN ('off', 'local')
+          AND coalesce((SELECT d.waits_for_standby FROM keypup.list_databases() d
+                        JOIN pg_database p ON p.oid = d.database_id WHERE p.datname = current_database()),
+                       current_setting('synchronous_commit') NOT IN ('off', 'local'))
           AND NOT EXISTS (SELECT FROM pg_stat_get_wal_senders() s WHERE s.sync_state IN ('sync', 'quorum')) AS waits
       ) c $$),
 
@@ -162,6 +198,15 @@ BEGIN
   ) AS c (name, query)
   LOOP
     check_name := the_check.name;
+    -- Monitoring asks often: it must not start a command of somebody's key service each time.
+    IF check_name IN ('key', 'data_keys') AND current_setting('keypup.key_file', true) = ''
+       AND current_setting('keypup.key_command', true) <> '' AND NOT runs_command THEN
+      ok := NULL;
+      detail := 'keypup.key_command is run for superusers only';
+      remedy := NULL;
+      RETURN NEXT;
+      CONTINUE;
+    END IF;
     -- Where a check cannot be made, the reason is what is wrong.
     BEGIN
       EXECUTE the_check.query INTO ok, detail, remedy;

@@ -1,5 +1,47 @@
 -- operation/status.sql: how the sync is doing, for whoever may read the data.
 
+CREATE FUNCTION keypup.find_switch(shows_files boolean) RETURNS text
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  -- Whose value holds, the first before the others. Workers run as the superuser that initialized the cluster.
+  WITH given (place, value, remedy) AS (
+    SELECT 4 - 2 * (s.setrole <> 0)::integer - (s.setdatabase <> 0)::integer, split_part(c.setting, '=', 2),
+      concat_ws(' ', 'ALTER',
+        CASE WHEN s.setrole <> 0 THEN format('ROLE %I', pg_get_userbyid(s.setrole))
+             WHEN s.setdatabase = 0 THEN 'ROLE ALL' END,
+        CASE WHEN s.setdatabase <> 0 AND s.setrole <> 0 THEN 'IN' END,
+        CASE WHEN s.setdatabase <> 0 THEN format('DATABASE %I', current_database()) END,
+        'RESET keypup.workers;')
+    FROM pg_db_role_setting s
+    CROSS JOIN unnest(s.setconfig) AS c (setting)
+    WHERE s.setrole IN (0, 10) AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+      AND c.setting ILIKE 'keypup.workers=%'
+    UNION ALL
+    (SELECT 5, f.setting,
+       CASE WHEN f.sourcefile LIKE '%/postgresql.auto.conf' THEN 'ALTER SYSTEM RESET keypup.workers; SELECT pg_reload_conf();'
+            WHEN shows_files THEN format('Change line %s of %s, and reload; or, for this database: '
+                'ALTER DATABASE %I SET keypup.workers = 1;', f.sourceline, f.sourcefile, current_database()) END
+     FROM pg_file_settings f WHERE f.name ILIKE 'keypup.workers'
+     -- Of several lines the last one counts; ALTER SYSTEM's stand behind the others.
+     ORDER BY f.seqno DESC LIMIT 1)
+  ), ranked AS (
+    SELECT g.*, bool_and(g.value !~ '[1-9]') OVER (ORDER BY g.place) AS is_off FROM given g
+  )
+  SELECT coalesce(string_agg(r.remedy, ' ' ORDER BY r.place), format('ALTER DATABASE %I SET keypup.workers = 1;', current_database()))
+  FROM ranked r WHERE r.is_off
+$$;
+REVOKE ALL ON FUNCTION keypup.find_switch(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.find_switch(boolean) IS
+  'What to do about keypup.workers = 0, as it applies to workers of this database: the statements, or the line of a '
+  'configuration file, if those may be shown.';
+
+CREATE FUNCTION keypup.diagnose_launcher(OUT ok boolean, OUT detail text, OUT remedy text)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_diagnose_launcher';
+REVOKE ALL ON FUNCTION keypup.diagnose_launcher() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.diagnose_launcher() IS
+  'Whether the launcher of the server''s background workers runs, or why not, and what to do about it. ok is NULL where '
+  'it is about to start, and where there is none, as on a standby.';
+
 CREATE FUNCTION keypup.diagnose_workers(OUT ok boolean, OUT detail text, OUT remedy text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_diagnose_workers';
 REVOKE ALL ON FUNCTION keypup.diagnose_workers() FROM PUBLIC;

@@ -15,7 +15,10 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_namespace.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
@@ -36,6 +39,7 @@
 #include "sync/diagnosis.h"
 #include "sync/worker_list.h"
 
+PG_FUNCTION_INFO_V1(keypup_let_workers_step_aside);
 PG_FUNCTION_INFO_V1(keypup_wake_launcher);
 
 #define PATIENCE_MILLISECONDS 10000
@@ -132,6 +136,15 @@ let_workers_step_aside(Oid database)
 	}
 }
 
+/* For a function that locks the tables in another order than a worker does. */
+Datum
+keypup_let_workers_step_aside(PG_FUNCTION_ARGS)
+{
+	if (has_shared_lists())
+		let_workers_step_aside(MyDatabaseId);
+	PG_RETURN_VOID();
+}
+
 /* DROP, RENAME and SET TABLESPACE: for its owner, from another database. */
 static void
 before_owners_command(const char *name)
@@ -193,19 +206,62 @@ before_create_database(CreatedbStmt *statement)
 		let_workers_step_aside(database);
 }
 
-/* A worker locks the tables in another order than the drop does. */
+/* --- commands that lock the tables in another order than a worker does --- */
+
+/* DROP and UPDATE: for its owner. */
+static void
+before_extension_command(const char *name)
+{
+	Oid extension = get_extension_oid("keypup", true);
+
+	if (strcmp(name, "keypup") == 0 && OidIsValid(extension) &&
+		keypup_owns_extension(extension, GetUserId()))
+		let_workers_step_aside(MyDatabaseId);
+}
+
 static void
 before_drop_extension(List *names)
+{
+	ListCell *cell;
+
+	foreach (cell, names)
+		before_extension_command(strVal(lfirst(cell)));
+}
+
+/* DROP OWNED and REASSIGN OWNED: of whom the extension is, or its tables name in grants and policies. */
+static void
+before_command_on_owned(List *roles)
 {
 	Oid extension = get_extension_oid("keypup", true);
 	ListCell *cell;
 
-	foreach (cell, names)
+	if (!OidIsValid(extension) || !keypup_owns_extension(extension, GetUserId()))
+		return;
+	foreach (cell, roles)
 	{
-		if (strcmp(strVal(lfirst(cell)), "keypup") == 0 && OidIsValid(extension) &&
-			keypup_owns_extension(extension, GetUserId()))
+		Oid role = get_rolespec_oid(lfirst(cell), true);
+
+		if (OidIsValid(role) && (keypup_owns_extension(extension, role) ||
+								 role == get_role_oid("keypup_member", true) ||
+								 role == get_role_oid("keypup_worker", true)))
 			let_workers_step_aside(MyDatabaseId);
 	}
+}
+
+/* PostgreSQL would let it through, and nothing would work any more. */
+static void
+refuse_renaming_of_schema(const char *name)
+{
+	Oid extension = get_extension_oid("keypup", true);
+	Oid schema = get_namespace_oid(name, true);
+
+	if (OidIsValid(extension) && OidIsValid(schema) &&
+		getExtensionOfObject(NamespaceRelationId, schema) == extension)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("schema \"%s\" cannot be renamed", name),
+				 errdetail("Functions and views of the extension keypup call each other by it."),
+				 errhint("Give its relations other names by views of your own.")));
 }
 
 static void
@@ -218,10 +274,18 @@ before_command(Node *node)
 	else if (IsA(node, AlterDatabaseStmt) &&
 			 find_option(((AlterDatabaseStmt *) node)->options, "tablespace") != NULL)
 		before_owners_command(((AlterDatabaseStmt *) node)->dbname);
+	else if (IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_SCHEMA)
+		refuse_renaming_of_schema(((RenameStmt *) node)->subname);
 	else if (IsA(node, CreatedbStmt))
 		before_create_database((CreatedbStmt *) node);
 	else if (IsA(node, DropStmt) && ((DropStmt *) node)->removeType == OBJECT_EXTENSION)
 		before_drop_extension(((DropStmt *) node)->objects);
+	else if (IsA(node, AlterExtensionStmt))
+		before_extension_command(((AlterExtensionStmt *) node)->extname);
+	else if (IsA(node, DropOwnedStmt))
+		before_command_on_owned(((DropOwnedStmt *) node)->roles);
+	else if (IsA(node, ReassignOwnedStmt))
+		before_command_on_owned(((ReassignOwnedStmt *) node)->roles);
 }
 
 /* --- after a command --- */

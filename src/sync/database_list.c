@@ -120,7 +120,8 @@ count_wakes(Oid database)
 /* --- what workers and the launcher say --- */
 
 void
-note_finding(Oid database, uint64 wakes, DatabaseFinding finding, int workers_wanted)
+note_finding(Oid database, uint64 wakes, DatabaseFinding finding, int workers_wanted,
+			 bool waits_for_standby)
 {
 	DatabaseEntry *entry;
 
@@ -131,6 +132,7 @@ note_finding(Oid database, uint64 wakes, DatabaseFinding finding, int workers_wa
 	{
 		entry->finding = finding;
 		entry->workers_wanted = workers_wanted;
+		entry->waits_for_standby = waits_for_standby;
 		if (finding != FINDING_WORK)
 		{
 			entry->retry_at =

@@ -30,6 +30,7 @@ typedef struct DatabaseEntry
 	int holders; /* sessions that need the database to themselves: no worker is started */
 	DatabaseFinding finding;
 	int workers_wanted; /* keypup.workers as it applies there, where there is work */
+	bool waits_for_standby; /* so does synchronous_commit */
 	TimestampTz retry_at; /* no worker is started before then */
 	TimestampTz no_slot_since; /* max_worker_processes did not suffice; 0: it did */
 	int failures; /* that count for the pause before the next start */
@@ -75,7 +76,8 @@ extern uint64 count_wakes(Oid database);
  *		What a worker has found, having looked after so many wakes. Where there is no
  *		work the next worker looks after some minutes, or when the database is woken.
  */
-extern void note_finding(Oid database, uint64 wakes, DatabaseFinding finding, int workers_wanted);
+extern void note_finding(Oid database, uint64 wakes, DatabaseFinding finding, int workers_wanted,
+						 bool waits_for_standby);
 
 /*
  * note_failure, note_good_run

@@ -14,6 +14,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -26,11 +27,20 @@
 
 #include "compat.h"
 #include "datum.h"
+#include "keypup.h"
+#include "kept_plan.h"
 #include "sync/database_list.h"
 #include "sync/diagnosis.h"
+#include "sync/launcher.h"
 #include "sync/worker_list.h"
 
+PG_FUNCTION_INFO_V1(keypup_diagnose_launcher);
 PG_FUNCTION_INFO_V1(keypup_diagnose_workers);
+
+/* Every new database would be a copy of it. */
+#define TEMPLATE1_REMEDY                                                                           \
+	"Use another database: CREATE DATABASE keypup TEMPLATE template0 ENCODING 'UTF8'; "            \
+	"there CREATE EXTENSION keypup; and here DROP EXTENSION keypup;"
 
 /* The launcher starts together with the server. */
 #define LAUNCHER_MILLISECONDS 10000
@@ -49,7 +59,7 @@ static const struct
 	{ERRCODE_UNDEFINED_COLUMN, "undefined_column", "Objects of the extension were changed."},
 	{ERRCODE_UNDEFINED_FUNCTION, "undefined_function", "Objects of the extension are missing."},
 	{ERRCODE_INSUFFICIENT_PRIVILEGE, "insufficient_privilege",
-	 "Rights that the extension gives to keypup_worker were revoked."},
+	 "Rights that the extension gives to keypup_worker were revoked: see the check of roles."},
 	{ERRCODE_READ_ONLY_SQL_TRANSACTION, "read_only_sql_transaction", NULL},
 	{ERRCODE_CONFIG_FILE_ERROR, "config_file_error", NULL},
 	{ERRCODE_DISK_FULL, "disk_full", "Make room on the disk."},
@@ -104,15 +114,63 @@ show_time(TimestampTz time)
 	return timestamptz_to_str(time - time % USECS_PER_SEC);
 }
 
-static Diagnosis
-diagnose_launcher(void)
+typedef struct Running
 {
+	int launcher; /* its process; 0: there is none */
+	int workers; /* of this database */
+} Running;
+
+static Running
+look_what_runs(void)
+{
+	WorkerEntry *entries = palloc(sizeof(WorkerEntry) * MAX_WORKERS);
+	int count = copy_workers(entries);
+	Running running = {0};
+
+	for (int i = 0; i < count; i++)
+	{
+		if (!OidIsValid(entries[i].database))
+			running.launcher = entries[i].pid;
+		running.workers +=
+			entries[i].database == MyDatabaseId && entries[i].state != WORKER_STARTING;
+	}
+	pfree(entries);
+	return running;
+}
+
+static Diagnosis
+diagnose_launcher(const Running *running)
+{
+	if (!has_shared_lists())
+		return make_diagnosis(HEALTH_BAD,
+							  "keypup is not preloaded: nothing is read in the background",
+							  preload_remedy());
+	if (RecoveryInProgress())
+		return make_diagnosis(HEALTH_UNKNOWN,
+							  "the server is a standby: workers start when it is promoted", NULL);
+	if (!IsPostmasterEnvironment || IsBinaryUpgrade)
+		return make_diagnosis(HEALTH_UNKNOWN,
+							  IsBinaryUpgrade
+								  ? "the server is being upgraded: no worker runs in it"
+								  : "the server is in single-user mode: no worker runs in it",
+							  NULL);
+	if (running->launcher != 0)
+		return make_diagnosis(HEALTH_GOOD,
+							  psprintf("it is running, as process %d", running->launcher), NULL);
+	if (launcher_was_refused())
+		return make_diagnosis(
+			HEALTH_BAD,
+			psprintf("max_worker_processes (%d) has no room for the launcher, so that no worker is "
+					 "started",
+					 max_worker_processes),
+			psprintf(
+				"Set max_worker_processes = %d or more in postgresql.conf, and restart the server.",
+				max_worker_processes + 1 + Max(keypup_workers, 1)));
 	if (!TimestampDifferenceExceeds(PgStartTime, GetCurrentTimestamp(), LAUNCHER_MILLISECONDS))
 		return make_diagnosis(HEALTH_UNKNOWN, "the launcher is starting", NULL);
 	return make_diagnosis(
 		HEALTH_BAD, "the launcher is not running, so that no worker is started",
-		psprintf("The server's log says why; max_worker_processes (%d) must have room for it.",
-				 max_worker_processes));
+		"The server's log says why it has ended; it is started again after 5 seconds.");
 }
 
 /* Returns whether the database itself rules workers out. */
@@ -134,7 +192,9 @@ diagnose_database(Diagnosis *diagnosis)
 	ReleaseSysCache(tuple);
 	if (is_template)
 		*diagnosis = make_diagnosis(HEALTH_BAD, "the database is a template: no worker runs in it",
-									psprintf("ALTER DATABASE %s IS_TEMPLATE false;", name));
+									strcmp(name, "template1") == 0
+										? TEMPLATE1_REMEDY
+										: psprintf("ALTER DATABASE %s IS_TEMPLATE false;", name));
 	else if (!admits)
 		*diagnosis =
 			make_diagnosis(HEALTH_BAD, "the database admits no connections: no worker runs in it",
@@ -173,42 +233,31 @@ diagnose_failure(const DatabaseEntry *known)
 								   remedy == NULL ? "" : remedy, remedy == NULL ? "" : " "));
 }
 
-static int
-count_running_workers(bool *launcher)
+static Diagnosis
+diagnose_switch(void)
 {
-	WorkerEntry *workers = palloc(sizeof(WorkerEntry) * MAX_WORKERS);
-	int count = copy_workers(workers);
-	int running = 0;
+	static KeptPlan query = KEPT_PLAN("SELECT keypup.find_switch($1)", 1, BOOLOID);
+	Datum shows_files = BoolGetDatum(may_read_settings());
+	MemoryContext context = CurrentMemoryContext;
+	char *remedy = NULL;
+	bool isnull;
 
-	*launcher = false;
-	for (int i = 0; i < count; i++)
-	{
-		*launcher = *launcher || !OidIsValid(workers[i].database);
-		running += workers[i].database == MyDatabaseId && workers[i].state != WORKER_STARTING;
-	}
-	pfree(workers);
-	return running;
+	SPI_connect();
+	if (run_kept_plan(&query, BOOTSTRAP_SUPERUSERID, &shows_files, InvalidSnapshot, true))
+		remedy = MemoryContextStrdup(context, TextDatumGetCString(kept_plan_column(0, 1, &isnull)));
+	SPI_finish();
+	return make_diagnosis(HEALTH_BAD, "the workers are switched off: keypup.workers is 0 here",
+						  remedy);
 }
 
 Diagnosis
 diagnose_workers(void)
 {
 	DatabaseEntry known;
-	Diagnosis diagnosis;
-	bool launcher;
-	int running;
+	Running running = look_what_runs();
+	Diagnosis diagnosis = diagnose_launcher(&running);
 
-	if (!has_shared_lists())
-		return make_diagnosis(HEALTH_BAD,
-							  "keypup is not preloaded: nothing is read in the background",
-							  preload_remedy());
-	if (RecoveryInProgress())
-		return make_diagnosis(HEALTH_UNKNOWN,
-							  "the server is a standby: a worker starts when it is promoted", NULL);
-	running = count_running_workers(&launcher);
-	if (!launcher)
-		return diagnose_launcher();
-	if (diagnose_database(&diagnosis))
+	if (diagnosis.health != HEALTH_GOOD || diagnose_database(&diagnosis))
 		return diagnosis;
 	known = look_up_database(MyDatabaseId);
 	if (known.holders > 0)
@@ -216,15 +265,14 @@ diagnose_workers(void)
 			HEALTH_UNKNOWN, "a command needs the database for itself: the worker waits for its end",
 			NULL);
 	if (known.finding == FINDING_SWITCHED_OFF)
-		return make_diagnosis(HEALTH_BAD, "the workers are switched off: keypup.workers is 0 here",
-							  psprintf("ALTER DATABASE %s SET keypup.workers = 1;",
-									   quote_identifier(get_database_name(MyDatabaseId))));
+		return diagnose_switch();
 	if (known.failing_since != 0)
 		return diagnose_failure(&known);
-	if (running > 0)
-		return make_diagnosis(
-			HEALTH_GOOD,
-			psprintf("%d of %d workers run", running, Max(running, known.workers_wanted)), NULL);
+	if (running.workers > 0)
+		return make_diagnosis(HEALTH_GOOD,
+							  psprintf("%d of %d workers run", running.workers,
+									   Max(running.workers, known.workers_wanted)),
+							  NULL);
 	if (known.no_slot_since != 0)
 		return make_diagnosis(
 			HEALTH_BAD,
@@ -252,10 +300,9 @@ warn_without_workers(void)
 }
 
 /* A row of ok, detail, remedy. */
-Datum
-keypup_diagnose_workers(PG_FUNCTION_ARGS)
+static Datum
+return_diagnosis(FunctionCallInfo fcinfo, Diagnosis diagnosis)
 {
-	Diagnosis diagnosis = diagnose_workers();
 	Datum values[3] = {BoolGetDatum(diagnosis.health == HEALTH_GOOD),
 					   CStringGetTextDatum(diagnosis.detail), (Datum) 0};
 	bool nulls[3] = {diagnosis.health == HEALTH_UNKNOWN, false, diagnosis.remedy == NULL};
@@ -263,4 +310,18 @@ keypup_diagnose_workers(PG_FUNCTION_ARGS)
 	if (diagnosis.remedy != NULL)
 		values[2] = CStringGetTextDatum(diagnosis.remedy);
 	return return_row(fcinfo, 3, values, nulls);
+}
+
+Datum
+keypup_diagnose_launcher(PG_FUNCTION_ARGS)
+{
+	Running running = look_what_runs();
+
+	return return_diagnosis(fcinfo, diagnose_launcher(&running));
+}
+
+Datum
+keypup_diagnose_workers(PG_FUNCTION_ARGS)
+{
+	return return_diagnosis(fcinfo, diagnose_workers());
 }

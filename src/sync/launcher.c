@@ -53,6 +53,17 @@ typedef struct Database
 
 PGDLLEXPORT void keypup_launcher_main(Datum argument);
 
+static bool refused = false;
+
+/* PostgreSQL refuses a worker for which there is no room with a line in the log only. */
+static bool
+is_registered(const BackgroundWorker *worker)
+{
+	const RegisteredBgWorker *newest = keypup_newest_background_worker();
+
+	return newest != NULL && strcmp(newest->rw_worker.bgw_name, worker->bgw_name) == 0;
+}
+
 void
 register_launcher(void)
 {
@@ -70,8 +81,16 @@ register_launcher(void)
 	strlcpy(worker.bgw_name, "keypup launcher", sizeof(worker.bgw_name));
 	strlcpy(worker.bgw_type, "keypup launcher", sizeof(worker.bgw_type));
 	/* pg_upgrade wants nobody else in the server while it fills it. */
-	if (!IsBinaryUpgrade)
-		RegisterBackgroundWorker(&worker);
+	if (IsBinaryUpgrade)
+		return;
+	RegisterBackgroundWorker(&worker);
+	refused = IsPostmasterEnvironment && !is_registered(&worker);
+}
+
+bool
+launcher_was_refused(void)
+{
+	return refused;
 }
 
 /* --- which databases there are --- */

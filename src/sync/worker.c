@@ -117,12 +117,13 @@ static bool
 find_work(Oid database, uint64 wakes)
 {
 	if (!is_installed())
-		note_finding(database, wakes, FINDING_NO_EXTENSION, 0);
+		note_finding(database, wakes, FINDING_NO_EXTENSION, 0, false);
 	else if (keypup_workers == 0)
-		note_finding(database, wakes, FINDING_SWITCHED_OFF, 0);
+		note_finding(database, wakes, FINDING_SWITCHED_OFF, 0, false);
 	else
 	{
-		note_finding(database, wakes, FINDING_WORK, keypup_workers);
+		note_finding(database, wakes, FINDING_WORK, keypup_workers,
+					 synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH);
 		return read_worker_number() < keypup_workers;
 	}
 	return false;

@@ -6,6 +6,7 @@ use FindBin;
 use lib "$FindBin::RealBin/../lib";
 use KeypupTest;
 use File::Temp qw(tempdir);
+use IPC::Run qw(run);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -13,7 +14,7 @@ use Time::HiRes qw(usleep);
 
 my $token = 'ghp_INSTALLPROBE0123456789';
 my $github = start_github($token, '--generate', 'demo/small:pulls=4,issues=3,seed=8');
-my @checks = qw(preload version encoding configuration key data_keys ca_file ssl roles launcher workers worker_processes commit autovacuum);
+my @checks = qw(preload version encoding configuration key data_keys ca_file ssl roles launcher workers worker_processes copy commit autovacuum);
 
 # The rows of check_installation that are not well: name, ok, detail, remedy.
 sub findings
@@ -63,7 +64,7 @@ is(messages($node, q{SELECT keypup.track('acme', 'demo/small')}, user => 'alice'
 is($node->safe_psql('postgres', 'SELECT DISTINCT warning FROM keypup.sync_status'), "keypup is not preloaded: nothing is read in the background ($line)" =~ s/\.\)$/)/r, 'sync_status.warning says it');
 is(as_role($node, 'alice', 'SELECT DISTINCT warning FROM keypup.sync_status'),
 	'keypup is not preloaded: nothing is read in the background (A superuser must add keypup to shared_preload_libraries, and restart the server)', 'to members too');
-is(findings($node), join("\n", "preload|f|keypup is not preloaded: nothing is read in the background|$line", 'launcher|f|keypup is not preloaded|See the check of preload.',
+is(findings($node), join("\n", "preload|f|keypup is not preloaded: nothing is read in the background|$line", "launcher|f|keypup is not preloaded: nothing is read in the background|$line",
 	"workers|f|keypup is not preloaded: nothing is read in the background|$line", 'worker_processes||max_worker_processes is 8, of which keypup uses 0|'), 'check_installation says what follows from it');
 like(as_role($node, 'alice', 'SELECT * FROM keypup.check_installation()'), qr/^permission denied/, 'a member may not call it');
 is(as_role($node, 'monitor', 'SELECT remedy FROM keypup.check_installation() LIMIT 1'), $line, 'a member of pg_monitor may');
@@ -83,13 +84,20 @@ finds($node, qr/^encoding\|f\|the database is in encoding SQL_ASCII\|Restore/m, 
 $node->safe_psql('postgres', 'DROP DATABASE other');
 
 reload($node, "keypup.keyfile = '/etc/keypup/keys'");
-finds($node, qr/^configuration\|f\|[^|]*postgresql\.conf line \d+: keypup\.keyfile: there is no such setting\|Correct it, and reload\.$/m, 'a setting that is misspelt');
+finds($node, qr/^configuration\|f\|[^|]*postgresql\.conf line \d+: keypup\.keyfile: there is no such setting\|Correct it, and reload: [^|\n]*\.$/m, 'a setting that is misspelt');
 $node->adjust_conf('postgresql.conf', 'keypup.keyfile', undef);
 reload($node, "keypup.max_requests = many");
 finds($node, qr/^configuration\|f\|[^|]* line \d+: keypup\.max_requests: setting could not be applied\|/m, 'a value that is none');
 $node->adjust_conf('postgresql.conf', 'keypup.max_requests', undef);
-reload($node, '');
-is(findings($node), '', 'both are mended');
+foreach my $case ([ work_mems => '64MB', 'unrecognized configuration parameter' ], [ work_mem => 'much', 'setting could not be applied' ])
+{
+	reload($node, "$case->[0] = $case->[1]");
+	finds($node, qr/^configuration\|f\|[^|]* line \d+: $case->[0]: $case->[2]\|/m, "a line that is not keypup's: $case->[0] = $case->[1]");
+	$node->adjust_conf('postgresql.conf', $case->[0], undef);
+}
+reload($node, 'max_connections = 90');
+is(findings($node), '', 'all are mended, and what waits for a restart is no error');
+$node->adjust_conf('postgresql.conf', 'max_connections', undef);
 
 my $keys = $node->safe_psql('postgres', 'SHOW keypup.key_file');
 sub with_key_file
@@ -113,6 +121,18 @@ finds($node, qr/^key\|f\|keypup\.key_command cannot be used: it failed\|/m, 'a k
 reload($node, "keypup.key_command = 'cat $keys'");
 is($node->safe_psql('postgres', q{SELECT string_agg(detail, '; ' ORDER BY check_name) FROM keypup.check_installation() WHERE check_name IN ('key', 'data_keys') AND ok}),
 	'all 1 open; keypup.key_command is readable; its newest key is number 1', 'and one that works');
+# Workers run it, too.
+my $off = q{SELECT detail ~ 'switched off' FROM keypup.diagnose_workers()};
+$node->safe_psql('postgres', 'ALTER DATABASE postgres SET keypup.workers = 0');
+ok($node->poll_query_until('postgres', $off), 'no worker is there');
+my $runs = tempdir(CLEANUP => 1) . '/runs';
+reload($node, "keypup.key_command = 'echo >> $runs; cat $keys'");
+is(as_role($node, 'monitor', q{SELECT check_name, ok, detail, remedy FROM keypup.check_installation() WHERE check_name IN ('key', 'data_keys')}),
+	"key||keypup.key_command is run for superusers only|\ndata_keys||keypup.key_command is run for superusers only|", 'who monitors does not run it');
+ok(!-e $runs, 'not once');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM keypup.check_installation() WHERE check_name IN ('key', 'data_keys') AND ok}), '2', 'a superuser does');
+ok(-s $runs, 'and it was run');
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET keypup.workers');
 reload($node, "keypup.key_command = ''\nkeypup.key_file = '$keys'");
 
 reload($node, "keypup.ca_file = '/nowhere/ca.pem'");
@@ -122,6 +142,16 @@ finds($node, qr/^ca_file\|f\|keypup\.ca_file, "[^"]*", has no certificate in it\
 reload($node, "keypup.ca_file = '$github->{ca_file}'");
 reload($node, "autovacuum = off\nsynchronous_standby_names = 'nobody'");
 finds($node, qr/^commit\|f\|no standby that synchronous_standby_names \(nobody\) names is connected: every commit waits\|[^\n]*\nautovacuum\|f\|/m, 'commits that wait for ever, and autovacuum that is off');
+{
+	local $ENV{PGOPTIONS} = '-c synchronous_commit=local';
+	finds($node, qr/^commit\|f\|/m, 'also for who does not wait himself');
+	$node->safe_psql('postgres', 'ALTER DATABASE postgres SET synchronous_commit = local');
+}
+ok($node->poll_query_until('postgres', q{SELECT ok FROM keypup.check_installation() WHERE check_name = 'commit'}), 'nothing is wrong where the workers do not wait');
+{
+	local $ENV{PGOPTIONS} = '-c synchronous_commit=local';
+	$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET synchronous_commit');
+}
 reload($node, "autovacuum = on\nsynchronous_standby_names = ''");
 $node->append_conf('postgresql.conf', "listen_addresses = '*'\nport = " . $node->port);
 $node->restart;
@@ -130,13 +160,50 @@ $node->append_conf('postgresql.conf', "listen_addresses = ''");
 $node->restart;
 ok($node->poll_query_until('postgres', q{SELECT bool_and(ok) FROM keypup.check_installation()}), 'all is well again');
 
-$node->safe_psql('postgres', 'ALTER ROLE keypup_worker LOGIN; GRANT keypup_worker TO alice');
-finds($node, qr/^roles\|f\|role keypup_worker has rights that keypup does not give it; role keypup_worker has members\|ALTER ROLE keypup_worker NOLOGIN [A-Z ]*\. Revoke keypup_worker from them\.$/m,
-	'a role that may log in and has members');
-$node->safe_psql('postgres', 'ALTER ROLE keypup_worker NOLOGIN; REVOKE keypup_worker FROM alice');
+# What the check of roles says is pasted, and mends it.
+sub paste_remedy
+{
+	my ($expected) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $remedy = $node->safe_psql('postgres', q{SELECT remedy FROM keypup.check_installation() WHERE check_name = 'roles'});
+	is($remedy, $expected, 'the remedy is in statements');
+	$node->safe_psql('postgres', $remedy);
+	is($node->safe_psql('postgres', q{SELECT ok, detail FROM keypup.check_installation() WHERE check_name = 'roles'}), 't|keypup_member and keypup_worker are as they should be', 'which mend it');
+	return;
+}
+my $as_it_was = 'NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION';
+$node->safe_psql('postgres', 'ALTER ROLE keypup_worker LOGIN; ALTER ROLE keypup_member CREATEDB; GRANT keypup_worker TO alice; GRANT monitor TO keypup_worker; GRANT pg_read_all_data TO keypup_member');
+finds($node, qr/^roles\|f\|role keypup_member has rights that keypup does not give it; role keypup_member is a member of pg_read_all_data; role alice is a member of keypup_worker; role keypup_worker has rights that keypup does not give it; role keypup_worker is a member of monitor\|/m,
+	'roles that may log in or create databases, have members or are members');
+paste_remedy("ALTER ROLE keypup_member $as_it_was; ALTER ROLE keypup_worker $as_it_was; REVOKE keypup_worker FROM alice; REVOKE monitor FROM keypup_worker; REVOKE pg_read_all_data FROM keypup_member;");
+
+# A role that is dropped with all that it may do is made anew, and nothing is lost.
+my $rights = q{SELECT count(*), md5(string_agg(statement, ' ' ORDER BY statement)) FROM keypup.held_rights()};
+my $held = $node->safe_psql('postgres', $rights);
+my $projects = as_role($node, 'alice', 'SELECT count(*) FROM keypup.projects');
+$node->safe_psql('postgres', 'DROP OWNED BY keypup_worker; DROP ROLE keypup_worker');
+finds($node, qr/^roles\|f\|role keypup_worker is missing\|/m, 'a role that was dropped');
+paste_remedy('SELECT keypup.restore_roles();');
+$node->safe_psql('postgres', 'REVOKE SELECT ON keypup.connection_tokens FROM keypup_worker');
+finds($node, qr/^roles\|f\|role keypup_worker lacks 1 of its \d+ rights here\|/m, 'a right that was revoked');
+paste_remedy('SELECT keypup.restore_roles();');
+$node->safe_psql('postgres', 'DROP OWNED BY keypup_member; DROP ROLE keypup_member');
+like(as_role($node, 'alice', 'SELECT count(*) FROM keypup.projects'), qr/^permission denied/, 'without the other members read nothing');
+paste_remedy('SELECT keypup.restore_roles();');
+is(as_role($node, 'alice', 'SELECT count(*) FROM keypup.projects'), $projects, 'then they read what they read before');
+is($node->safe_psql('postgres', $rights), $held, 'both roles may do what they might');
+my ($dump) = run_command([ 'pg_dump', '-h', $node->host, '-p', $node->port, 'postgres' ]);
+unlike($dump, qr/ FROM "\d+";/, 'and a dump names no role that is gone');
+$node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION keypup.discover(text, text) FROM keypup_member');
+ok($node->poll_query_until('postgres', q{SELECT bool_and(ok) FROM keypup.check_installation()}), 'the worker works; members may be allowed less');
+$node->safe_psql('postgres', 'SELECT keypup.restore_roles()');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres IS_TEMPLATE true');
 finds($node, qr/^workers\|f\|the database is a template: no worker runs in it\|ALTER DATABASE postgres IS_TEMPLATE false;$/m, 'a database that is a template');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres IS_TEMPLATE false; CREATE DATABASE closed');
+messages($node, 'CREATE EXTENSION keypup', database => 'template1');
+finds($node, qr/^workers\|f\|the database is a template: no worker runs in it\|Use another database: CREATE DATABASE keypup TEMPLATE template0 ENCODING 'UTF8'; there CREATE EXTENSION keypup; and here DROP EXTENSION keypup;$/m,
+	'template1, which is to stay a template', 'template1');
+$node->safe_psql('template1', 'DROP EXTENSION keypup');
 $node->safe_psql('closed', 'CREATE EXTENSION keypup');
 my $inside = $node->background_psql('closed');
 $node->safe_psql('postgres', 'ALTER DATABASE closed ALLOW_CONNECTIONS false');
@@ -144,7 +211,7 @@ is($inside->query_safe(q{SELECT ok, detail, remedy FROM keypup.check_installatio
 	'f|the database admits no connections: no worker runs in it|ALTER DATABASE closed ALLOW_CONNECTIONS true;', 'a database that admits no connections');
 $inside->quit;
 $node->safe_psql('postgres', 'DROP DATABASE closed; ALTER DATABASE postgres SET keypup.workers = 0');
-ok($node->poll_query_until('postgres', q{SELECT detail = 'the workers are switched off: keypup.workers is 0 here' AND remedy = 'ALTER DATABASE postgres SET keypup.workers = 1;'
+ok($node->poll_query_until('postgres', q{SELECT detail = 'the workers are switched off: keypup.workers is 0 here' AND remedy = 'ALTER DATABASE postgres RESET keypup.workers;'
 	FROM keypup.check_installation() WHERE check_name = 'workers' AND NOT ok}), 'workers that are switched off');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET keypup.workers');
 
@@ -156,7 +223,7 @@ my $seen = failures();
 $node->safe_psql('postgres', 'ALTER ROLE keypup_worker RENAME TO keypup_other; SELECT pg_reload_conf()');
 ok($node->poll_query_until('postgres', q{SELECT warning ~ '^the worker has failed since [0-9 :+-]+, last at [0-9 :+-]+, with SQLSTATE 42704 \(undefined_object\)(; it is tried again at [0-9 :+-]+)? \(A role or another object of keypup''s is missing: see the check of roles\. The server''s log has the message\)'
 	FROM keypup.sync_status LIMIT 1}), 'sync_status.warning says since when the worker fails, and why');
-finds($node, qr/^roles\|f\|role keypup_worker is missing\|Restore the roles [^\n]*\n(.*\n)*workers\|f\|the worker has failed since [^|]* with SQLSTATE 42704 \(undefined_object\)/m, 'and so does check_installation, with the cause');
+finds($node, qr/^roles\|f\|role keypup_worker is missing\|SELECT keypup\.restore_roles\(\);\n(.*\n)*workers\|f\|the worker has failed since [^|]* with SQLSTATE 42704 \(undefined_object\)/m, 'and so does check_installation, with the cause');
 my $pauses = q{SELECT (regexp_match(detail, 'tried again at (.*)$'))[1]::timestamptz - (regexp_match(detail, 'last at ([^,]*),'))[1]::timestamptz FROM keypup.diagnose_workers()};
 foreach my $pause (5, 10)
 {
@@ -183,14 +250,23 @@ is($observer->query_safe($unborn), 't', 'a worker that does not come at all has 
 system_or_bail('prlimit', "--pid=$postmaster", "--nproc=$limit:");
 $observer->quit;
 ok($node->poll_query_until('postgres', 'SELECT ok FROM keypup.diagnose_workers()'), 'and comes when it can');
+
+# One that has ended comes again, and max_worker_processes is not what it lacked.
+$node->restart;
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'keypup launcher'});
+like($node->safe_psql('postgres', q{SELECT concat_ws('|', ok, detail, remedy) FROM keypup.check_installation() WHERE check_name = 'launcher'}),
+	qr/^(the launcher is starting|false\|the launcher is not running, so that no worker is started\|The server's log says why it has ended; it is started again after 5 seconds\.|true\|it is running.*)$/, 'a launcher that has ended');
 $node->stop;
+my $single = '';
+run([ 'postgres', '--single', '-j', '-D', $node->data_dir, 'postgres' ], '<', \q{SELECT check_name, ok, detail FROM keypup.check_installation() WHERE check_name IN ('launcher', 'workers') AND remedy IS NULL}, '>', \$single, '2>', '/dev/null');
+is(scalar(() = $single =~ /detail = "the server is in single-user mode: no worker runs in it"/g), 2, 'none is missed in single-user mode') or diag($single);
 
 # --- no launcher ---
 
 $node->append_conf('postgresql.conf', 'max_worker_processes = 1');
 $node->start;
-ok($node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM keypup.check_installation() WHERE NOT ok AND check_name IN ('launcher', 'workers')
-	AND remedy = 'The server''s log says why; max_worker_processes (1) must have room for it.'}), 'a launcher that could not be started');
+finds($node, qr/^((launcher|workers)\|f\|max_worker_processes \(1\) has no room for the launcher, so that no worker is started\|Set max_worker_processes = 3 or more [^\n]*\n){2}worker_processes\|f\|max_worker_processes is 1, of which keypup uses 0; there was no room for the launcher\|Set max_worker_processes = 3 or more /m,
+	'a launcher that could not be started');
 $node->stop;
 
 # --- max_worker_processes used up ---
@@ -210,6 +286,8 @@ like(messages($crowded, q{SELECT keypup.track('acme', 'demo/small')}, database =
 like($crowded->safe_psql($poor, 'SELECT warning FROM keypup.sync_status'), qr/^no worker could be started since [0-9 :+-]+: all of max_worker_processes \(5\) are in use \(Raise max_worker_processes, and restart the server\)$/, 'sync_status.warning says it');
 finds($crowded, qr/^workers\|f\|no worker could be started since .*\nworker_processes\|f\|max_worker_processes is 5, of which keypup uses 4; none was left for 4 workers of [^|]*\b$poor\b[^|]* since [^|]*\|Set max_worker_processes = 9 or more/m,
 	'check_installation says how many are needed', $poor);
+my $needed = $crowded->safe_psql('postgres', "SELECT 5 + sum(coalesce(workers_wanted, 3)) $starved");
+like($crowded->safe_psql($poor, q{SET keypup.workers = 3; SELECT remedy FROM keypup.check_installation() WHERE check_name = 'worker_processes'}), qr/^Set max_worker_processes = \Q$needed\E or more/, 'where no worker has looked yet as many as are set');
 is($crowded->safe_psql($rich, q{SELECT ok FROM keypup.diagnose_workers()}), 't', 'nothing is said where one works');
 ok($crowded->poll_query_until('postgres', "SELECT min(no_slot_since) < now() - interval '11 seconds' $starved"), 'the launcher has looked again, twice at least');
 sub logged { my ($pattern) = @_; my @lines = slurp_file($crowded->logfile) =~ /$pattern/g; return scalar @lines; }
@@ -240,7 +318,7 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($crowded, 'base', has_streaming => 1);
 $standby->start;
 $crowded->wait_for_catchup($standby, 'replay');
-is(findings($standby, $poor), join("\n", 'launcher||the server is a standby: it starts when that is promoted|', 'workers||the server is a standby: a worker starts when it is promoted|',
+is(findings($standby, $poor), join("\n", 'launcher||the server is a standby: workers start when it is promoted|', 'workers||the server is a standby: workers start when it is promoted|',
 		'worker_processes||max_worker_processes is 5, of which keypup uses 0|'), 'on a standby there is nothing to say of workers, and all else is checked');
 is($standby->safe_psql($poor, q{SELECT count(*) FROM keypup.sync_status WHERE warning ~ 'worker'}), '0', 'nor does sync_status warn');
 $standby->stop;

@@ -121,6 +121,32 @@ is(workers('c'), '', 'DROP EXTENSION does not meet the worker');
 $session{c}->query_safe('ROLLBACK');
 has_workers('c', 1, 'which comes back after a rollback');
 
+# Nor do others that lock what the worker uses.
+query('CREATE ROLE dba SUPERUSER; CREATE DATABASE d');
+$node->safe_psql('d', qq{SET ROLE dba; CREATE EXTENSION keypup; SELECT keypup.create_account('acme'); SELECT keypup.connect('acme', 'github', '$token', '$github->{url}'); SELECT keypup.track('acme', 'demo/busy')});
+$session{d} = $node->background_psql('d');
+$session{d}->query_safe('SET client_min_messages = warning');
+foreach my $command ('ALTER EXTENSION keypup UPDATE', 'DROP OWNED BY dba', 'REASSIGN OWNED BY dba TO olga', 'DROP OWNED BY keypup_worker', 'DROP OWNED BY keypup_member', 'SELECT keypup.restore_roles()')
+{
+	has_workers('d', 1, 'a worker is in d');
+	ok($node->poll_query_until('d', 'SELECT items_done > 0 FROM keypup.sync_status'), 'it is at work');
+	$session{d}->query_safe("BEGIN; $command");
+	is(workers('d'), '', "$command does not meet it");
+	$session{d}->query_safe('ROLLBACK');
+}
+has_workers('d', 1, 'it is back');
+$before = workers('d');
+$session{d}->query_safe('BEGIN; DROP OWNED BY olga; ROLLBACK');
+is(workers('d'), $before, 'DROP OWNED BY somebody else ends no worker');
+$session{d}->query_safe('DROP OWNED BY dba');
+is($node->safe_psql('d', q{SELECT count(*) FROM pg_extension WHERE extname = 'keypup'}), '0', 'with its owner\'s other things the extension is dropped');
+
+# The schema's name is in every function.
+my ($code, $out, $error) = $node->psql('c', 'ALTER SCHEMA keypup RENAME TO reports');
+like($error, qr/ERROR:  schema "keypup" cannot be renamed\nDETAIL:  .*\nHINT:  Give its relations other names by views of your own\./, 'the schema is not renamed');
+query('CREATE DATABASE bare TEMPLATE template0');
+is($node->safe_psql('bare', q{CREATE SCHEMA keypup; ALTER SCHEMA keypup RENAME TO reports; SELECT count(*) FROM pg_namespace WHERE nspname = 'reports'}), '1', 'where it is somebody else\'s it is');
+
 # The switch: for the server, for a database, for roles in it; not in a session.
 query(q{ALTER SYSTEM SET keypup.workers = 0; SELECT pg_reload_conf()});
 has_workers($_, 0, "keypup.workers = 0 and a reload end the worker in $_") foreach qw(a c postgres);
@@ -128,9 +154,9 @@ query('ALTER DATABASE a SET keypup.workers = 3');
 has_workers('a', 3, 'a database may have its own number');
 has_workers('c', 0, 'which is for no other');
 is($node->safe_psql('c', q{SET keypup.workers = 5; SHOW keypup.workers; SELECT ok, detail FROM keypup.diagnose_workers()}), "5\nf|the workers are switched off: keypup.workers is 0 here", 'SET in a session is for no worker');
-like($node->safe_psql('c', 'SELECT warning FROM keypup.sync_status'), qr/^the workers are switched off: keypup.workers is 0 here \(ALTER DATABASE c SET keypup.workers = 1\)/, 'sync_status says that they are switched off');
-my ($code, $out, $error) = $node->psql('c', q{SELECT keypup.track('acme', 'demo/small')});
-like($error, qr/^psql:<stdin>:1: WARNING:  the workers are switched off: keypup.workers is 0 here\nHINT:  ALTER DATABASE c SET keypup.workers = 1;$/, 'and so does track');
+like($node->safe_psql('c', 'SELECT warning FROM keypup.sync_status'), qr/^the workers are switched off: keypup.workers is 0 here \(ALTER SYSTEM RESET keypup.workers; SELECT pg_reload_conf\(\)\)/, 'sync_status says that they are switched off');
+($code, $out, $error) = $node->psql('c', q{SELECT keypup.track('acme', 'demo/small')});
+like($error, qr/^psql:<stdin>:1: WARNING:  the workers are switched off: keypup.workers is 0 here\nHINT:  ALTER SYSTEM RESET keypup.workers; SELECT pg_reload_conf\(\);$/, 'and so does track');
 $node->safe_psql('c', q{CALL keypup.sync('acme', 'demo/small')});
 is($node->safe_psql('c', q{SELECT phase, items_done FROM keypup.sync_status WHERE project = 'demo/small'}), 'idle|7', 'CALL keypup.sync works on');
 query('ALTER DATABASE a SET keypup.workers = 1');
@@ -143,6 +169,31 @@ query('ALTER ROLE postgres IN DATABASE c SET keypup.workers = 0');
 has_workers('c', 0, 'and so does that of the role that workers run as');
 query('ALTER ROLE postgres IN DATABASE c RESET keypup.workers; ALTER ROLE ALL IN DATABASE c RESET keypup.workers');
 has_workers('c', 1, 'RESET brings the worker back');
+
+# Wherever it is switched off, the remedy is the statement that switches it on.
+foreach my $case ([ 'ALTER ROLE postgres IN DATABASE c' ], [ 'ALTER ROLE postgres' ], [ 'ALTER DATABASE c' ], [ 'ALTER ROLE ALL' ], [ 'ALTER SYSTEM', ' SELECT pg_reload_conf();' ],
+	[ 'ALTER ROLE postgres', ' ALTER ROLE ALL RESET keypup.workers;', 'ALTER ROLE ALL SET keypup.workers = 0' ])
+{
+	my ($target, $further, $first) = @$case;
+	query($first) if $first;
+	query("$target SET keypup.workers = 0");
+	query('SELECT pg_reload_conf()');
+	ok($node->poll_query_until('c', q{SELECT detail = 'the workers are switched off: keypup.workers is 0 here' FROM keypup.diagnose_workers()}), "switched off by $target SET");
+	my $remedy = $node->safe_psql('c', 'SELECT remedy FROM keypup.diagnose_workers()');
+	is($remedy, "$target RESET keypup.workers;" . ($further // ''), 'the remedy names it');
+	$node->safe_psql('c', s/^\s+//r) foreach $remedy =~ /[^;]+;/g;
+	has_workers('c', 1, 'and brings the worker back');
+}
+$node->append_conf('postgresql.conf', 'keypup.workers = 0');
+query('SELECT pg_reload_conf()');
+has_workers('c', 0, 'switched off in the configuration file');
+my $last_line = () = slurp_file($node->data_dir . '/postgresql.conf') =~ /\n/g;
+like($node->safe_psql('c', 'SELECT remedy FROM keypup.diagnose_workers()'), qr{^Change line $last_line of \S+/postgresql\.conf, and reload; or, for this database: ALTER DATABASE c SET keypup\.workers = 1;$}, 'the remedy names the line');
+query('GRANT keypup_member TO olga');
+is($node->safe_psql('c', 'SET ROLE olga; SELECT remedy FROM keypup.diagnose_workers()'), 'ALTER DATABASE c SET keypup.workers = 1;', 'but not to everybody');
+$node->adjust_conf('postgresql.conf', 'keypup.workers', undef);
+query('SELECT pg_reload_conf()');
+has_workers('c', 1, 'the line is gone');
 query('ALTER DATABASE c SET keypup.workers = 0');
 has_workers('c', 0, 'switched off');
 query('ALTER DATABASE c RESET ALL');
