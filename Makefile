@@ -26,7 +26,7 @@ ROOMS = \
 	src/token/token.sql \
 	src/token/digest.sql src/token/app_key.sql \
 	src/http/http.sql src/http/proxy.sql \
-	src/model/connection.sql src/model/model.sql src/model/delivery.sql src/model/app.sql \
+	src/model/connection.sql src/model/model.sql src/model/delivery.sql src/model/name.sql src/model/app.sql \
 	src/sync/failure.sql src/sync/sync.sql src/sync/app_token.sql \
 	src/provider/github/queries.sql \
 	src/provider/github/shape.sql src/provider/github/part.sql \

@@ -37,6 +37,7 @@ int keypup_max_requests = 16;
 int keypup_rate_reserve = 5;
 int keypup_recheck_interval = 6 * 3600;
 int keypup_sweep_interval = 7 * 86400;
+int keypup_full_reread_interval = 90 * 86400;
 int keypup_deletion_delay = 3600;
 int keypup_sync_interval = 300;
 int keypup_bcrypt_cost = 12;
@@ -97,6 +98,11 @@ define_settings(void)
 							"How often all items are compared with the provider's.",
 							"Finds what was deleted or transferred.", &keypup_sweep_interval,
 							7 * 86400, 60, 90 * 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.full_reread_interval", "Within which time all items are read again.",
+		"Whether the provider says that they changed or not: a slice with each sweep.",
+		&keypup_full_reread_interval, 90 * 86400, 60, 3650 * 86400, PGC_SIGHUP, GUC_UNIT_S, NULL,
+		NULL, NULL);
 	DefineCustomIntVariable("keypup.deletion_delay",
 							"How long an item must be gone to be marked as deleted.",
 							"It is asked for a second time then.", &keypup_deletion_delay, 3600, 0,

@@ -20,6 +20,7 @@ extern int keypup_rate_reserve; /* percent */
 extern int keypup_sync_interval; /* seconds, as the three that follow */
 extern int keypup_recheck_interval;
 extern int keypup_sweep_interval;
+extern int keypup_full_reread_interval;
 extern int keypup_deletion_delay;
 extern int keypup_bcrypt_cost; /* log2 of bcrypt's rounds */
 extern int keypup_max_password_digests; /* at once, in the server */

@@ -1,7 +1,7 @@
 // Changes to a repository between two requests, as people make them on GitHub: the
 // record, the event that GitHub writes, and updatedAt.
 
-import { oidOf, actorOf, newComment, newEvent, newIssue, newLabel, newMilestone, newPullRequest, newReview, newReviewComment, newReviewRequest, newThread, reviewDecisionOf } from './records.mjs';
+import { oidOf, actorOf, newActor, newComment, newEvent, newIssue, newLabel, newMilestone, newPullRequest, newReview, newReviewComment, newReviewRequest, newThread, reviewDecisionOf } from './records.mjs';
 import { DELIVERY_CHANGES } from './delivery.mjs';
 import { isoTime } from './random.mjs';
 
@@ -200,6 +200,19 @@ const CHANGES = {
     const pull = newPullRequest(history, { number: nextNumber(history), title: change.title ?? 'A new pull request', createdAt: at, author: actor, isDraft: Boolean(change.draft), authorAssociation: change.author_association ?? 'MEMBER', additions: 1, changedFiles: 1 });
     pull.commits = [{ oid: oidOf(pull.id), authoredDate: change.first_commit_at ?? at, committedDate: at }];
     return pull;
+  },
+
+  /** A user is called otherwise, in all repositories; the login is free then, and whoever has it next is somebody else. */
+  rename_user({ world, change }) {
+    const from = required(change.login, 'a login').toLowerCase();
+    const to = required(change.to, 'a new login in "to"');
+    const renamed = [];
+    for (const { actors } of world.histories.filter((each) => each.actors[from])) {
+      renamed.push(Object.assign(actors[from], { login: to }));
+      actors[to.toLowerCase()] = actors[from];
+      actors[from] = Object.assign(newActor(`${change.login} the second`), { login: change.login });
+    }
+    return required(renamed[0], `a login that exists; there is no "${change.login}"`);
   },
 
   new_label: ({ history, change, at }) => newLabel(history, { name: required(change.label, 'a label'), createdAt: at, updatedAt: at, color: change.color ?? 'ededed' }),

@@ -173,6 +173,7 @@ CREATE TABLE keypup.pull_requests (
   requested_reviewers text[] NOT NULL DEFAULT '{}',
   milestone text,
   closes_issues bigint[] NOT NULL DEFAULT '{}',
+  is_read_early boolean NOT NULL DEFAULT false,
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, number),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
@@ -184,6 +185,7 @@ CREATE INDEX pull_requests_created ON keypup.pull_requests (account_id, created_
 CREATE INDEX pull_requests_merged ON keypup.pull_requests (account_id, merged_at);
 -- For look-ups, as projects_id.
 CREATE INDEX pull_requests_number ON keypup.pull_requests (project_id, number);
+CREATE INDEX pull_requests_read_early ON keypup.pull_requests (account_id, project_id) WHERE is_read_early;
 COMMENT ON TABLE keypup.pull_requests IS 'Pull requests: metadata only, no source code and no body.';
 COMMENT ON COLUMN keypup.pull_requests.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_requests.project_id IS 'The project.';
@@ -219,6 +221,8 @@ COMMENT ON COLUMN keypup.pull_requests.assignees IS 'Logins of its assignees, so
 COMMENT ON COLUMN keypup.pull_requests.requested_reviewers IS 'Logins whose review is still awaited, and organization/name of teams that the token may read; sorted.';
 COMMENT ON COLUMN keypup.pull_requests.milestone IS 'Title of its milestone.';
 COMMENT ON COLUMN keypup.pull_requests.closes_issues IS 'Numbers of the issues of the same project that its merge closes, sorted.';
+COMMENT ON COLUMN keypup.pull_requests.is_read_early IS
+  'Whether it was read so soon after its last change that another change of the same second may be missing. It is read once more.';
 COMMENT ON COLUMN keypup.pull_requests.deleted_at IS 'When it was found to be gone at the provider; NULL while it is there.';
 SELECT keypup.protect_table('keypup.pull_requests', 'data.read');
 
@@ -245,6 +249,7 @@ CREATE TABLE keypup.issues (
   labels text[] NOT NULL DEFAULT '{}',
   assignees text[] NOT NULL DEFAULT '{}',
   milestone text,
+  is_read_early boolean NOT NULL DEFAULT false,
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, number),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
@@ -253,6 +258,7 @@ CREATE TABLE keypup.issues (
 );
 CREATE INDEX issues_created ON keypup.issues (account_id, created_at);
 CREATE INDEX issues_closed ON keypup.issues (account_id, closed_at);
+CREATE INDEX issues_read_early ON keypup.issues (account_id, project_id) WHERE is_read_early;
 COMMENT ON TABLE keypup.issues IS 'Issues: metadata only, no body.';
 COMMENT ON COLUMN keypup.issues.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issues.project_id IS 'The project.';
@@ -276,6 +282,8 @@ COMMENT ON COLUMN keypup.issues.comment_count IS 'Comments on it.';
 COMMENT ON COLUMN keypup.issues.labels IS 'Names of its labels, sorted.';
 COMMENT ON COLUMN keypup.issues.assignees IS 'Logins of its assignees, sorted.';
 COMMENT ON COLUMN keypup.issues.milestone IS 'Title of its milestone.';
+COMMENT ON COLUMN keypup.issues.is_read_early IS
+  'Whether it was read so soon after its last change that another change of the same second may be missing. It is read once more.';
 COMMENT ON COLUMN keypup.issues.deleted_at IS 'When it was found to be gone at the provider; NULL while it is there.';
 SELECT keypup.protect_table('keypup.issues', 'data.read');
 

@@ -20,6 +20,7 @@ CREATE TABLE keypup.sync_state (
   poll_job_id bigint,
   next_recheck_at timestamptz,
   next_sweep_at timestamptz,
+  reread_to bigint NOT NULL DEFAULT 0,
   refused_fields text[] NOT NULL DEFAULT '{}',
   refused_at timestamptz,
   PRIMARY KEY (account_id, project_id),
@@ -43,6 +44,7 @@ COMMENT ON COLUMN keypup.sync_state.points IS 'Rate-limit points spent for the p
 COMMENT ON COLUMN keypup.sync_state.poll_job_id IS 'The job that asks whether it changed, together with others; NULL, or one that has ended.';
 COMMENT ON COLUMN keypup.sync_state.next_recheck_at IS 'When open and just closed items are next read again, changed or not (keypup.recheck_interval).';
 COMMENT ON COLUMN keypup.sync_state.next_sweep_at IS 'When all items are next compared with the provider''s, which finds what was deleted (keypup.sweep_interval).';
+COMMENT ON COLUMN keypup.sync_state.reread_to IS 'Up to which number the last sweep had all items read again, changed or not (keypup.full_reread_interval).';
 COMMENT ON COLUMN keypup.sync_state.refused_fields IS 'What the token may not read of the project, as the provider names it (Type.field). It is left out for a day, and then asked for again.';
 COMMENT ON COLUMN keypup.sync_state.refused_at IS 'When it was refused last; NULL: it is asked for with the next run.';
 SELECT keypup.protect_table('keypup.sync_state', 'data.read');

@@ -46,7 +46,7 @@ CREATE TEMP TABLE of AS SELECT account_id, connection_id, min(project_id) AS pro
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) SELECT account_id, connection_id, 'not/read', 'me' FROM of;
 INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
 SELECT o.account_id, o.connection_id, o.project_id, kind, '{"ids": ["x"], "after": null, "seen": []}'::jsonb
-FROM of o, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_requests', 'issues', 'releases', 'release_pages',
+FROM of o, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_request_sweep', 'issue_sweep', 'pull_requests', 'issues', 'releases', 'release_pages',
   'deployments', 'deployment_pages']) AS kind
 UNION ALL SELECT p.account_id, p.connection_id, p.project_id, 'repository', '{}'::jsonb FROM keypup.projects p WHERE p.name = 'not/read'
 UNION ALL
@@ -88,16 +88,15 @@ sub leave_empty
 	push @faults, { match => { operation => $operation, repository => $repository }, cases => \@cases, nulls => [ map {
 		{ path => $_->{path}, ($_->{item} ? (item => $_->{item}) : ()), ($_->{kind} =~ / / ? () : (type => $_->{kind})), ($_->{kind} eq 'no entry' ? (error => JSON::PP::false) : ()) } } @cases ] };
 }
-my $truth = decode_json(control($github, "truth?repository=$items"));
-my $is_crowded = sub { return @{ $_[0]{labels} } > 50; };
-my @whole_pulls = grep { !$is_crowded->($_) } @{ $truth->{pullRequests} };
-my @whole_issues = grep { !$is_crowded->($_) && $_->{title} =~ /^item/ } @{ $truth->{issues} };
-my @crowded = grep { $is_crowded->($_) } @{ $truth->{pullRequests} };
-my @long_threads = map { $_->{reviewThreads}[0]{id} } grep { @{ $_->{reviewThreads}[0]{comments} } > 50 } splice @whole_pulls, -40;
-my @many_statuses = map { $_->{id} } grep { @{ $_->{statuses} } > 10 } @{ $truth->{deployments} };
-my @few_statuses = map { $_->{id} } grep { @{ $_->{statuses} } <= 10 && @{ $_->{statuses} } > 0 && $_->{ref} && $_->{commit} && ($_->{creator}{__typename} // '') eq 'User' } @{ $truth->{deployments} };
-my %pool = (KeypupPullRequests => [ map { $_->{id} } @whole_pulls ], KeypupIssues => [ map { $_->{id} } @whole_issues ], KeypupDeployments => \@few_statuses,
-	KeypupReleases => [ map { $_->{id} } grep { $_->{author} && $_->{tagCommit} } @{ $truth->{releases} } ]);
+sub ids { my ($kind, $where, $id) = @_; return split /\n/, query('SELECT ' . ($id // q{item->>'id'}) . " FROM truth WHERE repository = '$items' AND kind = '$kind' AND $where ORDER BY 1"); }
+my $is_crowded = q{jsonb_array_length(item->'labels') > 50};
+my $has_long_thread = q{jsonb_array_length(item#>'{reviewThreads,0,comments}') > 50};
+my @crowded = ids('pullRequests', $is_crowded);
+my @long_threads = ids('pullRequests', "NOT $is_crowded AND $has_long_thread", q{item#>>'{reviewThreads,0,id}'});
+my @many_statuses = ids('deployments', q{jsonb_array_length(item->'statuses') > 10});
+my %pool = (KeypupPullRequests => [ ids('pullRequests', "NOT $is_crowded AND NOT $has_long_thread") ], KeypupIssues => [ ids('issues', "NOT $is_crowded AND item->>'title' ~ '^item'") ],
+	KeypupDeployments => [ ids('deployments', q{jsonb_array_length(item->'statuses') BETWEEN 1 AND 10 AND item->'ref' <> 'null' AND item->'commit' <> 'null' AND item#>>'{creator,__typename}' = 'User'}) ],
+	KeypupReleases => [ ids('releases', q{item->'author' <> 'null' AND item->'tagCommit' <> 'null'}) ]);
 my %nested;
 foreach my $case (@{ $cases{KeypupNestedPages} })
 {
@@ -123,7 +122,7 @@ my @nested_cases;
 foreach my $connection (sort keys %nested)
 {
 	# A page that is null is so for all lists of its item: those have items of their own.
-	my @ids = $connection eq '' ? map { $_->{id} } splice @crowded, -5 : $connection eq 'statuses' ? @many_statuses : $connection eq 'comments' ? @long_threads : map { $_->{id} } @crowded;
+	my @ids = $connection eq '' ? splice @crowded, -5 : $connection eq 'statuses' ? @many_statuses : $connection eq 'comments' ? @long_threads : @crowded;
 	foreach my $case (@{ $nested{$connection} })
 	{
 		$case->{item} = shift @ids or $not_placed++;
@@ -133,7 +132,7 @@ foreach my $connection (sort keys %nested)
 }
 leave_empty($items, 'KeypupNestedPages', @nested_cases);
 is($not_placed, 0, 'every case of an item has one');
-my @list_operations = qw(KeypupReleasePages KeypupDeploymentPages KeypupLabels KeypupMilestones KeypupPullRequestStubs KeypupIssueStubs);
+my @list_operations = qw(KeypupReleasePages KeypupDeploymentPages KeypupLabels KeypupMilestones KeypupPullRequestStubs KeypupIssueStubs KeypupPullRequestSweep KeypupIssueSweep);
 foreach my $operation (@list_operations)
 {
 	cmp_ok(scalar(@{ $cases{$operation} }), '<=', scalar(@long), "$operation has a repository for each case");

@@ -98,9 +98,19 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) IS 'What an answer means: page, paused, smaller, older (the server lacks a field), token_refused or failed, with reason and hint.';
 
+-- A time by GitHub's clock, with which its times are compared, at which nothing of an answer had been read there: before it was asked,
+-- and as much again for clocks of its own that differ. Without its clock, by ours.
+CREATE FUNCTION keypup.github_as_of(headers jsonb, milliseconds integer) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce(keypup.github_time(headers ->> 'date') - interval '5 seconds', now() - interval '1 minute') - make_interval(secs => milliseconds / 1000.0)
+$$;
+REVOKE ALL ON FUNCTION keypup.github_as_of(jsonb, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_as_of(jsonb, integer) IS 'A time by GitHub''s clock at which an answer that took so long had surely not been read.';
+
 -- Stores what the answer to a job holds of what was asked for, and has the rest asked for again. Whether the job has ended;
 -- otherwise it is put off, or asks for less.
-CREATE FUNCTION keypup.github_store_page(account uuid, job bigint, reply jsonb, interval_seconds integer) RETURNS boolean
+CREATE FUNCTION keypup.github_store_page(account uuid, job bigint, reply jsonb, interval_seconds integer, as_of timestamptz) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -138,7 +148,7 @@ BEGIN
     ELSIF judged.gone <> '[]' THEN
       PERFORM keypup.github_take_gone(account, the_job.project_id, the_job.kind, judged.gone);
     END IF;
-    PERFORM keypup.github_store_rows(account, the_job.project_id, the_job.kind, rows);
+    PERFORM keypup.github_store_rows(account, the_job.project_id, the_job.kind, rows, as_of);
   END IF;
   RETURN keypup.github_ask_again(account, job, judged.again);
 END
@@ -176,9 +186,9 @@ BEGIN
   RETURN true;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer),
+REVOKE ALL ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer, timestamptz),
   keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer) IS 'Takes the page that answers a job: stores it, and what is to be asked next. Whether the job has ended.';
+COMMENT ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer, timestamptz) IS 'Takes the page that answers a job: stores it, and what is to be asked next. Whether the job has ended.';
 COMMENT ON FUNCTION keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) IS 'Takes a page of a list of a repository. Whether the job has ended.';
 
 -- The fields that the server says it lacks are left out from now on. False when one of them is needed.
@@ -306,7 +316,7 @@ BEGIN
       UPDATE keypup.app_installations i SET is_renewed = false WHERE i.account_id = account AND i.connection_id = the_job.connection_id AND i.is_renewed;
       IF the_job.kind = 'existence' AND headers ? 'x-github-sso' THEN
         PERFORM keypup.job_failed(account, job, 'GitHub shows only some organizations to this token', 'Authorize the token for the organization''s single sign-on.');
-      ELSIF keypup.github_store_page(account, job, reply, interval_seconds) THEN
+      ELSIF keypup.github_store_page(account, job, reply, interval_seconds, keypup.github_as_of(headers, milliseconds)) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
       END IF;
       -- The rest of it is asked for in smaller pieces; so is what comes next.

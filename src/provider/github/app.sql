@@ -1,20 +1,5 @@
 -- provider/github/app.sql: how an installation of a GitHub App gets its token, and what the answer means.
 
-CREATE FUNCTION keypup.github_time(header text) RETURNS timestamptz
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-  IF header !~ '^([A-Z][a-z]{2}, )?[0-9A-Za-z]{1,4}[ -][0-9A-Za-z]{2,3}[ -][0-9]{2,4}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})? ?(UTC|GMT|Z|[+-][0-9]{2}:?[0-9]{2})$' THEN
-    RETURN NULL;
-  END IF;
-  RETURN header::timestamptz;
-EXCEPTION WHEN data_exception THEN
-  RETURN NULL;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.github_time(text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_time(text) IS 'The time in a header or an answer: 2027-10-12 09:00:00 UTC, the same with an offset, ISO 8601, or HTTP''s form. NULL for anything else.';
-
 -- A minute is taken off for clocks that differ; GitHub takes ten minutes at most.
 CREATE FUNCTION keypup.github_app_request(account uuid, connection uuid, OUT url text, OUT claims text, OUT body text)
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp

@@ -12,6 +12,21 @@ AS $$
     '[[:cntrl:][:space:]\u0080-\u009F\u200B-\u200F\u2028-\u202E\u2060-\u206F\uFEFF]+', ' ', 'g'), 300)), '')
 $$;
 
+CREATE FUNCTION keypup.github_time(header text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF header !~ '^([A-Z][a-z]{2}, )?[0-9A-Za-z]{1,4}[ -][0-9A-Za-z]{2,3}[ -][0-9]{2,4}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})? ?(UTC|GMT|Z|[+-][0-9]{2}:?[0-9]{2})$' THEN
+    RETURN NULL;
+  END IF;
+  RETURN header::timestamptz;
+EXCEPTION WHEN data_exception THEN
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_time(text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_time(text) IS 'The time in a header or an answer: 2027-10-12 09:00:00 UTC, the same with an offset, ISO 8601, or HTTP''s form. NULL for anything else.';
+
 -- Fields that a token may be refused, while it reads the rest: they are left out then (github_refused_fields).
 CREATE FUNCTION keypup.github_refusable(path jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -80,8 +95,8 @@ AS $$
                ('milestones', 'milestones', 'MilestoneList', 'Milestone'),
                ('pull_request_stubs', 'pullRequests', 'StubList', 'Stub'),
                ('issue_stubs', 'issues', 'StubList', 'Stub'),
-               ('pull_request_sweep', 'pullRequests', 'StubList', 'Stub'),
-               ('issue_sweep', 'issues', 'StubList', 'Stub'),
+               ('pull_request_sweep', 'pullRequests', 'SweptList', 'Swept'),
+               ('issue_sweep', 'issues', 'SweptList', 'Swept'),
                ('release_pages', 'releases', 'ReleaseList', 'Release'),
                ('deployment_pages', 'deployments', 'DeploymentList', 'Deployment')) AS k (kind, member, shape, element)
   WHERE k.kind = github_listed.kind

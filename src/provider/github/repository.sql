@@ -34,6 +34,7 @@ CREATE FUNCTION keypup.github_take_list(account uuid, project bigint, kind text,
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  gone text[];
   known jsonb := CASE WHEN NOT page ? 'all_ids' AND arguments -> 'seen' <> 'null'
     THEN (arguments -> 'seen') || jsonb_path_query_array(page, '$.nodes[*].id') END;
 BEGIN
@@ -42,9 +43,17 @@ BEGIN
     PERFORM keypup.queue_job(account, project, kind,
       keypup.github_next_page(page, arguments) || jsonb_build_object('seen', known));
   ELSIF kind = 'labels' THEN
-    DELETE FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND NOT known ? l.external_id;
+    WITH deleted AS (
+      DELETE FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND NOT known ? l.external_id RETURNING l.name
+    )
+    SELECT array_agg(d.name) INTO gone FROM deleted d;
+    PERFORM keypup.forget_labels(account, project, gone);
   ELSE
-    DELETE FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND NOT known ? m.external_id;
+    WITH deleted AS (
+      DELETE FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND NOT known ? m.external_id RETURNING m.title
+    )
+    SELECT array_agg(d.title) INTO gone FROM deleted d;
+    PERFORM keypup.forget_milestones(account, project, gone);
   END IF;
 END
 $$;
@@ -72,6 +81,25 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) IS 'Queues the reading of pull requests or issues by their ids.';
+
+-- What was read so soon after its last change that another of the same second may be missing (GitHub's times have whole seconds).
+CREATE FUNCTION keypup.github_queue_read_early(account uuid, project bigint, in_run boolean) RETURNS void
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT keypup.github_queue_items(account, project, k.kind, k.ids, in_run)
+  FROM (
+    SELECT 'pull_requests' AS kind, jsonb_agg(p.node_id ORDER BY p.number) AS ids FROM keypup.pull_requests p
+    WHERE p.account_id = account AND p.project_id = project AND p.is_read_early AND p.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project AND f.item_id = p.node_id)
+    UNION ALL
+    SELECT 'issues', jsonb_agg(i.node_id ORDER BY i.number) FROM keypup.issues i
+    WHERE i.account_id = account AND i.project_id = project AND i.is_read_early AND i.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project AND f.item_id = i.node_id)
+  ) AS k
+  WHERE k.ids IS NOT NULL
+$$;
+REVOKE ALL ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) IS 'Queues once more what was read too soon after its last change.';
 
 -- Ten minutes are read again: what bumps updatedAt, and when it becomes visible, is not documented. A page that was set aside
 -- keeps the horizon of its run.
@@ -132,35 +160,65 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_milestone_mark(jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_milestone_mark(jsonb) IS 'How many milestones there are, and when one last changed.';
 
+-- What a repository is called. Its id is what it is: a name that another project has here is old there, and that one is called
+-- NAME (ID) until its own run tells how it is called now. So chains and cycles of renames settle, and a name can be used again.
+CREATE FUNCTION keypup.github_take_name(account uuid, project bigint, its_id text, its_name text) RETURNS text
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  me record;
+  twin record;
+BEGIN
+  -- In one order, since the run of the other project may do the same.
+  PERFORM FROM keypup.projects p JOIN keypup.projects o USING (account_id, connection_id)
+  WHERE o.account_id = account AND o.project_id = project
+    AND (p.project_id = project OR p.external_id = its_id OR lower(p.name COLLATE "C") = lower(its_name COLLATE "C"))
+  ORDER BY p.project_id FOR NO KEY UPDATE OF p;
+  SELECT p.connection_id, p.name INTO STRICT me FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
+  SELECT p.name INTO twin FROM keypup.projects p
+  WHERE p.account_id = account AND p.connection_id = me.connection_id AND p.project_id <> project AND p.external_id = its_id;
+  IF FOUND THEN
+    RAISE EXCEPTION 'repository "%" is tracked already, as "%"', its_name, twin.name
+      USING ERRCODE = 'unique_violation', HINT = 'Call keypup.untrack for one of the two names.';
+  END IF;
+  SELECT p.project_id, p.external_id INTO twin FROM keypup.projects p
+  WHERE p.account_id = account AND p.connection_id = me.connection_id AND p.project_id <> project
+    AND lower(p.name COLLATE "C") = lower(its_name COLLATE "C");
+  IF NOT FOUND THEN
+    RETURN its_name;
+  ELSIF twin.external_id IS NULL THEN
+    -- It was tracked by this name, and has not been read: it is this repository, and its own run will say so.
+    RETURN me.name;
+  END IF;
+  UPDATE keypup.projects p SET name = format('%s (%s)', p.name, p.external_id) WHERE p.account_id = account AND p.project_id = twin.project_id;
+  RETURN its_name;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_take_name(uuid, bigint, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_take_name(uuid, bigint, text, text) IS 'The name that a repository has from now on, for which another makes room.';
+
 -- broken: which of its lists, or of its own fields, are not whole. They are asked for by themselves, or kept as they are.
 CREATE FUNCTION keypup.github_store_repository(account uuid, project bigint, repository jsonb, broken text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  twin text;
+  its_name text;
 BEGIN
-  SELECT p.name INTO twin
-  FROM keypup.projects p JOIN keypup.projects me USING (account_id, connection_id)
-  WHERE me.account_id = account AND me.project_id = project AND p.project_id <> project
-    AND (p.external_id = repository ->> 'id' OR lower(p.name) = lower(repository ->> 'nameWithOwner'));
-  IF twin IS NOT NULL THEN
-    RAISE EXCEPTION 'repository "%" is tracked already, as "%"', repository ->> 'nameWithOwner', twin
-      USING ERRCODE = 'unique_violation', HINT = 'Call keypup.untrack for one of the two names.';
-  END IF;
+  its_name := keypup.github_take_name(account, project, repository ->> 'id', repository ->> 'nameWithOwner');
 
   UPDATE keypup.projects p
   SET external_id = n.id, name = n.name, url = n.url, visibility = n.visibility, is_archived = n.is_archived, has_issues = n.has_issues,
       default_branch = n.default_branch, created_at = n.created_at, updated_at = n.updated_at,
       pull_request_total = n.pull_request_total, issue_total = n.issue_total
   FROM (
-    SELECT me.account_id, me.project_id, r.id, r."nameWithOwner" AS name, r.url, lower(r.visibility) AS visibility, r."isArchived" AS is_archived,
+    SELECT me.account_id, me.project_id, r.id, its_name AS name, r.url, lower(r.visibility) AS visibility, r."isArchived" AS is_archived,
       r."hasIssuesEnabled" AS has_issues, r."createdAt" AS created_at, r."updatedAt" AS updated_at,
       -- A token may not be told of the branch.
       CASE WHEN repository ? 'defaultBranchRef' THEN r."defaultBranchRef" ->> 'name' ELSE me.default_branch END AS default_branch,
       CASE WHEN 'pullRequests' = ANY (broken) THEN me.pull_request_total ELSE (r."pullRequests" ->> 'totalCount')::bigint END AS pull_request_total,
       CASE WHEN 'issues' = ANY (broken) THEN me.issue_total ELSE (r.issues ->> 'totalCount')::bigint END AS issue_total
     FROM keypup.projects me,
-      jsonb_to_record(repository) AS r(id text, "nameWithOwner" text, url text, visibility text, "isArchived" boolean, "hasIssuesEnabled" boolean,
+      jsonb_to_record(repository) AS r(id text, url text, visibility text, "isArchived" boolean, "hasIssuesEnabled" boolean,
         "defaultBranchRef" jsonb, "createdAt" timestamptz, "updatedAt" timestamptz, "pullRequests" jsonb, issues jsonb)
     WHERE me.account_id = account AND me.project_id = project
   ) AS n
@@ -170,7 +228,7 @@ BEGIN
         IS DISTINCT FROM (n.id, n.name, n.url, n.visibility, n.is_archived, n.has_issues, n.default_branch, n.created_at, n.updated_at,
           n.pull_request_total, n.issue_total);
   -- What it is called is known, and suffices to read the rest.
-  UPDATE keypup.projects p SET external_id = repository ->> 'id', name = repository ->> 'nameWithOwner'
+  UPDATE keypup.projects p SET external_id = repository ->> 'id', name = its_name
   WHERE 'repository' = ANY (broken) AND p.account_id = account AND p.project_id = project AND p.external_id IS NULL;
 
   PERFORM keypup.queue_job(account, project, k.kind, '{"after": null, "first": 50}' || k.arguments, true)
@@ -194,6 +252,7 @@ BEGIN
     PERFORM keypup.github_take_stubs(account, project, 'issues', repository -> 'issues', '{"is_first": true}');
   END IF;
   PERFORM keypup.github_take_newest_deliveries(account, project, repository, broken);
+  PERFORM keypup.github_queue_read_early(account, project, true);
   PERFORM keypup.github_queue_rechecks(account, project);
   PERFORM keypup.github_queue_failures(account, project);
 END

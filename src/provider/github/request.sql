@@ -100,15 +100,9 @@ BEGIN
   ELSIF the_job.kind = 'repository' THEN
     query := keypup.github_fragments('{repository_by_id,repository_fields}' || keypup.github_delivery_fragments(without));
     variables := jsonb_build_object('id', the_job.external_id, 'first', first);
-  ELSIF the_job.kind IN ('labels', 'milestones') THEN
+  ELSIF the_job.kind IN ('labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_request_sweep', 'issue_sweep') THEN
     query := keypup.github_query(the_job.kind);
     variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', first);
-  ELSIF the_job.kind IN ('pull_request_stubs', 'issue_stubs') THEN
-    query := keypup.github_query(the_job.kind);
-    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', first, 'order', '{"field": "UPDATED_AT", "direction": "DESC"}'::jsonb);
-  ELSIF the_job.kind IN ('pull_request_sweep', 'issue_sweep') THEN
-    query := keypup.github_query(replace(the_job.kind, 'sweep', 'stubs'));
-    variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', first, 'order', '{"field": "CREATED_AT", "direction": "ASC"}'::jsonb);
   ELSIF the_job.kind = 'existence' THEN
     query := keypup.github_query('existence');
     variables := jsonb_build_object('ids', jsonb_path_query_array(the_job.arguments, '$.items[*].id'));

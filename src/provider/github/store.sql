@@ -63,13 +63,19 @@ COMMENT ON FUNCTION keypup.github_keep(text[], text[]) IS 'The names of a first 
 CREATE FUNCTION keypup.github_store_people(account uuid, connection uuid, page jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  actors jsonb := (SELECT jsonb_agg(DISTINCT a) FROM jsonb_path_query(page, 'strict $.** ? (exists (@.login))') AS a WHERE a ->> 'login' IS NOT NULL);
 BEGIN
+  IF actors IS NULL THEN
+    RETURN;
+  END IF;
+  PERFORM keypup.follow_people(account, connection, (
+    SELECT jsonb_agg(jsonb_build_object('id', a -> 'id', 'name', a -> 'login')) FROM jsonb_array_elements(actors) AS a WHERE a ->> 'id' IS NOT NULL));
   WITH seen AS MATERIALIZED (
     SELECT DISTINCT ON (1) coalesce(a ->> 'id', 'login:' || (a ->> 'login')) AS external_id, a ->> 'login' AS login, a ->> 'name' AS name,
       CASE a ->> '__typename' WHEN 'User' THEN 'user' WHEN 'Bot' THEN 'bot' WHEN 'Mannequin' THEN 'mannequin'
         WHEN 'Organization' THEN 'organization' WHEN 'EnterpriseUserAccount' THEN 'enterprise_user' ELSE 'unknown' END AS kind
-    FROM jsonb_path_query(page, 'strict $.** ? (exists (@.login))') AS a
-    WHERE a ->> 'login' IS NOT NULL
+    FROM jsonb_array_elements(actors) AS a
     ORDER BY 1
   ), arrived AS MATERIALIZED (
     SELECT s.*, CASE WHEN s.kind = 'user' THEN gen_random_uuid() END AS person_id
@@ -92,7 +98,30 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) IS 'Stores every login that a page names.';
+COMMENT ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) IS 'Stores every login that a page names, and carries new ones through what is stored.';
+
+-- The names of labels and milestones in what is about to be stored. rows: as github_store_rows takes them.
+CREATE FUNCTION keypup.github_follow_names(account uuid, project bigint, kind text, rows jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM keypup.follow_labels(account, project, l.seen)
+  FROM (
+    SELECT jsonb_agg(DISTINCT jsonb_build_object('id', n -> 'id', 'name', n -> 'name')) AS seen
+    FROM jsonb_path_query(rows, (CASE kind WHEN 'labels' THEN '$[*]' WHEN 'nested_pages' THEN '$[*] ? (@.connection == "labels").page.nodes[*]'
+      ELSE '$[*].labels.nodes[*]' END)::jsonpath) AS n
+    WHERE kind <> 'milestones'
+  ) AS l WHERE l.seen IS NOT NULL;
+  PERFORM keypup.follow_milestones(account, project, m.seen)
+  FROM (
+    SELECT jsonb_agg(DISTINCT jsonb_build_object('id', n -> 'id', 'name', n -> 'title')) AS seen
+    FROM jsonb_path_query(rows, (CASE kind WHEN 'milestones' THEN '$[*]' ELSE '$[*].milestone' END)::jsonpath) AS n
+    WHERE kind IN ('milestones', 'pull_requests', 'issues') AND n <> 'null'
+  ) AS m WHERE m.seen IS NOT NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) IS 'Carries new names of labels and milestones through what is stored.';
 
 -- Pages of nested lists, as described at the top: rows in, rows that are gone out, next pages as jobs.
 CREATE FUNCTION keypup.github_store_nested(account uuid, project bigint, repository text, pages jsonb) RETURNS void
@@ -226,13 +255,13 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_first_pages(text, jsonb, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_first_pages(text, jsonb, text[]) IS 'The nested lists of items, as github_store_nested takes them.';
 
-CREATE FUNCTION keypup.github_store_pull_requests(account uuid, project bigint, repository text, nodes jsonb) RETURNS void
+CREATE FUNCTION keypup.github_store_pull_requests(account uuid, project bigint, repository text, nodes jsonb, as_of timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   INSERT INTO keypup.pull_requests AS p (account_id, project_id, number, external_id, node_id, url, title, state, is_draft, author, author_is_bot,
     created_at, updated_at, closed_at, merged_at, merged_by, base_branch, head_branch, additions, deletions, changed_files, commit_count, first_commit_at,
-    labels, assignees, requested_reviewers, milestone, closes_issues)
+    labels, assignees, requested_reviewers, milestone, closes_issues, is_read_early)
   SELECT DISTINCT ON (n.number) account, project, n.number, n."fullDatabaseId", n.id, n.url, n.title, lower(n.state), n."isDraft", n.author ->> 'login',
     coalesce(n.author ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt", n."closedAt", n."mergedAt", n."mergedBy" ->> 'login',
     n."baseRefName", n."headRefName", n.additions, n.deletions, n."changedFiles", (n.commits ->> 'totalCount')::bigint,
@@ -250,7 +279,8 @@ BEGIN
     CASE WHEN (n."closingIssuesReferences" #>> '{pageInfo,hasNextPage}')::boolean
       THEN ARRAY(SELECT DISTINCT c FROM unnest(keypup.github_closing_numbers(n."closingIssuesReferences" -> 'nodes', repository)
         || (SELECT o.closes_issues FROM keypup.pull_requests o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number)) AS c ORDER BY 1)
-      ELSE keypup.github_closing_numbers(n."closingIssuesReferences" -> 'nodes', repository) END
+      ELSE keypup.github_closing_numbers(n."closingIssuesReferences" -> 'nodes', repository) END,
+    n."updatedAt" >= as_of AND n."updatedAt" < as_of + interval '1 hour'
   FROM jsonb_to_recordset(nodes) AS n(number bigint, "fullDatabaseId" text, id text, url text, title text, state text, "isDraft" boolean, author jsonb,
     "createdAt" timestamptz, "updatedAt" timestamptz, "closedAt" timestamptz, "mergedAt" timestamptz, "mergedBy" jsonb, "baseRefName" text, "headRefName" text,
     additions bigint, deletions bigint, "changedFiles" bigint, commits jsonb, labels jsonb, assignees jsonb, "reviewRequests" jsonb, milestone jsonb, "closingIssuesReferences" jsonb)
@@ -260,15 +290,15 @@ BEGIN
     closed_at = excluded.closed_at, merged_at = excluded.merged_at, merged_by = excluded.merged_by, base_branch = excluded.base_branch, head_branch = excluded.head_branch,
     additions = excluded.additions, deletions = excluded.deletions, changed_files = excluded.changed_files, commit_count = excluded.commit_count,
     first_commit_at = excluded.first_commit_at, labels = excluded.labels, assignees = excluded.assignees, requested_reviewers = excluded.requested_reviewers,
-    milestone = excluded.milestone, closes_issues = excluded.closes_issues, deleted_at = NULL
+    milestone = excluded.milestone, closes_issues = excluded.closes_issues, is_read_early = excluded.is_read_early, deleted_at = NULL
   WHERE p.updated_at <= excluded.updated_at
     AND (p.external_id, p.node_id, p.url, p.title, p.state, p.is_draft, p.author, p.author_is_bot, p.created_at, p.updated_at, p.closed_at, p.merged_at, p.merged_by,
       p.base_branch, p.head_branch, p.additions, p.deletions, p.changed_files, p.commit_count, p.first_commit_at, p.labels, p.assignees, p.requested_reviewers,
-      p.milestone, p.closes_issues, p.deleted_at)
+      p.milestone, p.closes_issues, p.is_read_early, p.deleted_at)
       IS DISTINCT FROM (excluded.external_id, excluded.node_id, excluded.url, excluded.title, excluded.state, excluded.is_draft, excluded.author,
       excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.closed_at, excluded.merged_at, excluded.merged_by, excluded.base_branch,
       excluded.head_branch, excluded.additions, excluded.deletions, excluded.changed_files, excluded.commit_count, excluded.first_commit_at, excluded.labels,
-      excluded.assignees, excluded.requested_reviewers, excluded.milestone, excluded.closes_issues, NULL::timestamptz);
+      excluded.assignees, excluded.requested_reviewers, excluded.milestone, excluded.closes_issues, excluded.is_read_early, NULL::timestamptz);
 
   PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('pull_request', nodes,
     '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}'));
@@ -288,15 +318,15 @@ BEGIN
   PERFORM keypup.derive_pull_requests(account, project, ARRAY(SELECT (n ->> 'number')::bigint FROM jsonb_array_elements(nodes) n));
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store_pull_requests(uuid, bigint, text, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_pull_requests(uuid, bigint, text, jsonb) IS 'Stores a page of pull requests with the first pages of their lists.';
+REVOKE ALL ON FUNCTION keypup.github_store_pull_requests(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_pull_requests(uuid, bigint, text, jsonb, timestamptz) IS 'Stores a page of pull requests with the first pages of their lists.';
 
-CREATE FUNCTION keypup.github_store_issues(account uuid, project bigint, repository text, nodes jsonb) RETURNS void
+CREATE FUNCTION keypup.github_store_issues(account uuid, project bigint, repository text, nodes jsonb, as_of timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   INSERT INTO keypup.issues AS i (account_id, project_id, number, external_id, node_id, url, title, state, state_reason, author, author_is_bot,
-    created_at, updated_at, closed_at, labels, assignees, milestone)
+    created_at, updated_at, closed_at, labels, assignees, milestone, is_read_early)
   SELECT DISTINCT ON (n.number) account, project, n.number, n."fullDatabaseId", n.id, n.url, n.title, lower(n.state), lower(n."stateReason"), n.author ->> 'login',
     coalesce(n.author ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt", n."closedAt",
     CASE WHEN (n.labels #>> '{pageInfo,hasNextPage}')::boolean
@@ -305,30 +335,31 @@ BEGIN
     CASE WHEN (n.assignees #>> '{pageInfo,hasNextPage}')::boolean
       THEN keypup.github_keep(keypup.github_logins(n.assignees -> 'nodes'), (SELECT o.assignees FROM keypup.issues o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
       ELSE keypup.github_logins(n.assignees -> 'nodes') END,
-    n.milestone ->> 'title'
+    n.milestone ->> 'title', n."updatedAt" >= as_of AND n."updatedAt" < as_of + interval '1 hour'
   FROM jsonb_to_recordset(nodes) AS n(number bigint, "fullDatabaseId" text, id text, url text, title text, state text, "stateReason" text, author jsonb,
     "createdAt" timestamptz, "updatedAt" timestamptz, "closedAt" timestamptz, labels jsonb, assignees jsonb, milestone jsonb)
   ON CONFLICT (account_id, project_id, number) DO UPDATE
   SET external_id = excluded.external_id, node_id = excluded.node_id, url = excluded.url, title = excluded.title, state = excluded.state,
     state_reason = excluded.state_reason, author = excluded.author, author_is_bot = excluded.author_is_bot, created_at = excluded.created_at,
     updated_at = excluded.updated_at, closed_at = excluded.closed_at, labels = excluded.labels, assignees = excluded.assignees,
-    milestone = excluded.milestone, deleted_at = NULL
+    milestone = excluded.milestone, is_read_early = excluded.is_read_early, deleted_at = NULL
   WHERE i.updated_at <= excluded.updated_at
     AND (i.external_id, i.node_id, i.url, i.title, i.state, i.state_reason, i.author, i.author_is_bot, i.created_at, i.updated_at, i.closed_at, i.labels,
-      i.assignees, i.milestone, i.deleted_at)
+      i.assignees, i.milestone, i.is_read_early, i.deleted_at)
       IS DISTINCT FROM (excluded.external_id, excluded.node_id, excluded.url, excluded.title, excluded.state, excluded.state_reason, excluded.author,
-      excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.closed_at, excluded.labels, excluded.assignees, excluded.milestone, NULL::timestamptz);
+      excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.closed_at, excluded.labels, excluded.assignees, excluded.milestone, excluded.is_read_early, NULL::timestamptz);
 
   PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('issue', nodes, '{labels,assignees,timelineItems}'));
   PERFORM keypup.derive_issues(account, project, ARRAY(SELECT (n ->> 'number')::bigint FROM jsonb_array_elements(nodes) n));
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb) IS 'Stores a page of issues with the first pages of their lists.';
+REVOKE ALL ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb, timestamptz) IS 'Stores a page of issues with the first pages of their lists.';
 
 -- All rows at once, which is nearly always what happens. When they cannot be stored, in halves, down to the one that cannot.
--- rows: items as GitHub answers them; labels or milestones; or pages of nested lists, as described at the top.
-CREATE FUNCTION keypup.github_store_rows(account uuid, project bigint, kind text, rows jsonb) RETURNS void
+-- rows: items as GitHub answers them; labels or milestones; or pages of nested lists, as described at the top. as_of: a time by
+-- GitHub's clock at which they surely had not been read yet.
+CREATE FUNCTION keypup.github_store_rows(account uuid, project bigint, kind text, rows jsonb, as_of timestamptz DEFAULT 'infinity') RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -346,15 +377,19 @@ BEGIN
   BEGIN
     CASE kind
       WHEN 'labels' THEN
+        PERFORM keypup.github_follow_names(account, project, kind, rows);
         PERFORM keypup.github_store_labels(account, project, rows);
       WHEN 'milestones' THEN
+        PERFORM keypup.github_follow_names(account, project, kind, rows);
         PERFORM keypup.github_store_milestones(account, project, rows);
       WHEN 'pull_requests' THEN
         PERFORM keypup.github_store_people(account, the_connection, rows);
-        PERFORM keypup.github_store_pull_requests(account, project, repository, rows);
+        PERFORM keypup.github_follow_names(account, project, kind, rows);
+        PERFORM keypup.github_store_pull_requests(account, project, repository, rows, as_of);
       WHEN 'issues' THEN
         PERFORM keypup.github_store_people(account, the_connection, rows);
-        PERFORM keypup.github_store_issues(account, project, repository, rows);
+        PERFORM keypup.github_follow_names(account, project, kind, rows);
+        PERFORM keypup.github_store_issues(account, project, repository, rows, as_of);
       WHEN 'releases' THEN
         PERFORM keypup.github_store_people(account, the_connection, rows);
         PERFORM keypup.github_store_releases(account, project, rows);
@@ -366,6 +401,7 @@ BEGIN
         IF rows @> '[{"item": "deployment"}]' THEN
           PERFORM keypup.github_store_statuses(account, project, rows);
         ELSE
+          PERFORM keypup.github_follow_names(account, project, kind, rows);
           SELECT array_agg(DISTINCT (r.page ->> 'number')::bigint) INTO touched FROM jsonb_array_elements(rows) AS r (page);
           PERFORM keypup.github_store_nested(account, project, repository, rows);
           PERFORM keypup.derive_pull_requests(account, project, touched);
@@ -377,8 +413,8 @@ BEGIN
     GET STACKED DIAGNOSTICS why = MESSAGE_TEXT;
   END;
   IF half > 0 THEN
-    PERFORM keypup.github_store_rows(account, project, kind, jsonb_path_query_array(rows, '$[0 to $end]', jsonb_build_object('end', half - 1)));
-    PERFORM keypup.github_store_rows(account, project, kind, jsonb_path_query_array(rows, '$[$start to last]', jsonb_build_object('start', half)));
+    PERFORM keypup.github_store_rows(account, project, kind, jsonb_path_query_array(rows, '$[0 to $end]', jsonb_build_object('end', half - 1)), as_of);
+    PERFORM keypup.github_store_rows(account, project, kind, jsonb_path_query_array(rows, '$[$start to last]', jsonb_build_object('start', half)), as_of);
   ELSE
     PERFORM keypup.github_set_aside(account, project, kind, '{}', jsonb_build_array(jsonb_build_object('why', 'it cannot be stored: ' || why,
       'asked', CASE kind WHEN 'nested_pages' THEN rows -> 0 ELSE rows #> '{0,id}' END,
@@ -386,5 +422,5 @@ BEGIN
   END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store_rows(uuid, bigint, text, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_rows(uuid, bigint, text, jsonb) IS 'Stores what is whole of an answer, with the people in it; what cannot be stored is set aside, alone.';
+REVOKE ALL ON FUNCTION keypup.github_store_rows(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_rows(uuid, bigint, text, jsonb, timestamptz) IS 'Stores what is whole of an answer, with the people in it; what cannot be stored is set aside, alone.';

@@ -80,6 +80,7 @@ BEGIN
     FOR UPDATE OF s
   LOOP
     IF polled.is_unchanged THEN
+      PERFORM keypup.github_queue_read_early(account, polled.project_id, false);
       PERFORM keypup.project_is_unchanged(account, polled.project_id, asked_at, interval_seconds);
     ELSE
       PERFORM keypup.start_run(account, polled.project_id);
@@ -110,6 +111,7 @@ BEGIN
   IF due.sweep THEN
     PERFORM keypup.queue_job(account, project, 'pull_request_sweep', '{"seen": "{}"}');
     PERFORM keypup.queue_job(account, project, 'issue_sweep', '{"seen": "{}"}');
+    PERFORM keypup.github_queue_slice(account, project);
   END IF;
   IF due.recheck OR due.sweep THEN
     UPDATE keypup.sync_state s
@@ -122,6 +124,69 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_rechecks(uuid, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_queue_rechecks(uuid, bigint) IS 'Queues what is due beside what changed: open items, those closed within a week, and the sweep.';
 
+-- Not all of it is compared, only what costs little to ask; so a slice of all items is read again with each sweep, too.
+CREATE FUNCTION keypup.github_differing_items(account uuid, project bigint, kind text, nodes jsonb) RETURNS jsonb
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce(jsonb_agg(n.node -> 'id' ORDER BY n.position), '[]')
+  FROM jsonb_array_elements(nodes) WITH ORDINALITY AS n (node, position)
+  CROSS JOIN LATERAL (
+    SELECT n.node ->> 'id' AS id, (n.node ->> 'number')::bigint AS number, (n.node ->> 'updatedAt')::timestamptz AS updated_at,
+      n.node ->> 'title' AS title, lower(n.node ->> 'state' COLLATE "C") AS state, n.node #>> '{milestone,title}' AS milestone,
+      (n.node #>> '{comments,totalCount}')::bigint AS comments, (n.node #>> '{reviews,totalCount}')::bigint AS reviews,
+      (n.node #>> '{labels,totalCount}')::integer AS labels, (n.node #>> '{assignees,totalCount}')::integer AS assignees
+  ) AS s
+  LEFT JOIN LATERAL (
+    SELECT p.updated_at, p.title, p.state, p.milestone,
+      (SELECT count(*) FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project
+         AND c.item_number = p.number AND c.item_kind = 'pull_request') AS comments,
+      (SELECT count(*) FROM keypup.reviews r WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = p.number) AS reviews,
+      cardinality(p.labels) AS labels, cardinality(p.assignees) AS assignees
+    FROM keypup.pull_requests p
+    WHERE kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND p.number = s.number AND p.deleted_at IS NULL
+    UNION ALL
+    SELECT i.updated_at, i.title, i.state, i.milestone,
+      (SELECT count(*) FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project
+         AND c.item_number = i.number AND c.item_kind = 'issue'),
+      NULL, cardinality(i.labels), cardinality(i.assignees)
+    FROM keypup.issues i
+    WHERE kind = 'issues' AND i.account_id = account AND i.project_id = project AND i.number = s.number AND i.deleted_at IS NULL
+  ) AS o ON true
+  WHERE (s.updated_at, s.title, s.state, s.milestone, s.comments, s.reviews, s.labels, s.assignees)
+    IS DISTINCT FROM (o.updated_at, o.title, o.state, o.milestone, o.comments, o.reviews, o.labels, o.assignees)
+$$;
+-- The next slice of numbers, so long that a round of sweeps within keypup.full_reread_interval reads all items again.
+CREATE FUNCTION keypup.github_queue_slice(account uuid, project bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  sweeps bigint := greatest(1, floor(extract(epoch FROM current_setting('keypup.full_reread_interval')::interval)
+    / extract(epoch FROM current_setting('keypup.sweep_interval')::interval)));
+  newest bigint := greatest(
+    (SELECT max(p.number) FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project),
+    (SELECT max(i.number) FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project));
+  first_number bigint;
+  last_number bigint;
+BEGIN
+  SELECT CASE WHEN s.reread_to >= newest THEN 1 ELSE s.reread_to + 1 END INTO first_number
+  FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
+  last_number := first_number + (newest + sweeps - 1) / sweeps - 1;
+  PERFORM keypup.github_queue_items(account, project, k.kind, k.ids)
+  FROM (
+    SELECT 'pull_requests' AS kind, jsonb_agg(p.node_id ORDER BY p.number) AS ids FROM keypup.pull_requests p
+    WHERE p.account_id = account AND p.project_id = project AND p.number BETWEEN first_number AND last_number AND p.deleted_at IS NULL
+    UNION ALL
+    SELECT 'issues', jsonb_agg(i.node_id ORDER BY i.number) FROM keypup.issues i
+    WHERE i.account_id = account AND i.project_id = project AND i.number BETWEEN first_number AND last_number AND i.deleted_at IS NULL
+  ) AS k
+  WHERE k.ids IS NOT NULL;
+  UPDATE keypup.sync_state s SET reread_to = coalesce(last_number, 0) WHERE s.account_id = account AND s.project_id = project;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_differing_items(uuid, bigint, text, jsonb), keypup.github_queue_slice(uuid, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_differing_items(uuid, bigint, text, jsonb) IS 'The ids of those items of a page of a sweep that are not here, or not as they are there.';
+COMMENT ON FUNCTION keypup.github_queue_slice(uuid, bigint) IS 'Queues the reading of the next slice of all items, changed or not.';
+
 -- The numbers that were seen are carried as ranges: they are dense, so that few say them all.
 CREATE FUNCTION keypup.github_take_sweep(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -133,8 +198,8 @@ DECLARE
 BEGIN
   SELECT (arguments ->> 'seen')::int8multirange + coalesce(range_agg(int8range((n ->> 'number')::bigint, (n ->> 'number')::bigint, '[]')), '{}') INTO seen
   FROM jsonb_array_elements(page -> 'nodes') n;
-  -- What changed without a trace in updatedAt's order, and what a run has missed.
-  PERFORM keypup.github_queue_items(account, project, items, keypup.github_changed_items(account, project, items, page -> 'nodes', NULL));
+  -- What changed without a trace in updatedAt, or in its order, and what a run has missed.
+  PERFORM keypup.github_queue_items(account, project, items, keypup.github_differing_items(account, project, items, page -> 'nodes'));
   IF arguments ? 'only' THEN
     RETURN;
   ELSIF (page #>> '{pageInfo,hasNextPage}')::boolean THEN

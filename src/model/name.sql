@@ -1,0 +1,151 @@
+-- model/name.sql: names that change at the provider. Rows name people, labels and milestones by their names, and the provider's id
+-- tells when one is called otherwise. A new name is carried through what is stored before anything is stored that came with it:
+-- so a stored name always means the one that had it when its row was read.
+
+-- A name that another has now belonged to somebody before, whose new one may not be known yet: NAME (ID) stands for it until it is.
+CREATE FUNCTION keypup.changed_names(known jsonb, seen jsonb, OUT external_id text, OUT old_name text, OUT new_name text) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH k AS (SELECT DISTINCT e ->> 'id' AS id, e ->> 'name' AS name FROM jsonb_array_elements(known) AS e),
+    s AS (SELECT DISTINCT ON (1) e ->> 'id' AS id, e ->> 'name' AS name FROM jsonb_array_elements(seen) AS e ORDER BY 1)
+  SELECT k.id, k.name, s.name FROM k JOIN s USING (id) WHERE k.name <> s.name
+  UNION ALL
+  SELECT k.id, k.name, format('%s (%s)', k.name, k.id)
+  FROM k WHERE EXISTS (SELECT FROM s WHERE s.name = k.name AND s.id <> k.id) AND NOT EXISTS (SELECT FROM s WHERE s.id = k.id)
+$$;
+CREATE FUNCTION keypup.new_name(name text, old_names text[], new_names text[]) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(new_names[array_position(old_names, name)], name) $$;
+CREATE FUNCTION keypup.new_name(names text[], old_names text[], new_names text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT ARRAY(SELECT DISTINCT coalesce(new_names[array_position(old_names, n.name)], n.name) COLLATE "C" FROM unnest(names) AS n (name) ORDER BY 1)
+$$;
+REVOKE ALL ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]), keypup.new_name(text[], text[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.changed_names(jsonb, jsonb) IS 'Who, of what is known, is called otherwise now. Both lists hold {id, name}.';
+COMMENT ON FUNCTION keypup.new_name(text, text[], text[]) IS 'A name, or the new one that stands beside it in the second list.';
+COMMENT ON FUNCTION keypup.new_name(text[], text[], text[]) IS 'Sorted names, with the new ones for those in the first list.';
+
+CREATE FUNCTION keypup.follow_labels(account uuid, project bigint, seen jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  ids text[];
+  old_names text[];
+  new_names text[];
+BEGIN
+  SELECT array_agg(c.external_id), array_agg(c.old_name), array_agg(c.new_name) INTO ids, old_names, new_names
+  FROM keypup.changed_names((
+    SELECT jsonb_agg(jsonb_build_object('id', l.external_id, 'name', l.name)) FROM keypup.labels l
+    WHERE l.account_id = account AND l.project_id = project
+      AND EXISTS (SELECT FROM jsonb_to_recordset(seen) AS s (id text, name text) WHERE (s.id = l.external_id) <> (s.name = l.name))), seen) c;
+  IF ids IS NULL THEN
+    RETURN;
+  END IF;
+  UPDATE keypup.labels l SET name = c.name
+  FROM unnest(ids, new_names) AS c (id, name) WHERE l.account_id = account AND l.project_id = project AND l.external_id = c.id;
+  UPDATE keypup.pull_requests p SET labels = keypup.new_name(p.labels, old_names, new_names)
+  WHERE p.account_id = account AND p.project_id = project AND p.labels && old_names;
+  UPDATE keypup.issues i SET labels = keypup.new_name(i.labels, old_names, new_names)
+  WHERE i.account_id = account AND i.project_id = project AND i.labels && old_names;
+END
+$$;
+CREATE FUNCTION keypup.forget_labels(account uuid, project bigint, names text[]) RETURNS void
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.pull_requests p SET labels = ARRAY(SELECT n FROM unnest(p.labels) WITH ORDINALITY AS n (n, position) WHERE n.n <> ALL (names) ORDER BY n.position)
+  WHERE p.account_id = account AND p.project_id = project AND p.labels && names;
+  UPDATE keypup.issues i SET labels = ARRAY(SELECT n FROM unnest(i.labels) WITH ORDINALITY AS n (n, position) WHERE n.n <> ALL (names) ORDER BY n.position)
+  WHERE i.account_id = account AND i.project_id = project AND i.labels && names;
+$$;
+CREATE FUNCTION keypup.follow_milestones(account uuid, project bigint, seen jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  ids text[];
+  old_names text[];
+  new_names text[];
+BEGIN
+  SELECT array_agg(c.external_id), array_agg(c.old_name), array_agg(c.new_name) INTO ids, old_names, new_names
+  FROM keypup.changed_names((
+    SELECT jsonb_agg(jsonb_build_object('id', m.external_id, 'name', m.title)) FROM keypup.milestones m
+    WHERE m.account_id = account AND m.project_id = project
+      AND EXISTS (SELECT FROM jsonb_to_recordset(seen) AS s (id text, name text) WHERE (s.id = m.external_id) <> (s.name = m.title))), seen) c;
+  IF ids IS NULL THEN
+    RETURN;
+  END IF;
+  UPDATE keypup.milestones m SET title = c.name
+  FROM unnest(ids, new_names) AS c (id, name) WHERE m.account_id = account AND m.project_id = project AND m.external_id = c.id;
+  UPDATE keypup.pull_requests p SET milestone = keypup.new_name(p.milestone, old_names, new_names)
+  WHERE p.account_id = account AND p.project_id = project AND p.milestone = ANY (old_names);
+  UPDATE keypup.issues i SET milestone = keypup.new_name(i.milestone, old_names, new_names)
+  WHERE i.account_id = account AND i.project_id = project AND i.milestone = ANY (old_names);
+END
+$$;
+CREATE FUNCTION keypup.forget_milestones(account uuid, project bigint, titles text[]) RETURNS void
+LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.pull_requests p SET milestone = NULL
+  WHERE p.account_id = account AND p.project_id = project AND p.milestone = ANY (titles);
+  UPDATE keypup.issues i SET milestone = NULL
+  WHERE i.account_id = account AND i.project_id = project AND i.milestone = ANY (titles);
+$$;
+REVOKE ALL ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb), keypup.forget_labels(uuid, bigint, text[]),
+  keypup.follow_milestones(uuid, bigint, jsonb), keypup.forget_milestones(uuid, bigint, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb) IS 'Carries new names of labels, seen as {id, name}, through a project.';
+COMMENT ON FUNCTION keypup.forget_labels(uuid, bigint, text[]) IS 'Takes labels that were deleted from the items of a project.';
+COMMENT ON FUNCTION keypup.follow_milestones(uuid, bigint, jsonb) IS 'Carries new titles of milestones, seen as {id, name}, through a project.';
+COMMENT ON FUNCTION keypup.forget_milestones(uuid, bigint, text[]) IS 'Takes the items of a project out of milestones that were deleted.';
+
+CREATE FUNCTION keypup.follow_people(account uuid, connection uuid, seen jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  ids text[];
+  old_names text[];
+  new_names text[];
+  projects bigint[];
+BEGIN
+  SELECT array_agg(c.external_id), array_agg(c.old_name), array_agg(c.new_name) INTO ids, old_names, new_names
+  FROM keypup.changed_names((
+    SELECT jsonb_agg(jsonb_build_object('id', k.external_id, 'name', k.login))
+    FROM (
+      SELECT i.external_id, i.login FROM jsonb_array_elements(seen) AS s (person)
+      JOIN keypup.identities i ON i.account_id = account AND i.connection_id = connection AND i.external_id = s.person ->> 'id'
+      UNION
+      SELECT i.external_id, i.login FROM jsonb_array_elements(seen) AS s (person)
+      JOIN keypup.identities i ON i.connection_id = connection AND i.login = s.person ->> 'name' AND i.account_id = account
+    ) AS k), seen) c;
+  IF ids IS NULL THEN
+    RETURN;
+  END IF;
+  projects := ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection);
+  UPDATE keypup.identities i SET login = c.name
+  FROM unnest(ids, new_names) AS c (id, name) WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = c.id;
+  UPDATE keypup.pull_requests p
+  SET author = keypup.new_name(p.author, old_names, new_names), merged_by = keypup.new_name(p.merged_by, old_names, new_names),
+      assignees = keypup.new_name(p.assignees, old_names, new_names),
+      requested_reviewers = keypup.new_name(p.requested_reviewers, old_names, new_names)
+  WHERE p.account_id = account AND p.project_id = ANY (projects)
+    AND (p.author = ANY (old_names) OR p.merged_by = ANY (old_names) OR p.assignees && old_names OR p.requested_reviewers && old_names);
+  UPDATE keypup.issues i
+  SET author = keypup.new_name(i.author, old_names, new_names), assignees = keypup.new_name(i.assignees, old_names, new_names)
+  WHERE i.account_id = account AND i.project_id = ANY (projects) AND (i.author = ANY (old_names) OR i.assignees && old_names);
+  UPDATE keypup.reviews r SET author = keypup.new_name(r.author, old_names, new_names)
+  WHERE r.account_id = account AND r.project_id = ANY (projects) AND r.author = ANY (old_names);
+  UPDATE keypup.comments c SET author = keypup.new_name(c.author, old_names, new_names)
+  WHERE c.account_id = account AND c.project_id = ANY (projects) AND c.author = ANY (old_names);
+  UPDATE keypup.timeline_events t
+  SET actor = keypup.new_name(t.actor, old_names, new_names), subject = keypup.new_name(t.subject, old_names, new_names)
+  WHERE t.account_id = account AND t.project_id = ANY (projects) AND (t.actor = ANY (old_names) OR t.subject = ANY (old_names));
+  UPDATE keypup.releases r SET author = keypup.new_name(r.author, old_names, new_names)
+  WHERE r.account_id = account AND r.project_id = ANY (projects) AND r.author = ANY (old_names);
+  UPDATE keypup.deployments d SET creator = keypup.new_name(d.creator, old_names, new_names)
+  WHERE d.account_id = account AND d.project_id = ANY (projects) AND d.creator = ANY (old_names);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.follow_people(uuid, uuid, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]), keypup.new_name(text[], text[], text[]),
+  keypup.follow_labels(uuid, bigint, jsonb), keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb),
+  keypup.forget_milestones(uuid, bigint, text[]), keypup.follow_people(uuid, uuid, jsonb) TO keypup_worker;
+COMMENT ON FUNCTION keypup.follow_people(uuid, uuid, jsonb) IS 'Carries new logins, seen as {id, name}, through all that was read through a connection.';
