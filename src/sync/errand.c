@@ -125,15 +125,18 @@ take_key_set(Runner *runner, SentRequest *sent, HttpReply *reply)
 	pfree(errand->url);
 }
 
-/* Fetches the key sets that are due; with an issuer, that one, unless it was fetched just now. */
+/* Fetches the key sets that are due; with a question, that of its issuer, unless it was fetched just now. */
 static void
-fetch_key_sets(Runner *runner, const char *issuer, uint64 ticket)
+fetch_key_sets(Runner *runner, const InquiryQuestion *question)
 {
 	Oid types[] = {TEXTOID};
-	Datum values[] = {issuer == NULL ? (Datum) 0 : CStringGetTextDatum(issuer)};
-	char nulls[] = {issuer == NULL ? 'n' : ' ', '\0'};
+	Datum values[1] = {0};
+	char nulls[] = {question == NULL ? 'n' : ' ', '\0'};
 	uint64 count;
 	pg_uuid_t *accounts;
+	if (question != NULL)
+		values[0] = PointerGetDatum(
+			cstring_to_text_with_len((const char *) question->bytes, question->length));
 	char **issuers;
 	char **urls;
 
@@ -321,8 +324,7 @@ send_errands(Runner *runner)
 	while (take_question(&question))
 	{
 		if (strcmp(question.kind, "key_set") == 0)
-			fetch_key_sets(runner, pnstrdup((char *) question.bytes, (Size) question.length),
-						   question.ticket);
+			fetch_key_sets(runner, &question);
 		else if (strcmp(question.kind, "user_token") == 0 && question.length > UUID_LEN)
 			ask_provider(runner, &question, prepare_viewer);
 		else if (strcmp(question.kind, "projects") == 0 && question.length >= UUID_LEN)
@@ -333,6 +335,6 @@ send_errands(Runner *runner)
 	if (TimestampDifferenceExceeds(looked_at, now, KEY_SETS_MILLISECONDS) || looked_at > now)
 	{
 		looked_at = now;
-		fetch_key_sets(runner, NULL, 0);
+		fetch_key_sets(runner, NULL);
 	}
 }

@@ -250,7 +250,10 @@ send_due_jobs(Runner *runner)
 		HttpRequest wanted;
 
 		if (claimed[i]->authorization == NULL)
+		{
+			pfree(claimed[i]->sent);
 			continue;
+		}
 		wanted = (HttpRequest){.url = claimed[i]->url,
 							   .authorization = (char *) claimed[i]->authorization->bytes,
 							   .body = claimed[i]->body,
