@@ -16,7 +16,7 @@ FROM (VALUES
   (12, 'not found', 404, '{}', '{"message": "Not Found"}', NULL),
   (13, 'scopes', 200, '{}', '{"data": null, "errors": [{"type": "INSUFFICIENT_SCOPES", "message": "Your token has not been granted the required scopes"}]}', NULL),
   (14, 'no connection', 0, '{}', NULL, 'connection was reset'),
-  (15, 'bomb', 0, '{}', NULL, 'reply is larger than 8 MiB')
+  (15, 'bomb', 0, '{}', NULL, 'reply is larger than 2 MiB')
 ) AS v(position, name, status, headers, reply, failure),
 LATERAL keypup.github_verdict(v.status, v.headers::jsonb, v.reply::jsonb, v.failure)
 ORDER BY v.position;
