@@ -243,6 +243,8 @@ set_options(Request *request, const char *url)
 	}
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_NOSIGNAL, 1L);
+	/* When its time is over: libcurl would wait for the thread that looks the name up, and all others with it. */
+	SET(CURLOPT_QUICK_EXIT, 1L);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MILLISECONDS);
 	SET(CURLOPT_TIMEOUT_MS, REQUEST_MILLISECONDS);
 	SET(CURLOPT_LOW_SPEED_LIMIT, 100L);
