@@ -16,7 +16,7 @@ FROM (VALUES
   (12, 'not found', 404, '{}', '{"message": "Not Found"}', NULL),
   (13, 'scopes', 200, '{}', '{"data": null, "errors": [{"type": "INSUFFICIENT_SCOPES", "message": "Your token has not been granted the required scopes"}]}', NULL),
   (14, 'no connection', 0, '{}', NULL, 'connection was reset'),
-  (15, 'bomb', 0, '{}', NULL, 'reply is larger than 8 MiB'),
+  (15, 'bomb', 0, '{}', NULL, 'reply is larger than 2 MiB'),
   (16, 'too much', 200, '{}', '{"data": null, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED", "message": "Resource limits for this query exceeded."}]}', NULL),
   (17, 'unknown', 200, '{}', '{"data": null, "errors": [{"message": "x"}, {"type": "SOMETHING"}]}', NULL),
   (18, 'no error', 200, '{}', '{"data": null}', NULL),

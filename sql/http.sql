@@ -33,7 +33,8 @@ $$;
 SELECT keypup.clean_json('{"a": "x\\u0000y", "b": "\\\\u0000", "c": "\\ud83d", "d": "\\ud83d\\ude00", "e": 12345678901234567890}');
 SELECT keypup.clean_json('\x7b2261223a2022ff220a7d');
 SELECT keypup.clean_json('[1e400]');
-SELECT keypup.clean_json('[1e308, 1e-308]') = '[1e308, 1e-308]';
+SELECT keypup.clean_json('[1e64, 1e-64, -0.5E+2]') = '[1e64, 1e-64, -50]';
+SELECT keypup.clean_json('[1e65]');
 SELECT keypup.clean_json('[1e4294967296]');
 SELECT keypup.clean_json('[1e99999999999999999999]');
 SELECT keypup.clean_json('\x5b225c00225d');
@@ -43,6 +44,53 @@ SELECT keypup.clean_json(convert_to(repeat('[', 100000), 'UTF8'));
 SELECT keypup.clean_json('<html>');
 SELECT keypup.clean_json('{"a": 1');
 SELECT keypup.clean_json('');
+
+-- So is what is small as text and large as jsonb, or slow to sort.
+SELECT keypup.clean_json(convert_to('[' || repeat('{},', 120000) || '1]', 'UTF8'));
+SELECT keypup.clean_json(convert_to('[' || repeat('1,', 120000) || '1]', 'UTF8'));
+SELECT jsonb_array_length(keypup.clean_json(convert_to('[' || repeat('{},', 119998) || '1]', 'UTF8')));
+SELECT keypup.clean_json(convert_to('{' || string_agg(format('"%s": 1', n), ', ') || '}', 'UTF8')) FROM generate_series(1, 1001) AS n;
+SELECT count(*) FROM (SELECT jsonb_object_keys(keypup.clean_json(convert_to('{' || string_agg(format('"%s": 1', n), ', ') || '}', 'UTF8')))
+  FROM generate_series(1, 1000) AS n) AS names;
+SELECT keypup.clean_json(decode('22' || repeat('ff', 100000) || '22', 'hex'));
+SELECT keypup.clean_json(convert_to('"' || repeat('x', 8 * 1024 * 1024) || '"', 'UTF8'));
+
+-- All else is what PostgreSQL makes of it, in every byte.
+CREATE TEMPORARY TABLE texts (json text);
+INSERT INTO texts VALUES ('null'), ('true'), ('false'), ('0'), ('-0'), ('1.50'), ('1E3'), ('-1e-3'), ('""'), ('" "'), ('[]'), ('{}'), ('[[]]'), ('[{}]'), ('{"": {}}'),
+  (E' \t\r\n[ 1 ,\t2 , [ 3 ] ]\n '), ('{"b": 1, "a": 2, "aa": 3, "": 4}'), ('{"a": 1, "b": 2, "a": 3}'), ('{"a": {"a": {"a": [1, "a", null, true, {}]}}}'),
+  ('"\"\\\/\b\f\n\r\t"'), ('"\u00e4\u20ac\ud83d\ude00"'), ('"ä€😀"'), ('{"\u0061": 1, "a": 2}'), ('{"ä": 1, "b": 2, "€": 3, "bb": 4}'),
+  ('[1, [2, [3, [4, [5]]]], 6]'), ('{"a": [], "b": {}, "c": [{}, []], "d": ""}'), ('12345678901234567890.12345678901234567890'), ('[true, false, null, "true"]');
+INSERT INTO texts SELECT jsonb_agg(n)::text FROM generate_series(1, 1000) AS n;
+INSERT INTO texts SELECT jsonb_object_agg(md5(n::text), repeat('x', n))::text FROM generate_series(1, 300) AS n;
+SELECT count(*), count(*) FILTER (WHERE ours *<> theirs) AS differ
+FROM texts t, LATERAL (SELECT keypup.clean_json(convert_to(t.json, 'UTF8'))) AS ours (json), LATERAL (SELECT t.json::jsonb) AS theirs (json);
+
+-- And what is no JSON to PostgreSQL is none here.
+CREATE TEMPORARY TABLE answers (json text, ours boolean DEFAULT true, theirs boolean DEFAULT true);
+INSERT INTO answers SELECT unnest(ARRAY['', ' ', 'nul', 'nulll', 'True', '+1', '.5', '1.', '01', '-', '1e', '1e+', '--1', '0x1', 'NaN', 'Infinity', '"', '"a', '"a\', '"\x"', '"\u12"',
+  '"\u12g4"', E'"\t"', E'"\n"', '''a''', '[', ']', '[1', '[1,', '[1,]', '[,1]', '[1 2]', '[1]]', '{', '}', '{"a"}', '{"a":}', '{"a":1,}', '{a:1}', '{1:1}', '{"a":1 "b":2}',
+  '{"a":1}}', '{"a",1}', '["a":1]', '1 2', '// 1', '[1] x', E'\u00a01', E'\ufeff1', 'true', '[1]']);
+DO $$
+DECLARE
+  a record;
+BEGIN
+  FOR a IN SELECT json FROM answers LOOP
+    BEGIN
+      PERFORM keypup.clean_json(convert_to(a.json, 'UTF8'));
+    EXCEPTION WHEN invalid_text_representation THEN
+      UPDATE answers SET ours = false WHERE json = a.json;
+    END;
+    BEGIN
+      PERFORM a.json::jsonb;
+    EXCEPTION WHEN invalid_text_representation THEN
+      UPDATE answers SET theirs = false WHERE json = a.json;
+    END;
+  END LOOP;
+END
+$$;
+SELECT json FROM answers WHERE ours <> theirs;
+SELECT json FROM answers WHERE ours;
 
 -- Shapes: what is null, missing or of another kind is named, where it stands.
 \set shapes '{"Item": {"title": "text", "number": "number?", "nodes": "[Node]", "id": "key~", "at": "time?", "on Bot": "Bot", "if more": "Next"}, "Node": {"good": "boolean"}, "Bot": {"owner": "Item?", "names": "[text]~"}, "Next": {"cursor": "text"}}'

@@ -97,11 +97,13 @@ keypup_begin_attempt(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Attempts *attempts;
+	uint64 name;
 	int wait = 0;
 
 	require_shared_area(&area);
+	name = hash_name(PG_GETARG_TEXT_PP(0));
 	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	attempts = find_place(hash_name(PG_GETARG_TEXT_PP(0)));
+	attempts = find_place(name);
 	if (attempts->count >= FREE_FAILURES)
 	{
 		TimestampTz until = TimestampTzPlusMilliseconds(
@@ -126,10 +128,12 @@ Datum
 keypup_end_attempts(PG_FUNCTION_ARGS)
 {
 	Attempts *attempts;
+	uint64 name;
 
 	require_shared_area(&area);
+	name = hash_name(PG_GETARG_TEXT_PP(0));
 	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	attempts = find_place(hash_name(PG_GETARG_TEXT_PP(0)));
+	attempts = find_place(name);
 	memset(attempts, 0, sizeof(*attempts));
 	LWLockRelease(area.lock);
 	PG_RETURN_VOID();

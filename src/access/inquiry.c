@@ -128,38 +128,39 @@ ask(const char *kind, const pg_uuid_t *account, const bytea *question)
 	return place != NULL;
 }
 
-/* Whether the answer is there; then it is copied, palloc'd, or NULL when none could be had. */
+/* Whether the answer is there; then it is copied, ended by a NUL: an empty text when none could be had. */
 static bool
-fetch_answer(char **answer)
+fetch_answer(char *answer)
 {
 	Inquiry *inquiry;
 	bool answered;
 
-	*answer = NULL;
+	answer[0] = '\0';
 	LWLockAcquire(area.lock, LW_SHARED);
 	inquiry = find_inquiry(asked_ticket);
 	answered = inquiry == NULL || inquiry->state == INQUIRY_ANSWERED;
-	if (answered && inquiry != NULL && inquiry->answer_length > 0)
-		*answer = pnstrdup(inquiry->answer, (Size) inquiry->answer_length);
+	if (answered && inquiry != NULL)
+	{
+		memcpy(answer, inquiry->answer, (Size) inquiry->answer_length);
+		answer[inquiry->answer_length] = '\0';
+	}
 	LWLockRelease(area.lock);
 	return answered;
 }
 
-static char *
-wait_for_answer(void)
+static void
+wait_for_answer(char *answer)
 {
 	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PATIENCE_MILLISECONDS);
 	static uint32 event = 0;
-	char *answer;
 
-	while (!fetch_answer(&answer) && GetCurrentTimestamp() < give_up)
+	while (!fetch_answer(answer) && GetCurrentTimestamp() < give_up)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000,
 						 keypup_wait_event(&event, "KeypupAnswer"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	return answer;
 }
 
 /* kind text, account uuid, question bytea -> the answer; NULL when none could be had. */
@@ -169,7 +170,7 @@ keypup_ask_worker(PG_FUNCTION_ARGS)
 	static bool registered = false;
 	char *kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	bytea *question = PG_GETARG_BYTEA_PP(2);
-	char *answer = NULL;
+	char *answer;
 
 	require_shared_area(&area);
 	if (VARSIZE_ANY_EXHDR(question) > INQUIRY_QUESTION_BYTES)
@@ -178,6 +179,8 @@ keypup_ask_worker(PG_FUNCTION_ARGS)
 	if (!registered)
 		before_shmem_exit(withdraw_at_exit, (Datum) 0);
 	registered = true;
+	/* Before the place is taken: an error while its lock is held would have withdraw wait for that lock. */
+	answer = palloc(INQUIRY_ANSWER_BYTES);
 	if (!ask(kind, PG_GETARG_UUID_P(1), question))
 		ereport(ERROR, (errcode(ERRCODE_TOO_MANY_CONNECTIONS),
 						errmsg("too many sessions wait for their provider"),
@@ -189,14 +192,14 @@ keypup_ask_worker(PG_FUNCTION_ARGS)
 							errmsg("no worker of keypup is running in this database"),
 							errhint("SELECT * FROM keypup.diagnose_workers() says why."),
 							errhidestmt(true)));
-		answer = wait_for_answer();
+		wait_for_answer(answer);
 	}
 	PG_FINALLY();
 	{
 		withdraw();
 	}
 	PG_END_TRY();
-	if (answer == NULL)
+	if (answer[0] == '\0')
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(answer)));
 }

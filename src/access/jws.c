@@ -18,6 +18,7 @@
 #define MIN_RSA_EXPONENT 65537
 #define P256_BYTES 32
 #define MAX_SIGNATURE_BYTES (MAX_RSA_BITS / 8)
+#define MAX_SIGNATURE_TEXT ((MAX_SIGNATURE_BYTES * 4 + 2) / 3)
 /* An ES256 signature in DER: two integers of at most 33 bytes, and their heads. */
 #define MAX_DER_BYTES 80
 
@@ -213,7 +214,7 @@ encode_es256(const uint8_t *raw, uint8_t *der)
 bool
 verify_jws(const Jws *jws, JwsAlgorithm algorithm, EVP_PKEY *key)
 {
-	uint8_t raw[MAX_SIGNATURE_BYTES + 3];
+	uint8_t raw[MAX_SIGNATURE_BYTES];
 	uint8_t der[MAX_DER_BYTES];
 	const uint8_t *signature = raw;
 	size_t length;
@@ -221,7 +222,7 @@ verify_jws(const Jws *jws, JwsAlgorithm algorithm, EVP_PKEY *key)
 	bool verified;
 	int decoded;
 
-	if (jws->signature.length > sizeof(raw) ||
+	if (jws->signature.length > MAX_SIGNATURE_TEXT ||
 		(decoded = decode_base64url(jws->signature.text, jws->signature.length, raw)) <= 0)
 		return false;
 	length = (size_t) decoded;

@@ -99,7 +99,7 @@ BEGIN
   problem := CASE
     WHEN failure IS NOT NULL THEN failure
     WHEN status <> 200 THEN format('the provider answered %s', status)
-    WHEN reply IS NULL OR octet_length(reply::text) > 262144 THEN 'the answer is not JSON of at most 256 KiB'
+    WHEN reply IS NULL OR pg_column_size(reply) > 262144 THEN 'the answer is not JSON of at most 256 KiB'
     WHEN is_discovery AND reply ->> 'issuer' IS DISTINCT FROM issuer THEN 'the provider calls itself by another issuer'
     WHEN is_discovery AND coalesce(reply ->> 'jwks_uri' !~ '^https://[^[:cntrl:][:space:]]+$' OR length(reply ->> 'jwks_uri') > 500, true) THEN 'the provider names no key set with https://'
   END;

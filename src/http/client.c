@@ -343,10 +343,35 @@ requests_sent(HttpClient *client)
 	return client->sent;
 }
 
+/* Returns how many events there are. */
+static int
+wait_for_events(HttpClient *client, long timeout, WaitEvent *events)
+{
+	WaitEventSet *set = keypup_create_wait_event_set(client->socket_count + 2);
+	volatile int count = 0;
+
+	/* The kernel may refuse to watch a socket, and the set is a file descriptor that no context closes. */
+	PG_TRY();
+	{
+		AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+		for (int i = 0; i < client->socket_count; i++)
+			AddWaitEventToSet(set, client->sockets[i].events, client->sockets[i].socket, NULL,
+							  client->sockets[i].lane);
+		count =
+			WaitEventSetWait(set, timeout, events, client->socket_count + 2, client->wait_event);
+	}
+	PG_FINALLY();
+	{
+		FreeWaitEventSet(set);
+	}
+	PG_END_TRY();
+	return count;
+}
+
 void
 wait_for_replies(HttpClient *client, long timeout)
 {
-	WaitEventSet *set;
 	WaitEvent events[MAX_SOCKETS + 2];
 	int count;
 
@@ -358,15 +383,7 @@ wait_for_replies(HttpClient *client, long timeout)
 			timeout = timeout < 0 ? lane->timer : Min(timeout, lane->timer);
 	}
 
-	set = keypup_create_wait_event_set(client->socket_count + 2);
-	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	for (int i = 0; i < client->socket_count; i++)
-		AddWaitEventToSet(set, client->sockets[i].events, client->sockets[i].socket, NULL,
-						  client->sockets[i].lane);
-	count = WaitEventSetWait(set, timeout, events, client->socket_count + 2, client->wait_event);
-	FreeWaitEventSet(set);
-
+	count = wait_for_events(client, timeout, events);
 	for (int i = 0; i < count; i++)
 	{
 		if (events[i].events & WL_LATCH_SET)
@@ -407,6 +424,14 @@ next_reply(HttpClient *client)
 	*at = request->next;
 	release_request(client, request);
 	return reply;
+}
+
+void
+drop_body(HttpReply *reply)
+{
+	free_wiped(reply->body);
+	reply->body_release.arg = reply->body = NULL;
+	reply->body_length = 0;
 }
 
 void

@@ -5,7 +5,6 @@
 #ifndef KEYPUP_CLIENT_H
 #define KEYPUP_CLIENT_H
 
-#include "lib/stringinfo.h"
 #include "utils/uuid.h"
 
 #include "token/secret.h"
@@ -27,7 +26,9 @@ typedef struct HttpReply
 	int status; /* 0 when there is no answer */
 	const char *failure; /* NULL, or why there is none; never a secret */
 	const char *failure_hint; /* may be NULL */
-	StringInfoData body; /* decoded, ended by a NUL */
+	char *body; /* decoded; malloc'd, and wiped with the reply's context; NULL: none */
+	Size body_length;
+	MemoryContextCallback body_release;
 	char *headers; /* JSON object of the few headers that are kept, lower-case names */
 	int milliseconds; /* from sending to the end of the answer */
 	void *caller; /* as given to send_request */
@@ -80,7 +81,8 @@ extern int64 requests_sent(HttpClient *client);
 /*
  * wait_for_replies
  *		Waits until a reply is there, the latch is set (it is reset), or the
- *		timeout in milliseconds is over. Raises nothing; the caller checks for interrupts.
+ *		timeout in milliseconds is over. Raises only that the kernel does not watch a
+ *		socket; the caller checks for interrupts.
  */
 extern void wait_for_replies(HttpClient *client, long timeout);
 
@@ -91,6 +93,12 @@ extern void wait_for_replies(HttpClient *client, long timeout);
  * Raises ERRCODE_OUT_OF_MEMORY only; the reply is then still there to be taken.
  */
 extern HttpReply *next_reply(HttpClient *client);
+
+/*
+ * drop_body
+ *		Releases the body of a reply, of which something better was made.
+ */
+extern void drop_body(HttpReply *reply);
 
 /*
  * free_reply

@@ -20,7 +20,7 @@
 #include "http/request.h"
 #include "keypup.h"
 
-#define MAX_BODY_BYTES (8 * 1024 * 1024)
+#define MAX_BODY_BYTES (2 * 1024 * 1024)
 #define MAX_HEADER_BYTES (64 * 1024)
 #define CONNECT_MILLISECONDS 5000L
 #define REQUEST_MILLISECONDS 30000L
@@ -66,22 +66,25 @@ reallocate_wiped(void *memory, size_t size)
 
 /* --- callbacks: called by libcurl, raise nothing --- */
 
-/* Appends to a malloc'd text, ended by a NUL, of at most limit bytes. Returns NULL or what is wrong. */
+/* Appends to what is there, up to a limit. Returns NULL or what is wrong. */
 static const char *
-append_bytes(char **text, size_t *used, const char *bytes, size_t length, size_t limit,
-			 const char *too_much)
+append_bytes(Bytes *into, const char *bytes, size_t length, size_t limit, const char *too_much)
 {
-	char *grown;
-
-	if (length > limit - *used)
+	if (length > limit - into->used)
 		return too_much;
-	grown = realloc(*text, *used + length + 1);
-	if (grown == NULL)
-		return "out of memory";
-	memcpy(grown + *used, bytes, length);
-	*used += length;
-	grown[*used] = '\0';
-	*text = grown;
+	if (into->used + length + 1 > into->room)
+	{
+		size_t room = Max(into->used + length + 1, Min(2 * into->room, limit + 1));
+		char *grown = reallocate_wiped(into->text, room);
+
+		if (grown == NULL)
+			return "out of memory";
+		into->text = grown;
+		into->room = room;
+	}
+	memcpy(into->text + into->used, bytes, length);
+	into->used += length;
+	into->text[into->used] = '\0';
 	return NULL;
 }
 
@@ -90,8 +93,8 @@ take_body(char *bytes, size_t size, size_t count, void *argument)
 {
 	Request *request = argument;
 
-	request->refused = append_bytes(&request->body, &request->body_length, bytes, size * count,
-									MAX_BODY_BYTES, "reply is larger than 8 MiB");
+	request->refused = append_bytes(&request->body, bytes, size * count, MAX_BODY_BYTES,
+									"reply is larger than 2 MiB");
 	return request->refused == NULL ? size * count : 0;
 }
 
@@ -102,10 +105,9 @@ take_header(char *bytes, size_t size, size_t count, void *argument)
 
 	/* A status line begins a response; what came before was an interim one, as 103. */
 	if (size * count >= 5 && memcmp(bytes, "HTTP/", 5) == 0)
-		request->header_start = request->header_length;
-	request->refused =
-		append_bytes(&request->header_text, &request->header_length, bytes, size * count,
-					 MAX_HEADER_BYTES, "reply has more than 64 KiB of headers");
+		request->header_start = request->headers.used;
+	request->refused = append_bytes(&request->headers, bytes, size * count, MAX_HEADER_BYTES,
+									"reply has more than 64 KiB of headers");
 	return request->refused == NULL ? size * count : 0;
 }
 
@@ -241,6 +243,8 @@ set_options(Request *request, const char *url)
 	}
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_NOSIGNAL, 1L);
+	/* When its time is over: libcurl would wait for the thread that looks the name up, and all others with it. */
+	SET(CURLOPT_QUICK_EXIT, 1L);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MILLISECONDS);
 	SET(CURLOPT_TIMEOUT_MS, REQUEST_MILLISECONDS);
 	SET(CURLOPT_LOW_SPEED_LIMIT, 100L);
@@ -312,8 +316,8 @@ close_request(Request *request)
 		curl_easy_cleanup(request->easy);
 	free_header_lines(request->header_lines);
 	free_header_lines(request->proxy_header_lines);
-	free_wiped(request->body);
-	free(request->header_text);
+	free_wiped(request->body.text);
+	free_wiped(request->headers.text);
 	free(request->sent_body);
 	free(request);
 }
@@ -420,10 +424,17 @@ make_reply(Request *request)
 		curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 		reply->status = (int) status;
 	}
-	initStringInfo(&reply->body);
-	if (request->body != NULL && reply->failure == NULL)
-		appendBinaryStringInfo(&reply->body, request->body, (int) request->body_length);
 	reply->headers = keep_headers(
-		request->header_text == NULL ? NULL : request->header_text + request->header_start);
+		request->headers.text == NULL ? NULL : request->headers.text + request->header_start);
+	if (reply->failure == NULL)
+	{
+		/* It is the reply's now. */
+		reply->body = request->body.text;
+		reply->body_length = request->body.used;
+		reply->body_release.func = free_wiped;
+		reply->body_release.arg = reply->body;
+		MemoryContextRegisterResetCallback(CurrentMemoryContext, &reply->body_release);
+		request->body = (Bytes){0};
+	}
 	return reply;
 }

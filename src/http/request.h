@@ -10,6 +10,14 @@
 #include "http/client.h"
 #include "http/policy.h"
 
+/* Bytes that arrive bit by bit, ended by a NUL. */
+typedef struct Bytes
+{
+	char *text; /* malloc'd; NULL while there are none */
+	size_t used;
+	size_t room;
+} Bytes;
+
 typedef struct Request
 {
 	struct Request *next;
@@ -25,10 +33,8 @@ typedef struct Request
 	char proxy_port[POLICY_PORT_BYTES];
 	struct curl_slist *proxy_header_lines;
 	int proxy_calls; /* of its limit_answer */
-	char *body; /* malloc'd; what arrived */
-	size_t body_length;
-	char *header_text; /* malloc'd */
-	size_t header_length;
+	Bytes body; /* what arrived */
+	Bytes headers;
 	size_t header_start; /* of the last response: others are interim, as 103 */
 	char *sent_body; /* malloc'd; NULL: a GET */
 	char error[CURL_ERROR_SIZE];

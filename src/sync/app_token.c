@@ -62,13 +62,13 @@ store_token(void *argument)
 {
 	TokenAnswer *answer = argument;
 	TokenRequest *sent = answer->sent;
-	Oid types[] = {UUIDOID, UUIDOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, INT8OID, BYTEAOID};
+	Oid types[] = {UUIDOID, UUIDOID, INT4OID, TEXTOID, JSONBOID, TEXTOID, INT8OID, BYTEAOID};
 	Datum values[8];
 	char nulls[9] = "      nn";
 	bool isnull;
 
 	if (answer->reply->failure == NULL)
-		answer->token = take_secret_member(answer->reply->body.data, (Size) answer->reply->body.len,
+		answer->token = take_secret_member(answer->reply->body, answer->reply->body_length,
 										   sent->provider->app_token_member);
 	values[0] = UUIDPGetDatum(&sent->account);
 	values[1] = UUIDPGetDatum(&sent->connection);

@@ -46,25 +46,28 @@ make_errand(Runner *runner, const pg_uuid_t *account, uint64 ticket,
 	return errand;
 }
 
-/* An action that asks SQL for one text. */
-typedef struct TextQuery
+/* An action that asks SQL for one text, of two arguments and of what a reply is. */
+typedef struct ReplyQuery
 {
 	const char *statement;
-	int nargs;
-	Oid *types;
-	Datum *values;
-	const char *nulls;
+	Oid types[2];
+	Datum values[2];
+	HttpReply *reply;
 	char *answer; /* NULL for NULL */
-} TextQuery;
+} ReplyQuery;
 
 static void
-run_text_query(void *argument)
+run_reply_query(void *argument)
 {
-	TextQuery *query = argument;
+	ReplyQuery *query = argument;
+	Oid types[] = {query->types[0], query->types[1], INT4OID, TEXTOID, JSONBOID, TEXTOID};
+	Datum values[6] = {query->values[0], query->values[1]};
+	char nulls[7] = "      ";
 	bool isnull;
 	Datum value;
 
-	run_query(query->statement, query->nargs, query->types, query->values, query->nulls);
+	reply_arguments(query->reply, values + 2, nulls + 2);
+	run_query(query->statement, 6, types, values, nulls);
 	value = SPI_processed == 0 ? (Datum) 0 : read_field(0, 1, &isnull);
 	query->answer = SPI_processed == 0 || isnull ? NULL : TextDatumGetCString(value);
 }
@@ -96,22 +99,15 @@ static void
 take_key_set(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
 	Errand *errand = (Errand *) sent;
-	Oid types[] = {TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
-	Datum values[6];
-	char nulls[7] = "      ";
-	TextQuery query = {"SELECT keypup.take_key_set($1, $2, $3, $5::pg_catalog.jsonb, $6)",
-					   6,
-					   types,
-					   values,
-					   nulls,
-					   NULL};
+	ReplyQuery query = {.statement = "SELECT keypup.take_key_set($1, $2, $3, $5, $6)",
+						.types = {TEXTOID, TEXTOID},
+						.reply = reply};
 	StepError *error;
 
 	begin_step(&runner->steps);
-	values[0] = CStringGetTextDatum(errand->issuer);
-	values[1] = CStringGetTextDatum(errand->url);
-	reply_arguments(reply, values + 2, nulls + 2);
-	error = try_action(run_text_query, &query);
+	query.values[0] = CStringGetTextDatum(errand->issuer);
+	query.values[1] = CStringGetTextDatum(errand->url);
+	error = try_action(run_reply_query, &query);
 	if (error != NULL)
 		log_failure(error);
 	end_step(&runner->steps);
@@ -125,19 +121,23 @@ take_key_set(Runner *runner, SentRequest *sent, HttpReply *reply)
 	pfree(errand->url);
 }
 
-/* Fetches the key sets that are due; with an issuer, that one, unless it was fetched just now. */
+/* Fetches the key sets that are due; with a question, that of its issuer, unless it was fetched just now. */
 static void
-fetch_key_sets(Runner *runner, const char *issuer, uint64 ticket)
+fetch_key_sets(Runner *runner, const InquiryQuestion *question)
 {
+	uint64 ticket = question == NULL ? 0 : question->ticket;
 	Oid types[] = {TEXTOID};
-	Datum values[] = {issuer == NULL ? (Datum) 0 : CStringGetTextDatum(issuer)};
-	char nulls[] = {issuer == NULL ? 'n' : ' ', '\0'};
+	Datum values[1] = {0};
+	char nulls[] = {question == NULL ? 'n' : ' ', '\0'};
 	uint64 count;
 	pg_uuid_t *accounts;
 	char **issuers;
 	char **urls;
 
 	begin_step(&runner->steps);
+	if (question != NULL)
+		values[0] = PointerGetDatum(
+			cstring_to_text_with_len((const char *) question->bytes, question->length));
 	run_query("SELECT * FROM keypup.claim_key_sets($1)", 1, types, values, nulls);
 	count = SPI_processed;
 	accounts = palloc(sizeof(pg_uuid_t) * (count + 1));
@@ -165,18 +165,16 @@ static void
 take_answer(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
 	Errand *errand = (Errand *) sent;
-	Oid types[] = {UUIDOID, UUIDOID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
-	Datum values[6];
-	char nulls[7] = "      ";
-	TextQuery query = {errand->answer_query, 6, types, values, nulls, NULL};
+	ReplyQuery query = {
+		.statement = errand->answer_query,
+		.types = {UUIDOID, UUIDOID},
+		.values = {UUIDPGetDatum(&errand->account), UUIDPGetDatum(&errand->connection)},
+		.reply = reply};
 	StepError *error;
 
 	begin_step(&runner->steps);
 	set_job_account(&errand->account);
-	values[0] = UUIDPGetDatum(&errand->account);
-	values[1] = UUIDPGetDatum(&errand->connection);
-	reply_arguments(reply, values + 2, nulls + 2);
-	error = try_action(run_text_query, &query);
+	error = try_action(run_reply_query, &query);
 	if (error != NULL)
 		log_failure(error);
 	end_step(&runner->steps);
@@ -321,8 +319,7 @@ send_errands(Runner *runner)
 	while (take_question(&question))
 	{
 		if (strcmp(question.kind, "key_set") == 0)
-			fetch_key_sets(runner, pnstrdup((char *) question.bytes, (Size) question.length),
-						   question.ticket);
+			fetch_key_sets(runner, &question);
 		else if (strcmp(question.kind, "user_token") == 0 && question.length > UUID_LEN)
 			ask_provider(runner, &question, prepare_viewer);
 		else if (strcmp(question.kind, "projects") == 0 && question.length >= UUID_LEN)
@@ -333,6 +330,6 @@ send_errands(Runner *runner)
 	if (TimestampDifferenceExceeds(looked_at, now, KEY_SETS_MILLISECONDS) || looked_at > now)
 	{
 		looked_at = now;
-		fetch_key_sets(runner, NULL, 0);
+		fetch_key_sets(runner, NULL);
 	}
 }

@@ -91,8 +91,8 @@ store_reply(void *argument)
 	StoreArguments *store = argument;
 	SentJob *job = store->job;
 	HttpReply *reply = store->reply;
-	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID,
-				   TEXTOID, TEXTOID, TEXTOID, INT4OID, INT8OID};
+	Oid types[] = {UUIDOID,	 INT8OID, INT4OID, INT4OID, TEXTOID,
+				   JSONBOID, TEXTOID, TEXTOID, INT4OID, INT8OID};
 	Datum values[10];
 	char nulls[11] = "          ";
 	bool isnull;
@@ -250,7 +250,10 @@ send_due_jobs(Runner *runner)
 		HttpRequest wanted;
 
 		if (claimed[i]->authorization == NULL)
+		{
+			pfree(claimed[i]->sent);
 			continue;
+		}
 		wanted = (HttpRequest){.url = claimed[i]->url,
 							   .authorization = (char *) claimed[i]->authorization->bytes,
 							   .body = claimed[i]->body,

@@ -12,15 +12,16 @@
 void
 reply_arguments(HttpReply *reply, Datum *values, char *nulls)
 {
-	const char *why = NULL;
-	char *json =
-		reply->failure == NULL ? clean_json(reply->body.data, reply->body.len, &why) : NULL;
+	const char *failure = reply->failure;
+	Jsonb *json = failure == NULL ? clean_json(reply->body, reply->body_length, &failure) : NULL;
 
+	/* SQL makes copies enough. */
+	drop_body(reply);
 	values[0] = Int32GetDatum(reply->status);
 	values[1] = CStringGetTextDatum(reply->headers);
-	values[2] = json == NULL ? (Datum) 0 : CStringGetTextDatum(json);
-	values[3] = reply->failure == NULL ? (Datum) 0 : CStringGetTextDatum(reply->failure);
+	values[2] = JsonbPGetDatum(json);
+	values[3] = failure == NULL ? (Datum) 0 : CStringGetTextDatum(failure);
 	nulls[0] = nulls[1] = ' ';
 	nulls[2] = json == NULL ? 'n' : ' ';
-	nulls[3] = reply->failure == NULL ? 'n' : ' ';
+	nulls[3] = failure == NULL ? 'n' : ' ';
 }

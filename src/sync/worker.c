@@ -315,7 +315,7 @@ sync_until_done(Runner *runner)
 {
 	TimestampTz reported = GetCurrentTimestamp();
 	JobsLeft told = {0};
-	JobsLeft left;
+	JobsLeft left = {0};
 
 	start_runs(runner, true);
 	for (;;)
@@ -329,6 +329,8 @@ sync_until_done(Runner *runner)
 		if (busy &&
 			!TimestampDifferenceExceeds(reported, GetCurrentTimestamp(), PROGRESS_MILLISECONDS))
 			continue;
+		if (left.last_error != NULL)
+			pfree(left.last_error);
 		left = count_jobs_left(runner);
 		if (!busy && (left.jobs == 0 || left.ready_in > PATIENCE_MILLISECONDS))
 			break;

@@ -182,7 +182,8 @@ end_turn(void)
 	LWLockAcquire(area.lock, LW_EXCLUSIVE);
 	shared->running--;
 	LWLockRelease(area.lock);
-	ConditionVariableSignal(&shared->changed);
+	/* All of them: one that is cancelled just now would keep a signal that is meant for one to itself. */
+	ConditionVariableBroadcast(&shared->changed);
 }
 
 /* bcrypt's answer in CurrentMemoryContext; NULL when setting is none of bcrypt's. */

@@ -90,7 +90,7 @@ AS $$
 DECLARE
   head record;
   known record;
-  too_large boolean := coalesce(octet_length(body) > 25 * 1024 * 1024, false);
+  too_large boolean := coalesce(octet_length(body) > 8 * 1024 * 1024, false);
   signed boolean;
   signed_before boolean;
   payload jsonb;
@@ -112,7 +112,7 @@ BEGIN
   END IF;
   IF too_large OR NOT (signed OR signed_before) THEN
     PERFORM keypup.refuse_webhook(known.account_id, CASE
-      WHEN too_large THEN 'larger than 25 MB' WHEN known.account_id IS NULL THEN 'there is no such connection' WHEN known.envelope IS NULL THEN 'no secret is set'
+      WHEN too_large THEN 'larger than 8 MiB' WHEN known.account_id IS NULL THEN 'there is no such connection' WHEN known.envelope IS NULL THEN 'no secret is set'
       WHEN head.signature IS NULL THEN 'there is not one X-Hub-Signature-256' ELSE 'the signature is wrong' END);
   END IF;
 
@@ -125,7 +125,10 @@ BEGIN
   BEGIN
     payload := keypup.clean_json(body);
   EXCEPTION
-    WHEN data_exception OR program_limit_exceeded THEN payload := NULL;
+    WHEN data_exception THEN payload := NULL;
+    WHEN program_limit_exceeded THEN
+      RAISE EXCEPTION 'webhook is too large' USING ERRCODE = 'program_limit_exceeded', DETAIL = format('The %s.', regexp_replace(SQLERRM, '^the ', '')),
+        HINT = 'Nothing is lost: what changed is read with the next sync.';
   END;
   IF jsonb_typeof(payload) IS DISTINCT FROM 'object' THEN
     RAISE EXCEPTION 'webhook is not a JSON object' USING ERRCODE = 'invalid_parameter_value', HINT = 'Choose the content type application/json in the webhook''s settings.';

@@ -2,7 +2,8 @@
  * rebind.c
  *		A name server that changes its mind, loaded before libc: the name
  *		rebind.example has, at each look-up, the address that then stands in the
- *		file $REBIND_FILE. All other names are libc's.
+ *		file $REBIND_FILE. One that hardly answers: slow.example takes it a minute.
+ *		All other names are libc's.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 int
 getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
@@ -23,6 +25,11 @@ getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 
 	if (next == NULL)
 		*(void **) &next = dlsym(RTLD_NEXT, "getaddrinfo");
+	if (node != NULL && strcasecmp(node, "slow.example") == 0)
+	{
+		sleep(60);
+		return EAI_AGAIN;
+	}
 	if (node == NULL || file == NULL ||
 		(strcasecmp(node, "rebind.example") != 0 && strcasecmp(node, "rebind.example.") != 0))
 		return next(node, service, hints, result);

@@ -195,13 +195,13 @@ sub truth_script
 	my ($github, $name) = @_;
 	my $dir = tempdir(CLEANUP => 1);
 	chmod 0755, $dir;
-	append_to_file("$dir/truth.json", control($github, "truth?repository=$name"));
-	chmod 0644, "$dir/truth.json";
 	# Text cannot hold NUL or a lone surrogate: in both they are U+FFFD.
+	append_to_file("$dir/truth.json", control($github, "truth?repository=$name") =~ s/(?<!\\)((?:\\\\)*)\\u(?:0000|d[89a-f]..)/$1\\ufffd/gr);
+	chmod 0644, "$dir/truth.json";
 	return "SET client_min_messages = warning;
 		CREATE TABLE IF NOT EXISTS truth (repository text, kind text, item jsonb);
 		DELETE FROM truth WHERE repository = '$name';
-		INSERT INTO truth SELECT '$name', k.key, i FROM jsonb_each(keypup.clean_json(pg_read_binary_file('$dir/truth.json'))) k,
+		INSERT INTO truth SELECT '$name', k.key, i FROM jsonb_each(pg_read_file('$dir/truth.json')::jsonb) k,
 		jsonb_array_elements(k.value) i WHERE jsonb_typeof(k.value) = 'array';\n";
 }
 

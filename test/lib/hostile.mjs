@@ -1,7 +1,8 @@
 // An HTTPS server that speaks HTTP/1.1 as badly as it is told: node hostile.mjs --cert FILE --key FILE [--tls 1.1]
-// It prints {"port", "control"}. POST control/set {head?, times?, tail?, end?}: what is answered to a request, as it goes over the
-// wire: head, then `times` times tail, then the connection ends when `end` says so. GET control/counters: {connections,
-// secured, requests, with_token}.
+// It prints {"port", "control"}. POST control/set {head?, heads?, times?, tail?, rest?, end?}: what is answered to a
+// request, as it goes over the wire: head, or one of heads in turn, then `times` times tail, in which # is how many came
+// before, then rest; then the connection ends when `end` says so. GET control/counters: {connections, secured, requests,
+// with_token}.
 
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -12,10 +13,11 @@ const counters = { connections: 0, secured: 0, requests: 0, with_token: 0 };
 let answer = { head: 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}' };
 
 async function send(socket) {
-  socket.write(answer.head ?? '');
+  socket.write(answer.heads?.[counters.requests % answer.heads.length] ?? answer.head ?? '', 'latin1');
   for (let i = 0; i < (answer.times ?? 0) && !socket.destroyed; i += 1) {
-    if (!socket.write(answer.tail)) await new Promise((resolve) => { socket.once('drain', resolve); socket.once('close', resolve); });
+    if (!socket.write(answer.tail.replaceAll('#', i), 'latin1')) await new Promise((resolve) => { socket.once('drain', resolve); socket.once('close', resolve); });
   }
+  socket.write(answer.rest ?? '', 'latin1');
   if (answer.end && !socket.destroyed) socket.end();
 }
 

@@ -99,8 +99,8 @@ foreach my $case (
 	[ { status => 500, raw => '' }, 'could not answer in time', '', 'a 500 is tried again' ],
 	[ { drop => JSON::PP::true }, 'request failed|timed out|no TLS', '', 'a dropped connection is named' ],
 	[ { drop_after_bytes => 100 }, 'request failed', '', 'a reply that breaks off is named' ],
-	[ { bomb_bytes => 50_000_000 }, 'reply is larger than 8 MiB', '', 'a compressed bomb is stopped' ],
-	[ { endless => JSON::PP::true }, 'reply is larger than 8 MiB|timed out', '', 'an endless reply is stopped' ],
+	[ { bomb_bytes => 50_000_000 }, 'reply is larger than 2 MiB', '', 'a compressed bomb is stopped' ],
+	[ { endless => JSON::PP::true }, 'reply is larger than 2 MiB|timed out', '', 'an endless reply is stopped' ],
 	[ { raw => ('[' x 100000), content_type => 'application/json' }, 'nests too deep|is not JSON', '', 'a reply that nests too deep is refused' ],
 	[ { body => { data => { repository => { id => 5, labels => 'x', pullRequests => [], issues => 7 } } } }, '.', '', 'a reply of the wrong types is refused' ],
 	[ { body => { data => undef, errors => [ { message => 'no' } ] } }, 'GitHub refused the query: no', '', 'a refused query is named' ])

@@ -89,6 +89,14 @@ else
 is(as('olga', "SELECT keypup.remove_member('acme', 'ann')"), '', 'the person is removed');
 is(as('app', "SELECT keypup.use_session('$handles{es256}')"), 'session is not valid', 'and all sessions with her');
 
+foreach my $large (@{ decode_json(slurp_file('test/vectors/large_rsa_keys.json')) })
+{
+	my ($key, $jws) = (literal(encode_json($large->{key})), literal($large->{token}));
+	is(query("SELECT keypup.key_is_usable($key), keypup.id_token_is_signed($jws, $key)"), 't|t', "a signature of an RSA key of $large->{bits} bits holds");
+	$jws =~ s/eyJzdWIiOiJ4In0/eyJzdWIiOiJ5In0/;
+	is(query("SELECT keypup.id_token_is_signed($jws, $key)"), 'f', 'for what was signed');
+}
+
 SKIP:
 {
 	skip 'shared/data/vectors is not here', 3 unless -d $shared;

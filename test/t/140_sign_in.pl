@@ -110,7 +110,7 @@ hostile('a redirect', { key_set_status => 302, key_set_location => 'https://loca
 hostile('another issuer', { discovery => { issuer => 'https://evil.example', jwks_uri => "$issuer/jwks" } }, 'another issuer');
 hostile('a key set without TLS', { discovery => { issuer => $issuer, jwks_uri => 'http://localhost/keys' } }, 'no key set with https');
 hostile('a key set at a private address', { discovery => { issuer => $issuer, jwks_uri => 'https://169.254.169.254/keys' } }, 'private address');
-hostile('an endless key set', { endless => 'key_set' }, 'larger than 8 MiB');
+hostile('an endless key set', { endless => 'key_set' }, 'larger than 2 MiB');
 set({ endless => JSON::PP::false });
 query(q{UPDATE keypup.identity_providers SET keys_read_at = now() - interval '25 hours', keys_tried_at = now()});
 is(sign_in(id_token('client-1')), 'sign-in is refused', 'after a day without an answer the last set no longer serves');

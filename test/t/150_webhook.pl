@@ -118,11 +118,11 @@ is_refused('an empty body with the signature of another', $wrong, signed('ping',
 is_refused('no headers', $none, {}, $ping);
 is_refused('the connection of another account', 'no secret is set', signed('ping', $ping), $ping, $connection{bolt});
 is_refused('a connection that is not there', 'there is no such connection', signed('ping', $ping), $ping, '00000000-0000-0000-0000-000000000000');
-is(as('gate', "SELECT keypup.receive_webhook('$connection{acme}', '{}', convert_to(repeat('x', 30 * 1024 * 1024), 'UTF8'))"), 'webhook is refused', 'a body of 30 MB is refused');
+is(as('gate', "SELECT keypup.receive_webhook('$connection{acme}', '{}', convert_to(repeat('x', 8 * 1024 * 1024 + 1), 'UTF8'))"), 'webhook is refused', 'a body of more than 8 MiB is refused');
 is(as('gate', "SELECT keypup.receive_webhook($_)"), 'webhook is refused', "so are $_") foreach 'NULL, NULL, NULL', "'$connection{acme}', '[1]', '\\x'", "'$connection{acme}', '\"x\"', NULL";
 $refused += 4;
-my $large = encode_json({ padding => 'x' x (20 * 1024 * 1024) });
-is(deliver(signed('ping', $large), $large), 'pong', 'a body of 20 MB is taken');
+my $large = encode_json({ padding => 'x' x (7 * 1024 * 1024) });
+is(deliver(signed('ping', $large), $large), 'pong', 'a body of 7 MiB is taken');
 foreach my $body ('', 'x', '{"a": ', '[1]', '"text"', '{' x 10000, "\xff\xfe", 'null')
 {
 	is(deliver(signed('ping', $body), $body), 'webhook is not a JSON object', 'a signed body is not a JSON object: ' . (length $body > 20 ? 'nested' : $body eq "\xff\xfe" ? 'bytes' : "'$body'"));

@@ -207,7 +207,7 @@ foreach my $case (
 	[ 'ten megabytes of headers', { head => "HTTP/1.1 200 OK\r\n", times => 10_000, tail => 'x-a: ' . ('a' x 1000) . "\r\n" } ],
 	[ 'one header of ten megabytes', { head => "HTTP/1.1 200 OK\r\nx-a: ", times => 10_000, tail => 'a' x 1000 } ],
 	[ 'interim answers without end', { head => '', times => 20_000, tail => "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" } ],
-	[ 'a body of 8 MiB and one byte', { head => "${ok}Content-Length: 8388609\r\n\r\n", times => 8193, tail => ' ' x 1024 } ],
+	[ 'a body of 2 MiB and one byte', { head => "${ok}Content-Length: 2097153\r\n\r\n", times => 2049, tail => ' ' x 1024 } ],
 	[ 'a Content-Length of 10^18', { head => "${ok}Content-Length: 1000000000000000000\r\n\r\n", times => 9000, tail => ' ' x 1024, end => JSON::PP::true } ],
 	[ 'a negative Content-Length', { head => "${ok}Content-Length: -1\r\n\r\n{}", end => JSON::PP::true } ],
 	[ 'two Content-Lengths', { head => "${ok}Content-Length: 2\r\nContent-Length: 99\r\n\r\n{}", end => JSON::PP::true } ],

@@ -49,7 +49,8 @@ BEGIN
   reset_at := CASE WHEN reset_at > now() THEN least(reset_at, now() + interval '1 hour') END;
   verdict := 'failed';
   IF failure IS NOT NULL THEN
-    verdict := CASE WHEN failure IN ('timed out', 'reply is larger than 8 MiB') THEN 'smaller' ELSE 'failed' END;
+    -- What holds too much of something may hold it in one item.
+    verdict := CASE WHEN failure = 'timed out' OR failure ~ '^(the )?reply ' THEN 'smaller' ELSE 'failed' END;
     reason := failure;
   ELSIF status = 401 THEN
     verdict := 'token_refused';

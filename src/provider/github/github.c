@@ -40,16 +40,16 @@ const Provider github_provider = {
 	.headers = github_headers,
 	.request_query = "SELECT keypup.github_request($1, $2)::pg_catalog.text",
 	.store_query =
-		"SELECT * FROM keypup.github_store($1, $2, $3, $4, $5::pg_catalog.jsonb, $6::pg_catalog.jsonb, $7, $8, $9, $10)",
+		"SELECT * FROM keypup.github_store($1, $2, $3, $4, $5::pg_catalog.jsonb, $6, $7, $8, $9, $10)",
 	.viewer_query = "SELECT keypup.github_viewer_request($1, $2)::pg_catalog.text",
 	.viewer_answer_query =
-		"SELECT keypup.github_viewer_answer($1, $2, $3, $4::pg_catalog.jsonb, $5::pg_catalog.jsonb, $6)::pg_catalog.text",
+		"SELECT keypup.github_viewer_answer($1, $2, $3, $4::pg_catalog.jsonb, $5, $6)::pg_catalog.text",
 	.projects_query = "SELECT * FROM keypup.github_projects_request($1, $2, $3)",
 	.projects_answer_query =
-		"SELECT keypup.github_projects_answer($1, $2, $3, $4::pg_catalog.jsonb, $5::pg_catalog.jsonb, $6)::pg_catalog.text",
+		"SELECT keypup.github_projects_answer($1, $2, $3, $4::pg_catalog.jsonb, $5, $6)::pg_catalog.text",
 	.app_request_query = "SELECT * FROM keypup.github_app_request($1, $2)",
 	.app_headers = github_app_headers,
 	.app_token_member = "token",
 	.app_answer_query =
-		"SELECT keypup.github_app_answer($1, $2, $3, $4::pg_catalog.jsonb, $5::pg_catalog.jsonb, $6, $7, $8)",
+		"SELECT keypup.github_app_answer($1, $2, $3, $4::pg_catalog.jsonb, $5, $6, $7, $8)",
 };
