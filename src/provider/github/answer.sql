@@ -17,7 +17,8 @@ BEGIN
   verdict := 'failed';
   reason := left(regexp_replace(message, '[[:cntrl:]]', ' ', 'g'), 300);
   IF failure IS NOT NULL THEN
-    verdict := CASE WHEN failure IN ('timed out', 'reply is larger than 2 MiB', 'reply has more than 120000 values') THEN 'smaller' ELSE 'failed' END;
+    verdict := CASE WHEN failure IN ('timed out', 'reply is larger than 2 MiB', 'reply has more than 120000 values')
+                    THEN 'smaller' ELSE 'failed' END;
     reason := failure;
   ELSIF status = 401 THEN
     verdict := 'token_refused';
