@@ -127,7 +127,8 @@ BEGIN
   EXCEPTION
     WHEN data_exception THEN payload := NULL;
     WHEN program_limit_exceeded THEN
-      RAISE EXCEPTION 'webhook is too large' USING ERRCODE = 'program_limit_exceeded', DETAIL = format('The %s.', regexp_replace(SQLERRM, '^the ', '')),
+      RAISE EXCEPTION 'webhook is too large' USING ERRCODE = 'program_limit_exceeded',
+        DETAIL = format('The %s.', regexp_replace(SQLERRM, '^the ', '')),
         HINT = 'Nothing is lost: what changed is read with the next sync.';
   END;
   IF jsonb_typeof(payload) IS DISTINCT FROM 'object' THEN

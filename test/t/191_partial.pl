@@ -138,6 +138,12 @@ foreach my $operation (@list_operations)
 	cmp_ok(scalar(@{ $cases{$operation} }), '<=', scalar(@long), "$operation has a repository for each case");
 	leave_empty($long[$_], $operation, $cases{$operation}[$_]) foreach 0 .. $#{ $cases{$operation} };
 }
+# Stubs are asked for by themselves where a repository does not tell them.
+foreach my $i (0 .. max(map { $#{ $cases{$_} } } qw(KeypupPullRequestStubs KeypupIssueStubs)))
+{
+	push @faults, map { my ($operation, $node) = @$_; { match => { operation => $operation, repository => $long[$i] }, cases => [], nulls => [ map { { path => "$node.$_", error => JSON::PP::false } } qw(pullRequests issues) ] } }
+		[ KeypupRepository => 'repository' ], [ KeypupRepositoryById => 'node' ];
+}
 my @of_items_and_lists = @faults;
 @faults = ();
 # What a repository is first asked by its name is asked by its id later: the same place in both.
@@ -159,7 +165,8 @@ sub note_stuck
 {
 	my ($when) = @_;
 	# A repository of which nothing can be read has no run that could end.
-	push @stuck, map { "$when: $_: " . ($case_of{$_} // '') } grep { ($case_of{$_} // '') !~ / (?:node|repository) \(/ } split /\n/, query(q{SELECT project FROM keypup.sync_status WHERE phase <> 'idle'});
+	push @stuck, map { "$when: $_->[0]: " . ($case_of{ $_->[0] } // '') . ": $_->[1]" } grep { ($case_of{ $_->[0] } // '') !~ / (?:node|repository) \(/ }
+		map { [ split /\|/, $_, 2 ] } split /\n/, query(q{SELECT project, coalesce(last_error, '') FROM keypup.sync_status WHERE phase <> 'idle'});
 }
 sub some { my (@list) = @_; return join "\n", map { substr $_, 0, 600 } @list[ 0 .. ($#list > 9 ? 9 : $#list) ]; }
 my $rounds = 0;
@@ -169,7 +176,7 @@ while (@pairs)
 	my @round = splice @pairs, 0, scalar @small;
 	@faults = $rounds == 0 ? @of_items_and_lists : ();
 	leave_empty($small[$_], $round[$_][0]{operation}, $round[$_][0]), leave_empty($small[$_], $round[$_][1]{operation}, $round[$_][1]) foreach 0 .. $#round;
-	%case_of = map { my $fault = $_; $fault->{match}{repository} => join ' + ', map { "$_->{operation} $_->{path} ($_->{kind})" } @{ $fault->{cases} }[ 0 .. 0 ] } @faults;
+	%case_of = map { my $fault = $_; $fault->{match}{repository} => join ' + ', map { "$_->{operation} $_->{path} ($_->{kind})" } @{ $fault->{cases} }[ 0 .. 0 ] } grep { @{ $_->{cases} } } @faults;
 	my $asked = join ', ', map { "'$_'" } $rounds == 0 ? @names : @small;
 	control($github, 'settings', { faults => [ map { { match => $_->{match}, nulls => $_->{nulls} } } @faults ] });
 
