@@ -11,7 +11,8 @@ OBJS = \
 	src/token/digest.o src/token/app_key.o src/token/secret_argument.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/access/plan_cost.o src/audit/refusal.o \
-	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/client.o src/http/json.o src/http/shape.o \
+	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/client.o src/http/json.o \
+	src/http/secret_member.o src/http/shape.o \
 	src/model/this_database.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
 	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \

@@ -7,8 +7,6 @@
 
 #include "utils/jsonb.h"
 
-#include "token/secret.h"
-
 #define JSON_MAX_BYTES (8 * 1024 * 1024)
 
 /*
@@ -19,18 +17,8 @@
  * surrogates. Of the same name in an object the last counts. Returns NULL for what
  * is not JSON; then why is NULL, or says which limit is reached: 120,000 values,
  * 1,000 names in an object, 64 levels, numbers of 64 characters or with an exponent
- * of 64, JSON_MAX_BYTES. Raises nothing of its own.
+ * of 64, many bytes that are not UTF-8, JSON_MAX_BYTES. Raises nothing of its own.
  */
 extern Jsonb *clean_json(const char *bytes, Size length, const char **why);
-
-/*
- * take_secret_member
- *		Moves a text out of a JSON object: asterisks stay in its place, so that what
- *		is done with the reply cannot spill it.
- *
- * name: of a member of the outermost object. Returns NULL when there is none, or
- * one with escapes. The bytes need not be JSON.
- */
-extern Secret *take_secret_member(char *json, Size length, const char *name);
 
 #endif

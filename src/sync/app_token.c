@@ -11,7 +11,7 @@
 #include "utils/builtins.h"
 
 #include "access/asker.h"
-#include "http/json.h"
+#include "http/secret_member.h"
 #include "provider/provider.h"
 #include "sync/app_token.h"
 #include "sync/reply.h"

@@ -141,7 +141,7 @@ foreach my $operation (@list_operations)
 # Stubs are asked for by themselves where a repository does not tell them.
 foreach my $i (0 .. max(map { $#{ $cases{$_} } } qw(KeypupPullRequestStubs KeypupIssueStubs)))
 {
-	push @faults, map { my ($operation, $node) = @$_; { match => { operation => $operation, repository => $long[$i] }, cases => [], nulls => [ map { { path => "$node.$_", error => JSON::PP::false } } qw(pullRequests issues) ] } }
+	push @faults, map { my ($operation, $node) = @$_; { match => { operation => $operation, repository => $long[$i] }, cases => [], nulls => [ map { { path => "$node.$_.nodes", error => JSON::PP::false } } qw(pullRequests issues) ] } }
 		[ KeypupRepository => 'repository' ], [ KeypupRepositoryById => 'node' ];
 }
 my @of_items_and_lists = @faults;
