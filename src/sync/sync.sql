@@ -59,6 +59,7 @@ CREATE TABLE keypup.sync_jobs (
   queued_at timestamptz NOT NULL DEFAULT now(),
   attempts bigint NOT NULL DEFAULT 0,
   lease_id bigint,
+  doubt timestamptz,
   PRIMARY KEY (account_id, job_id),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
@@ -78,6 +79,8 @@ COMMENT ON COLUMN keypup.sync_jobs.arguments IS 'What the query is asked for.';
 COMMENT ON COLUMN keypup.sync_jobs.due_at IS 'Not before then.';
 COMMENT ON COLUMN keypup.sync_jobs.attempts IS 'How often it failed.';
 COMMENT ON COLUMN keypup.sync_jobs.lease_id IS 'Which session is at it: one that holds the lock of this number. Ends with that session, however it ends.';
+COMMENT ON COLUMN keypup.sync_jobs.doubt IS
+  'The refused_at of the connection when it was asked last: only the answer to what was asked since then confirms a refusal.';
 SELECT keypup.protect_table('keypup.sync_jobs', 'settings.read');
 
 CREATE SEQUENCE keypup.sync_leases AS integer CYCLE;
@@ -127,7 +130,7 @@ AS $$
       AND (only_project IS NULL OR s.project_id = only_project)
       -- What has finished in the future was ordered by a clock that was wrong.
       AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
-      AND c.state <> 'token_refused' AND c.origin = (SELECT keypup.this_database())
+      AND (c.state <> 'token_refused' OR coalesce(c.retry_at <= now(), true)) AND c.origin = (SELECT keypup.this_database())
       AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
       AND (now_at_once OR s.poll_job_id IS NULL OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id))
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF s SKIP LOCKED
@@ -194,19 +197,20 @@ AS $$
         AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
         AND (only_project IS NULL OR j.project_id = only_project)
       ORDER BY j.queued_at, j.job_id
-      LIMIT greatest(0, least(how_many, floor(c.concurrency)::bigint - (
+      LIMIT greatest(0, least(how_many, CASE WHEN c.refused_at IS NULL THEN floor(c.concurrency)::bigint ELSE 1 END - (
         SELECT count(*) FROM keypup.sync_jobs b
         WHERE b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.lease_id IN (SELECT live.lease_id FROM live))))
     ) f
     WHERE (only_account IS NULL OR c.account_id = only_account)
-      AND c.state <> 'token_refused' AND c.origin = (SELECT keypup.this_database())
+      AND c.origin = (SELECT keypup.this_database())
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
+      AND (c.retry_at IS NULL OR c.retry_at <= now())
       -- An app's connection waits for its token.
       AND NOT EXISTS (SELECT FROM keypup.app_installations i
                       LEFT JOIN keypup.connection_tokens t ON t.account_id = i.account_id AND t.connection_id = i.connection_id AND t.purpose = 'access_token'
                       WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
   ), free AS (
-    SELECT j.account_id, j.job_id
+    SELECT j.account_id, j.job_id, c.refused_at
     FROM candidate f
     JOIN keypup.sync_jobs j USING (account_id, job_id)
     JOIN keypup.connections c USING (account_id, connection_id)
@@ -215,7 +219,7 @@ AS $$
     LIMIT how_many
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF j SKIP LOCKED
   ), claimed AS (
-    UPDATE keypup.sync_jobs j SET lease_id = lease
+    UPDATE keypup.sync_jobs j SET lease_id = lease, doubt = free.refused_at
     FROM free WHERE j.account_id = free.account_id AND j.job_id = free.job_id
     RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at
   )
@@ -238,7 +242,7 @@ AS $$
     FROM keypup.projects p
     WHERE (only_account IS NULL OR p.account_id = only_account) AND (only_project IS NULL OR p.project_id = only_project)
   ), waiting AS (
-    SELECT greatest(j.due_at, c.blocked_until) AS ready_at
+    SELECT greatest(j.due_at, c.blocked_until, c.retry_at) AS ready_at
     FROM keypup.sync_jobs j JOIN scope USING (account_id, project_id) JOIN keypup.connections c ON c.account_id = j.account_id AND c.connection_id = j.connection_id
     WHERE j.in_run AND NOT EXISTS (SELECT FROM keypup.halted_connections h
                                    WHERE h.account_id = j.account_id AND h.connection_id = j.connection_id)
@@ -318,7 +322,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   -- A run that was asked for while the poll was under way still comes.
   UPDATE keypup.sync_state s
-  SET last_run_started_at = asked_at, last_run_finished_at = now(),
+  SET last_run_started_at = asked_at, last_run_finished_at = now(), last_error = NULL, last_error_hint = NULL, last_error_at = NULL, failures = 0,
       next_run_at = least(CASE WHEN s.next_run_at > asked_at THEN s.next_run_at END, now() + keypup.time_to_next_run(account, project, interval_seconds))
   WHERE s.account_id = account AND s.project_id = project
 $$;
@@ -333,7 +337,8 @@ AS $$
   FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
   WITH failed AS (
     UPDATE keypup.sync_jobs j
-    SET attempts = j.attempts + 1, lease_id = NULL,
+    -- A pause that the provider asks for is no failure of the job.
+    SET attempts = j.attempts + CASE WHEN retry_at IS NULL THEN 1 ELSE 0 END, lease_id = NULL,
         -- Jitter, so that what failed together is not tried together.
         due_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(j.attempts, 20)) * (0.9 + 0.2 * random()))
     WHERE j.account_id = account AND j.job_id = job
@@ -351,19 +356,39 @@ CREATE FUNCTION keypup.refuse_connection(account uuid, connection uuid, reason t
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
-  SET state = 'token_refused', blocked_until = NULL, blocked_reason = reason, blocked_hint = hint, refused_at = now()
+  SET state = 'token_refused', blocked_until = NULL, blocked_reason = reason, blocked_hint = hint, refused_at = now(), retry_at = 'infinity'
   WHERE c.account_id = account AND c.connection_id = connection
 $$;
-REVOKE ALL ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) TO keypup_worker;
+-- One refusal may be an error of the provider. The second must answer what was asked after the first was known; what was in flight
+-- with it tells of the same error.
+CREATE FUNCTION keypup.doubt_connection(account uuid, connection uuid, reason text, hint text, doubt timestamptz) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.connections c
+  SET state = CASE WHEN c.refused_at = doubt THEN 'token_refused' WHEN c.refused_at IS NULL THEN 'token_doubted' ELSE c.state END,
+      retry_at = CASE WHEN c.refused_at = doubt THEN now() + interval '1 hour'
+                      WHEN c.refused_at IS NULL THEN now() + interval '5 seconds' ELSE c.retry_at END,
+      refused_at = coalesce(c.refused_at, now()), blocked_reason = reason,
+      blocked_hint = CASE WHEN c.refused_at = doubt OR c.state = 'token_refused' THEN hint
+                          ELSE 'Nothing yet: the provider is asked a second time, at the time in next_run_at.' END
+  WHERE c.account_id = account AND c.connection_id = connection
+  RETURNING c.state = 'token_refused'
+$$;
+REVOKE ALL ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text),
+  keypup.doubt_connection(uuid, uuid, text, text, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text),
+  keypup.doubt_connection(uuid, uuid, text, text, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) IS
-  'Stops a connection whose token serves no more, until it is admitted again.';
+  'Stops a connection whose token cannot serve any more, until it is admitted again.';
+COMMENT ON FUNCTION keypup.doubt_connection(uuid, uuid, text, text, timestamptz) IS
+  'Takes a refusal of a connection''s token: the first is confirmed by a second one, seconds later, and then the token is'
+  ' tried once an hour. doubt: the refused_at of the connection when the provider was asked. Whether it is confirmed.';
 
 CREATE FUNCTION keypup.admit_connection(account uuid, connection uuid, was_replaced boolean) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
-  SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL,
+  SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL, retry_at = NULL,
       origin = CASE WHEN was_replaced THEN keypup.this_database() ELSE c.origin END
   WHERE c.account_id = account AND c.connection_id = connection;
   -- What the token before could not read is asked for with the next runs.
@@ -387,7 +412,9 @@ CREATE FUNCTION keypup.wait_for_budget(account uuid, job bigint, blocked_until t
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
-  SET blocked_until = wait_for_budget.blocked_until, blocked_reason = 'the token''s budget is used up elsewhere', state = 'ok'
+  SET blocked_until = wait_for_budget.blocked_until,
+      blocked_reason = CASE WHEN c.refused_at IS NULL THEN 'the token''s budget is used up elsewhere' ELSE c.blocked_reason END,
+      state = CASE WHEN c.refused_at IS NULL THEN 'ok' ELSE c.state END
   FROM keypup.sync_jobs j
   WHERE j.account_id = account AND j.job_id = job AND c.account_id = account AND c.connection_id = j.connection_id;
   SELECT keypup.release_job(account, job);
@@ -433,13 +460,14 @@ BEGIN
       FROM keypup.connections c
       WHERE (the_account IS NULL OR c.account_id = the_account)
         AND (the_connection IS NULL OR c.connection_id = the_connection)
-        AND (c.blocked_until IS NOT NULL OR c.origin <> keypup.this_database())
+        AND (c.blocked_until IS NOT NULL OR isfinite(c.retry_at) OR c.origin <> keypup.this_database())
       ORDER BY c.account_id, c.connection_id
       FOR NO KEY UPDATE
     )
     UPDATE keypup.connections c
     SET origin = keypup.this_database(), blocked_until = NULL,
-        blocked_reason = CASE WHEN c.state = 'token_refused' THEN c.blocked_reason END
+        retry_at = CASE WHEN NOT isfinite(c.retry_at) THEN c.retry_at END,
+        blocked_reason = CASE WHEN c.refused_at IS NOT NULL THEN c.blocked_reason END
     FROM halted h WHERE c.account_id = h.account_id AND c.connection_id = h.connection_id
     RETURNING c.account_id, c.name, h.is_restored
   LOOP
@@ -460,8 +488,8 @@ COMMENT ON FUNCTION keypup.forget_paces() IS 'Forgets what providers told of tok
 COMMENT ON FUNCTION keypup.resume_connections(text, text) IS
   'Has this database read by connections that were made in another one, of which it is a copy; all, or those of an'
   ' account, or one of them. Ends the pauses that providers asked for, where they were asked in error or are over'
-  ' already; the next answers tell anew. Returns how many connections were resumed. For operators: granted to'
-  ' nobody.';
+  ' already; the next answers tell anew. Tokens that providers refused are tried at once. Returns how many connections'
+  ' were resumed. For operators: granted to nobody.';
 
 -- A plan that was made for an empty table is used until something says that it is none any more. Autovacuum does, a minute
 -- later; a first sync has stored most of its rows by then, each page slower than the one before.

@@ -207,15 +207,13 @@ REVOKE ALL ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) IS 'Learns from an answer which fields an older server lacks.';
 
 -- How much the connection may ask at once from now on, and what is left of its budget.
-CREATE FUNCTION keypup.github_pace(account uuid, connection uuid, kind text, verdict text, budget jsonb, retry_at timestamptz, milliseconds integer,
+CREATE FUNCTION keypup.github_pace(account uuid, connection uuid, kind text, verdict text, budget jsonb, is_admitted boolean, retry_at timestamptz, milliseconds integer,
   OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   -- Answers to what was asked before the last halving tell of the same trouble.
   is_trouble boolean := verdict IN ('paused', 'smaller');
-  -- Otherwise a connection whose token was refused stays stopped, and says why.
-  is_admitted boolean := budget IS NOT NULL OR verdict = 'paused';
   is_out boolean;
 BEGIN
   rate_limit := (budget ->> 'limit')::bigint;
@@ -228,11 +226,13 @@ BEGIN
       rate_limit = coalesce(github_pace.rate_limit, c.rate_limit), rate_remaining = coalesce(github_pace.rate_remaining, c.rate_remaining),
       rate_reset_at = coalesce(github_pace.rate_reset_at, c.rate_reset_at),
       blocked_until = CASE WHEN github_pace.blocked_until IS NOT NULL THEN github_pace.blocked_until WHEN c.blocked_until > now() THEN c.blocked_until END,
-      blocked_reason = CASE WHEN verdict = 'paused' THEN 'GitHub''s rate limit is reached' WHEN is_out THEN 'only the reserve of GitHub''s rate limit is left'
-                            WHEN c.blocked_until > now() OR (c.state = 'token_refused' AND NOT is_admitted)
-                              THEN c.blocked_reason END,
+      -- A token that was refused stays so, and says why, until an answer to it has data.
+      blocked_reason = CASE WHEN c.refused_at IS NOT NULL AND NOT is_admitted THEN c.blocked_reason
+                            WHEN verdict = 'paused' THEN 'GitHub''s rate limit is reached' WHEN is_out THEN 'only the reserve of GitHub''s rate limit is left'
+                            WHEN c.blocked_until > now() THEN c.blocked_reason END,
       blocked_hint = CASE WHEN NOT is_admitted THEN c.blocked_hint END,
       refused_at = CASE WHEN NOT is_admitted THEN c.refused_at END,
+      retry_at = CASE WHEN NOT is_admitted THEN c.retry_at END,
       concurrency = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN greatest(1, c.concurrency / 2)
                          WHEN verdict <> 'page' THEN c.concurrency
                          -- As quick as it can until the provider objects, and then with care for ten minutes.
@@ -244,8 +244,8 @@ BEGIN
   WHERE c.account_id = account AND c.connection_id = connection;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timestamptz, integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timestamptz, integer) IS 'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
+REVOKE ALL ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, boolean, timestamptz, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, boolean, timestamptz, integer) IS 'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
 
 CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text, milliseconds integer,
   token_revision bigint,
@@ -263,7 +263,7 @@ DECLARE
   token_is_current boolean;
   refusal record;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind, j.attempts INTO the_job
+  SELECT j.project_id, j.connection_id, j.kind, j.attempts, j.doubt INTO the_job
   FROM keypup.connections c JOIN keypup.sync_jobs j USING (account_id, connection_id)
   WHERE j.account_id = account AND j.job_id = job FOR KEY SHARE OF c;
   IF the_job.connection_id IS NULL THEN
@@ -334,8 +334,9 @@ BEGIN
         (SELECT 'The app is given tokens that GitHub then refuses; look at the app, and call keypup.replace_app_key.'
          FROM keypup.app_installations i
          WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
-      PERFORM keypup.job_failed(account, job, v.reason, v.hint);
-      PERFORM keypup.refuse_connection(account, the_job.connection_id, v.reason, v.hint);
+      -- The connection waits, and not the job.
+      PERFORM keypup.job_failed(account, job, v.reason, v.hint, now());
+      PERFORM keypup.doubt_connection(account, the_job.connection_id, v.reason, v.hint, the_job.doubt);
     WHEN 'paused' THEN
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, v.retry_at);
     WHEN 'smaller' THEN
@@ -358,7 +359,8 @@ BEGIN
   END CASE;
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
   FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict,
-    CASE WHEN token_is_current THEN budget END, v.retry_at, milliseconds) p;
+    CASE WHEN token_is_current THEN budget END,
+    token_is_current AND status = 200 AND coalesce(jsonb_typeof(reply -> 'data') = 'object', false), v.retry_at, milliseconds) p;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) FROM PUBLIC;
