@@ -58,6 +58,7 @@ CREATE TABLE keypup.sync_jobs (
   due_at timestamptz NOT NULL DEFAULT now(),
   queued_at timestamptz NOT NULL DEFAULT now(),
   attempts bigint NOT NULL DEFAULT 0,
+  may_pass boolean NOT NULL DEFAULT true,
   lease_id bigint,
   doubt timestamptz,
   PRIMARY KEY (account_id, job_id),
@@ -78,6 +79,7 @@ COMMENT ON COLUMN keypup.sync_jobs.kind IS 'Which query is asked; the provider''
 COMMENT ON COLUMN keypup.sync_jobs.arguments IS 'What the query is asked for.';
 COMMENT ON COLUMN keypup.sync_jobs.due_at IS 'Not before then.';
 COMMENT ON COLUMN keypup.sync_jobs.attempts IS 'How often it failed.';
+COMMENT ON COLUMN keypup.sync_jobs.may_pass IS 'Whether what it was put off for may pass by itself, so that CALL keypup.sync waits for it.';
 COMMENT ON COLUMN keypup.sync_jobs.lease_id IS 'Which session is at it: one that holds the lock of this number. Ends with that session, however it ends.';
 COMMENT ON COLUMN keypup.sync_jobs.doubt IS
   'The refused_at of the connection when it was asked last: only the answer to what was asked since then confirms a refusal.';
@@ -219,7 +221,7 @@ AS $$
     LIMIT how_many
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF j SKIP LOCKED
   ), claimed AS (
-    UPDATE keypup.sync_jobs j SET lease_id = lease, doubt = free.refused_at
+    UPDATE keypup.sync_jobs j SET lease_id = lease, may_pass = true, doubt = free.refused_at
     FROM free WHERE j.account_id = free.account_id AND j.job_id = free.job_id
     RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at
   )
@@ -232,35 +234,6 @@ $$;
 REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) IS 'Takes due jobs for the session that holds the lease.';
-
-CREATE FUNCTION keypup.jobs_left(only_account uuid, only_project bigint,
-  OUT jobs bigint, OUT ready_in_milliseconds bigint, OUT items_done bigint, OUT items_total bigint, OUT last_error text)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-  WITH scope AS (
-    SELECT p.account_id, p.project_id, p.connection_id, p.issue_total, p.pull_request_total
-    FROM keypup.projects p
-    WHERE (only_account IS NULL OR p.account_id = only_account) AND (only_project IS NULL OR p.project_id = only_project)
-  ), waiting AS (
-    SELECT greatest(j.due_at, c.blocked_until, c.retry_at) AS ready_at
-    FROM keypup.sync_jobs j JOIN scope USING (account_id, project_id) JOIN keypup.connections c ON c.account_id = j.account_id AND c.connection_id = j.connection_id
-    WHERE j.in_run AND NOT EXISTS (SELECT FROM keypup.halted_connections h
-                                   WHERE h.account_id = j.account_id AND h.connection_id = j.connection_id)
-  )
-  SELECT (SELECT count(*) FROM waiting),
-         (SELECT greatest(0, extract(epoch FROM min(ready_at) - now()) * 1000)::bigint FROM waiting),
-         (SELECT count(*) FROM scope JOIN keypup.pull_requests USING (account_id, project_id) WHERE deleted_at IS NULL)
-         + (SELECT count(*) FROM scope JOIN keypup.issues USING (account_id, project_id) WHERE deleted_at IS NULL),
-         (SELECT sum(issue_total + pull_request_total)::bigint FROM scope),
-         coalesce(
-           (SELECT h.reason FROM scope JOIN keypup.halted_connections h USING (account_id, connection_id)
-            ORDER BY h.since DESC NULLS LAST LIMIT 1),
-           (SELECT s.last_error FROM scope JOIN keypup.sync_state s USING (account_id, project_id)
-            WHERE s.last_error IS NOT NULL ORDER BY s.last_error_at DESC LIMIT 1))
-$$;
-REVOKE ALL ON FUNCTION keypup.jobs_left(uuid, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.jobs_left(uuid, bigint) TO keypup_worker;
-COMMENT ON FUNCTION keypup.jobs_left(uuid, bigint) IS 'What is still to be done, and when the next of it may start.';
 
 CREATE FUNCTION keypup.start_run(account uuid, project bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -330,7 +303,8 @@ REVOKE ALL ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, in
 GRANT EXECUTE ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integer) TO keypup_worker;
 COMMENT ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integer) IS 'Ends the run of a project, of which a poll told that there is nothing to read.';
 
-CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz DEFAULT NULL) RETURNS void
+CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz DEFAULT NULL,
+  may_pass boolean DEFAULT false) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT keypup.hold_connection(j.account_id, j.connection_id)
@@ -338,7 +312,7 @@ AS $$
   WITH failed AS (
     UPDATE keypup.sync_jobs j
     -- A pause that the provider asks for is no failure of the job.
-    SET attempts = j.attempts + CASE WHEN retry_at IS NULL THEN 1 ELSE 0 END, lease_id = NULL,
+    SET attempts = j.attempts + CASE WHEN retry_at IS NULL THEN 1 ELSE 0 END, lease_id = NULL, may_pass = job_failed.may_pass,
         -- Jitter, so that what failed together is not tried together.
         due_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(j.attempts, 20)) * (0.9 + 0.2 * random()))
     WHERE j.account_id = account AND j.job_id = job
@@ -348,9 +322,10 @@ AS $$
   SET last_error = error, last_error_hint = hint, last_error_at = now(), failures = s.failures + 1
   FROM failed WHERE s.account_id = account AND failed.projects @> to_jsonb(s.project_id)
 $$;
-REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) TO keypup_worker;
-COMMENT ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) IS 'Puts a job off: five seconds, doubling to an hour, or until the provider said.';
+REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) TO keypup_worker;
+COMMENT ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) IS
+  'Puts a job off: five seconds, doubling to an hour, or until the provider said. may_pass: whether waiting helps.';
 
 CREATE FUNCTION keypup.refuse_connection(account uuid, connection uuid, reason text, hint text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -512,31 +487,3 @@ $$;
 REVOKE ALL ON FUNCTION keypup.analyze_grown_tables() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.analyze_grown_tables() TO keypup_worker;
 COMMENT ON FUNCTION keypup.analyze_grown_tables() IS 'Tells the planner of tables that have grown several times since it last looked. For the worker.';
-
-CREATE FUNCTION keypup.find_scope(account text, project text, OUT account_id uuid, OUT project_id bigint)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  halted uuid[];
-BEGIN
-  account_id := keypup.authorize(account, 'tokens.use');
-  IF project IS NOT NULL THEN
-    project_id := keypup.find_project(account_id, project);
-  END IF;
-  -- Where one may ask, the others are warned of.
-  SELECT array_agg(DISTINCT p.connection_id) INTO halted
-  FROM keypup.projects p JOIN keypup.connections c USING (account_id, connection_id)
-  WHERE p.account_id = find_scope.account_id AND (find_scope.project_id IS NULL OR p.project_id = find_scope.project_id)
-  HAVING bool_and(c.origin <> keypup.this_database());
-  PERFORM keypup.guard_origin(find_scope.account_id, h.connection_id) FROM unnest(halted) AS h (connection_id);
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.find_scope(text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.find_scope(text, text) IS
-  'What CALL keypup.sync is to sync, for a caller who may use the account''s tokens.';
-
-CREATE PROCEDURE keypup.sync(account text, project text DEFAULT NULL)
-LANGUAGE c AS 'MODULE_PATHNAME', 'keypup_sync';
-REVOKE ALL ON PROCEDURE keypup.sync(text, text) FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE keypup.sync(text, text) TO keypup_member;
-COMMENT ON PROCEDURE keypup.sync(text, text) IS 'Syncs now, in this session, with progress; returns when what is due is done.';

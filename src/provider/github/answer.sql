@@ -300,6 +300,7 @@ BEGIN
     END IF;
   END IF;
   is_refusal := status = 200 AND v.verdict = 'failed';
+  -- Where a token is refused, or a pause is asked for, the connection waits, and not the job.
   CASE v.verdict
     WHEN 'page' THEN
       PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
@@ -334,18 +335,17 @@ BEGIN
         (SELECT 'The app is given tokens that GitHub then refuses; look at the app, and call keypup.replace_app_key.'
          FROM keypup.app_installations i
          WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
-      -- The connection waits, and not the job.
-      PERFORM keypup.job_failed(account, job, v.reason, v.hint, now());
+      PERFORM keypup.job_failed(account, job, v.reason, v.hint, now(), true);
       PERFORM keypup.doubt_connection(account, the_job.connection_id, v.reason, v.hint, the_job.doubt);
     WHEN 'paused' THEN
-      PERFORM keypup.job_failed(account, job, v.reason, v.hint, v.retry_at);
+      PERFORM keypup.job_failed(account, job, v.reason, v.hint, now(), true);
     WHEN 'smaller' THEN
       IF keypup.github_halve(account, job) THEN
         NULL;
       ELSIF keypup.github_give_up(account, job, v.reason, CASE WHEN status = 200 THEN 2 ELSE 5 END) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
       ELSIF status <> 200 OR the_job.kind IN ('repository', 'poll') OR NOT keypup.github_put_off(account, job) THEN
-        PERFORM keypup.job_failed(account, job, v.reason, v.hint);
+        PERFORM keypup.job_failed(account, job, v.reason, v.hint, NULL, true);
       END IF;
     WHEN 'older' THEN
       SELECT * INTO older FROM keypup.github_leave_out(account, the_job.connection_id, reply);
@@ -355,7 +355,8 @@ BEGIN
         PERFORM keypup.job_failed(account, job, format('the server''s API lacks %s', older.lacks), 'It is too old: GitHub Enterprise Server 3.9 or newer is needed.');
       END IF;
     ELSE
-      PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint));
+      -- What there is a hint for waits for a person.
+      PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint), NULL, failure IS NOT NULL AND failure_hint IS NULL);
   END CASE;
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
   FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict,
