@@ -52,8 +52,8 @@ BEGIN
           'the configuration files have no error in a line of keypup''s'),
         'Correct it, and reload.'
       FROM pg_file_settings f
-      LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name)
-      WHERE f.name IS NULL OR f.name ILIKE 'keypup.%' AND (f.error IS NOT NULL OR s.name IS NULL) $$),
+      LEFT JOIN pg_settings s ON lower(s.name COLLATE "C") = lower(f.name COLLATE "C")
+      WHERE f.name IS NULL OR f.name COLLATE "C" ILIKE 'keypup.%' AND (f.error IS NOT NULL OR s.name IS NULL) $$),
 
     ('key', $$
       SELECT true, format('keypup.%s is readable; its newest key is number %s',

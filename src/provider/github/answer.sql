@@ -8,13 +8,13 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT k.reason || coalesce(': GitHub says "' || words || '"', ''), k.hint
   FROM (VALUES
-    (1, is_saml OR words ~* '\mSAML\M|single sign-on', 'the organization requires single sign-on for this token',
+    (1, is_saml OR words COLLATE "C" ~* '\mSAML\M|single sign-on', 'the organization requires single sign-on for this token',
      'Authorize the token for the organization''s single sign-on at GitHub, or connect with another.'),
-    (2, words ~* 'IP allow ?list', 'the organization''s IP allow list keeps this server out',
+    (2, words COLLATE "C" ~* 'IP allow ?list', 'the organization''s IP allow list keeps this server out',
      'Have an owner of the organization add the address of this server to its IP allow list at GitHub.'),
-    (3, words ~* 'suspended|flagged', 'the account, the organization or the app is suspended',
+    (3, words COLLATE "C" ~* 'suspended|flagged', 'the account, the organization or the app is suspended',
      'GitHub''s support can tell why. When it is lifted the sync goes on by itself.'),
-    (4, words ~* 'access blocked|DMCA|disabled|billing', 'the repository is blocked at GitHub',
+    (4, words COLLATE "C" ~* 'access blocked|DMCA|disabled|billing', 'the repository is blocked at GitHub',
      'Its owner can tell why, or GitHub''s support. When it is lifted the sync goes on by itself.')) AS k (position, applies, reason, hint)
   WHERE k.applies
   ORDER BY k.position LIMIT 1
@@ -58,13 +58,13 @@ BEGIN
   ELSIF status IN (403, 429) AND headers ->> 'x-github-sso' LIKE 'required%' THEN
     reason := 'the organization requires single sign-on for this token';
     hint := 'Authorize the token at ' || coalesce(substring(headers ->> 'x-github-sso' FROM 'url=(https://github[.]com/[^ ;]*)'), 'GitHub') || '.';
-  ELSIF status = 429 OR types && '{RATE_LIMITED,RATE_LIMIT}' OR codes ? 'graphql_rate_limit' OR (NOT has_data AND words ILIKE '%rate limit%')
+  ELSIF status = 429 OR types && '{RATE_LIMITED,RATE_LIMIT}' OR codes ? 'graphql_rate_limit' OR (NOT has_data AND words COLLATE "C" ILIKE '%rate limit%')
         OR (status = 403 AND (wait_seconds IS NOT NULL OR headers ->> 'x-ratelimit-remaining' = '0')) THEN
     verdict := 'paused';
     reason := 'GitHub''s rate limit is reached';
     hint := 'Nothing is lost: the sync goes on by itself at the time in next_run_at.';
     retry_at := CASE WHEN wait_seconds IS NOT NULL THEN now() + make_interval(secs => least(wait_seconds, 3600))
-                     WHEN words ILIKE '%secondary%' THEN now() + interval '1 minute'
+                     WHEN words COLLATE "C" ILIKE '%secondary%' THEN now() + interval '1 minute'
                      ELSE coalesce(reset_at, now() + interval '1 minute') END;
   ELSIF status IN (500, 502, 503, 504) THEN
     verdict := 'smaller';

@@ -15,7 +15,7 @@ CREATE FUNCTION keypup.github_store_milestones(account uuid, project bigint, nod
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   INSERT INTO keypup.milestones AS m (account_id, project_id, external_id, number, title, state, url, created_at, updated_at, due_on, closed_at)
-  SELECT account, project, n.id, n.number, n.title, lower(n.state), n.url, n."createdAt", n."updatedAt", n."dueOn", n."closedAt"
+  SELECT account, project, n.id, n.number, n.title, lower(n.state COLLATE "C"), n.url, n."createdAt", n."updatedAt", n."dueOn", n."closedAt"
   FROM jsonb_to_recordset(nodes) AS n(id text, number bigint, title text, state text, url text,
     "createdAt" timestamptz, "updatedAt" timestamptz, "dueOn" timestamptz, "closedAt" timestamptz)
   ON CONFLICT (account_id, project_id, external_id) DO UPDATE
@@ -142,7 +142,7 @@ BEGIN
   SELECT p.name INTO twin
   FROM keypup.projects p JOIN keypup.projects me USING (account_id, connection_id)
   WHERE me.account_id = account AND me.project_id = project AND p.project_id <> project
-    AND (p.external_id = repository ->> 'id' OR lower(p.name) = lower(repository ->> 'nameWithOwner'));
+    AND (p.external_id = repository ->> 'id' OR lower(p.name COLLATE "C") = lower((repository ->> 'nameWithOwner') COLLATE "C"));
   IF twin IS NOT NULL THEN
     RAISE EXCEPTION 'repository "%" is tracked already, as "%"', repository ->> 'nameWithOwner', twin
       USING ERRCODE = 'unique_violation', HINT = 'Call keypup.untrack for one of the two names.';
@@ -153,7 +153,7 @@ BEGIN
       default_branch = n.default_branch, created_at = n.created_at, updated_at = n.updated_at,
       pull_request_total = n.pull_request_total, issue_total = n.issue_total
   FROM (
-    SELECT me.account_id, me.project_id, r.id, r."nameWithOwner" AS name, r.url, lower(r.visibility) AS visibility, r."isArchived" AS is_archived,
+    SELECT me.account_id, me.project_id, r.id, r."nameWithOwner" AS name, r.url, lower(r.visibility COLLATE "C") AS visibility, r."isArchived" AS is_archived,
       r."hasIssuesEnabled" AS has_issues, r."createdAt" AS created_at, r."updatedAt" AS updated_at,
       -- A token may not be told of the branch.
       CASE WHEN repository ? 'defaultBranchRef' THEN r."defaultBranchRef" ->> 'name' ELSE me.default_branch END AS default_branch,
