@@ -15,7 +15,7 @@ OBJS = \
 	src/http/secret_member.o src/http/shape.o \
 	src/model/this_database.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
-	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
+	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/call.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
 	src/sync/command.o src/sync/launcher.o \
 	src/operation/worker_status.o src/operation/installation.o \
 	src/insight/time_zone.o
@@ -28,7 +28,7 @@ ROOMS = \
 	src/token/digest.sql src/token/app_key.sql \
 	src/http/http.sql src/http/proxy.sql \
 	src/model/connection.sql src/model/model.sql src/model/delivery.sql src/model/name.sql src/model/app.sql \
-	src/sync/failure.sql src/sync/sync.sql src/sync/app_token.sql \
+	src/sync/failure.sql src/sync/sync.sql src/sync/app_token.sql src/sync/call.sql \
 	src/provider/github/queries.sql \
 	src/provider/github/shape.sql src/provider/github/part.sql \
 	src/provider/github/request.sql \

@@ -129,7 +129,7 @@ BEGIN
     RAISE EXCEPTION 'project name "%" is malformed', regexp_replace(left(project, 150), '[[:cntrl:]]', '?', 'g')
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Write a GitHub repository as owner/name.';
   END IF;
-  IF EXISTS (SELECT FROM keypup.projects p WHERE p.account_id = the_account AND p.connection_id = the_connection AND lower(p.name) = lower(project)) THEN
+  IF EXISTS (SELECT FROM keypup.projects p WHERE p.account_id = the_account AND p.connection_id = the_connection AND lower(p.name COLLATE "C") = lower(project COLLATE "C")) THEN
     RAISE EXCEPTION 'project "%" is tracked already', project USING ERRCODE = 'duplicate_object', HINT = 'SELECT * FROM keypup.sync_status shows how far it is.';
   END IF;
   INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by)
@@ -180,7 +180,7 @@ BEGIN
     RETURN QUERY
       SELECT p.found ->> 0, p.found ->> 1, (p.found ->> 2)::boolean, (p.found ->> 3)::boolean,
         EXISTS (SELECT FROM keypup.projects t
-                WHERE t.account_id = the_account AND t.connection_id = asked AND lower(t.name) = lower(p.found ->> 0))
+                WHERE t.account_id = the_account AND t.connection_id = asked AND lower(t.name COLLATE "C") = lower((p.found ->> 0) COLLATE "C"))
       FROM jsonb_array_elements(answer -> 'projects') AS p (found);
     goes_on_at := answer ->> 'after';
     EXIT WHEN goes_on_at IS NULL;

@@ -36,7 +36,7 @@ BEGIN
   IF EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account) THEN
     RAISE EXCEPTION 'the account has single sign-on' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Its people sign in there, and have no passwords here.';
   END IF;
-  IF password IS NULL OR length(password) < 12 OR lower(password) LIKE '%' || lower(person) || '%'
+  IF password IS NULL OR length(password) < 12 OR lower(lower(password COLLATE "C") COLLATE "default") LIKE '%' || lower(lower(person COLLATE "C") COLLATE "default") || '%'
      OR (SELECT count(DISTINCT c) FROM string_to_table(password, NULL) c) < 6 THEN
     RAISE EXCEPTION 'password is too weak' USING ERRCODE = 'invalid_parameter_value',
       HINT = 'It has 12 or more characters, six different ones among them, and the person''s name is not in it.';

@@ -67,7 +67,7 @@ BEGIN
   END IF;
   SELECT array_agg(p.project_id) INTO ids
   FROM keypup.projects p JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id
-  WHERE p.account_id = find_project.account_id AND lower(project) IN (lower(p.name), lower(c.name || '/' || p.name));
+  WHERE p.account_id = find_project.account_id AND lower(project COLLATE "C") IN (lower(p.name COLLATE "C"), lower((c.name || '/' || p.name) COLLATE "C"));
   IF ids IS NULL THEN
     RAISE EXCEPTION 'project "%" is not tracked', shown
       USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.projects shows the projects.';

@@ -31,7 +31,7 @@ CROSS JOIN LATERAL (
         ORDER BY b.occurred_at DESC, b.event DESC, b.external_id COLLATE "C" DESC LIMIT 1), '') <> 'closed') END
   UNION ALL
   -- The closing that goes with a merge is the merge.
-  SELECT e.account_id, e.project_id, e.item_kind, e.item_number, upper(e.event), e.occurred_at, e.actor, NULL, NULL
+  SELECT e.account_id, e.project_id, e.item_kind, e.item_number, upper(e.event COLLATE "C"), e.occurred_at, e.actor, NULL, NULL
   FROM keypup.timeline_events e
   CROSS JOIN LATERAL (
     SELECT NULL::timestamptz AS merged_at FROM keypup.issues i

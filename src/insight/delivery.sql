@@ -8,7 +8,7 @@ BEGIN
     RAISE EXCEPTION 'a name among the % is malformed', what
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Give at most 100 names of 1 to 100 characters, without backslash and control characters; % stands for anything, _ for one character.';
   END IF;
-  RETURN ARRAY(SELECT DISTINCT lower(n.name) FROM unnest(names) AS n(name) ORDER BY 1);
+  RETURN ARRAY(SELECT DISTINCT lower(lower(n.name COLLATE "C") COLLATE "default") FROM unnest(names) AS n(name) ORDER BY 1);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.name_patterns(text[], text) FROM PUBLIC;
@@ -49,7 +49,7 @@ SELECT p.account_id, p.project_id, p.name AS project, p.default_branch, keypup.k
   a.production_environments, a.incident_labels,
   CASE WHEN EXISTS (
     SELECT FROM keypup.deployments d
-    WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (a.production_environments))
+    WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.deleted_at IS NULL AND lower(lower(d.environment COLLATE "C") COLLATE "default") LIKE ANY (a.production_environments))
   THEN 'deployment' ELSE 'release' END AS source
 FROM keypup.projects p
 -- LIMIT, so that the planner does not take the projects of an account for one.
@@ -73,7 +73,7 @@ CROSS JOIN LATERAL (
   SELECT d.external_id, d.environment, d.ref AS name, d.creator AS author, d.creator_is_bot AS author_is_bot,
     d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.commit_at, d.succeeded_at IS NOT NULL AS succeeded
   FROM keypup.deployments d
-  WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (s.production_environments)
+  WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL AND lower(lower(d.environment COLLATE "C") COLLATE "default") LIKE ANY (s.production_environments)
     AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
   UNION ALL
   SELECT r.external_id, NULL, r.tag_name, r.author, r.author_is_bot, r.published_at, r.published_at, r.commit_at, true
@@ -111,7 +111,7 @@ CROSS JOIN LATERAL (
     FROM (
       SELECT d.external_id, d.created_at AS started_at, d.succeeded_at AS deployed_at, d.commit_at
       FROM keypup.deployments d
-      WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL AND lower(d.environment) LIKE ANY (s.production_environments)
+      WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL AND lower(lower(d.environment COLLATE "C") COLLATE "default") LIKE ANY (s.production_environments)
         AND d.succeeded_at IS NOT NULL
       UNION ALL
       SELECT r.external_id, r.published_at, r.published_at, r.commit_at
@@ -184,7 +184,7 @@ JOIN source s ON s.account_id = i.account_id AND s.project_id = i.project_id
 -- The last delivery before it; there is no place 0.
 CROSS JOIN LATERAL (SELECT width_bucket(i.created_at, s.causes_from) AS place) AS c
 WHERE i.deleted_at IS NULL
-  AND (lower(i.type) LIKE ANY (s.incident_labels) OR EXISTS (SELECT FROM unnest(i.labels) AS l(label) WHERE lower(l.label) LIKE ANY (s.incident_labels)));
+  AND (lower(lower(i.type COLLATE "C") COLLATE "default") LIKE ANY (s.incident_labels) OR EXISTS (SELECT FROM unnest(i.labels) AS l(label) WHERE lower(lower(l.label COLLATE "C") COLLATE "default") LIKE ANY (s.incident_labels)));
 REVOKE ALL ON keypup.incidents FROM PUBLIC;
 GRANT SELECT ON keypup.incidents TO keypup_member;
 COMMENT ON VIEW keypup.incidents IS 'One row an issue that is an incident by its labels or type, with the delivery that it is put down to.';

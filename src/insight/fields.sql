@@ -4,7 +4,7 @@ CREATE VIEW keypup.pull_request_fields WITH (security_invoker = true, security_b
 -- Each looks up by key what belongs to it, so that a time range reads no more. The aggregates are one row each, which the planner leaves
 -- out where nothing of them is asked for.
 SELECT p.account_id, p.project_id, j.name AS project, p.number, p.url, p.title, p.author AS author_username, p.author_is_bot,
-  CASE WHEN p.state = 'open' AND p.is_draft THEN 'DRAFT' ELSE upper(p.state) END AS state,
+  CASE WHEN p.state = 'open' AND p.is_draft THEN 'DRAFT' ELSE upper(p.state COLLATE "C") END AS state,
   CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
   p.created_at, p.updated_at, p.closed_at, p.merged_at, d.due_on,
   e.assigned_at, e.last_assigned_at, p.review_requested_at, v.review_approved_at, v.review_last_approved_at,
@@ -104,13 +104,13 @@ COMMENT ON COLUMN keypup.issue_spells.end_at IS 'When the next began; NULL in th
 CREATE VIEW keypup.issue_fields WITH (security_invoker = true, security_barrier = true) AS
 -- Project by project, as what resolves an issue stands at the pull requests; the rest each issue looks up by its key.
 SELECT j.account_id, j.project_id, j.name AS project, i.number, i.url, i.title, i.author AS author_username, i.author_is_bot,
-  upper(i.state) AS state, i.type AS sub_type, i.created_at, i.updated_at, i.closed_at, d.due_on, e.assigned_at, e.last_assigned_at,
+  upper(i.state COLLATE "C") AS state, i.type AS sub_type, i.created_at, i.updated_at, i.closed_at, d.due_on, e.assigned_at, e.last_assigned_at,
   i.labels, i.milestone, i.assignees AS assignee_usernames,
   v.approved_at AS review_approved_at, v.last_approved_at AS review_last_approved_at,
   coalesce(i.recommended_action, 'NONE') AS recommended_action, coalesce(i.recommended_actor_usernames, '{}') AS recommended_actor_usernames,
   coalesce(i.numbers, '{}') AS resolving_pull_request_numbers, i.first_merged_at AS resolving_pr_first_merged_at, i.last_merged_at AS resolving_pr_last_merged_at,
   i.first_closed_at AS resolving_pr_first_closed_at, i.last_created_at AS resolving_pr_last_created_at, coalesce(i.authors, '{}') AS resolving_pr_author_usernames,
-  i.additions, i.deletions, i.lines_changed, upper(i.state) AS workflow_status, t.timeline AS workflow_timeline, NULL::interval AS cycle_time
+  i.additions, i.deletions, i.lines_changed, upper(i.state COLLATE "C") AS workflow_status, t.timeline AS workflow_timeline, NULL::interval AS cycle_time
 FROM keypup.projects j
 CROSS JOIN LATERAL (
   WITH resolving AS MATERIALIZED (

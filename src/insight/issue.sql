@@ -19,7 +19,7 @@ CROSS JOIN LATERAL (
     UNION
     SELECT p.number, m.groups[1]::bigint, 'branch'
     FROM pull_request p
-    CROSS JOIN LATERAL regexp_match(p.head_branch, '(?:^|/)(?:issues?[-_/]?|fix(?:es)?[-_/]|(?=[0-9]+[-_][[:alpha:]]))([0-9]{1,9})(?:$|[-_/])', 'i') AS m(groups)
+    CROSS JOIN LATERAL regexp_match(lower(p.head_branch COLLATE "C") COLLATE "default", '(?:^|/)(?:issues?[-_/]?|fix(?:es)?[-_/]|(?=[0-9]+[-_][[:alpha:]]))([0-9]{1,9})(?:$|[-_/])') AS m(groups)
     WHERE p.head_branch ~ '[0-9]' AND m.groups IS NOT NULL
   )
   SELECT n.issue_number, n.number AS pull_request_number, array_agg(n.source ORDER BY n.source) AS sources

@@ -124,7 +124,7 @@ DECLARE
 BEGIN
   SELECT count(DISTINCT i.person_id) INTO persons
   FROM keypup.identities i JOIN keypup.connections c ON c.account_id = i.account_id AND c.connection_id = i.connection_id
-  WHERE i.account_id = find_logins.account_id AND lower(find_logins.login) IN (lower(i.login), lower(c.name || '/' || i.login));
+  WHERE i.account_id = find_logins.account_id AND lower(find_logins.login COLLATE "C") IN (lower(i.login COLLATE "C"), lower((c.name || '/' || i.login) COLLATE "C"));
   IF persons = 0 THEN
     RAISE EXCEPTION 'login "%" is no person''s', login USING ERRCODE = 'undefined_object', HINT = 'SELECT login FROM keypup.person_logins WHERE person_id IS NOT NULL shows the logins of persons.';
   ELSIF persons > 1 THEN
@@ -132,7 +132,7 @@ BEGIN
   END IF;
   RETURN QUERY SELECT i.*
   FROM keypup.identities i JOIN keypup.connections c ON c.account_id = i.account_id AND c.connection_id = i.connection_id
-  WHERE i.account_id = find_logins.account_id AND i.person_id IS NOT NULL AND lower(find_logins.login) IN (lower(i.login), lower(c.name || '/' || i.login));
+  WHERE i.account_id = find_logins.account_id AND i.person_id IS NOT NULL AND lower(find_logins.login COLLATE "C") IN (lower(i.login COLLATE "C"), lower((c.name || '/' || i.login) COLLATE "C"));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.find_logins(uuid, text) FROM PUBLIC;

@@ -15,8 +15,8 @@ DECLARE
 BEGIN
   -- An abbreviation is a fixed offset, whatever the season: only UTC is meant so.
   SELECT z.name INTO zone FROM pg_timezone_names z
-  WHERE lower(z.name) = lower(set_time_zone.time_zone) AND z.name !~ '^(posix|right)/'
-    AND (z.name = 'UTC' OR NOT EXISTS (SELECT FROM pg_timezone_abbrevs b WHERE b.abbrev = upper(z.name)));
+  WHERE lower(z.name COLLATE "C") = lower(set_time_zone.time_zone COLLATE "C") AND z.name !~ '^(posix|right)/'
+    AND (z.name = 'UTC' OR NOT EXISTS (SELECT FROM pg_timezone_abbrevs b WHERE b.abbrev = upper(z.name COLLATE "C")));
   IF zone IS NULL THEN
     RAISE EXCEPTION 'time zone "%" is unknown', coalesce(regexp_replace(left(set_time_zone.time_zone, 100), '[[:cntrl:]]', '?', 'g'), '')
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Write it as Europe/Paris or UTC; SELECT name FROM pg_timezone_names shows all.';

@@ -106,7 +106,7 @@ COMMENT ON FUNCTION keypup.merge_verified_people_of_accounts() IS 'merge_verifie
 CREATE VIEW keypup.person_suggestions WITH (security_invoker = true, security_barrier = true) AS
 WITH login AS (
   SELECT i.account_id, i.connection_id, i.external_id, c.name AS connection, c.base_url, c.created_at, i.login, i.person_id, coalesce(p.name, i.login) AS person,
-    lower(regexp_replace(btrim(i.name), '\s+', ' ', 'g')) AS spoken_name
+    lower(lower(regexp_replace(btrim(i.name), '\s+', ' ', 'g') COLLATE "C") COLLATE "default") AS spoken_name
   FROM keypup.identities i
   JOIN keypup.connections c ON c.account_id = i.account_id AND c.connection_id = i.connection_id
   LEFT JOIN keypup.people p ON p.account_id = i.account_id AND p.person_id = i.person_id
@@ -116,7 +116,7 @@ WITH login AS (
   -- One word is a first name, or a login: many have it.
   SELECT l.*, 'same_name' AS reason, l.spoken_name AS likeness FROM login l WHERE l.spoken_name ~ '\S \S'
   UNION ALL
-  SELECT l.*, 'same_login', lower(l.login) FROM login l
+  SELECT l.*, 'same_login', lower(l.login COLLATE "C") FROM login l
 ), beside AS (
   SELECT k.*, first_value(k.connection_id) OVER w AS into_connection_id, first_value(k.connection) OVER w AS into_connection, first_value(k.base_url) OVER w AS into_base_url,
     first_value(k.login) OVER w AS into_login, first_value(k.person_id) OVER w AS into_person_id, first_value(k.person) OVER w AS into_person

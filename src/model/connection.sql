@@ -14,7 +14,7 @@ CREATE TABLE keypup.connections (
   provider text NOT NULL CHECK (provider IN ('github')),
   name text NOT NULL CHECK (name ~ '^[^[:cntrl:]]{1,100}$'),
   base_url text NOT NULL,
-  state text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'ok', 'token_refused')),
+  state text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'ok', 'token_doubted', 'token_refused')),
   created_at timestamptz NOT NULL DEFAULT now(),
   created_by text NOT NULL,
   origin text NOT NULL DEFAULT keypup.this_database(),
@@ -22,6 +22,7 @@ CREATE TABLE keypup.connections (
   blocked_reason text,
   blocked_hint text,
   refused_at timestamptz,
+  retry_at timestamptz,
   rate_limit bigint,
   rate_remaining bigint,
   rate_reset_at timestamptz,
@@ -44,7 +45,8 @@ COMMENT ON COLUMN keypup.connections.connection_id IS 'Identifies the connection
 COMMENT ON COLUMN keypup.connections.provider IS 'github.';
 COMMENT ON COLUMN keypup.connections.name IS 'Name by which functions address the connection.';
 COMMENT ON COLUMN keypup.connections.base_url IS 'Where the provider''s API is; https only.';
-COMMENT ON COLUMN keypup.connections.state IS 'new, ok, or token_refused: no request is sent until replace_token or replace_app_key.';
+COMMENT ON COLUMN keypup.connections.state IS
+  'new, ok, token_doubted (the provider refused the token once, and is asked a second time) or token_refused (twice).';
 COMMENT ON COLUMN keypup.connections.created_at IS 'When connect made it.';
 COMMENT ON COLUMN keypup.connections.created_by IS 'Database role that connected.';
 COMMENT ON COLUMN keypup.connections.origin IS
@@ -54,7 +56,10 @@ COMMENT ON COLUMN keypup.connections.blocked_until IS 'No request is sent before
 COMMENT ON COLUMN keypup.connections.blocked_reason IS
   'Why: what the provider asked for a pause for, or why the token serves no more.';
 COMMENT ON COLUMN keypup.connections.blocked_hint IS 'What to do about a token that serves no more.';
-COMMENT ON COLUMN keypup.connections.refused_at IS 'When it was refused; NULL while it was not.';
+COMMENT ON COLUMN keypup.connections.refused_at IS 'When the token was first refused; NULL since it was last accepted.';
+COMMENT ON COLUMN keypup.connections.retry_at IS
+  'No request is sent before then, and from then on one at a time: the token was refused. infinity: it cannot be opened'
+  ' any more. NULL while it is not refused, and where it is to be tried at once.';
 COMMENT ON COLUMN keypup.connections.rate_limit IS 'Points an hour that the provider allows this token.';
 COMMENT ON COLUMN keypup.connections.rate_remaining IS 'Points left when the provider answered last.';
 COMMENT ON COLUMN keypup.connections.rate_reset_at IS 'When the points are full again.';
@@ -83,18 +88,20 @@ COMMENT ON FUNCTION keypup.hold_connection(uuid, uuid) IS
 
 CREATE VIEW keypup.halted_connections WITH (security_invoker = true, security_barrier = true) AS
 SELECT c.account_id, c.connection_id, c.name AS connection, 'stopped' AS phase,
-  coalesce(c.blocked_reason, 'the token was refused') AS reason, c.blocked_hint AS hint, c.refused_at AS since
+  coalesce(c.blocked_reason, 'the token was refused') AS reason, c.blocked_hint AS hint, c.refused_at AS since,
+  CASE WHEN c.origin = (SELECT keypup.this_database()) AND isfinite(c.retry_at) THEN c.retry_at END AS tried_again_at
 FROM keypup.connections c
 WHERE c.state = 'token_refused'
 UNION ALL
 SELECT c.account_id, c.connection_id, c.name, 'restored',
   'the connection was made in another database, of which this is a copy',
-  'Where this one is to read in its place, an operator calls keypup.resume_connections.', NULL
+  'Where this one is to read in its place, an operator calls keypup.resume_connections.', NULL, NULL
 FROM keypup.connections c
 WHERE c.state <> 'token_refused' AND c.origin <> (SELECT keypup.this_database());
 REVOKE ALL ON keypup.halted_connections FROM PUBLIC;
 GRANT SELECT ON keypup.halted_connections TO keypup_member;
-COMMENT ON VIEW keypup.halted_connections IS 'One row a connection through which nothing is asked until somebody acts.';
+COMMENT ON VIEW keypup.halted_connections IS
+  'One row a connection through which nothing is asked until somebody acts, or the provider accepts its token again.';
 COMMENT ON COLUMN keypup.halted_connections.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.halted_connections.connection_id IS 'The connection.';
 COMMENT ON COLUMN keypup.halted_connections.connection IS 'Name of the connection.';
@@ -104,6 +111,8 @@ COMMENT ON COLUMN keypup.halted_connections.phase IS
 COMMENT ON COLUMN keypup.halted_connections.reason IS 'Why nothing is asked.';
 COMMENT ON COLUMN keypup.halted_connections.hint IS 'What to do about it.';
 COMMENT ON COLUMN keypup.halted_connections.since IS 'Since when; NULL where that is not known.';
+COMMENT ON COLUMN keypup.halted_connections.tried_again_at IS
+  'When the provider is next asked whether it accepts the token again, once an hour; NULL where only a person can help.';
 
 CREATE FUNCTION keypup.guard_origin(account_id uuid, connection_id uuid) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

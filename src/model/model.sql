@@ -23,7 +23,7 @@ CREATE TABLE keypup.projects (
   UNIQUE (account_id, connection_id, external_id),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
-CREATE UNIQUE INDEX projects_name_key ON keypup.projects (account_id, connection_id, lower(name));
+CREATE UNIQUE INDEX projects_name_key ON keypup.projects (account_id, connection_id, lower(name COLLATE "C"));
 -- For the look-ups of the views, here, in identities and pull_requests: under row-level security the planner takes any index that leads with
 -- account_id for good enough to find one row, and reads all that the account has.
 CREATE INDEX projects_id ON keypup.projects (project_id);

@@ -56,15 +56,15 @@ BEGIN
           'the configuration files have no error'),
         'Correct it, and reload: one unknown name, whosesoever it is, keeps all changes from being applied.'
       FROM (
-        SELECT f.*, CASE WHEN f.name ILIKE 'keypup.%' AND s.name IS NULL THEN 'there is no such setting'
+        SELECT f.*, CASE WHEN f.name COLLATE "C" ILIKE 'keypup.%' AND s.name IS NULL THEN 'there is no such setting'
                          ELSE f.error END AS problem
         FROM pg_file_settings f
-        LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name)
+        LEFT JOIN pg_settings s ON lower(s.name COLLATE "C") = lower(f.name COLLATE "C")
       ) f
       -- What only waits for a restart is reported as an error, too, without a line where it was taken out; reading the
       -- files has marked it.
       WHERE f.problem IS NOT NULL AND f.sourcefile IS NOT NULL
-        AND NOT coalesce((SELECT s.pending_restart FROM pg_settings s WHERE lower(s.name) = lower(f.name)), false) $$),
+        AND NOT coalesce((SELECT s.pending_restart FROM pg_settings s WHERE lower(s.name COLLATE "C") = lower(f.name COLLATE "C")), false) $$),
 
     ('key', $$
       SELECT true, format('keypup.%s is readable; its newest key is number %s',

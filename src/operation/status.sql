@@ -57,6 +57,11 @@ WITH held AS (
     + (SELECT count(*) FROM keypup.issues i WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.deleted_at IS NULL) AS items_done,
     p.pull_request_total + p.issue_total AS items_total
   FROM keypup.projects p
+), halted AS (
+  SELECT h.account_id, h.connection_id, h.phase, h.reason, h.hint, h.since, h.tried_again_at FROM keypup.halted_connections h
+  UNION ALL
+  SELECT c.account_id, c.connection_id, 'paused', c.blocked_reason, c.blocked_hint, c.refused_at, coalesce(c.retry_at, now())
+  FROM keypup.connections c WHERE c.state = 'token_doubted' AND c.origin = (SELECT keypup.this_database())
 )
 SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
   coalesce(t.phase, CASE WHEN c.blocked_until > now() THEN 'paused' END, s.phase) AS phase,
@@ -67,7 +72,7 @@ SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
   coalesce(t.reason, s.last_error) AS last_error,
   CASE WHEN t.reason IS NULL THEN s.last_error_hint ELSE t.hint END AS last_error_hint,
   CASE WHEN t.reason IS NULL THEN s.last_error_at ELSE t.since END AS last_error_at,
-  CASE WHEN t.phase IS NULL THEN greatest(s.next_run_at, c.blocked_until) END AS next_run_at,
+  CASE WHEN t.phase IS NULL THEN greatest(s.next_run_at, c.blocked_until) ELSE t.tried_again_at END AS next_run_at,
   s.last_run_started_at, s.last_run_finished_at, s.requests, s.points,
   -- The first reading goes on as it went so far; what would take a century is not known.
   CASE WHEN s.phase = 'backfill' AND t.phase IS NULL AND h.items_done > 0 AND h.items_total > h.items_done
@@ -97,7 +102,7 @@ JOIN keypup.projects p ON p.account_id = s.account_id AND p.project_id = s.proje
 JOIN keypup.accounts a ON a.account_id = s.account_id
 JOIN held h ON h.account_id = s.account_id AND h.project_id = s.project_id
 LEFT JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id
-LEFT JOIN keypup.halted_connections t ON t.account_id = p.account_id AND t.connection_id = p.connection_id;
+LEFT JOIN halted t ON t.account_id = p.account_id AND t.connection_id = p.connection_id;
 REVOKE ALL ON keypup.sync_status FROM PUBLIC;
 GRANT SELECT ON keypup.sync_status TO keypup_member;
 COMMENT ON VIEW keypup.sync_status IS 'One row a project: how far its sync is, what went wrong last, and when it runs next.';
@@ -106,8 +111,9 @@ COMMENT ON COLUMN keypup.sync_status.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.sync_status.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.sync_status.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.sync_status.phase IS
-  'backfill (first reading), incremental, idle, paused (the provider asked for it), stopped (the token was refused:'
-  ' last_error says by whom and why) or restored (this is a copy of the database that reads).';
+  'backfill (first reading), incremental, idle, paused (the provider asked for it, or refused the token once and is asked'
+  ' a second time), stopped (the token was refused: last_error says by whom and why) or restored (this is a copy of the'
+  ' database that reads).';
 COMMENT ON COLUMN keypup.sync_status.items_done IS 'Issues and pull requests in the tables.';
 COMMENT ON COLUMN keypup.sync_status.items_total IS 'Issues and pull requests that the provider counts; NULL before its first answer.';
 COMMENT ON COLUMN keypup.sync_status.percent IS 'items_done of items_total, 0 to 100.';
@@ -115,7 +121,8 @@ COMMENT ON COLUMN keypup.sync_status.last_error IS
   'What went wrong; NULL when the last run went well. Where the connection is halted, why.';
 COMMENT ON COLUMN keypup.sync_status.last_error_hint IS 'What to do about it.';
 COMMENT ON COLUMN keypup.sync_status.last_error_at IS 'When it went wrong.';
-COMMENT ON COLUMN keypup.sync_status.next_run_at IS 'When the next run starts; NULL while stopped.';
+COMMENT ON COLUMN keypup.sync_status.next_run_at IS
+  'When the next run starts; while stopped, when the token is tried again, and NULL where only a person can help.';
 COMMENT ON COLUMN keypup.sync_status.last_run_started_at IS 'When the last run started.';
 COMMENT ON COLUMN keypup.sync_status.last_run_finished_at IS 'When a run last finished.';
 COMMENT ON COLUMN keypup.sync_status.requests IS 'Requests answered for the project, in all.';
@@ -142,7 +149,7 @@ COMMENT ON COLUMN keypup.rate_budget.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.rate_budget.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.rate_budget.connection_id IS 'The connection.';
 COMMENT ON COLUMN keypup.rate_budget.connection IS 'Name of the connection.';
-COMMENT ON COLUMN keypup.rate_budget.state IS 'new, ok or token_refused.';
+COMMENT ON COLUMN keypup.rate_budget.state IS 'new, ok, token_doubted or token_refused.';
 COMMENT ON COLUMN keypup.rate_budget.rate_limit IS 'Points an hour that the provider allows.';
 COMMENT ON COLUMN keypup.rate_budget.rate_remaining IS 'Points that are left of them.';
 COMMENT ON COLUMN keypup.rate_budget.rate_reserve IS 'Points that are left for people: keypup.rate_reserve.';

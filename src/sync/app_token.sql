@@ -7,19 +7,20 @@ RETURNS SETOF record
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
   WITH due AS (
-    SELECT i.account_id, i.connection_id
+    SELECT i.account_id, i.connection_id, c.refused_at
     FROM keypup.app_installations i
     JOIN keypup.connections c USING (account_id, connection_id)
     WHERE i.ask_at <= now()
       AND (only_account IS NULL OR i.account_id = only_account)
-      AND c.state <> 'token_refused' AND c.origin = (SELECT keypup.this_database())
+      AND c.origin = (SELECT keypup.this_database())
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
+      AND (c.retry_at IS NULL OR c.retry_at <= now())
       AND (i.wanted_until > now() OR EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = i.account_id AND j.connection_id = i.connection_id AND j.due_at <= now()))
     ORDER BY i.ask_at
     LIMIT 10
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF i SKIP LOCKED
   ), claimed AS (
-    UPDATE keypup.app_installations i SET ask_at = now() + interval '45 seconds'
+    UPDATE keypup.app_installations i SET ask_at = now() + interval '45 seconds', doubt = due.refused_at
     FROM due WHERE i.account_id = due.account_id AND i.connection_id = due.connection_id
     RETURNING i.account_id, i.connection_id
   )
@@ -93,19 +94,21 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   again_at timestamptz;
+  doubt timestamptz;
 BEGIN
   PERFORM keypup.hold_connection(account, connection);
   UPDATE keypup.app_installations i
-  SET failures = i.failures + 1, ask_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(i.failures, 20)))
+  SET failures = i.failures + 1,
+      ask_at = CASE WHEN is_final THEN now() ELSE coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(i.failures, 20))) END
   WHERE i.account_id = account AND i.connection_id = connection
-  RETURNING i.ask_at INTO again_at;
+  RETURNING i.ask_at, i.doubt INTO again_at, doubt;
   -- With a token that is still good the sync goes on meanwhile.
   IF NOT is_final AND EXISTS (SELECT FROM keypup.connection_tokens t
     WHERE t.account_id = account AND t.connection_id = connection AND t.purpose = 'access_token' AND t.expires_at > now()) THEN
     RETURN;
   END IF;
   IF is_final THEN
-    PERFORM keypup.refuse_connection(account, connection, reason, hint);
+    PERFORM keypup.doubt_connection(account, connection, reason, hint, doubt);
     RETURN;
   END IF;
   UPDATE keypup.connections c SET blocked_until = again_at, blocked_reason = reason
@@ -117,7 +120,9 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.app_token_failed(uuid, uuid, text, text, timestamptz, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.app_token_failed(uuid, uuid, text, text, timestamptz, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.app_token_failed(uuid, uuid, text, text, timestamptz, boolean) IS 'No token was to be had: the connection waits, five seconds, doubling to an hour, or until replace_app_key when that is final.';
+COMMENT ON FUNCTION keypup.app_token_failed(uuid, uuid, text, text, timestamptz, boolean) IS
+  'No token was to be had: the connection waits, five seconds, doubling to an hour. is_final: the provider refuses the app,'
+  ' which is taken as a refused token is.';
 
 -- A token that an app was given may be taken back before its time: one more is asked for, and when that is refused, too, it is over.
 CREATE FUNCTION keypup.renew_refused_token(account uuid, connection uuid, job bigint, refused_revision bigint) RETURNS boolean

@@ -280,30 +280,39 @@ start_runs(Runner *runner, bool at_once)
 	reset_step(&runner->steps);
 }
 
-JobsLeft
-count_jobs_left(Runner *runner)
+/* A text that outlives the step; NULL for NULL. */
+static char *
+keep_text(Runner *runner, int column)
 {
-	JobsLeft left = {0};
+	bool isnull;
+	Datum value = read_field(0, column, &isnull);
+
+	if (isnull)
+		return NULL;
+	return MemoryContextStrdup(runner->steps.context, TextDatumGetCString(value));
+}
+
+void
+count_jobs_left(Runner *runner, JobsLeft *left)
+{
 	Oid types[] = {UUIDOID, INT8OID};
 	Datum values[2];
 	char nulls[3] = "  ";
-	bool isnull;
-	Datum value;
 
+	if (left->waits_for != NULL)
+		pfree(left->waits_for);
+	if (left->last_error != NULL)
+		pfree(left->last_error);
 	begin_step(&runner->steps);
 	scope_arguments(runner, values, nulls);
 	run_query("SELECT * FROM keypup.jobs_left($1, $2)", 2, types, values, nulls);
-	left.jobs = DatumGetInt64(read_field(0, 1, &isnull));
-	value = read_field(0, 2, &isnull);
-	left.ready_in = isnull ? 0 : DatumGetInt64(value);
-	value = read_field(0, 3, &isnull);
-	left.items_done = isnull ? 0 : DatumGetInt64(value);
-	value = read_field(0, 4, &isnull);
-	left.items_total = isnull ? 0 : DatumGetInt64(value);
-	value = read_field(0, 5, &isnull);
-	left.last_error =
-		isnull ? NULL : MemoryContextStrdup(runner->steps.context, TextDatumGetCString(value));
+	left->jobs = field_or(0, 1, 0);
+	left->ready_at = field_or(0, 2, 0);
+	left->waits_for = keep_text(runner, 3);
+	left->next_at = field_or(0, 4, 0);
+	left->items_done = field_or(0, 5, 0);
+	left->items_total = field_or(0, 6, 0);
+	left->last_error = keep_text(runner, 7);
 	end_step(&runner->steps);
 	reset_step(&runner->steps);
-	return left;
 }

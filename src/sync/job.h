@@ -5,12 +5,17 @@
 #ifndef KEYPUP_JOB_H
 #define KEYPUP_JOB_H
 
+#include "datatype/timestamp.h"
+
 #include "sync/runner.h"
 
 typedef struct JobsLeft
 {
 	int64 jobs;
-	int64 ready_in; /* milliseconds; meaningless without jobs */
+	TimestampTz ready_at; /* of the first of those that waiting helps; 0 when there is none */
+	char *waits_for; /* what for; NULL, or palloc'd */
+	TimestampTz
+		next_at; /* of the first of all, or when a refused token is tried again; 0 for none */
 	int64 items_done;
 	int64 items_total; /* 0 while unknown */
 	char *last_error; /* NULL, or palloc'd */
@@ -31,7 +36,9 @@ extern int send_due_jobs(Runner *runner);
 /*
  * count_jobs_left
  *		What is still to be done in the scope.
+ *
+ * left: zeroes, or what an earlier call has left there, which is freed.
  */
-extern JobsLeft count_jobs_left(Runner *runner);
+extern void count_jobs_left(Runner *runner, JobsLeft *left);
 
 #endif

@@ -60,7 +60,9 @@ CREATE TABLE keypup.sync_jobs (
   due_at timestamptz NOT NULL DEFAULT now(),
   queued_at timestamptz NOT NULL DEFAULT now(),
   attempts bigint NOT NULL DEFAULT 0,
+  may_pass boolean NOT NULL DEFAULT true,
   lease_id bigint,
+  doubt timestamptz,
   PRIMARY KEY (account_id, job_id),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
@@ -79,7 +81,10 @@ COMMENT ON COLUMN keypup.sync_jobs.kind IS 'Which query is asked; the provider''
 COMMENT ON COLUMN keypup.sync_jobs.arguments IS 'What the query is asked for.';
 COMMENT ON COLUMN keypup.sync_jobs.due_at IS 'Not before then.';
 COMMENT ON COLUMN keypup.sync_jobs.attempts IS 'How often it failed.';
+COMMENT ON COLUMN keypup.sync_jobs.may_pass IS 'Whether what it was put off for may pass by itself, so that CALL keypup.sync waits for it.';
 COMMENT ON COLUMN keypup.sync_jobs.lease_id IS 'Which session is at it: one that holds the lock of this number. Ends with that session, however it ends.';
+COMMENT ON COLUMN keypup.sync_jobs.doubt IS
+  'The refused_at of the connection when it was asked last: only the answer to what was asked since then confirms a refusal.';
 SELECT keypup.protect_table('keypup.sync_jobs', 'settings.read');
 
 CREATE SEQUENCE keypup.sync_leases AS integer CYCLE;
@@ -129,7 +134,7 @@ AS $$
       AND (only_project IS NULL OR s.project_id = only_project)
       -- What has finished in the future was ordered by a clock that was wrong.
       AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
-      AND c.state <> 'token_refused' AND c.origin = (SELECT keypup.this_database())
+      AND (c.state <> 'token_refused' OR coalesce(c.retry_at <= now(), true)) AND c.origin = (SELECT keypup.this_database())
       AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
       AND (now_at_once OR s.poll_job_id IS NULL OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id))
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF s SKIP LOCKED
@@ -196,19 +201,20 @@ AS $$
         AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
         AND (only_project IS NULL OR j.project_id = only_project)
       ORDER BY j.queued_at, j.job_id
-      LIMIT greatest(0, least(how_many, floor(c.concurrency)::bigint - (
+      LIMIT greatest(0, least(how_many, CASE WHEN c.refused_at IS NULL THEN floor(c.concurrency)::bigint ELSE 1 END - (
         SELECT count(*) FROM keypup.sync_jobs b
         WHERE b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.lease_id IN (SELECT live.lease_id FROM live))))
     ) f
     WHERE (only_account IS NULL OR c.account_id = only_account)
-      AND c.state <> 'token_refused' AND c.origin = (SELECT keypup.this_database())
+      AND c.origin = (SELECT keypup.this_database())
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
+      AND (c.retry_at IS NULL OR c.retry_at <= now())
       -- An app's connection waits for its token.
       AND NOT EXISTS (SELECT FROM keypup.app_installations i
                       LEFT JOIN keypup.connection_tokens t ON t.account_id = i.account_id AND t.connection_id = i.connection_id AND t.purpose = 'access_token'
                       WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
   ), free AS (
-    SELECT j.account_id, j.job_id
+    SELECT j.account_id, j.job_id, c.refused_at
     FROM candidate f
     JOIN keypup.sync_jobs j USING (account_id, job_id)
     JOIN keypup.connections c USING (account_id, connection_id)
@@ -217,7 +223,7 @@ AS $$
     LIMIT how_many
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF j SKIP LOCKED
   ), claimed AS (
-    UPDATE keypup.sync_jobs j SET lease_id = lease
+    UPDATE keypup.sync_jobs j SET lease_id = lease, may_pass = true, doubt = free.refused_at
     FROM free WHERE j.account_id = free.account_id AND j.job_id = free.job_id
     RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at
   )
@@ -230,35 +236,6 @@ $$;
 REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) IS 'Takes due jobs for the session that holds the lease.';
-
-CREATE FUNCTION keypup.jobs_left(only_account uuid, only_project bigint,
-  OUT jobs bigint, OUT ready_in_milliseconds bigint, OUT items_done bigint, OUT items_total bigint, OUT last_error text)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-  WITH scope AS (
-    SELECT p.account_id, p.project_id, p.connection_id, p.issue_total, p.pull_request_total
-    FROM keypup.projects p
-    WHERE (only_account IS NULL OR p.account_id = only_account) AND (only_project IS NULL OR p.project_id = only_project)
-  ), waiting AS (
-    SELECT greatest(j.due_at, c.blocked_until) AS ready_at
-    FROM keypup.sync_jobs j JOIN scope USING (account_id, project_id) JOIN keypup.connections c ON c.account_id = j.account_id AND c.connection_id = j.connection_id
-    WHERE j.in_run AND NOT EXISTS (SELECT FROM keypup.halted_connections h
-                                   WHERE h.account_id = j.account_id AND h.connection_id = j.connection_id)
-  )
-  SELECT (SELECT count(*) FROM waiting),
-         (SELECT greatest(0, extract(epoch FROM min(ready_at) - now()) * 1000)::bigint FROM waiting),
-         (SELECT count(*) FROM scope JOIN keypup.pull_requests USING (account_id, project_id) WHERE deleted_at IS NULL)
-         + (SELECT count(*) FROM scope JOIN keypup.issues USING (account_id, project_id) WHERE deleted_at IS NULL),
-         (SELECT sum(issue_total + pull_request_total)::bigint FROM scope),
-         coalesce(
-           (SELECT h.reason FROM scope JOIN keypup.halted_connections h USING (account_id, connection_id)
-            ORDER BY h.since DESC NULLS LAST LIMIT 1),
-           (SELECT s.last_error FROM scope JOIN keypup.sync_state s USING (account_id, project_id)
-            WHERE s.last_error IS NOT NULL ORDER BY s.last_error_at DESC LIMIT 1))
-$$;
-REVOKE ALL ON FUNCTION keypup.jobs_left(uuid, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.jobs_left(uuid, bigint) TO keypup_worker;
-COMMENT ON FUNCTION keypup.jobs_left(uuid, bigint) IS 'What is still to be done, and when the next of it may start.';
 
 CREATE FUNCTION keypup.start_run(account uuid, project bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -320,7 +297,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   -- A run that was asked for while the poll was under way still comes.
   UPDATE keypup.sync_state s
-  SET last_run_started_at = asked_at, last_run_finished_at = now(),
+  SET last_run_started_at = asked_at, last_run_finished_at = now(), last_error = NULL, last_error_hint = NULL, last_error_at = NULL, failures = 0,
       next_run_at = least(CASE WHEN s.next_run_at > asked_at THEN s.next_run_at END, now() + keypup.time_to_next_run(account, project, interval_seconds))
   WHERE s.account_id = account AND s.project_id = project
 $$;
@@ -328,14 +305,16 @@ REVOKE ALL ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, in
 GRANT EXECUTE ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integer) TO keypup_worker;
 COMMENT ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integer) IS 'Ends the run of a project, of which a poll told that there is nothing to read.';
 
-CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz DEFAULT NULL) RETURNS void
+CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz DEFAULT NULL,
+  may_pass boolean DEFAULT false) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT keypup.hold_connection(j.account_id, j.connection_id)
   FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
   WITH failed AS (
     UPDATE keypup.sync_jobs j
-    SET attempts = j.attempts + 1, lease_id = NULL,
+    -- A pause that the provider asks for is no failure of the job.
+    SET attempts = j.attempts + CASE WHEN retry_at IS NULL THEN 1 ELSE 0 END, lease_id = NULL, may_pass = job_failed.may_pass,
         -- Jitter, so that what failed together is not tried together.
         due_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(j.attempts, 20)) * (0.9 + 0.2 * random()))
     WHERE j.account_id = account AND j.job_id = job
@@ -345,27 +324,48 @@ AS $$
   SET last_error = error, last_error_hint = hint, last_error_at = now(), failures = s.failures + 1
   FROM failed WHERE s.account_id = account AND failed.projects @> to_jsonb(s.project_id)
 $$;
-REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) TO keypup_worker;
-COMMENT ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz) IS 'Puts a job off: five seconds, doubling to an hour, or until the provider said.';
+REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) TO keypup_worker;
+COMMENT ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) IS
+  'Puts a job off: five seconds, doubling to an hour, or until the provider said. may_pass: whether waiting helps.';
 
 CREATE FUNCTION keypup.refuse_connection(account uuid, connection uuid, reason text, hint text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
-  SET state = 'token_refused', blocked_until = NULL, blocked_reason = reason, blocked_hint = hint, refused_at = now()
+  SET state = 'token_refused', blocked_until = NULL, blocked_reason = reason, blocked_hint = hint, refused_at = now(), retry_at = 'infinity'
   WHERE c.account_id = account AND c.connection_id = connection
 $$;
-REVOKE ALL ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) TO keypup_worker;
+-- One refusal may be an error of the provider. The second must answer what was asked after the first was known; what was in flight
+-- with it tells of the same error.
+CREATE FUNCTION keypup.doubt_connection(account uuid, connection uuid, reason text, hint text, doubt timestamptz) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.connections c
+  SET state = CASE WHEN c.refused_at = doubt THEN 'token_refused' WHEN c.refused_at IS NULL THEN 'token_doubted' ELSE c.state END,
+      retry_at = CASE WHEN c.refused_at = doubt THEN now() + interval '1 hour'
+                      WHEN c.refused_at IS NULL THEN now() + interval '5 seconds' ELSE c.retry_at END,
+      refused_at = coalesce(c.refused_at, now()), blocked_reason = reason,
+      blocked_hint = CASE WHEN c.refused_at = doubt OR c.state = 'token_refused' THEN hint
+                          ELSE 'Nothing yet: the provider is asked a second time, at the time in next_run_at.' END
+  WHERE c.account_id = account AND c.connection_id = connection
+  RETURNING c.state = 'token_refused'
+$$;
+REVOKE ALL ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text),
+  keypup.doubt_connection(uuid, uuid, text, text, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text),
+  keypup.doubt_connection(uuid, uuid, text, text, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) IS
-  'Stops a connection whose token serves no more, until it is admitted again.';
+  'Stops a connection whose token cannot serve any more, until it is admitted again.';
+COMMENT ON FUNCTION keypup.doubt_connection(uuid, uuid, text, text, timestamptz) IS
+  'Takes a refusal of a connection''s token: the first is confirmed by a second one, seconds later, and then the token is'
+  ' tried once an hour. doubt: the refused_at of the connection when the provider was asked. Whether it is confirmed.';
 
 CREATE FUNCTION keypup.admit_connection(account uuid, connection uuid, was_replaced boolean) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
-  SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL,
+  SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL, retry_at = NULL,
       origin = CASE WHEN was_replaced THEN keypup.this_database() ELSE c.origin END
   WHERE c.account_id = account AND c.connection_id = connection;
   -- What the token before could not read is asked for with the next runs.
@@ -389,7 +389,9 @@ CREATE FUNCTION keypup.wait_for_budget(account uuid, job bigint, blocked_until t
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
-  SET blocked_until = wait_for_budget.blocked_until, blocked_reason = 'the token''s budget is used up elsewhere', state = 'ok'
+  SET blocked_until = wait_for_budget.blocked_until,
+      blocked_reason = CASE WHEN c.refused_at IS NULL THEN 'the token''s budget is used up elsewhere' ELSE c.blocked_reason END,
+      state = CASE WHEN c.refused_at IS NULL THEN 'ok' ELSE c.state END
   FROM keypup.sync_jobs j
   WHERE j.account_id = account AND j.job_id = job AND c.account_id = account AND c.connection_id = j.connection_id;
   SELECT keypup.release_job(account, job);
@@ -435,13 +437,14 @@ BEGIN
       FROM keypup.connections c
       WHERE (the_account IS NULL OR c.account_id = the_account)
         AND (the_connection IS NULL OR c.connection_id = the_connection)
-        AND (c.blocked_until IS NOT NULL OR c.origin <> keypup.this_database())
+        AND (c.blocked_until IS NOT NULL OR isfinite(c.retry_at) OR c.origin <> keypup.this_database())
       ORDER BY c.account_id, c.connection_id
       FOR NO KEY UPDATE
     )
     UPDATE keypup.connections c
     SET origin = keypup.this_database(), blocked_until = NULL,
-        blocked_reason = CASE WHEN c.state = 'token_refused' THEN c.blocked_reason END
+        retry_at = CASE WHEN NOT isfinite(c.retry_at) THEN c.retry_at END,
+        blocked_reason = CASE WHEN c.refused_at IS NOT NULL THEN c.blocked_reason END
     FROM halted h WHERE c.account_id = h.account_id AND c.connection_id = h.connection_id
     RETURNING c.account_id, c.name, h.is_restored
   LOOP
@@ -462,8 +465,8 @@ COMMENT ON FUNCTION keypup.forget_paces() IS 'Forgets what providers told of tok
 COMMENT ON FUNCTION keypup.resume_connections(text, text) IS
   'Has this database read by connections that were made in another one, of which it is a copy; all, or those of an'
   ' account, or one of them. Ends the pauses that providers asked for, where they were asked in error or are over'
-  ' already; the next answers tell anew. Returns how many connections were resumed. For operators: granted to'
-  ' nobody.';
+  ' already; the next answers tell anew. Tokens that providers refused are tried at once. Returns how many connections'
+  ' were resumed. For operators: granted to nobody.';
 
 -- A plan that was made for an empty table is used until something says that it is none any more. Autovacuum does, a minute
 -- later; a first sync has stored most of its rows by then, each page slower than the one before.
@@ -486,31 +489,3 @@ $$;
 REVOKE ALL ON FUNCTION keypup.analyze_grown_tables() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.analyze_grown_tables() TO keypup_worker;
 COMMENT ON FUNCTION keypup.analyze_grown_tables() IS 'Tells the planner of tables that have grown several times since it last looked. For the worker.';
-
-CREATE FUNCTION keypup.find_scope(account text, project text, OUT account_id uuid, OUT project_id bigint)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  halted uuid[];
-BEGIN
-  account_id := keypup.authorize(account, 'tokens.use');
-  IF project IS NOT NULL THEN
-    project_id := keypup.find_project(account_id, project);
-  END IF;
-  -- Where one may ask, the others are warned of.
-  SELECT array_agg(DISTINCT p.connection_id) INTO halted
-  FROM keypup.projects p JOIN keypup.connections c USING (account_id, connection_id)
-  WHERE p.account_id = find_scope.account_id AND (find_scope.project_id IS NULL OR p.project_id = find_scope.project_id)
-  HAVING bool_and(c.origin <> keypup.this_database());
-  PERFORM keypup.guard_origin(find_scope.account_id, h.connection_id) FROM unnest(halted) AS h (connection_id);
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.find_scope(text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.find_scope(text, text) IS
-  'What CALL keypup.sync is to sync, for a caller who may use the account''s tokens.';
-
-CREATE PROCEDURE keypup.sync(account text, project text DEFAULT NULL)
-LANGUAGE c AS 'MODULE_PATHNAME', 'keypup_sync';
-REVOKE ALL ON PROCEDURE keypup.sync(text, text) FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE keypup.sync(text, text) TO keypup_member;
-COMMENT ON PROCEDURE keypup.sync(text, text) IS 'Syncs now, in this session, with progress; returns when what is due is done.';

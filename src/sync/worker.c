@@ -1,7 +1,6 @@
 /*
  * worker.c
- *		The background worker of one database, and CALL keypup.sync, which does
- *		the same work in the caller's session.
+ *		The background worker of one database.
  *
  * The worker lives as long as the extension is installed and keypup.workers asks
  * for it: it looks what is due, performs it, and sleeps. An error in one page is
@@ -11,26 +10,17 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "access/xlog.h"
-#include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "common/pg_prng.h"
-#include "executor/spi.h"
-#include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "access/asker.h"
 #include "sync/app_token.h"
 #include "compat.h"
 #include "keypup.h"
@@ -47,15 +37,11 @@
 #define IDLE_MILLISECONDS 2000
 #define LOOK_MILLISECONDS 1000
 #define MERGE_MILLISECONDS 60000
-#define PROGRESS_MILLISECONDS 1000
+#define EXCHANGE_MILLISECONDS 1000
 /* A worker that has lived so long does not fail at once. */
 #define GOOD_RUN_MILLISECONDS 30000
-/* CALL keypup.sync does not wait longer than this for a job that was put off. */
-#define PATIENCE_MILLISECONDS 5000
 
 PGDLLEXPORT void keypup_worker_main(Datum argument);
-
-PG_FUNCTION_INFO_V1(keypup_sync);
 
 static bool
 is_installed(void)
@@ -219,7 +205,7 @@ work(Worker *worker)
 	show_worker_state(WORKER_SYNCING);
 	busy = send_due_jobs(worker->runner) > 0;
 	send_errands(worker->runner);
-	busy = exchange(worker->runner, PROGRESS_MILLISECONDS) || busy;
+	busy = exchange(worker->runner, EXCHANGE_MILLISECONDS) || busy;
 	busy = store_refusals(&worker->upkeep_steps) || busy;
 	worker->rewraps = worker->rewraps && do_upkeep(&worker->upkeep_steps, REWRAP_DATA_KEYS);
 	worker->reseals = worker->reseals && do_upkeep(&worker->upkeep_steps, RESEAL_TOKENS);
@@ -257,140 +243,4 @@ keypup_worker_main(Datum argument)
 		}
 	}
 	proc_exit(0);
-}
-
-/* The scope of a CALL, for a caller who may use the account's tokens. */
-static JobScope
-read_scope(FunctionCallInfo fcinfo)
-{
-	JobScope scope = {.has_account = true};
-	Oid types[] = {TEXTOID, TEXTOID};
-	Datum values[2];
-	char nulls[3] = "  ";
-	Oid user;
-	int security;
-	bool isnull;
-	HeapTuple row;
-	Datum project;
-
-	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("an account is needed")));
-	values[0] = PG_GETARG_DATUM(0);
-	values[1] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
-	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
-
-	/* Called as our functions call each other: as their owner, about the user outside. */
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner_of_extension_function(fcinfo->flinfo->fn_oid),
-						   security | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_execute_with_args("SELECT * FROM keypup.find_scope($1, $2)", 2, types, values, nulls, true,
-						  1);
-	SetUserIdAndSecContext(user, security);
-
-	row = SPI_tuptable->vals[0];
-	scope.account = *DatumGetUUIDP(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-	project = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
-	scope.has_project = !isnull;
-	if (!isnull)
-		scope.project = DatumGetInt64(project);
-	return scope;
-}
-
-/* told: what the caller was told last; what is as it was is not told again. */
-static void
-report_progress(const JobsLeft *left, JobsLeft *told)
-{
-	if (left->items_total == 0 ||
-		(left->items_done == told->items_done && left->items_total == told->items_total &&
-		 left->jobs == told->jobs))
-		return;
-	ereport(NOTICE, (errmsg("synced " INT64_FORMAT " of " INT64_FORMAT
-							" issues and pull requests, " INT64_FORMAT " requests to go",
-							left->items_done, left->items_total, left->jobs)));
-	*told = *left;
-}
-
-static void
-sync_until_done(Runner *runner)
-{
-	TimestampTz reported = GetCurrentTimestamp();
-	JobsLeft told = {0};
-	JobsLeft left = {0};
-
-	start_runs(runner, true);
-	for (;;)
-	{
-		bool busy;
-
-		ask_for_app_tokens(runner);
-		busy = send_due_jobs(runner) > 0;
-		busy = exchange(runner, PROGRESS_MILLISECONDS) || busy;
-		CHECK_FOR_INTERRUPTS();
-		if (busy &&
-			!TimestampDifferenceExceeds(reported, GetCurrentTimestamp(), PROGRESS_MILLISECONDS))
-			continue;
-		if (left.last_error != NULL)
-			pfree(left.last_error);
-		left = count_jobs_left(runner);
-		if (!busy && (left.jobs == 0 || left.ready_in > PATIENCE_MILLISECONDS))
-			break;
-		if (TimestampDifferenceExceeds(reported, GetCurrentTimestamp(), PROGRESS_MILLISECONDS))
-		{
-			report_progress(&left, &told);
-			(void) do_upkeep(&runner->steps, ANALYZE_TABLES);
-			reported = GetCurrentTimestamp();
-		}
-		if (!busy)
-		{
-			rest_runner(runner);
-			/* What is left is put off for a moment, or another worker is at it. */
-			sleep_until_woken(100);
-			CHECK_FOR_INTERRUPTS();
-		}
-	}
-	report_progress(&left, &told);
-	if (left.last_error != NULL)
-		ereport(
-			WARNING,
-			(errmsg("the sync is not complete: %s", left.last_error),
-			 errhint(
-				 "SELECT * FROM keypup.sync_status says more. What was read is stored; the rest is tried again.")));
-}
-
-Datum
-keypup_sync(PG_FUNCTION_ARGS)
-{
-	JobScope scope;
-	Runner *runner;
-
-	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-						errmsg("keypup.sync cannot run inside a transaction block"),
-						errdetail("It commits each page as it is stored."),
-						errhint("CALL it by itself.")));
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("this cannot run on a standby"),
-				 errdetail("It changes rows, and a standby is only read."),
-				 errhint("Call it on the primary server.")));
-
-	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	/* Settings are pinned before the first query of a transaction, and this one has had one. */
-	SPI_commit();
-	pin_settings_of_transaction();
-	scope = read_scope(fcinfo);
-	SPI_commit();
-	runner = open_runner(&scope, true);
-	PG_TRY();
-	{
-		sync_until_done(runner);
-	}
-	PG_FINALLY();
-	{
-		close_runner(runner);
-	}
-	PG_END_TRY();
-	SPI_finish();
-	PG_RETURN_VOID();
 }

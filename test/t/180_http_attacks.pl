@@ -57,7 +57,7 @@ sub ask_at
 {
 	my ($url) = @_;
 	$url =~ s/'/''/g;
-	query(qq{UPDATE keypup.connections SET base_url = E'$url', state = 'new', blocked_until = NULL; UPDATE keypup.sync_state SET last_error = NULL;
+	query(qq{UPDATE keypup.connections SET base_url = E'$url', state = 'new', blocked_until = NULL, refused_at = NULL, retry_at = NULL; UPDATE keypup.sync_state SET last_error = NULL;
 		DELETE FROM keypup.sync_jobs;
 		-- It has failed often: CALL does not wait for the next try.
 		INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, attempts) SELECT account_id, connection_id, project_id, 'repository', 8 FROM keypup.projects});

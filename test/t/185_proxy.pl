@@ -117,7 +117,7 @@ sub connect_to
 sub sync_says
 {
 	my ($url) = @_;
-	query(q{UPDATE keypup.connections SET state = 'new', blocked_until = NULL; UPDATE keypup.sync_state SET last_error = NULL, last_error_hint = NULL;
+	query(q{UPDATE keypup.connections SET state = 'new', blocked_until = NULL, refused_at = NULL, retry_at = NULL; UPDATE keypup.sync_state SET last_error = NULL, last_error_hint = NULL;
 		DELETE FROM keypup.sync_jobs;
 		INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, attempts) SELECT account_id, connection_id, project_id, 'repository', 8 FROM keypup.projects});
 	query("UPDATE keypup.connections SET base_url = '$url'") if defined $url;
@@ -299,7 +299,7 @@ set(ca_file => $ca, proxy => "http://127.0.0.1:$guarded_relay->{port}", proxy_ca
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.sync_interval = '1s'\n");
 $node->restart;
 sub becomes { return $node->poll_query_until('postgres', $_[0]); }
-query(q{UPDATE keypup.connections SET state = 'new', blocked_until = NULL; DELETE FROM keypup.sync_jobs;
+query(q{UPDATE keypup.connections SET state = 'new', blocked_until = NULL, refused_at = NULL, retry_at = NULL; DELETE FROM keypup.sync_jobs;
 	UPDATE keypup.sync_state SET next_run_at = now(), phase = 'idle', last_error = NULL, last_error_hint = NULL});
 my $before = connects($guarded);
 control($github, 'change', { repository => 'demo/small', change => 'comment' });

@@ -8,13 +8,13 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT k.reason || coalesce(': GitHub says "' || words || '"', ''), k.hint
   FROM (VALUES
-    (1, is_saml OR words ~* '\mSAML\M|single sign-on', 'the organization requires single sign-on for this token',
+    (1, is_saml OR words COLLATE "C" ~* '\mSAML\M|single sign-on', 'the organization requires single sign-on for this token',
      'Authorize the token for the organization''s single sign-on at GitHub, or connect with another.'),
-    (2, words ~* 'IP allow ?list', 'the organization''s IP allow list keeps this server out',
+    (2, words COLLATE "C" ~* 'IP allow ?list', 'the organization''s IP allow list keeps this server out',
      'Have an owner of the organization add the address of this server to its IP allow list at GitHub.'),
-    (3, words ~* 'suspended|flagged', 'the account, the organization or the app is suspended',
+    (3, words COLLATE "C" ~* 'suspended|flagged', 'the account, the organization or the app is suspended',
      'GitHub''s support can tell why. When it is lifted the sync goes on by itself.'),
-    (4, words ~* 'access blocked|DMCA|disabled|billing', 'the repository is blocked at GitHub',
+    (4, words COLLATE "C" ~* 'access blocked|DMCA|disabled|billing', 'the repository is blocked at GitHub',
      'Its owner can tell why, or GitHub''s support. When it is lifted the sync goes on by itself.')) AS k (position, applies, reason, hint)
   WHERE k.applies
   ORDER BY k.position LIMIT 1
@@ -59,13 +59,13 @@ BEGIN
   ELSIF status IN (403, 429) AND headers ->> 'x-github-sso' LIKE 'required%' THEN
     reason := 'the organization requires single sign-on for this token';
     hint := 'Authorize the token at ' || coalesce(substring(headers ->> 'x-github-sso' FROM 'url=(https://github[.]com/[^ ;]*)'), 'GitHub') || '.';
-  ELSIF status = 429 OR types && '{RATE_LIMITED,RATE_LIMIT}' OR codes ? 'graphql_rate_limit' OR (NOT has_data AND words ILIKE '%rate limit%')
+  ELSIF status = 429 OR types && '{RATE_LIMITED,RATE_LIMIT}' OR codes ? 'graphql_rate_limit' OR (NOT has_data AND words COLLATE "C" ILIKE '%rate limit%')
         OR (status = 403 AND (wait_seconds IS NOT NULL OR headers ->> 'x-ratelimit-remaining' = '0')) THEN
     verdict := 'paused';
     reason := 'GitHub''s rate limit is reached';
     hint := 'Nothing is lost: the sync goes on by itself at the time in next_run_at.';
     retry_at := CASE WHEN wait_seconds IS NOT NULL THEN now() + make_interval(secs => least(wait_seconds, 3600))
-                     WHEN words ILIKE '%secondary%' THEN now() + interval '1 minute'
+                     WHEN words COLLATE "C" ILIKE '%secondary%' THEN now() + interval '1 minute'
                      ELSE coalesce(reset_at, now() + interval '1 minute') END;
   ELSIF status IN (500, 502, 503, 504) THEN
     verdict := 'smaller';
@@ -218,15 +218,13 @@ REVOKE ALL ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) IS 'Learns from an answer which fields an older server lacks.';
 
 -- How much the connection may ask at once from now on, and what is left of its budget.
-CREATE FUNCTION keypup.github_pace(account uuid, connection uuid, kind text, verdict text, budget jsonb, retry_at timestamptz, milliseconds integer,
+CREATE FUNCTION keypup.github_pace(account uuid, connection uuid, kind text, verdict text, budget jsonb, is_admitted boolean, retry_at timestamptz, milliseconds integer,
   OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   -- Answers to what was asked before the last halving tell of the same trouble.
   is_trouble boolean := verdict IN ('paused', 'smaller');
-  -- Otherwise a connection whose token was refused stays stopped, and says why.
-  is_admitted boolean := budget IS NOT NULL OR verdict = 'paused';
   is_out boolean;
 BEGIN
   rate_limit := (budget ->> 'limit')::bigint;
@@ -239,11 +237,13 @@ BEGIN
       rate_limit = coalesce(github_pace.rate_limit, c.rate_limit), rate_remaining = coalesce(github_pace.rate_remaining, c.rate_remaining),
       rate_reset_at = coalesce(github_pace.rate_reset_at, c.rate_reset_at),
       blocked_until = CASE WHEN github_pace.blocked_until IS NOT NULL THEN github_pace.blocked_until WHEN c.blocked_until > now() THEN c.blocked_until END,
-      blocked_reason = CASE WHEN verdict = 'paused' THEN 'GitHub''s rate limit is reached' WHEN is_out THEN 'only the reserve of GitHub''s rate limit is left'
-                            WHEN c.blocked_until > now() OR (c.state = 'token_refused' AND NOT is_admitted)
-                              THEN c.blocked_reason END,
+      -- A token that was refused stays so, and says why, until an answer to it has data.
+      blocked_reason = CASE WHEN c.refused_at IS NOT NULL AND NOT is_admitted THEN c.blocked_reason
+                            WHEN verdict = 'paused' THEN 'GitHub''s rate limit is reached' WHEN is_out THEN 'only the reserve of GitHub''s rate limit is left'
+                            WHEN c.blocked_until > now() THEN c.blocked_reason END,
       blocked_hint = CASE WHEN NOT is_admitted THEN c.blocked_hint END,
       refused_at = CASE WHEN NOT is_admitted THEN c.refused_at END,
+      retry_at = CASE WHEN NOT is_admitted THEN c.retry_at END,
       concurrency = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN greatest(1, c.concurrency / 2)
                          WHEN verdict <> 'page' THEN c.concurrency
                          -- As quick as it can until the provider objects, and then with care for ten minutes.
@@ -255,8 +255,8 @@ BEGIN
   WHERE c.account_id = account AND c.connection_id = connection;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timestamptz, integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, timestamptz, integer) IS 'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
+REVOKE ALL ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, boolean, timestamptz, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, boolean, timestamptz, integer) IS 'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
 
 CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text, milliseconds integer,
   token_revision bigint,
@@ -274,7 +274,7 @@ DECLARE
   token_is_current boolean;
   refusal record;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind, j.attempts INTO the_job
+  SELECT j.project_id, j.connection_id, j.kind, j.attempts, j.doubt INTO the_job
   FROM keypup.connections c JOIN keypup.sync_jobs j USING (account_id, connection_id)
   WHERE j.account_id = account AND j.job_id = job FOR KEY SHARE OF c;
   IF the_job.connection_id IS NULL THEN
@@ -311,6 +311,7 @@ BEGIN
     END IF;
   END IF;
   is_refusal := status = 200 AND v.verdict = 'failed';
+  -- Where a token is refused, or a pause is asked for, the connection waits, and not the job.
   CASE v.verdict
     WHEN 'page' THEN
       PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
@@ -345,17 +346,17 @@ BEGIN
         (SELECT 'The app is given tokens that GitHub then refuses; look at the app, and call keypup.replace_app_key.'
          FROM keypup.app_installations i
          WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
-      PERFORM keypup.job_failed(account, job, v.reason, v.hint);
-      PERFORM keypup.refuse_connection(account, the_job.connection_id, v.reason, v.hint);
+      PERFORM keypup.job_failed(account, job, v.reason, v.hint, now(), true);
+      PERFORM keypup.doubt_connection(account, the_job.connection_id, v.reason, v.hint, the_job.doubt);
     WHEN 'paused' THEN
-      PERFORM keypup.job_failed(account, job, v.reason, v.hint, v.retry_at);
+      PERFORM keypup.job_failed(account, job, v.reason, v.hint, now(), true);
     WHEN 'smaller' THEN
       IF keypup.github_halve(account, job) THEN
         NULL;
       ELSIF keypup.github_give_up(account, job, v.reason, CASE WHEN status = 200 THEN 2 ELSE 5 END) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
       ELSIF status <> 200 OR the_job.kind IN ('repository', 'poll') OR NOT keypup.github_put_off(account, job) THEN
-        PERFORM keypup.job_failed(account, job, v.reason, v.hint);
+        PERFORM keypup.job_failed(account, job, v.reason, v.hint, NULL, true);
       END IF;
     WHEN 'older' THEN
       SELECT * INTO older FROM keypup.github_leave_out(account, the_job.connection_id, reply);
@@ -365,11 +366,13 @@ BEGIN
         PERFORM keypup.job_failed(account, job, format('the server''s API lacks %s', older.lacks), 'It is too old: GitHub Enterprise Server 3.9 or newer is needed.');
       END IF;
     ELSE
-      PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint));
+      -- What there is a hint for waits for a person.
+      PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint), NULL, failure IS NOT NULL AND failure_hint IS NULL);
   END CASE;
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
   FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict,
-    CASE WHEN token_is_current THEN budget END, v.retry_at, milliseconds) p;
+    CASE WHEN token_is_current THEN budget END,
+    token_is_current AND status = 200 AND coalesce(jsonb_typeof(reply -> 'data') = 'object', false), v.retry_at, milliseconds) p;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) FROM PUBLIC;

@@ -51,7 +51,7 @@ BEGIN
   ELSIF status = 404 THEN
     v.reason := CASE WHEN message ~ '^Integration' THEN 'GitHub knows no app of this id (404)' ELSE 'the app''s installation is not there (404)' END;
     v.hint := 'Check the app''s id, the installation''s id and base_url. Where the app was installed anew, connect with the new installation''s id.';
-  ELSIF status = 403 AND message ILIKE '%suspended%' THEN
+  ELSIF status = 403 AND message COLLATE "C" ILIKE '%suspended%' THEN
     v.reason := 'the app''s installation is suspended (403)';
     v.hint := 'Unsuspend it at GitHub, then call keypup.replace_app_key with a NULL key: the one that is there is tried again.';
   ELSIF status = 403 THEN

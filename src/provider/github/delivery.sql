@@ -98,7 +98,7 @@ AS $$
   FROM jsonb_to_recordset(CASE jsonb_typeof(unfinished) WHEN 'array' THEN jsonb_path_query_array(unfinished, '$[*] ? (exists (@.state))') ELSE '[]' END)
     AS n (id text, state text, "updatedAt" timestamptz)
   JOIN keypup.deployments d ON d.account_id = account AND d.external_id = n.id
-  WHERE d.state IN ('in_progress', 'pending', 'queued', 'waiting') AND (d.state, d.updated_at) IS DISTINCT FROM (lower(n.state), n."updatedAt") AND d.updated_at <= n."updatedAt"
+  WHERE d.state IN ('in_progress', 'pending', 'queued', 'waiting') AND (d.state, d.updated_at) IS DISTINCT FROM (lower(n.state COLLATE "C"), n."updatedAt") AND d.updated_at <= n."updatedAt"
 $$;
 REVOKE ALL ON FUNCTION keypup.github_unfinished(uuid, bigint[]), keypup.github_poll_variables(uuid, bigint, jsonb, text[]), keypup.github_deployments_moved(uuid, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_unfinished(uuid, bigint[]) IS 'Ids of the newest deployments of projects whose end is not known.';
@@ -166,7 +166,7 @@ DECLARE
 BEGIN
   WITH stored AS (
     INSERT INTO keypup.deployments AS d (account_id, project_id, external_id, environment, state, ref, creator, creator_is_bot, created_at, updated_at, commit_at)
-    SELECT DISTINCT ON (n.id) account, project, n.id, coalesce(n.environment, 'production'), coalesce(lower(n.state), 'pending'),
+    SELECT DISTINCT ON (n.id) account, project, n.id, coalesce(n.environment, 'production'), coalesce(lower(n.state COLLATE "C"), 'pending'),
       CASE WHEN tells_refs THEN n.ref ->> 'name'
            ELSE (SELECT o.ref FROM keypup.deployments o WHERE o.account_id = account AND o.project_id = project AND o.external_id = n.id) END,
       n.creator ->> 'login', coalesce(n.creator ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt", (n.commit ->> 'committedDate')::timestamptz

@@ -38,7 +38,7 @@ BEGIN
     RETURN jsonb_build_object('failed', 'GitHub did not list the repositories in full', 'hint', 'Try again in a moment.');
   END IF;
   RETURN jsonb_build_object(
-    'projects', (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(r.node ->> 'nameWithOwner', r.node ->> 'full_name'), lower(r.node ->> 'visibility'),
+    'projects', (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(r.node ->> 'nameWithOwner', r.node ->> 'full_name'), lower((r.node ->> 'visibility') COLLATE "C"),
         coalesce(r.node -> 'isArchived', r.node -> 'archived'), coalesce(r.node -> 'isFork', r.node -> 'fork')) ORDER BY r.position), '[]')
       FROM jsonb_array_elements(CASE WHEN is_list THEN reply -> 'repositories' ELSE page -> 'nodes' END) WITH ORDINALITY AS r (node, position)),
     'after', CASE

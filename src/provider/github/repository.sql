@@ -15,7 +15,7 @@ CREATE FUNCTION keypup.github_store_milestones(account uuid, project bigint, nod
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   INSERT INTO keypup.milestones AS m (account_id, project_id, external_id, number, title, state, url, created_at, updated_at, due_on, closed_at)
-  SELECT account, project, n.id, n.number, n.title, lower(n.state), n.url, n."createdAt", n."updatedAt", n."dueOn", n."closedAt"
+  SELECT account, project, n.id, n.number, n.title, lower(n.state COLLATE "C"), n.url, n."createdAt", n."updatedAt", n."dueOn", n."closedAt"
   FROM jsonb_to_recordset(nodes) AS n(id text, number bigint, title text, state text, url text,
     "createdAt" timestamptz, "updatedAt" timestamptz, "dueOn" timestamptz, "closedAt" timestamptz)
   ON CONFLICT (account_id, project_id, external_id) DO UPDATE
@@ -211,7 +211,7 @@ BEGIN
       default_branch = n.default_branch, created_at = n.created_at, updated_at = n.updated_at,
       pull_request_total = n.pull_request_total, issue_total = n.issue_total
   FROM (
-    SELECT me.account_id, me.project_id, r.id, its_name AS name, r.url, lower(r.visibility) AS visibility, r."isArchived" AS is_archived,
+    SELECT me.account_id, me.project_id, r.id, its_name AS name, r.url, lower(r.visibility COLLATE "C") AS visibility, r."isArchived" AS is_archived,
       r."hasIssuesEnabled" AS has_issues, r."createdAt" AS created_at, r."updatedAt" AS updated_at,
       -- A token may not be told of the branch.
       CASE WHEN repository ? 'defaultBranchRef' THEN r."defaultBranchRef" ->> 'name' ELSE me.default_branch END AS default_branch,

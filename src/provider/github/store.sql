@@ -142,7 +142,7 @@ BEGIN
 
   INSERT INTO keypup.reviews AS r (account_id, project_id, pull_request_number, external_id, author, author_is_bot, state, submitted_at, updated_at, url)
   SELECT DISTINCT ON (g.number, n."fullDatabaseId") account, project, g.number, n."fullDatabaseId", n.author ->> 'login',
-    coalesce(n.author ->> '__typename' = 'Bot', false), lower(n.state), n."submittedAt", n."updatedAt", n.url
+    coalesce(n.author ->> '__typename' = 'Bot', false), lower(n.state COLLATE "C"), n."submittedAt", n."updatedAt", n.url
   FROM jsonb_to_recordset(all_pages) AS g(number bigint, connection text, page jsonb),
     jsonb_to_recordset(g.page -> 'nodes') AS n("fullDatabaseId" text, author jsonb, state text, "submittedAt" timestamptz, "updatedAt" timestamptz, url text)
   WHERE g.connection = 'reviews' AND n.state <> 'PENDING'
@@ -262,7 +262,7 @@ BEGIN
   INSERT INTO keypup.pull_requests AS p (account_id, project_id, number, external_id, node_id, url, title, state, is_draft, author, author_is_bot,
     created_at, updated_at, closed_at, merged_at, merged_by, base_branch, head_branch, additions, deletions, changed_files, commit_count, first_commit_at,
     labels, assignees, requested_reviewers, milestone, closes_issues, is_read_early)
-  SELECT DISTINCT ON (n.number) account, project, n.number, n."fullDatabaseId", n.id, n.url, n.title, lower(n.state), n."isDraft", n.author ->> 'login',
+  SELECT DISTINCT ON (n.number) account, project, n.number, n."fullDatabaseId", n.id, n.url, n.title, lower(n.state COLLATE "C"), n."isDraft", n.author ->> 'login',
     coalesce(n.author ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt", n."closedAt", n."mergedAt", n."mergedBy" ->> 'login',
     n."baseRefName", n."headRefName", n.additions, n.deletions, n."changedFiles", (n.commits ->> 'totalCount')::bigint,
     (n.commits #>> '{nodes,0,commit,authoredDate}')::timestamptz,
@@ -327,7 +327,7 @@ AS $$
 BEGIN
   INSERT INTO keypup.issues AS i (account_id, project_id, number, external_id, node_id, url, title, state, state_reason, author, author_is_bot,
     created_at, updated_at, closed_at, labels, assignees, milestone, is_read_early)
-  SELECT DISTINCT ON (n.number) account, project, n.number, n."fullDatabaseId", n.id, n.url, n.title, lower(n.state), lower(n."stateReason"), n.author ->> 'login',
+  SELECT DISTINCT ON (n.number) account, project, n.number, n."fullDatabaseId", n.id, n.url, n.title, lower(n.state COLLATE "C"), lower(n."stateReason" COLLATE "C"), n.author ->> 'login',
     coalesce(n.author ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt", n."closedAt",
     CASE WHEN (n.labels #>> '{pageInfo,hasNextPage}')::boolean
       THEN keypup.github_keep(keypup.github_label_names(n.labels -> 'nodes'), (SELECT o.labels FROM keypup.issues o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))

@@ -54,8 +54,8 @@ BEGIN
   FOR polled IN
     SELECT s.project_id,
       n.node IS NOT NULL AND (s.next_recheck_at IS NULL OR s.next_recheck_at > now()) AND (s.next_sweep_at IS NULL OR s.next_sweep_at > now())
-      AND (p.name, p.is_archived, p.has_issues, lower(p.visibility)) IS NOT DISTINCT FROM
-        (n.node ->> 'nameWithOwner', (n.node ->> 'isArchived')::boolean, (n.node ->> 'hasIssuesEnabled')::boolean, lower(coalesce(n.node ->> 'visibility', p.visibility)))
+      AND (p.name, p.is_archived, p.has_issues, lower(p.visibility COLLATE "C")) IS NOT DISTINCT FROM
+        (n.node ->> 'nameWithOwner', (n.node ->> 'isArchived')::boolean, (n.node ->> 'hasIssuesEnabled')::boolean, lower(coalesce(n.node ->> 'visibility', p.visibility) COLLATE "C"))
       AND (p.pull_request_total, p.issue_total) IS NOT DISTINCT FROM ((n.node #>> '{pullRequests,totalCount}')::bigint, (n.node #>> '{issues,totalCount}')::bigint)
       AND ((s.watermarks ->> 'pull_requests')::timestamptz, (s.watermarks ->> 'issues')::timestamptz) IS NOT DISTINCT FROM
         ((n.node #>> '{pullRequests,nodes,0,updatedAt}')::timestamptz, (n.node #>> '{issues,nodes,0,updatedAt}')::timestamptz)

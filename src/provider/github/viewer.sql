@@ -7,7 +7,7 @@ AS $$
   SELECT jsonb_build_object('query', keypup.github_query('viewer'), 'variables', jsonb_build_object('ids', coalesce(jsonb_agg(r.external_id), '[]')))
   FROM (SELECT p.external_id FROM keypup.projects p
         WHERE p.account_id = account AND p.connection_id = connection AND p.external_id IS NOT NULL
-        ORDER BY row_number() OVER (PARTITION BY lower(split_part(p.name, '/', 1)) ORDER BY p.project_id), p.project_id LIMIT 100) AS r
+        ORDER BY row_number() OVER (PARTITION BY lower(split_part(p.name, '/', 1) COLLATE "C") ORDER BY p.project_id), p.project_id LIMIT 100) AS r
 $$;
 REVOKE ALL ON FUNCTION keypup.github_viewer_request(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_viewer_request(uuid, uuid) IS 'The GraphQL request that asks who has a token, and whether they belong to the tracked repositories.';

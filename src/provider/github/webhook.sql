@@ -5,10 +5,10 @@ CREATE FUNCTION keypup.github_webhook_head(headers jsonb, OUT signature text, OU
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
   -- Of two signatures, which one counts? None. X-Hub-Signature is SHA-1, and is not looked at.
-  SELECT CASE WHEN count(*) FILTER (WHERE lower(h.key) = 'x-hub-signature-256') = 1 THEN max(h.value) FILTER (WHERE lower(h.key) = 'x-hub-signature-256') END,
-         max(h.value) FILTER (WHERE lower(h.key) = 'x-github-delivery'),
-         max(h.value) FILTER (WHERE lower(h.key) = 'x-github-event'),
-         max(lower(h.value)) FILTER (WHERE lower(h.key) = 'content-type')
+  SELECT CASE WHEN count(*) FILTER (WHERE lower(h.key COLLATE "C") = 'x-hub-signature-256') = 1 THEN max(h.value) FILTER (WHERE lower(h.key COLLATE "C") = 'x-hub-signature-256') END,
+         max(h.value) FILTER (WHERE lower(h.key COLLATE "C") = 'x-github-delivery'),
+         max(h.value) FILTER (WHERE lower(h.key COLLATE "C") = 'x-github-event'),
+         max(lower(h.value COLLATE "C")) FILTER (WHERE lower(h.key COLLATE "C") = 'content-type')
   FROM jsonb_each_text(CASE jsonb_typeof(headers) WHEN 'object' THEN headers ELSE '{}' END) AS h (key, value)
 $$;
 REVOKE ALL ON FUNCTION keypup.github_webhook_head(jsonb) FROM PUBLIC;
@@ -35,7 +35,7 @@ BEGIN
   -- Webhooks may still write older objects' ids in their old form, so the name will do, too.
   SELECT p.project_id, coalesce(p.external_id = repository, false) INTO the_project, same_id
   FROM keypup.projects p
-  WHERE p.account_id = account AND p.connection_id = connection AND (p.external_id = repository OR lower(p.name) = lower(repository_name))
+  WHERE p.account_id = account AND p.connection_id = connection AND (p.external_id = repository OR lower(p.name COLLATE "C") = lower(repository_name COLLATE "C"))
   ORDER BY 2 DESC LIMIT 1;
   IF the_project IS NULL THEN
     RETURN 'ignored';
