@@ -4,6 +4,19 @@ SET client_min_messages = warning;
 SET timezone = 'UTC';
 \pset null '-'
 CREATE EXTENSION IF NOT EXISTS keypup;
+-- A worker would merge, too, at a time of its own.
+DO $$
+BEGIN
+  EXECUTE format('ALTER DATABASE %I SET keypup.workers = 0', current_database());
+END
+$$;
+DO $$
+BEGIN
+  WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'keypup%') LOOP
+    PERFORM pg_sleep(0.05), pg_stat_clear_snapshot();
+  END LOOP;
+END
+$$;
 SELECT keypup.create_account('people') AS account \gset
 SELECT keypup.create_account('others') AS others \gset
 -- hub and hub2 are one address, corp is another; the other account has hub's address too.
@@ -126,3 +139,8 @@ DELETE FROM keypup.accounts;
 DROP OWNED BY people_admin, people_viewer, people_outsider;
 DROP ROLE people_admin, people_viewer, people_outsider;
 DROP EXTENSION keypup CASCADE;
+DO $$
+BEGIN
+  EXECUTE format('ALTER DATABASE %I RESET keypup.workers', current_database());
+END
+$$;

@@ -15,13 +15,13 @@ AS $$
     FROM pg_db_role_setting s
     CROSS JOIN unnest(s.setconfig) AS c (setting)
     WHERE s.setrole IN (0, 10) AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
-      AND c.setting ILIKE 'keypup.workers=%'
+      AND c.setting COLLATE "C" ILIKE 'keypup.workers=%'
     UNION ALL
     (SELECT 5, f.setting,
        CASE WHEN f.sourcefile LIKE '%/postgresql.auto.conf' THEN 'ALTER SYSTEM RESET keypup.workers; SELECT pg_reload_conf();'
             WHEN shows_files THEN format('Change line %s of %s, and reload; or, for this database: '
                 'ALTER DATABASE %I SET keypup.workers = 1;', f.sourceline, f.sourcefile, current_database()) END
-     FROM pg_file_settings f WHERE f.name ILIKE 'keypup.workers'
+     FROM pg_file_settings f WHERE f.name COLLATE "C" ILIKE 'keypup.workers'
      -- Of several lines the last one counts; ALTER SYSTEM's stand behind the others.
      ORDER BY f.seqno DESC LIMIT 1)
   ), ranked AS (
