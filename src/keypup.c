@@ -13,6 +13,7 @@
 
 #include "access/attempts.h"
 #include "access/inquiry.h"
+#include "access/own_schema.h"
 #include "access/plan_cost.h"
 #include "audit/refusal.h"
 #include "http/pace.h"
@@ -122,6 +123,7 @@ _PG_init(void)
 	define_settings();
 	register_plan_cost();
 	register_secret_arguments();
+	guard_own_schema();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		register_launcher();
