@@ -64,10 +64,22 @@ LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_has_p
 REVOKE ALL ON FUNCTION keypup.has_permission(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.has_permission(uuid, text) IS 'Whether the asker has the permission in the account. Superusers have all, unless they use a session.';
 
+CREATE FUNCTION keypup.has_permission_now(account_id uuid, permission text) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_has_permission_now';
+REVOKE ALL ON FUNCTION keypup.has_permission_now(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.has_permission_now(uuid, text) IS
+  'has_permission, as it is at this moment, also where the transaction still sees what was before: for who changes something.';
+
 CREATE FUNCTION keypup.asking_role() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_asking_role';
 REVOKE ALL ON FUNCTION keypup.asking_role() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.asking_role() IS 'Who called a keypup function: the person or API key of the session that is used, or else the database role.';
+
+CREATE FUNCTION keypup.asking(OUT kind text, OUT role_id oid)
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_asking';
+REVOKE ALL ON FUNCTION keypup.asking() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.asking() IS
+  'What asking_role is the name of: database_role, person or api_key (NULL: nobody); and the database role that called.';
 
 CREATE FUNCTION keypup.whoami() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_whoami';

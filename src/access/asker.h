@@ -25,8 +25,10 @@ extern const SessionIdentity *used_session(void);
 /*
  * find_session_holder
  *		Whose session it is, palloc'd; NULL when it has ended.
+ *
+ * kind: gets person or api_key, palloc'd, unless it has ended; may be NULL.
  */
-extern text *find_session_holder(const SessionIdentity *session);
+extern text *find_session_holder(const SessionIdentity *session, text **kind);
 
 /*
  * set_job_account

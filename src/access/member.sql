@@ -22,7 +22,7 @@ COMMENT ON FUNCTION keypup.guard_writes() IS
   ' something call it, most of them through authorize.';
 
 CREATE FUNCTION keypup.authorize(account text, permission text) RETURNS uuid
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   found_id uuid;
@@ -37,7 +37,7 @@ BEGIN
   END IF;
   SELECT a.account_id INTO found_id FROM keypup.accounts a WHERE a.name = account;
   -- One answer for an account that is not there and one that is another's.
-  IF found_id IS NULL OR NOT keypup.has_permission(found_id, permission) THEN
+  IF found_id IS NULL OR NOT keypup.has_permission_now(found_id, permission) THEN
     PERFORM keypup.note_refusal(found_id, permission, keypup.asking_role(), CASE WHEN found_id IS NULL THEN 'there is no such account' ELSE 'the permission is missing' END);
     RAISE EXCEPTION 'account "%" does not exist, or you may not do this in it', account
       USING ERRCODE = 'insufficient_privilege', DETAIL = format('The permission needed is "%s".', permission),
@@ -48,8 +48,22 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.authorize(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.authorize(text, text) IS
-  'The id of the account, if the role that called a keypup function has the permission in it, and the function can'
+  'The id of the account, if who called a keypup function has the permission in it at this moment, and the function can'
   ' write. Only functions that change something ask.';
+
+CREATE FUNCTION keypup.authorize_rights(account text, permission text) RETURNS uuid
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM keypup.lock_members(keypup.authorize(account, permission));
+  -- Whoever was waited for may have taken the permission away.
+  RETURN keypup.authorize(account, permission);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.authorize_rights(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.authorize_rights(text, text) IS
+  'authorize, for what changes who may do what, or how they prove who they are: such changes come one after the other,'
+  ' and none is made on what was so before another.';
 
 CREATE FUNCTION keypup.create_account(name text) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -73,12 +87,12 @@ REVOKE ALL ON FUNCTION keypup.create_account(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.create_account(text) IS 'Creates an account (a customer). For operators: granted to nobody.';
 
 CREATE FUNCTION keypup.guard_permissions(account_id uuid, role text, permissions text[]) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   missing text;
 BEGIN
-  SELECT p INTO missing FROM unnest(permissions) p WHERE NOT keypup.has_permission(account_id, p) ORDER BY p LIMIT 1;
+  SELECT p INTO missing FROM unnest(permissions) p WHERE NOT keypup.has_permission_now(account_id, p) ORDER BY p LIMIT 1;
   IF missing IS NOT NULL THEN
     PERFORM keypup.note_refusal(account_id, 'role.grant', keypup.asking_role(), format('role "%s" may do more than the asker', role));
     RAISE EXCEPTION 'you can neither give nor take role "%": it may do more than you', role
@@ -90,7 +104,7 @@ REVOKE ALL ON FUNCTION keypup.guard_permissions(uuid, text, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_permissions(uuid, text, text[]) IS 'Refuses a role with these permissions if the caller has not all of them.';
 
 CREATE FUNCTION keypup.guard_role(account_id uuid, role text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   permissions text[] := ARRAY(SELECT r.permission FROM keypup.roles r WHERE r.account_id = guard_role.account_id AND r.role = guard_role.role);
@@ -124,7 +138,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.guard_change(uuid, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.guard_change(uuid, text, text) IS 'Refuses a change of role (NULL: no member) that the caller may not make, or that leaves no owner. lock_members comes first.';
+COMMENT ON FUNCTION keypup.guard_change(uuid, text, text) IS 'Refuses a change of role (NULL: no member) that the caller may not make, or that leaves no owner. authorize_rights comes first.';
 
 CREATE FUNCTION keypup.lock_members(account_id uuid) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -176,7 +190,6 @@ AS $$
 DECLARE
   old record;
 BEGIN
-  PERFORM keypup.lock_members(account_id);
   SELECT m.role, m.kind INTO old FROM keypup.members m WHERE m.account_id = put_member.account_id AND m.member = put_member.member;
   PERFORM keypup.guard_change(account_id, old.role, role);
   IF old.kind <> kind THEN
@@ -195,7 +208,7 @@ CREATE FUNCTION keypup.add_member(account text, member name, role text) RETURNS 
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
 BEGIN
   PERFORM keypup.guard_role(the_account, role);
   IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = member) THEN
@@ -216,7 +229,7 @@ CREATE FUNCTION keypup.add_person(account text, person text, role text) RETURNS 
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
 BEGIN
   IF person IS NULL OR person !~ '^[^[:cntrl:]]{1,200}$' THEN
     RAISE EXCEPTION 'a person''s name has 1 to 200 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
@@ -228,25 +241,24 @@ REVOKE ALL ON FUNCTION keypup.add_person(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.add_person(text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.add_person(text, text, text) IS 'Makes a person who signs in, and has no database role, a member of the account, or changes the person''s role.';
 
-CREATE FUNCTION keypup.lock_member(account_id uuid, account text, member text) RETURNS keypup.members
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION keypup.find_member(account_id uuid, account text, member text) RETURNS keypup.members
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   found_member keypup.members;
 BEGIN
-  PERFORM keypup.lock_members(account_id);
-  SELECT m.* INTO found_member FROM keypup.members m WHERE m.account_id = lock_member.account_id AND m.member = lock_member.member;
+  SELECT m.* INTO found_member FROM keypup.members m WHERE m.account_id = find_member.account_id AND m.member = find_member.member;
   IF found_member.member IS NULL THEN
     RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.members shows the members.';
   END IF;
   RETURN found_member;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.lock_member(uuid, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.lock_member(uuid, text, text) IS 'A member of the account (which is also named, for the error when there is none), with changes of members held off.';
+REVOKE ALL ON FUNCTION keypup.find_member(uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.find_member(uuid, text, text) IS 'A member of the account (which is also named, for the error when there is none).';
 
 CREATE FUNCTION keypup.guard_person(account_id uuid, account text, person text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_role text;
@@ -265,10 +277,10 @@ CREATE FUNCTION keypup.remove_member(account text, member text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
   old keypup.members;
 BEGIN
-  old := keypup.lock_member(the_account, account, member);
+  old := keypup.find_member(the_account, account, member);
   PERFORM keypup.guard_change(the_account, old.role, NULL);
   DELETE FROM keypup.members m WHERE m.account_id = the_account AND m.member = remove_member.member;
   DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = remove_member.member;
@@ -286,11 +298,11 @@ CREATE FUNCTION keypup.limit_member(account text, member text, projects text[]) 
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
   the_projects bigint[] := keypup.find_projects(the_account, projects);
   old keypup.members;
 BEGIN
-  old := keypup.lock_member(the_account, account, member);
+  old := keypup.find_member(the_account, account, member);
   PERFORM keypup.guard_role(the_account, old.role);
   IF old.role = 'owner' AND projects IS NOT NULL THEN
     RAISE EXCEPTION 'an owner is not limited to some projects' USING ERRCODE = 'invalid_parameter_value', HINT = 'Give another role first.';
@@ -309,7 +321,7 @@ CREATE FUNCTION keypup.define_role(account text, role text, permissions text[]) 
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
   wrong text;
 BEGIN
   IF role IS NULL OR role !~ '^[^[:cntrl:]]{1,63}$' OR role IN ('owner', 'admin', 'member', 'viewer') THEN
@@ -322,7 +334,6 @@ BEGIN
     RAISE EXCEPTION 'permission "%" cannot be given to a role of one''s own', wrong
       USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT permission FROM keypup.role_permissions WHERE role = ''admin'' shows those that can.';
   END IF;
-  PERFORM keypup.lock_members(the_account);
   IF coalesce(cardinality(permissions), 0) = 0
      AND EXISTS (SELECT FROM keypup.members m WHERE m.account_id = the_account AND m.role = define_role.role
                  UNION ALL SELECT FROM keypup.api_keys k WHERE k.account_id = the_account AND k.role = define_role.role AND k.revoked_at IS NULL

@@ -21,7 +21,7 @@ CREATE VIEW keypup.rights WITH (security_invoker = true) AS
 SELECT m.account_id, m.kind, m.member AS holder, r.permission, m.all_projects, 'member:' || m.member AS limit_id
 FROM keypup.members m
 JOIN keypup.role_rights r ON r.role = m.role AND (r.account_id IS NULL OR r.account_id = m.account_id)
-WHERE m.all_projects OR r.permission IN ('data.read', 'settings.read')
+WHERE m.confirmed_at IS NOT NULL AND (m.all_projects OR r.permission IN ('data.read', 'settings.read'))
 UNION ALL
 SELECT k.account_id, 'api_key', k.prefix, r.permission, true, NULL
 FROM keypup.api_keys k

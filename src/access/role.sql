@@ -64,6 +64,7 @@ CREATE TABLE keypup.members (
   by_groups boolean NOT NULL DEFAULT false,
   added_at timestamptz NOT NULL DEFAULT now(),
   added_by text NOT NULL,
+  confirmed_at timestamptz DEFAULT now(),
   PRIMARY KEY (account_id, member)
 );
 CREATE INDEX members_member ON keypup.members (member);
@@ -76,4 +77,7 @@ COMMENT ON COLUMN keypup.members.all_projects IS 'Whether the member sees all pr
 COMMENT ON COLUMN keypup.members.by_groups IS 'Whether the role follows the person''s groups at the identity provider.';
 COMMENT ON COLUMN keypup.members.added_at IS 'When the member was added.';
 COMMENT ON COLUMN keypup.members.added_by IS 'Who added the member.';
+COMMENT ON COLUMN keypup.members.confirmed_at IS
+  'Since when the membership holds. NULL: it gives no rights, as the group that gave it is mapped no longer; the next'
+  ' sign-in by a group confirms it.';
 SELECT keypup.protect_table('keypup.members', 'users.read');

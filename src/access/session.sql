@@ -35,6 +35,7 @@ CREATE TABLE keypup.sessions (
   handle_digest bytea NOT NULL CHECK (octet_length(handle_digest) = 32),
   kind text NOT NULL CHECK (kind IN ('person', 'api_key')),
   holder text NOT NULL,
+  issuer text,
   started_at timestamptz NOT NULL DEFAULT now(),
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (account_id, handle_digest)
@@ -45,11 +46,12 @@ COMMENT ON COLUMN keypup.sessions.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sessions.handle_digest IS 'SHA-256 of the handle.';
 COMMENT ON COLUMN keypup.sessions.kind IS 'person or api_key.';
 COMMENT ON COLUMN keypup.sessions.holder IS 'The member, or the prefix of the API key.';
+COMMENT ON COLUMN keypup.sessions.issuer IS 'Who vouched for the person: an identity provider of the account; NULL for a password or an API key.';
 COMMENT ON COLUMN keypup.sessions.started_at IS 'When it was started.';
 COMMENT ON COLUMN keypup.sessions.expires_at IS 'It ends then.';
 SELECT keypup.protect_table('keypup.sessions', 'users.read');
 REVOKE ALL ON keypup.sessions FROM keypup_member, keypup_worker;
-GRANT SELECT (account_id, kind, holder, started_at, expires_at) ON keypup.sessions TO keypup_member;
+GRANT SELECT (account_id, kind, holder, issuer, started_at, expires_at) ON keypup.sessions TO keypup_member;
 
 CREATE FUNCTION keypup.new_handle(account_id uuid, OUT handle text, OUT digest bytea)
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_new_handle';
@@ -62,22 +64,30 @@ REVOKE ALL ON FUNCTION keypup.use_session(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.use_session(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.use_session(text) IS 'Until this transaction ends, the person or API key of the session asks, and nobody else. For pooled connections: BEGIN; SELECT keypup.use_session($1); …; COMMIT.';
 
-CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval) RETURNS text
+CREATE FUNCTION keypup.guard_snapshot(account_id uuid) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_guard_snapshot';
+REVOKE ALL ON FUNCTION keypup.guard_snapshot(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_snapshot(uuid) IS
+  'A serialization failure where the transaction does not see the newest change of the account''s members and roles.';
+
+CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   made record;
 BEGIN
+  -- Somebody was recognised by members, groups and keys as this transaction sees them.
+  PERFORM keypup.guard_snapshot(account_id);
   DELETE FROM keypup.sessions s WHERE s.account_id = start_session.account_id AND s.expires_at <= now();
   SELECT h.handle, h.digest INTO made FROM keypup.new_handle(account_id) h;
-  INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at)
-  VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts);
+  INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at, issuer)
+  VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts, start_session.issuer);
   PERFORM keypup.record_action(account_id, 'session.start', shown, holder);
   RETURN made.handle;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval) IS 'Starts a session for whoever was recognised already, by what they have shown; returns its handle.';
+REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text) IS 'Starts a session for whoever was recognised already, by what they have shown; returns its handle.';
 
 CREATE FUNCTION keypup.sign_out(handle text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -105,7 +115,7 @@ CREATE FUNCTION keypup.create_api_key(account text, name text, role text, valid_
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
   made record;
 BEGIN
   PERFORM keypup.guard_role(the_account, role);
@@ -130,12 +140,15 @@ CREATE FUNCTION keypup.revoke_api_key(account text, prefix text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
+  its_role text := (SELECT k.role FROM keypup.api_keys k
+    WHERE k.account_id = the_account AND k.prefix = revoke_api_key.prefix AND k.revoked_at IS NULL);
 BEGIN
-  UPDATE keypup.api_keys k SET revoked_at = now() WHERE k.account_id = the_account AND k.prefix = revoke_api_key.prefix AND k.revoked_at IS NULL;
-  IF NOT FOUND THEN
+  IF its_role IS NULL THEN
     RAISE EXCEPTION 'API key "%" does not exist', left(prefix, 15) USING ERRCODE = 'undefined_object', HINT = 'SELECT prefix, name FROM keypup.api_keys shows them.';
   END IF;
+  PERFORM keypup.guard_role(the_account, its_role);
+  UPDATE keypup.api_keys k SET revoked_at = now() WHERE k.account_id = the_account AND k.prefix = revoke_api_key.prefix;
   PERFORM keypup.record_action(the_account, 'api_key.revoke', prefix);
 END
 $$;

@@ -50,10 +50,12 @@ CREATE FUNCTION keypup.grant_support(account text, grantee name, reason text, la
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'support.grant');
+  the_account uuid := keypup.authorize_rights(account, 'support.grant');
   the_projects bigint[] := keypup.find_projects(the_account, projects);
   new_id bigint;
 BEGIN
+  -- Nobody opens or closes to others what they do not see themselves.
+  PERFORM keypup.guard_permissions(the_account, 'support', ARRAY['data.read', 'settings.read']);
   IF lasts IS NULL OR lasts <= interval '0' OR lasts > interval '24 hours' THEN
     PERFORM keypup.note_refusal(the_account, 'support.grant', keypup.asking_role(), format('to "%s" for %s', grantee, lasts));
     RAISE EXCEPTION 'a consent lasts at most 24 hours' USING ERRCODE = 'invalid_parameter_value', HINT = 'Give another when it has ended.';
@@ -85,8 +87,9 @@ CREATE FUNCTION keypup.revoke_support(account text, grant_id bigint) RETURNS voi
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'support.grant');
+  the_account uuid := keypup.authorize_rights(account, 'support.grant');
 BEGIN
+  PERFORM keypup.guard_permissions(the_account, 'support', ARRAY['data.read', 'settings.read']);
   UPDATE keypup.support_grants g SET revoked_at = clock_timestamp(), revoked_by = keypup.asking_role()
   WHERE g.account_id = the_account AND g.grant_id = revoke_support.grant_id AND g.revoked_at IS NULL;
   IF NOT FOUND THEN

@@ -51,5 +51,141 @@ is(query(q{SELECT string_agg(DISTINCT who, ' ') FROM canary WHERE who <> 'mallor
 query('REVOKE ALL ON SCHEMA keypup FROM mallory');
 is(query(q{SELECT ok FROM keypup.check_installation() WHERE check_name = 'schema'}), 't', 'T49: and all is well again');
 
+
+# --- T27, T50: the root of trust ---
+
+query("CREATE ROLE $_ LOGIN") foreach qw(olga adam eve bella sam);
+query(q{CREATE ROLE app LOGIN; GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app;
+	SELECT keypup.create_account('acme'), keypup.create_account('bolt');
+	SELECT keypup.add_member('acme', 'olga', 'owner'), keypup.add_member('acme', 'adam', 'admin'), keypup.add_member('bolt', 'bella', 'owner');
+	INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) SELECT account_id, 'github', 'github', 'https://api.github.com', 'test' FROM keypup.accounts;
+	INSERT INTO keypup.projects (account_id, connection_id, name, external_id, tracked_by) SELECT account_id, connection_id, 'demo/p' || n, 'R_' || n, 'test' FROM keypup.connections, generate_series(1, 2) n});
+my ($issuer, $client) = ('https://id.example', 'client-1');
+my ($made) = run_command([ 'node', 'test/sso/tokens.mjs', $issuer, $client ]);
+my $tokens = decode_json($made);
+my ($other) = run_command([ 'node', 'test/sso/tokens.mjs', $issuer, $client ]);
+my $forged = decode_json($other);
+my $key_set = literal(encode_json($tokens->{key_set}));
+my $own_keys = literal(encode_json($forged->{key_set}));
+my $sign_in = sub { return as('app', 'SELECT keypup.sign_in(' . literal($_[0]) . ')'); };
+my $handle = qr/^[0-9a-f]{96}$/;
+
+as('adam', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['$client'], $key_set)");
+as('olga', "SELECT keypup.add_person('acme', 'Olga', 'owner'), keypup.link_person('acme', 'Olga', '$issuer', 'subject-1')");
+like($sign_in->($tokens->{good}{rs256}), $handle, 'an owner signs in by an issuer');
+my $refused = qr/neither give nor take role "owner"/;
+tells('adam', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['$client'], $own_keys)", $refused, 'T50: an admin does not replace the keys that say who the owner is');
+tells('adam', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['client-2'], $key_set)", $refused, 'T50: nor the clients');
+tells('adam', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['$client'])", $refused, 'T50: nor has them fetched');
+tells('adam', "SELECT keypup.remove_identity_provider('acme', '$issuer')", $refused, 'T50: nor removes the issuer');
+is($sign_in->($forged->{good}{rs256}), 'sign-in is refused', 'T50: a token by keys of the admin\'s own signs nobody in');
+tells('adam', q{SELECT keypup.set_password('acme', 'Olga', 'correct horse battery')}, $refused, 'T50: nor is a password of hers set');
+tells('adam', "SELECT keypup.link_person('acme', 'Olga', '$issuer', 'subject-2')", $refused, 'T50: nor is another subject she');
+my $session = $sign_in->($tokens->{good}{es256});
+is(as('olga', "SELECT keypup.remove_identity_provider('acme', '$issuer')"), '', 'an owner removes the issuer');
+is(as('app', "SELECT keypup.use_session('$session')"), 'session is not valid', 'and whoever signed in by it is signed out');
+tells('adam', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['$client'], $own_keys)", $refused, 'T50: what was removed is not added anew by who may do less than its people');
+is(as('olga', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['$client'], $key_set), keypup.add_identity_provider('acme', '$issuer', ARRAY['$client', 'client-2'], $own_keys)"), '|', 'an owner changes it');
+my $kids = join ', ', sort map { $_->{kid} // 'without id' } @{ $tokens->{key_set}{keys} };
+is(query(q{SELECT detail FROM keypup.audit_log WHERE action = 'identity_provider.add' ORDER BY record_id DESC LIMIT 1}),
+	"$issuer, clients $client, client-2, keys " . join(', ', sort map { $_->{kid} // 'without id' } @{ $forged->{key_set}{keys} }) . "; before: $issuer, clients $client, keys $kids", 'the audit log has old and new clients and key ids');
+
+# Through the repositories.
+as('olga', q{SELECT keypup.allow_provider_sign_in('acme', 'admin'); SELECT keypup.link_person('acme', 'Olga', 'https://api.github.com', 'U_1')});
+tells('adam', q{SELECT keypup.allow_provider_sign_in('acme', NULL)}, $refused, 'T65: an admin does not forbid the sign-in of an owner');
+tells('adam', q{SELECT keypup.disconnect('acme', 'github')}, $refused, 'T65: nor ends the connection that it goes by');
+tells('adam', q{SELECT keypup.add_identity_provider('acme', 'https://api.github.com', ARRAY['x'], } . "$own_keys)", $refused, 'T50: nor puts keys of the own in its place');
+is(query(q{SELECT count(*) FROM keypup.person_identities WHERE issuer = 'https://api.github.com'}), '1', 'T65: her identity stands');
+as('olga', "SELECT keypup.map_group('acme', '$issuer', 'readers', 'viewer')");
+like(my $grouped = $sign_in->($forged->{good}{'in a group'}), $handle, 'somebody signs in by a group');
+as('olga', "SELECT keypup.map_group('acme', '$issuer', 'readers', NULL)");
+is(as('app', "SELECT keypup.use_session('$grouped')"), 'session is not valid', 'what a group gave ends with its mapping');
+
+# --- T65: each permission alone, and every function that changes something ---
+
+query(q{SELECT keypup.create_account('pairs'), keypup.add_member('pairs', 'olga', 'owner');
+	INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) SELECT account_id, 'github', 'github', 'https://api.github.com', 'test' FROM keypup.accounts WHERE name = 'pairs'});
+as('olga', qq{SELECT keypup.track('pairs', 'demo/p1'); SELECT keypup.add_person('pairs', 'Olga', 'owner'), keypup.add_identity_provider('pairs', '$issuer', ARRAY['$client'], $key_set), keypup.link_person('pairs', 'Olga', '$issuer', 'subject-1');
+	SELECT keypup.allow_provider_sign_in('pairs', 'admin'); SELECT keypup.map_group('pairs', '$issuer', 'leads', 'admin'); SELECT keypup.define_role('pairs', 'wide', (SELECT array_agg(permission) FROM keypup.role_permissions WHERE role = 'admin'))});
+my $owners_key = substr(as('olga', q{SELECT keypup.create_api_key('pairs', 'k', 'owner')}), 0, 15);
+my $consent = query(q{SELECT keypup.grant_support('pairs', 'sam', 'looks at a sync', '1 hour')});
+my @permissions = split /\n/, query(q{SELECT permission FROM keypup.role_permissions WHERE role = 'owner' ORDER BY 1});
+# What a call is for an owner, and which one permission suffices for it; where there is none, what it gives or takes is more.
+my %calls = (
+	add_member => [q{'pairs', 'sam', 'viewer'}], add_person => [q{'pairs', 'x', 'viewer'}], remove_member => [q{'pairs', 'olga'}], limit_member => [q{'pairs', 'Olga', ARRAY['demo/p1']}], define_role => [q{'pairs', 'wide', ARRAY['data.read']}],
+	link_person => [qq{'pairs', 'Olga', '$issuer', 'other'}], map_group => [qq{'pairs', '$issuer', 'leads', NULL}], add_identity_provider => [qq{'pairs', '$issuer', ARRAY['x'], $own_keys}], remove_identity_provider => [qq{'pairs', '$issuer'}],
+	allow_provider_sign_in => [q{'pairs', NULL}], set_password => [q{'pairs', 'Olga', 'correct horse battery'}], create_api_key => [q{'pairs', 'x', 'viewer'}], revoke_api_key => [qq{'pairs', '$owners_key'}],
+	grant_support => [q{'pairs', 'sam', 'looks at a sync', '1 hour'}], revoke_support => [qq{'pairs', $consent}], disconnect => [q{'pairs', 'github'}], drop_account => [ q{'pairs'}, 'account.delete' ], shred_account => [ q{'pairs'}, 'account.delete' ],
+	track => [q{'pairs', 'demo/p9'}], untrack => [ q{'pairs', 'demo/p1'}, 'settings.write' ], discover => [ q{'pairs'}, 'settings.write' ], set_time_zone => [ q{'pairs', 'UTC'}, 'settings.write' ],
+	set_production_environments => [ q{'pairs', ARRAY['x']}, 'settings.write' ], set_incident_labels => [ q{'pairs', ARRAY['x']}, 'settings.write' ], connect => [ q{'pairs', 'svn', 'x'}, 'tokens.create' ], connect_app => [ q{'pairs', 'svn', 'x', 1, 'x'}, 'tokens.create' ],
+	set_webhook_secret => [ q{'pairs', 'github', 'x'}, 'tokens.create' ], replace_token => [ q{'pairs', 'github', NULL}, 'tokens.rotate' ], replace_app_key => [ q{'pairs', 'github', NULL}, 'tokens.rotate' ], rotate_keys => [ q{'pairs'}, 'tokens.rotate' ],
+	merge_people => [ q{'pairs', 'a', 'b'}, 'users.manage' ], split_person => [ q{'pairs', 'a'}, 'users.manage' ], merge_verified_people => [ q{'pairs'}, 'users.manage' ], set_team => [ q{'pairs', 't', '{}'}, 'users.manage' ]);
+# These show nobody's rights: who asks is found by what is shown.
+my %by_proof = map { $_ => 1 } qw(sign_in_with_password sign_in_with_provider);
+my @functions = split /\n/, query(q{SELECT DISTINCT p.proname FROM pg_proc p WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.prokind = 'f' AND p.proargnames[1] = 'account'
+	AND has_function_privilege('keypup_member', p.oid, 'EXECUTE') ORDER BY 1});
+is(join(' ', grep { !$calls{$_} && !$by_proof{$_} } @functions), '', 'T65: for every function that changes something it is said what it needs');
+cmp_ok(scalar @functions, '>=', 30, scalar(@functions) . ' functions are tried with each of ' . @permissions . ' permissions alone');
+query('CREATE ROLE lone LOGIN');
+query(q{SELECT keypup.add_member('pairs', 'lone', 'viewer')});
+my @wrong;
+foreach my $permission (@permissions)
+{
+	query(qq{DELETE FROM keypup.account_role_permissions WHERE role = 'lone'; INSERT INTO keypup.account_role_permissions SELECT account_id, 'lone', '$permission' FROM keypup.accounts WHERE name = 'pairs'; UPDATE keypup.members SET role = 'lone' WHERE member = 'lone'});
+	my @tried = grep { $calls{$_} } @functions;
+	my $log = as('lone', join '', map { "BEGIN; DO \$do\$ BEGIN PERFORM keypup.$_($calls{$_}[0]); RAISE EXCEPTION 'did it'; EXCEPTION WHEN insufficient_privilege THEN RAISE EXCEPTION 'no'; WHEN OTHERS THEN RAISE EXCEPTION 'yes'; END \$do\$; ROLLBACK;" } @tried);
+	my @answers = $log =~ /(yes|no)/g;
+	foreach my $number (0 .. $#tried)
+	{
+		my $needed = $calls{ $tried[$number] }[1] // '';
+		push @wrong, "$permission $tried[$number]: " . ($answers[$number] // 'nothing') if ($answers[$number] // '') ne ($needed eq $permission ? 'yes' : 'no');
+	}
+}
+is(join(', ', @wrong), '', 'T65: nobody gives or takes what they have not, and every other call needs its permission');
+
+
+# --- T28, T52: a transaction that still sees what was before ---
+
+query(q{CREATE ROLE rita LOGIN; SELECT keypup.create_account('old'), keypup.add_member('old', 'olga', 'owner');
+	INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) SELECT account_id, 'github', 'github', 'https://api.github.com', 'test' FROM keypup.accounts WHERE name = 'old';
+	CREATE FUNCTION public.try(what text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN EXECUTE what; RETURN 'done'; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END $$; GRANT USAGE ON SCHEMA public TO PUBLIC});
+as('olga', qq{SELECT keypup.add_identity_provider('old', '$issuer', ARRAY['$client'], $key_set)});
+my @changes = (q{keypup.create_api_key('old', 'k', 'viewer')}, q{keypup.grant_support('old', 'sam', 'looks at a sync', '1 hour')}, q{keypup.set_webhook_secret('old', 'github', 'a secret of some length')}, q{keypup.connect('old', 'github', 'ghp_x0123456789', NULL, 'second')},
+	q{keypup.track('old', 'demo/p1')}, q{keypup.add_person('old', 'pat', 'viewer')}, q{keypup.add_member('old', 'sam', 'viewer')}, qq{keypup.map_group('old', '$issuer', 'leads', 'viewer')}, q{keypup.set_team('old', 't', '{}')}, q{keypup.rotate_keys('old')},
+	q{keypup.define_role('old', 'r', ARRAY['data.read'])}, q{keypup.allow_provider_sign_in('old', 'viewer')}, q{keypup.set_time_zone('old', 'Europe/Paris')});
+my $rita = sub { return query(q{SELECT keypup.add_member('old', 'rita', 'admin')}); };
+my $key = sub { return as('olga', q{SELECT keypup.create_api_key('old', 'k', 'admin')}); };
+my %taken = (
+	'demoted' => [ 'rita', sub { $rita->(); return ''; }, sub { query(q{SELECT keypup.add_member('old', 'rita', 'viewer')}); } ],
+	'removed' => [ 'rita', sub { $rita->(); return ''; }, sub { query(q{SELECT keypup.remove_member('old', 'rita')}); } ],
+	'deleted' => [ 'rita', sub { $rita->(); return ''; }, sub { query(q{DELETE FROM keypup.members WHERE member = 'rita'}); } ],
+	'limited' => [ 'rita', sub { $rita->(); return ''; }, sub { query(q{SELECT keypup.limit_member('old', 'rita', '{}')}); } ],
+	'revoked' => [ 'app', sub { my $made = $key->(); return as('app', "SELECT keypup.sign_in_with_api_key('$made')"); }, sub { query(q{UPDATE keypup.api_keys SET revoked_at = now()}); } ],
+	'signed out' => [ 'app', sub { my $made = $key->(); return as('app', "SELECT keypup.sign_in_with_api_key('$made')"); }, sub { query("SELECT keypup.sign_out('$_[0]')"); } ]);
+foreach my $level ('REPEATABLE READ', 'SERIALIZABLE', 'READ COMMITTED')
+{
+	foreach my $case (sort keys %taken)
+	{
+		my ($role, $give, $take) = @{ $taken{$case} };
+		my $given = $give->();
+		my $use = $given ? "SELECT keypup.use_session('$given');" : '';
+		my $old = $node->background_psql('postgres', extra_params => [ '-U', $role ]);
+		my $sees = $old->query_safe("BEGIN ISOLATION LEVEL $level; $use SELECT count(*) FROM keypup.accounts");
+		$take->($given);
+		my $answers = $old->query_safe(join ' ', map { 'SELECT public.try(' . literal("SELECT $_") . ');' } @changes);
+		is(($sees =~ s/^\s+//r) . ' ' . join(' ', grep { !/^(42501|40001)$/ } split /\s+/, $answers), '1 ', "T52: $level begun before: $case, and every change is refused");
+		$old->query_safe('ROLLBACK');
+		$old->quit;
+	}
+}
+# A sign-in by what was so before.
+query("SELECT keypup.map_group('old', '$issuer', 'readers', 'viewer')");
+my $before = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
+$before->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+query("SELECT keypup.map_group('old', '$issuer', 'readers', NULL)");
+is($before->query_safe('SELECT public.try(' . literal('SELECT keypup.sign_in(' . literal($tokens->{good}{'in a group'}) . q{, NULL, 'old')}) . ')'), '40001', 'T52: nobody signs in by a group that is mapped no longer');
+$before->query_safe('ROLLBACK');
+$before->quit;
+
 $node->stop;
 done_testing();
