@@ -41,6 +41,25 @@ CREATE SCHEMA keypup;
 REVOKE ALL ON SCHEMA keypup FROM PUBLIC;
 GRANT USAGE ON SCHEMA keypup TO keypup_member, keypup_worker;
 
+CREATE FUNCTION keypup.this_database() RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_this_database';
+REVOKE ALL ON FUNCTION keypup.this_database() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.this_database() TO keypup_member, keypup_worker;
+COMMENT ON FUNCTION keypup.this_database() IS
+  'System identifier of the server and oid of the database: the same on its standbys, another wherever a dump is'
+  ' restored.';
+
+CREATE FUNCTION keypup.is_role(role_id oid, role_name text, origin text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_is_role';
+CREATE FUNCTION keypup.is_of_this_server(origin text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_is_of_this_server';
+REVOKE ALL ON FUNCTION keypup.is_role(oid, text, text), keypup.is_of_this_server(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.is_role(oid, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.is_role(oid, text, text) IS
+  'Whether the database role of that oid still has that name; where the row comes from another server (origin, as'
+  ' this_database has it), whether there is one of that name.';
+COMMENT ON FUNCTION keypup.is_of_this_server(text) IS 'Whether the oids of roles in a row of that origin are those of here.';
+
 CREATE FUNCTION keypup.my_accounts(permission text) RETURNS SETOF uuid
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_accounts';
 REVOKE ALL ON FUNCTION keypup.my_accounts(text) FROM PUBLIC;

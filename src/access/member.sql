@@ -120,7 +120,7 @@ $$;
 REVOKE ALL ON FUNCTION keypup.guard_role(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_role(uuid, text) IS 'Refuses a role that is not there, or that may do more than who calls.';
 
-CREATE FUNCTION keypup.guard_change(account_id uuid, old_role text, new_role text) RETURNS void
+CREATE FUNCTION keypup.guard_change(account_id uuid, member text, old_role text, new_role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -131,14 +131,16 @@ BEGIN
     PERFORM keypup.guard_role(account_id, new_role);
   END IF;
   IF old_role = 'owner' AND new_role IS DISTINCT FROM 'owner'
-     AND (SELECT count(*) FROM keypup.members m WHERE m.account_id = guard_change.account_id AND m.role = 'owner') = 1 THEN
+     -- Of those who are owners at this moment: the only one stays.
+     AND (SELECT bool_and(w.holder = guard_change.member) FROM keypup.member_rights w
+          WHERE w.account_id = guard_change.account_id AND w.permission = 'account.delete') THEN
     PERFORM keypup.note_refusal(account_id, 'member.remove', keypup.asking_role(), 'the last owner stays');
     RAISE EXCEPTION 'the last owner of an account stays its owner' USING ERRCODE = 'object_in_use', HINT = 'Add another owner first.';
   END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.guard_change(uuid, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.guard_change(uuid, text, text) IS 'Refuses a change of role (NULL: no member) that the caller may not make, or that leaves no owner. authorize_rights comes first.';
+REVOKE ALL ON FUNCTION keypup.guard_change(uuid, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_change(uuid, text, text, text) IS 'Refuses a change of a member''s role (NULL: no member) that the caller may not make, or that leaves no owner. authorize_rights comes first.';
 
 CREATE FUNCTION keypup.lock_members(account_id uuid) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -149,81 +151,79 @@ $$;
 REVOKE ALL ON FUNCTION keypup.lock_members(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.lock_members(uuid) IS 'Has changes of an account''s members and roles come one after the other.';
 
-CREATE FUNCTION keypup.open_schema_to(database_role name) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_auth_members g JOIN pg_roles r ON r.oid = g.member
-                 WHERE g.roleid = 'keypup_member'::regrole AND r.rolname = database_role) THEN
-    EXECUTE format('GRANT keypup_member TO %I', database_role);
-  END IF;
-  EXECUTE format('GRANT USAGE ON SCHEMA keypup TO %I', database_role);
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.open_schema_to(name) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.open_schema_to(name) IS 'Lets a database role ask; what it sees is for row-level security to say.';
-
-CREATE FUNCTION keypup.close_schema_to(database_role name) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-  IF EXISTS (SELECT FROM keypup.members m WHERE m.member = database_role::text AND m.kind = 'database_role')
-     OR EXISTS (SELECT FROM keypup.rights r WHERE r.kind = 'support' AND r.holder = database_role::text)
-     OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = database_role) THEN
-    RETURN;
-  END IF;
-  EXECUTE format('REVOKE USAGE ON SCHEMA keypup FROM %I', database_role);
-  -- The group is the cluster's: another database may need it still.
-  IF NOT EXISTS (SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid AND r.rolname = database_role
-                 WHERE d.refclassid = 'pg_authid'::regclass AND d.classid = 'pg_namespace'::regclass AND d.deptype = 'a'
-                   AND d.dbid <> (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())) THEN
-    EXECUTE format('REVOKE keypup_member FROM %I', database_role);
-  END IF;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.close_schema_to(name) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.close_schema_to(name) IS 'Takes back what open_schema_to granted, unless it is needed still.';
-
-CREATE FUNCTION keypup.put_member(account_id uuid, member text, kind text, role text) RETURNS void
+CREATE FUNCTION keypup.put_member(account_id uuid, member text, kind text, role text, role_id oid, confirmed boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   old record;
 BEGIN
   SELECT m.role, m.kind INTO old FROM keypup.members m WHERE m.account_id = put_member.account_id AND m.member = put_member.member;
-  PERFORM keypup.guard_change(account_id, old.role, role);
+  PERFORM keypup.guard_change(account_id, member, old.role, role);
   IF old.kind <> kind THEN
     RAISE EXCEPTION '"%" is a member already, of another kind', member USING ERRCODE = 'duplicate_object', HINT = 'Choose another name for the person.';
   END IF;
-  INSERT INTO keypup.members AS m (account_id, member, kind, role, added_by)
-  VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.asking_role())
-  ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET role = excluded.role, by_groups = false, added_by = excluded.added_by, added_at = now();
+  INSERT INTO keypup.members AS m (account_id, member, kind, role, added_by, role_id, confirmed_at)
+  VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.asking_role(), put_member.role_id,
+    CASE WHEN confirmed THEN now() END)
+  ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE
+    SET role = excluded.role, by_groups = false, added_by = excluded.added_by, added_at = now(),
+        -- What a role has accepted, it has accepted; a new role of the name has not.
+        confirmed_at = CASE WHEN m.kind = 'person' OR keypup.is_role(m.role_id, m.member, m.origin)
+                            THEN coalesce(m.confirmed_at, excluded.confirmed_at) ELSE excluded.confirmed_at END,
+        role_id = excluded.role_id, origin = excluded.origin;
   PERFORM keypup.record_action(account_id, CASE WHEN old.role IS NULL THEN 'member.add' ELSE 'member.change' END, format('%s "%s", role "%s"', replace(kind, '_', ' '), member, role));
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.put_member(uuid, text, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.put_member(uuid, text, text, text) IS 'Adds a member or changes the role of one.';
+REVOKE ALL ON FUNCTION keypup.put_member(uuid, text, text, text, oid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.put_member(uuid, text, text, text, oid, boolean) IS 'Adds a member or changes the role of one; confirmed: it holds at once.';
 
 CREATE FUNCTION keypup.add_member(account text, member name, role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_account uuid := keypup.authorize_rights(account, 'users.manage');
+  the_role_id oid;
 BEGIN
   PERFORM keypup.guard_role(the_account, role);
-  IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = member) THEN
-    RAISE EXCEPTION 'database role "%" does not exist', member USING ERRCODE = 'undefined_object', HINT = format('CREATE ROLE %I LOGIN first.', member);
-  END IF;
-  IF member::text ~ '^(pg_|keypup_)' THEN
-    RAISE EXCEPTION 'role "%" cannot be a member', member USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the role of a person or of a BI tool.';
-  END IF;
-  PERFORM keypup.put_member(the_account, member::text, 'database_role', role);
+  the_role_id := keypup.guard_database_role(the_account, member);
+  PERFORM keypup.put_member(the_account, member::text, 'database_role', role, the_role_id, keypup.may_act_as(the_role_id));
   PERFORM keypup.open_schema_to(member);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.add_member(text, name, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.add_member(text, name, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.add_member(text, name, text) IS 'Makes a database role a member of the account, or changes its role: owner, admin, member, viewer or one of the account''s own.';
+COMMENT ON FUNCTION keypup.add_member(text, name, text) IS
+  'Makes a database role a member of the account, or changes its role: owner, admin, member, viewer or one of the'
+  ' account''s own. It holds at once when an operator does it, or who may act as the role; otherwise from when the role'
+  ' calls accept_membership.';
+
+CREATE FUNCTION keypup.accept_membership(account text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  who text := keypup.asking_role();
+  the_account uuid;
+BEGIN
+  PERFORM keypup.guard_writes();
+  SELECT m.account_id INTO the_account
+  FROM keypup.accounts a
+  JOIN keypup.members m ON m.account_id = a.account_id
+  WHERE a.name = account AND m.kind = 'database_role' AND m.member = who AND m.confirmed_at IS NULL
+    AND keypup.is_role(m.role_id, m.member, m.origin) AND (SELECT s.kind = 'database_role' FROM keypup.asking() s);
+  IF the_account IS NULL THEN
+    RAISE EXCEPTION 'account "%" does not exist, or has not invited you', account
+      USING ERRCODE = 'insufficient_privilege', HINT = 'An owner or admin of the account invites a role with keypup.add_member.';
+  END IF;
+  PERFORM keypup.lock_members(the_account);
+  UPDATE keypup.members m SET confirmed_at = now()
+  WHERE m.account_id = the_account AND m.member = who AND m.confirmed_at IS NULL;
+  PERFORM keypup.record_action(the_account, 'member.accept', who);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.accept_membership(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.accept_membership(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.accept_membership(text) IS
+  'Has the calling database role accept that it was added to an account: until then it sees nothing of it.';
 
 CREATE FUNCTION keypup.add_person(account text, person text, role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -234,7 +234,7 @@ BEGIN
   IF person IS NULL OR person !~ '^[^[:cntrl:]]{1,200}$' THEN
     RAISE EXCEPTION 'a person''s name has 1 to 200 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  PERFORM keypup.put_member(the_account, person, 'person', role);
+  PERFORM keypup.put_member(the_account, person, 'person', role, NULL, true);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.add_person(text, text, text) FROM PUBLIC;
@@ -273,6 +273,26 @@ $$;
 REVOKE ALL ON FUNCTION keypup.guard_person(uuid, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_person(uuid, text, text) IS 'Refuses a person who is not a member, or who may do more than who calls.';
 
+CREATE FUNCTION keypup.end_what_was_made(account_id uuid, kind text, name text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  -- It has ended with the member already (still_may); nor shall it come back when somebody of the name does.
+  UPDATE keypup.api_keys k SET revoked_at = now()
+  WHERE k.account_id = end_what_was_made.account_id AND k.revoked_at IS NULL
+    AND (k.made_by).kind = end_what_was_made.kind AND (k.made_by).name = end_what_was_made.name;
+  UPDATE keypup.support_grants g SET revoked_at = clock_timestamp(), revoked_by = keypup.asking_role()
+  WHERE g.account_id = end_what_was_made.account_id AND g.revoked_at IS NULL
+    AND (g.made_by).kind = end_what_was_made.kind AND (g.made_by).name = end_what_was_made.name;
+  DELETE FROM keypup.connection_tokens t
+  WHERE t.account_id = end_what_was_made.account_id AND t.purpose IN ('webhook_secret', 'webhook_secret_before')
+    AND (t.made_by).kind = end_what_was_made.kind AND (t.made_by).name = end_what_was_made.name;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.end_what_was_made(uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.end_what_was_made(uuid, text, text) IS
+  'Ends for good what somebody who is a member no longer has made: API keys, consents, webhooks'' secrets.';
+
 CREATE FUNCTION keypup.remove_member(account text, member text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -281,18 +301,21 @@ DECLARE
   old keypup.members;
 BEGIN
   old := keypup.find_member(the_account, account, member);
-  PERFORM keypup.guard_change(the_account, old.role, NULL);
+  PERFORM keypup.guard_change(the_account, member, old.role, NULL);
   DELETE FROM keypup.members m WHERE m.account_id = the_account AND m.member = remove_member.member;
   DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = remove_member.member;
+  PERFORM keypup.end_what_was_made(the_account, old.kind, member);
   IF old.kind = 'database_role' THEN
-    PERFORM keypup.close_schema_to(member::name);
+    PERFORM keypup.close_schema_to(member);
   END IF;
   PERFORM keypup.record_action(the_account, 'member.remove', member);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.remove_member(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.remove_member(text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.remove_member(text, text) IS 'Ends a membership; the role or person sees nothing of the account from the next statement on.';
+COMMENT ON FUNCTION keypup.remove_member(text, text) IS
+  'Ends a membership, with the API keys, consents and webhook secrets that the member made; the role or person sees'
+  ' nothing of the account from the next statement on.';
 
 CREATE FUNCTION keypup.limit_member(account text, member text, projects text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -154,6 +154,14 @@ BEGIN
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e')
       ) AS p (problem, remedy) $$),
 
+    ('members', $$
+      SELECT count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'every member that is a database role is there'
+             ELSE format('of %s members the database role was dropped or renamed, first of %I in account %s', count(*),
+               min(m.member), quote_literal((array_agg(a.name ORDER BY m.member))[1])) END,
+        'SELECT * FROM keypup.orphaned_members; then keypup.remove_member, or keypup.add_member where the role of that name is meant.'
+      FROM keypup.orphaned_members m JOIN keypup.accounts a ON a.account_id = m.account_id $$),
+
     ('launcher', 'SELECT d.ok, d.detail, d.remedy FROM keypup.diagnose_launcher() d'),
 
     ('workers', 'SELECT d.ok, d.detail, d.remedy FROM keypup.diagnose_workers() d'),
