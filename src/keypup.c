@@ -12,6 +12,7 @@
 #include "utils/guc.h"
 
 #include "access/attempts.h"
+#include "access/caller.h"
 #include "access/inquiry.h"
 #include "access/own_schema.h"
 #include "access/plan_cost.h"
@@ -124,6 +125,7 @@ _PG_init(void)
 	register_plan_cost();
 	register_secret_arguments();
 	guard_own_schema();
+	register_caller();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		register_launcher();

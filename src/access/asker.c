@@ -5,9 +5,9 @@
  *
  * The asker is the person or API key of the session that the transaction uses
  * (session.c), or else the current user, as everywhere in PostgreSQL. Only
- * inside a function of our own that runs as its owner is it the user outside;
- * and there nobody asks while a maintenance command runs somebody's expression,
- * since the user outside is then a superuser who never called us.
+ * inside a function of our own that runs as its owner is it the user outside
+ * (caller.c); and there nobody asks while a maintenance command runs somebody's
+ * expression, since the user outside is then a superuser who never called us.
  *
  * What the asker may do is in the view keypup.rights. What is taken away is gone
  * with the next statement: an answer is kept only while it must be the same.
@@ -30,6 +30,7 @@
 #include "utils/tuplestore.h"
 
 #include "access/asker.h"
+#include "access/caller.h"
 #include "datum.h"
 #include "kept_plan.h"
 
@@ -113,14 +114,14 @@ owner_of_extension_function(Oid function)
 	return owner;
 }
 
-static Oid
-asking_role(Oid owner)
+/*
+ * The session that is asked by; NULL: the role asks. A function that runs as its
+ * owner, and is none of ours, asks as its owner, whoever's session calls it.
+ */
+static const SessionIdentity *
+asking_session(Oid asker)
 {
-	if (GetUserId() != owner)
-		return GetUserId();
-	if (InSecurityRestrictedOperation())
-		return InvalidOid;
-	return GetOuterUserId();
+	return asker == GetOuterUserId() ? used_session() : NULL;
 }
 
 /*
@@ -131,8 +132,8 @@ static bool
 ask(FunctionCallInfo fcinfo, Question *question, Datum permission, Snapshot snapshot)
 {
 	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
-	Oid asker = asking_role(owner);
-	const SessionIdentity *session = used_session();
+	Oid asker = calling_role(owner);
+	const SessionIdentity *session = asking_session(asker);
 	Datum values[3] = {permission};
 
 	if (!OidIsValid(asker))
@@ -189,7 +190,7 @@ static Answer answers[KEPT_ANSWERS];
 static void
 describe_question(AskedWhen *when, const char *permission, Oid asker)
 {
-	const SessionIdentity *session = used_session();
+	const SessionIdentity *session = asking_session(asker);
 	Snapshot snapshot = GetActiveSnapshot();
 
 	memset(when, 0, sizeof(*when));
@@ -237,7 +238,7 @@ static const Answer *
 find_answer(FunctionCallInfo fcinfo, Datum permission)
 {
 	static int next = 0;
-	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	char *name = TextDatumGetCString(permission);
 	Answer *place = &answers[next];
 	Answer fresh;
@@ -312,11 +313,11 @@ keypup_sees_all_projects(PG_FUNCTION_ARGS)
 Datum
 keypup_has_permission(PG_FUNCTION_ARGS)
 {
-	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	pg_uuid_t *account = PG_GETARG_UUID_P(0);
 	const Answer *answer;
 
-	if (OidIsValid(asker) && used_session() == NULL && superuser_arg(asker))
+	if (OidIsValid(asker) && asking_session(asker) == NULL && superuser_arg(asker))
 		PG_RETURN_BOOL(true);
 	answer = find_answer(fcinfo, PG_GETARG_DATUM(1));
 	for (int i = 0; i < answer->count; i++)
@@ -334,12 +335,12 @@ keypup_has_permission(PG_FUNCTION_ARGS)
 Datum
 keypup_has_permission_now(PG_FUNCTION_ARGS)
 {
-	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	pg_uuid_t *account = PG_GETARG_UUID_P(0);
 	Snapshot now;
 	bool found = false;
 
-	if (OidIsValid(asker) && used_session() == NULL && superuser_arg(asker))
+	if (OidIsValid(asker) && asking_session(asker) == NULL && superuser_arg(asker))
 		PG_RETURN_BOOL(true);
 	now = RegisterSnapshot(GetLatestSnapshot());
 	SPI_connect();
@@ -362,8 +363,8 @@ keypup_has_permission_now(PG_FUNCTION_ARGS)
 static text *
 name_asker(FunctionCallInfo fcinfo)
 {
-	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
-	const SessionIdentity *session = used_session();
+	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	const SessionIdentity *session = asking_session(asker);
 
 	if (!OidIsValid(asker))
 		return NULL;
@@ -386,8 +387,8 @@ keypup_asking_role(PG_FUNCTION_ARGS)
 Datum
 keypup_asking(PG_FUNCTION_ARGS)
 {
-	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
-	const SessionIdentity *session = used_session();
+	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	const SessionIdentity *session = asking_session(asker);
 	text *kind = cstring_to_text("database_role");
 	Datum values[2];
 	bool nulls[2];
