@@ -48,12 +48,12 @@ SELECT keypup.protect_table('keypup.identity_providers', 'users.read');
 REVOKE ALL ON keypup.identity_providers FROM keypup_worker;
 
 CREATE TABLE keypup.person_identities (
-  account_id uuid NOT NULL,
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   issuer text NOT NULL,
   subject text NOT NULL CHECK (octet_length(subject) BETWEEN 1 AND 255),
-  member text NOT NULL,
+  member text,
   PRIMARY KEY (account_id, issuer, subject),
-  FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE CASCADE
+  FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE SET NULL (member)
 );
 CREATE INDEX person_identities_member ON keypup.person_identities (account_id, member);
 COMMENT ON TABLE keypup.person_identities IS
@@ -62,7 +62,8 @@ COMMENT ON TABLE keypup.person_identities IS
 COMMENT ON COLUMN keypup.person_identities.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.person_identities.issuer IS 'The provider.';
 COMMENT ON COLUMN keypup.person_identities.subject IS 'The provider''s id of the person: the claim sub.';
-COMMENT ON COLUMN keypup.person_identities.member IS 'The member that the person is.';
+COMMENT ON COLUMN keypup.person_identities.member IS
+  'The member that the person is. NULL: somebody who was removed, and does not come back by a group; link_person lets them.';
 SELECT keypup.protect_table('keypup.person_identities', 'users.read');
 REVOKE ALL ON keypup.person_identities FROM keypup_worker;
 
@@ -176,16 +177,17 @@ BEGIN
     RAISE EXCEPTION 'issuer is not trusted' USING ERRCODE = 'undefined_object', HINT = 'Add it with keypup.add_identity_provider first.';
   END IF;
   INSERT INTO keypup.person_identities AS i (account_id, issuer, subject, member)
-  VALUES (the_account, link_person.issuer, link_person.subject, person);
-  PERFORM keypup.record_action(the_account, 'person.link', format('"%s" is %s at %s', person, left(subject, 100), left(issuer, 100)));
-EXCEPTION
-  WHEN unique_violation THEN
+  VALUES (the_account, link_person.issuer, link_person.subject, person)
+  ON CONFLICT ON CONSTRAINT person_identities_pkey DO UPDATE SET member = excluded.member WHERE i.member IS NULL;
+  IF NOT FOUND THEN
     RAISE EXCEPTION 'the subject is linked to a person already' USING ERRCODE = 'duplicate_object', HINT = 'Remove that person first.';
+  END IF;
+  PERFORM keypup.record_action(the_account, 'person.link', format('"%s" is %s at %s', person, left(subject, 100), left(issuer, 100)));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.link_person(text, text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.link_person(text, text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.link_person(text, text, text, text) IS 'Says which subject of a provider a person is.';
+COMMENT ON FUNCTION keypup.link_person(text, text, text, text) IS 'Says which subject of a provider a person is; also of one who was removed.';
 
 CREATE FUNCTION keypup.map_group(account text, issuer text, group_name text, role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -255,10 +257,13 @@ DECLARE
   known record;
   new_role text;
 BEGIN
-  SELECT m.member, m.role, m.by_groups INTO known
-  FROM keypup.person_identities i JOIN keypup.members m ON m.account_id = i.account_id AND m.member = i.member
+  SELECT i.subject, m.member, m.role, m.by_groups INTO known
+  FROM keypup.person_identities i LEFT JOIN keypup.members m ON m.account_id = i.account_id AND m.member = i.member
   WHERE i.account_id = recognise_person.account_id AND i.issuer = recognise_person.issuer AND i.subject = the_subject;
-  IF known.member IS NOT NULL AND NOT known.by_groups THEN
+  IF known.subject IS NOT NULL AND known.member IS NULL THEN
+    -- Who was removed does not come back by a group: the limits would be gone, too.
+    RETURN NULL;
+  ELSIF known.member IS NOT NULL AND NOT known.by_groups THEN
     RETURN known.member;
   END IF;
   -- Of several groups' roles, the one that may do most.

@@ -121,7 +121,7 @@ my %calls = (
 	set_webhook_secret => [ q{'pairs', 'github', 'x'}, 'tokens.create' ], replace_token => [ q{'pairs', 'github', NULL}, 'tokens.rotate' ], replace_app_key => [ q{'pairs', 'github', NULL}, 'tokens.rotate' ], rotate_keys => [ q{'pairs'}, 'tokens.rotate' ],
 	merge_people => [ q{'pairs', 'a', 'b'}, 'users.manage' ], split_person => [ q{'pairs', 'a'}, 'users.manage' ], merge_verified_people => [ q{'pairs'}, 'users.manage' ], set_team => [ q{'pairs', 't', '{}'}, 'users.manage' ]);
 # These show nobody's rights: who asks is found by what is shown.
-my %by_proof = map { $_ => 1 } qw(sign_in_with_password sign_in_with_provider);
+my %by_proof = map { $_ => 1 } qw(accept_membership sign_in_with_password sign_in_with_provider);
 my @functions = split /\n/, query(q{SELECT DISTINCT p.proname FROM pg_proc p WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.prokind = 'f' AND p.proargnames[1] = 'account'
 	AND has_function_privilege('keypup_member', p.oid, 'EXECUTE') ORDER BY 1});
 is(join(' ', grep { !$calls{$_} && !$by_proof{$_} } @functions), '', 'T65: for every function that changes something it is said what it needs');
@@ -186,6 +186,87 @@ query("SELECT keypup.map_group('old', '$issuer', 'readers', NULL)");
 is($before->query_safe('SELECT public.try(' . literal('SELECT keypup.sign_in(' . literal($tokens->{good}{'in a group'}) . q{, NULL, 'old')}) . ')'), '40001', 'T52: nobody signs in by a group that is mapped no longer');
 $before->query_safe('ROLLBACK');
 $before->quit;
+
+
+# --- T61: what outlives who made it ---
+
+query(q{CREATE ROLE kim LOGIN; CREATE ROLE managers; CREATE ROLE max LOGIN; GRANT managers TO max; SELECT keypup.create_account('keys'), keypup.add_member('keys', 'olga', 'owner'), keypup.add_member('keys', 'kim', 'admin'), keypup.add_member('keys', 'managers', 'admin');
+	INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) SELECT account_id, 'github', 'github', 'https://api.github.com', 'test' FROM keypup.accounts WHERE name = 'keys'});
+my $reads = sub { my ($role, $made) = @_; my $used = as('app', "SELECT keypup.sign_in_with_api_key('$made')"); return $used =~ $handle ? as('app', "BEGIN; SELECT keypup.use_session('$used'); SELECT count(*) FROM keypup.accounts") =~ s/^\s+//r : $used; };
+my $new_key = sub { my ($role, $more, $first) = @_; return as($role, ($first // '') . q{SELECT keypup.create_api_key('keys', 'k', } . ($more // "'viewer'") . ')') =~ s/^\s+//r; };
+my $kims = $new_key->('kim');
+my $maxs = $new_key->('max');
+is($reads->('app', $_), '1', 'a key serves') foreach $kims, $maxs;
+my $minute = $new_key->('kim', q{'admin', '1 minute'});
+my $of_minute = as('app', "SELECT keypup.sign_in_with_api_key('$minute')");
+my $year = $new_key->('app', q{'viewer', '365 days'}, "BEGIN; SELECT keypup.use_session('$of_minute'); ") ;
+as('app', "BEGIN; SELECT keypup.use_session('$of_minute'); SELECT keypup.create_api_key('keys', 'long', 'viewer', '365 days'); COMMIT");
+is(query(q{SELECT count(*), bool_and(expires_at < now() + interval '2 minutes') FROM keypup.api_keys WHERE name = 'long'}), '1|t', 'T61: what a key of a minute makes ends within the minute');
+query(q{SELECT keypup.add_member('keys', 'kim', 'viewer')});
+is($reads->('app', $kims), 'API key is not valid', 'T61: a key ends when its maker could make it no more');
+is(as('app', "BEGIN; SELECT keypup.use_session('$of_minute'); SELECT count(*) FROM keypup.accounts"), "\n0", 'T61: and its sessions with it');
+query(q{SELECT keypup.remove_member('keys', 'kim'); SELECT keypup.add_member('keys', 'kim', 'admin')});
+is($reads->('app', $kims), 'API key is not valid', 'T61: it does not come back with somebody of the name');
+query('REVOKE managers FROM max');
+is($reads->('app', $maxs), 'API key is not valid', 'T61: nor serves one whose maker has left the role by which they could');
+my $consented = as('kim', q{SELECT keypup.grant_support('keys', 'sam', 'looks at a sync', '1 hour')});
+is(as('sam', q{SELECT count(*) FROM keypup.accounts WHERE name = 'keys'}), '1', 'a consent holds');
+query(q{SELECT keypup.add_member('keys', 'kim', 'viewer')});
+is(as('sam', q{SELECT count(*) FROM keypup.accounts WHERE name = 'keys'}), '0', 'T61: and ends when who gave it could give it no more');
+# A webhook's secret. There is no key to seal it with here: who set it is all that is looked at.
+query(q{INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, envelope, made_by) SELECT account_id, connection_id, 'webhook_secret', '\x4b500101' || decode(repeat('00', 40), 'hex'),
+	ROW('database_role', 'kim', 'kim'::regrole::oid, keypup.this_database())::keypup.maker FROM keypup.connections WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'keys')});
+my $delivered = q{SELECT keypup.receive_webhook((SELECT connection_id FROM keypup.connections c JOIN keypup.accounts a USING (account_id) WHERE a.name = 'keys'), '{"X-Hub-Signature-256": "sha256=00"}', '{}')};
+like(as($superuser, $delivered), qr/refused/, 'a webhook is refused');
+ok($node->poll_query_until('postgres', q{SELECT detail = 'who set the secret could set none any more' FROM keypup.audit_log WHERE action = 'webhook.receive' ORDER BY record_id DESC LIMIT 1}), 'T61: also one by a secret of somebody who could set none any more');
+
+# --- T56: a function of somebody else, in between ---
+
+query(q{CREATE SCHEMA tools AUTHORIZATION mallory; GRANT USAGE ON SCHEMA tools TO PUBLIC; GRANT USAGE ON SCHEMA keypup TO mallory});
+as('mallory', q{CREATE FUNCTION tools.report() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN PERFORM keypup.add_person('acme', 'mallory''s', 'admin'); RETURN 'done'; END $$;
+	CREATE FUNCTION tools.count() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM keypup.accounts';
+	CREATE FUNCTION tools.who() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT keypup.whoami()';
+	CREATE FUNCTION tools.plain() RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog AS $$ BEGIN PERFORM keypup.add_person('acme', 'plain', 'viewer'); RETURN 'done'; END $$;
+	CREATE FUNCTION tools.nested() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN tools.report(); END $$;
+	CREATE TABLE tools.trap (x text); GRANT INSERT ON tools.trap TO PUBLIC; CREATE FUNCTION tools.fire() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN PERFORM tools.report(); RETURN NEW; END $$;
+	CREATE TRIGGER fire BEFORE INSERT ON tools.trap FOR EACH ROW EXECUTE FUNCTION tools.fire()});
+my $pool_key = as('olga', q{SELECT keypup.create_api_key('acme', 'pool', 'admin')});
+my $pooled = as('app', "SELECT keypup.sign_in_with_api_key('$pool_key')");
+foreach my $caller ([ 'olga', '' ], [ $superuser, '' ], [ 'app', "BEGIN; SELECT keypup.use_session('$pooled'); " ])
+{
+	my ($role, $first) = @$caller;
+	foreach my $call ('SELECT tools.report()', 'SELECT tools.nested()', q{INSERT INTO tools.trap VALUES ('x')})
+	{
+		like(as($role, $first . $call), qr/does not exist, or you may not do this/, "T56: called by $role" . ($first ? ' with a session' : '') . ", it acts as who wrote it: $call");
+	}
+	is(as($role, $first . 'SELECT tools.count()') =~ s/^\s+//r, '0', 'T56: and reads as who wrote it');
+	is(as($role, $first . 'SELECT tools.who() IS NULL') =~ s/^\s+//r, 't', 'T56: and is who wrote it');
+}
+ok($node->poll_query_until('postgres', q{SELECT count(*) >= 9 FROM keypup.audit_log WHERE outcome = 'refused' AND actor = 'mallory' AND action = 'users.manage' AND account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')}), 'T56: the audit log names who wrote it');
+is(query(q{SELECT string_agg(DISTINCT database_role, ' ' ORDER BY database_role) FROM keypup.audit_log WHERE outcome = 'refused' AND actor = 'mallory' AND action = 'users.manage' AND account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')}), join(' ', sort 'app', 'olga', $superuser), 'T56: and who was logged in');
+is(as('olga', 'SELECT tools.plain()'), 'done', 'one that runs as its caller acts as its caller');
+query(q{CREATE SCHEMA desk; GRANT USAGE ON SCHEMA desk TO PUBLIC; CREATE FUNCTION desk.welcome(name text) RETURNS uuid LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'SELECT keypup.create_account(name)'; REVOKE ALL ON FUNCTION desk.welcome(text) FROM PUBLIC; GRANT EXECUTE ON FUNCTION desk.welcome(text) TO bella});
+like(as('bella', q{SELECT desk.welcome('welcome')}), qr/^[0-9a-f-]{36}$/, 'and an operator\'s own acts as the operator');
+
+# --- T67: what a sign-in by a group must not undo ---
+
+as('olga', "SELECT keypup.map_group('acme', '$issuer', 'readers', 'viewer'), keypup.map_group('acme', '$issuer', 'leads', 'viewer')");
+my $person = "subject-7 at $issuer";
+as('olga', qq{SELECT keypup.limit_member('acme', '$person', ARRAY['demo/p1'])});
+sub fresh_token { my ($new) = run_command([ 'node', 'test/sso/tokens.mjs', $issuer, $client ]); my $all = decode_json($new); as('olga', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['$client'], " . literal(encode_json($all->{key_set})) . ')'); return $all->{good}{'in a group'}; }
+my $limited = sub { return as('app', "BEGIN; SELECT keypup.use_session('$_[0]'); SELECT string_agg(name, ' ' ORDER BY name) FROM keypup.projects") =~ s/^\s+//r; };
+my $signed = as('app', 'SELECT keypup.sign_in(' . literal(fresh_token()) . q{, NULL, 'acme')});
+is($limited->($signed), 'demo/p1', 'somebody by a group is limited to a project');
+as('olga', "SELECT keypup.remove_identity_provider('acme', '$issuer')");
+my $again = fresh_token();
+as('olga', "SELECT keypup.map_group('acme', '$issuer', 'readers', 'viewer')");
+$signed = as('app', 'SELECT keypup.sign_in(' . literal($again) . q{, NULL, 'acme')});
+is($limited->($signed), 'demo/p1', 'T67: and still is when the provider was removed and added again');
+as('olga', "SELECT keypup.remove_member('acme', '$person')");
+is(as('app', 'SELECT keypup.sign_in(' . literal(fresh_token()) . q{, NULL, 'acme')}), 'sign-in is refused', 'T67: who was removed does not come back by a group');
+is(query("SELECT count(*) FROM keypup.members WHERE member LIKE 'subject-7%'"), '0', 'T67: and is no member');
+as('olga', "SELECT keypup.add_person('acme', 'Sev', 'viewer'), keypup.link_person('acme', 'Sev', '$issuer', 'subject-7')");
+like(as('app', 'SELECT keypup.sign_in(' . literal(fresh_token()) . q{, NULL, 'acme')}), $handle, 'until somebody links them again');
 
 $node->stop;
 done_testing();
