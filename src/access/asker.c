@@ -370,7 +370,7 @@ name_asker(FunctionCallInfo fcinfo)
 		return NULL;
 	if (session == NULL)
 		return cstring_to_text(GetUserNameFromId(asker, false));
-	return find_session_holder(session, NULL);
+	return find_session_holder(session, NULL, InvalidSnapshot);
 }
 
 Datum
@@ -393,7 +393,7 @@ keypup_asking(PG_FUNCTION_ARGS)
 	Datum values[2];
 	bool nulls[2];
 
-	if (session != NULL && find_session_holder(session, &kind) == NULL)
+	if (session != NULL && find_session_holder(session, &kind, InvalidSnapshot) == NULL)
 		kind = NULL;
 	nulls[0] = kind == NULL || !OidIsValid(asker);
 	nulls[1] = !OidIsValid(asker);

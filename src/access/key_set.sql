@@ -40,6 +40,7 @@ BEGIN
     RAISE EXCEPTION 'a client id is needed' USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider gave it when your application was registered.';
   END IF;
   PERFORM keypup.guard_issuer(the_account, issuer);
+  PERFORM keypup.guard_passwords(the_account);
   SELECT p.* INTO old FROM keypup.identity_providers p
   WHERE p.account_id = the_account AND p.issuer = add_identity_provider.issuer;
   -- Public keys are everybody's: an issuer whose keys are fetched already is not asked again.

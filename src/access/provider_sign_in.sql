@@ -24,6 +24,7 @@ BEGIN
     RETURN;
   END IF;
   PERFORM keypup.guard_issuer(the_account, the_connection.base_url);
+  PERFORM keypup.guard_passwords(the_account);
   SELECT p.* INTO old FROM keypup.identity_providers p
   WHERE p.account_id = the_account AND p.issuer = the_connection.base_url;
   INSERT INTO keypup.identity_providers AS p (account_id, issuer, kind, client_ids, added_by)

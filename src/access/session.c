@@ -146,7 +146,7 @@ read_handle(const text *handle, SessionIdentity *identity)
 }
 
 text *
-find_session_holder(const SessionIdentity *session, text **kind)
+find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapshot)
 {
 	static KeptPlan holder =
 		KEPT_PLAN("SELECT s.holder, s.kind FROM keypup.sessions s"
@@ -160,7 +160,7 @@ find_session_holder(const SessionIdentity *session, text **kind)
 	text *name = NULL;
 
 	SPI_connect();
-	if (run_kept_plan(&holder, BOOTSTRAP_SUPERUSERID, values, InvalidSnapshot, true))
+	if (run_kept_plan(&holder, BOOTSTRAP_SUPERUSERID, values, snapshot, true))
 	{
 		bool isnull;
 		Datum found = kept_plan_column(0, 1, &isnull);
@@ -179,10 +179,18 @@ Datum
 keypup_use_session(PG_FUNCTION_ARGS)
 {
 	SessionIdentity identity;
-
 	bool is_handle = read_handle(PG_GETARG_TEXT_PP(0), &identity);
+	text *holder = NULL;
 
-	if (!is_handle || find_session_holder(&identity, NULL) == NULL)
+	if (is_handle)
+	{
+		/* A transaction that repeats its reads may still see one that has ended. */
+		Snapshot now = RegisterSnapshot(GetLatestSnapshot());
+
+		holder = find_session_holder(&identity, NULL, now);
+		UnregisterSnapshot(now);
+	}
+	if (holder == NULL)
 	{
 		note_refusal(is_handle ? &identity.account : NULL, "session.use", NULL,
 					 "a handle of no session");

@@ -90,6 +90,14 @@ my $kids = join ', ', sort map { $_->{kid} // 'without id' } @{ $tokens->{key_se
 is(query(q{SELECT detail FROM keypup.audit_log WHERE action = 'identity_provider.add' ORDER BY record_id DESC LIMIT 1}),
 	"$issuer, clients $client, client-2, keys " . join(', ', sort map { $_->{kid} // 'without id' } @{ $forged->{key_set}{keys} }) . "; before: $issuer, clients $client, keys $kids", 'the audit log has old and new clients and key ids');
 
+# Passwords serve no more where an issuer is trusted.
+query(q{SELECT keypup.add_member('bolt', 'adam', 'admin')});
+as('bella', q{SELECT keypup.add_person('bolt', 'Bella', 'owner'), keypup.set_password('bolt', 'Bella', 'correct horse battery')});
+tells('adam', "SELECT keypup.add_identity_provider('bolt', '$issuer', ARRAY['$client'], $own_keys)", $refused, 'T50: an admin does not have the password of an owner serve no more');
+tells('adam', q{SELECT keypup.allow_provider_sign_in('bolt', 'viewer')}, $refused, 'T50: in no way');
+like(as('app', q{SELECT keypup.sign_in_with_password('bolt', 'Bella', 'correct horse battery')}), $handle, 'she signs in with it');
+query(q{SELECT keypup.remove_member('bolt', 'adam')});
+
 # Through the repositories.
 as('olga', q{SELECT keypup.allow_provider_sign_in('acme', 'admin'); SELECT keypup.link_person('acme', 'Olga', 'https://api.github.com', 'U_1')});
 tells('adam', q{SELECT keypup.allow_provider_sign_in('acme', NULL)}, $refused, 'T65: an admin does not forbid the sign-in of an owner');
@@ -178,6 +186,14 @@ foreach my $level ('REPEATABLE READ', 'SERIALIZABLE', 'READ COMMITTED')
 		$old->quit;
 	}
 }
+# A session that was ended since is not used.
+my $ended = as('app', "SELECT keypup.sign_in_with_api_key('" . $key->() . "')");
+my $late = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
+$late->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+query("SELECT keypup.sign_out('$ended')");
+is($late->query_safe("SELECT public.try('SELECT keypup.use_session(''$ended'')')"), '28000', 'T52: a session that was ended is used by no transaction that still sees it');
+$late->query_safe('ROLLBACK');
+$late->quit;
 # A sign-in by what was so before.
 query("SELECT keypup.map_group('old', '$issuer', 'readers', 'viewer')");
 my $before = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
