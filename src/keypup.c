@@ -12,7 +12,9 @@
 #include "utils/guc.h"
 
 #include "access/attempts.h"
+#include "access/caller.h"
 #include "access/inquiry.h"
+#include "access/own_schema.h"
 #include "access/plan_cost.h"
 #include "audit/refusal.h"
 #include "http/pace.h"
@@ -128,6 +130,8 @@ _PG_init(void)
 	define_settings();
 	register_plan_cost();
 	register_secret_arguments();
+	guard_own_schema();
+	register_caller();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		register_launcher();

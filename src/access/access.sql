@@ -41,6 +41,25 @@ CREATE SCHEMA keypup;
 REVOKE ALL ON SCHEMA keypup FROM PUBLIC;
 GRANT USAGE ON SCHEMA keypup TO keypup_member, keypup_worker;
 
+CREATE FUNCTION keypup.this_database() RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_this_database';
+REVOKE ALL ON FUNCTION keypup.this_database() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.this_database() TO keypup_member, keypup_worker;
+COMMENT ON FUNCTION keypup.this_database() IS
+  'System identifier of the server and oid of the database: the same on its standbys, another wherever a dump is'
+  ' restored.';
+
+CREATE FUNCTION keypup.is_role(role_id oid, role_name text, origin text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_is_role';
+CREATE FUNCTION keypup.is_of_this_server(origin text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_is_of_this_server';
+REVOKE ALL ON FUNCTION keypup.is_role(oid, text, text), keypup.is_of_this_server(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.is_role(oid, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.is_role(oid, text, text) IS
+  'Whether the database role of that oid still has that name; where the row comes from another server (origin, as'
+  ' this_database has it), whether there is one of that name.';
+COMMENT ON FUNCTION keypup.is_of_this_server(text) IS 'Whether the oids of roles in a row of that origin are those of here.';
+
 CREATE FUNCTION keypup.my_accounts(permission text) RETURNS SETOF uuid
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_accounts';
 REVOKE ALL ON FUNCTION keypup.my_accounts(text) FROM PUBLIC;
@@ -64,10 +83,22 @@ LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_has_p
 REVOKE ALL ON FUNCTION keypup.has_permission(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.has_permission(uuid, text) IS 'Whether the asker has the permission in the account. Superusers have all, unless they use a session.';
 
+CREATE FUNCTION keypup.has_permission_now(account_id uuid, permission text) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_has_permission_now';
+REVOKE ALL ON FUNCTION keypup.has_permission_now(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.has_permission_now(uuid, text) IS
+  'has_permission, as it is at this moment, also where the transaction still sees what was before: for who changes something.';
+
 CREATE FUNCTION keypup.asking_role() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_asking_role';
 REVOKE ALL ON FUNCTION keypup.asking_role() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.asking_role() IS 'Who called a keypup function: the person or API key of the session that is used, or else the database role.';
+
+CREATE FUNCTION keypup.asking(OUT kind text, OUT role_id oid)
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_asking';
+REVOKE ALL ON FUNCTION keypup.asking() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.asking() IS
+  'What asking_role is the name of: database_role, person or api_key (NULL: nobody); and the database role that called.';
 
 CREATE FUNCTION keypup.whoami() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_whoami';

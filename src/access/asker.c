@@ -5,9 +5,9 @@
  *
  * The asker is the person or API key of the session that the transaction uses
  * (session.c), or else the current user, as everywhere in PostgreSQL. Only
- * inside a function of our own that runs as its owner is it the user outside;
- * and there nobody asks while a maintenance command runs somebody's expression,
- * since the user outside is then a superuser who never called us.
+ * inside a function of our own that runs as its owner is it the user outside
+ * (caller.c); and there nobody asks while a maintenance command runs somebody's
+ * expression, since the user outside is then a superuser who never called us.
  *
  * What the asker may do is in the view keypup.rights. What is taken away is gone
  * with the next statement: an answer is kept only while it must be the same.
@@ -30,6 +30,7 @@
 #include "utils/tuplestore.h"
 
 #include "access/asker.h"
+#include "access/caller.h"
 #include "datum.h"
 #include "kept_plan.h"
 
@@ -37,7 +38,9 @@ PG_FUNCTION_INFO_V1(keypup_my_accounts);
 PG_FUNCTION_INFO_V1(keypup_my_projects);
 PG_FUNCTION_INFO_V1(keypup_sees_all_projects);
 PG_FUNCTION_INFO_V1(keypup_has_permission);
+PG_FUNCTION_INFO_V1(keypup_has_permission_now);
 PG_FUNCTION_INFO_V1(keypup_asking_role);
+PG_FUNCTION_INFO_V1(keypup_asking);
 PG_FUNCTION_INFO_V1(keypup_whoami);
 PG_FUNCTION_INFO_V1(keypup_job_account);
 
@@ -111,23 +114,26 @@ owner_of_extension_function(Oid function)
 	return owner;
 }
 
-static Oid
-asking_role(Oid owner)
+/*
+ * The session that is asked by; NULL: the role asks. A function that runs as its
+ * owner, and is none of ours, asks as its owner, whoever's session calls it.
+ */
+static const SessionIdentity *
+asking_session(Oid asker)
 {
-	if (GetUserId() != owner)
-		return GetUserId();
-	if (InSecurityRestrictedOperation())
-		return InvalidOid;
-	return GetOuterUserId();
+	return asker == GetOuterUserId() ? used_session() : NULL;
 }
 
-/* Asks about the asker; the answer is in SPI_tuptable. False: there is none, or nobody asks. */
+/*
+ * Asks about the asker; the answer is in SPI_tuptable. False: there is none, or
+ * nobody asks. snapshot: as in run_kept_plan.
+ */
 static bool
-ask(FunctionCallInfo fcinfo, Question *question, Datum permission)
+ask(FunctionCallInfo fcinfo, Question *question, Datum permission, Snapshot snapshot)
 {
 	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
-	Oid asker = asking_role(owner);
-	const SessionIdentity *session = used_session();
+	Oid asker = calling_role(owner);
+	const SessionIdentity *session = asking_session(asker);
 	Datum values[3] = {permission};
 
 	if (!OidIsValid(asker))
@@ -135,11 +141,11 @@ ask(FunctionCallInfo fcinfo, Question *question, Datum permission)
 	if (session == NULL)
 	{
 		values[1] = ObjectIdGetDatum(asker);
-		return run_kept_plan(&question->of_role, owner, values, InvalidSnapshot, true);
+		return run_kept_plan(&question->of_role, owner, values, snapshot, true);
 	}
 	values[1] = UUIDPGetDatum(&session->account);
 	values[2] = make_bytea(session->handle_digest, HANDLE_DIGEST_BYTES);
-	return run_kept_plan(&question->of_session, owner, values, InvalidSnapshot, true);
+	return run_kept_plan(&question->of_session, owner, values, snapshot, true);
 }
 
 /*
@@ -184,7 +190,7 @@ static Answer answers[KEPT_ANSWERS];
 static void
 describe_question(AskedWhen *when, const char *permission, Oid asker)
 {
-	const SessionIdentity *session = used_session();
+	const SessionIdentity *session = asking_session(asker);
 	Snapshot snapshot = GetActiveSnapshot();
 
 	memset(when, 0, sizeof(*when));
@@ -208,7 +214,8 @@ fetch_answer(FunctionCallInfo fcinfo, Answer *answer)
 	int count = 0;
 
 	SPI_connect();
-	if (ask(fcinfo, &accounts_question, CStringGetTextDatum(answer->when.permission)))
+	if (ask(fcinfo, &accounts_question, CStringGetTextDatum(answer->when.permission),
+			InvalidSnapshot))
 	{
 		accounts = MemoryContextAlloc(TopMemoryContext, SPI_processed * sizeof(pg_uuid_t));
 		for (; count < (int) SPI_processed; count++)
@@ -231,7 +238,7 @@ static const Answer *
 find_answer(FunctionCallInfo fcinfo, Datum permission)
 {
 	static int next = 0;
-	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	char *name = TextDatumGetCString(permission);
 	Answer *place = &answers[next];
 	Answer fresh;
@@ -283,7 +290,7 @@ keypup_my_projects(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
-	if (ask(fcinfo, &projects_question, PG_GETARG_DATUM(0)))
+	if (ask(fcinfo, &projects_question, PG_GETARG_DATUM(0), InvalidSnapshot))
 	{
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
@@ -306,11 +313,11 @@ keypup_sees_all_projects(PG_FUNCTION_ARGS)
 Datum
 keypup_has_permission(PG_FUNCTION_ARGS)
 {
-	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	pg_uuid_t *account = PG_GETARG_UUID_P(0);
 	const Answer *answer;
 
-	if (OidIsValid(asker) && used_session() == NULL && superuser_arg(asker))
+	if (OidIsValid(asker) && asking_session(asker) == NULL && superuser_arg(asker))
 		PG_RETURN_BOOL(true);
 	answer = find_answer(fcinfo, PG_GETARG_DATUM(1));
 	for (int i = 0; i < answer->count; i++)
@@ -321,18 +328,49 @@ keypup_has_permission(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(false);
 }
 
+/*
+ * A transaction that repeats its reads still sees what its user might do when it
+ * began. Whoever changes something by it must have the right at this moment.
+ */
+Datum
+keypup_has_permission_now(PG_FUNCTION_ARGS)
+{
+	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	pg_uuid_t *account = PG_GETARG_UUID_P(0);
+	Snapshot now;
+	bool found = false;
+
+	if (OidIsValid(asker) && asking_session(asker) == NULL && superuser_arg(asker))
+		PG_RETURN_BOOL(true);
+	now = RegisterSnapshot(GetLatestSnapshot());
+	SPI_connect();
+	if (ask(fcinfo, &accounts_question, PG_GETARG_DATUM(1), now))
+	{
+		for (uint64 row = 0; row < SPI_processed && !found; row++)
+		{
+			bool isnull;
+
+			found = memcmp(DatumGetUUIDP(kept_plan_column(row, 1, &isnull)), account,
+						   sizeof(*account)) == 0;
+		}
+	}
+	SPI_finish();
+	UnregisterSnapshot(now);
+	PG_RETURN_BOOL(found);
+}
+
 /* The holder of the session, or the role's name; NULL when nobody asks. */
 static text *
 name_asker(FunctionCallInfo fcinfo)
 {
-	Oid asker = asking_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
-	const SessionIdentity *session = used_session();
+	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	const SessionIdentity *session = asking_session(asker);
 
 	if (!OidIsValid(asker))
 		return NULL;
 	if (session == NULL)
 		return cstring_to_text(GetUserNameFromId(asker, false));
-	return find_session_holder(session);
+	return find_session_holder(session, NULL, InvalidSnapshot);
 }
 
 Datum
@@ -343,6 +381,25 @@ keypup_asking_role(PG_FUNCTION_ARGS)
 	if (name == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(name);
+}
+
+/* A row of kind, role: both NULL when nobody asks, the kind when the session has ended. */
+Datum
+keypup_asking(PG_FUNCTION_ARGS)
+{
+	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	const SessionIdentity *session = asking_session(asker);
+	text *kind = cstring_to_text("database_role");
+	Datum values[2];
+	bool nulls[2];
+
+	if (session != NULL && find_session_holder(session, &kind, InvalidSnapshot) == NULL)
+		kind = NULL;
+	nulls[0] = kind == NULL || !OidIsValid(asker);
+	nulls[1] = !OidIsValid(asker);
+	values[0] = PointerGetDatum(kind);
+	values[1] = ObjectIdGetDatum(asker);
+	return return_row(fcinfo, 2, values, nulls);
 }
 
 Datum

@@ -5,6 +5,7 @@
 #ifndef KEYPUP_ASKER_H
 #define KEYPUP_ASKER_H
 
+#include "utils/snapshot.h"
 #include "utils/uuid.h"
 
 #define HANDLE_DIGEST_BYTES 32
@@ -25,8 +26,11 @@ extern const SessionIdentity *used_session(void);
 /*
  * find_session_holder
  *		Whose session it is, palloc'd; NULL when it has ended.
+ *
+ * kind: gets person or api_key, palloc'd, unless it has ended; may be NULL.
+ * snapshot: as in run_kept_plan.
  */
-extern text *find_session_holder(const SessionIdentity *session);
+extern text *find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapshot);
 
 /*
  * set_job_account

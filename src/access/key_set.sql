@@ -27,8 +27,10 @@ CREATE FUNCTION keypup.add_identity_provider(account text, issuer text, client_i
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
   fetched record;
+  old keypup.identity_providers;
+  new keypup.identity_providers;
 BEGIN
   IF issuer IS NULL OR issuer !~ '^https://[^[:cntrl:][:space:]?#]+$' OR length(issuer) > 500 OR issuer = 'https://token.actions.githubusercontent.com' THEN
     RAISE EXCEPTION 'issuer cannot be used' USING ERRCODE = 'invalid_parameter_value',
@@ -37,6 +39,10 @@ BEGIN
   IF coalesce(cardinality(client_ids), 0) = 0 OR array_position(client_ids, NULL) IS NOT NULL THEN
     RAISE EXCEPTION 'a client id is needed' USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider gave it when your application was registered.';
   END IF;
+  PERFORM keypup.guard_issuer(the_account, issuer);
+  PERFORM keypup.guard_passwords(the_account);
+  SELECT p.* INTO old FROM keypup.identity_providers p
+  WHERE p.account_id = the_account AND p.issuer = add_identity_provider.issuer;
   -- Public keys are everybody's: an issuer whose keys are fetched already is not asked again.
   SELECT p.keys, p.keys_read_at, p.keys_tried_at INTO fetched
   FROM keypup.identity_providers p WHERE p.issuer = add_identity_provider.issuer AND p.fetches_keys AND key_set IS NULL ORDER BY p.keys_read_at DESC NULLS LAST LIMIT 1;
@@ -47,14 +53,38 @@ BEGIN
   ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
     SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = excluded.fetches_keys, keys = excluded.keys, keys_read_at = excluded.keys_read_at,
         keys_tried_at = excluded.keys_tried_at, keys_error = NULL, added_by = excluded.added_by,
-        origin = excluded.origin;
-  PERFORM keypup.record_action(the_account, 'identity_provider.add', issuer);
+        origin = excluded.origin
+  RETURNING * INTO new;
+  PERFORM keypup.record_action(the_account, 'identity_provider.add',
+    keypup.describe_issuer(new) || coalesce('; before: ' || keypup.describe_issuer(old), ''));
   PERFORM keypup.wake_launcher();
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) TO keypup_member;
-COMMENT ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) IS 'Has the account trust an OpenID Connect provider. The worker fetches its keys, unless they are given.';
+COMMENT ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) IS
+  'Has the account trust an OpenID Connect provider, or changes its clients and keys. The worker fetches its keys, unless'
+  ' they are given. For who may do all that the people may do who sign in by it.';
+
+CREATE FUNCTION keypup.remove_identity_provider(account text, issuer text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
+BEGIN
+  IF NOT EXISTS (SELECT FROM keypup.identity_providers p
+                 WHERE p.account_id = the_account AND p.issuer = remove_identity_provider.issuer) THEN
+    RAISE EXCEPTION 'issuer is not trusted' USING ERRCODE = 'undefined_object',
+      HINT = 'SELECT issuer FROM keypup.identity_providers shows those that are.';
+  END IF;
+  PERFORM keypup.forget_issuer(the_account, issuer);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.remove_identity_provider(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.remove_identity_provider(text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.remove_identity_provider(text, text) IS
+  'Has the account trust an issuer no longer: who signed in by it is signed out, and its groups give nothing more. People'
+  ' stay linked to it, should it be added again. For who may do all that they may do.';
 
 -- OpenID Connect Discovery 1.0, 4: where the provider describes itself.
 CREATE FUNCTION keypup.discovery_url(issuer text) RETURNS text

@@ -22,7 +22,7 @@ COMMENT ON FUNCTION keypup.guard_writes() IS
   ' something call it, most of them through authorize.';
 
 CREATE FUNCTION keypup.authorize(account text, permission text) RETURNS uuid
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   found_id uuid;
@@ -37,7 +37,7 @@ BEGIN
   END IF;
   SELECT a.account_id INTO found_id FROM keypup.accounts a WHERE a.name = account;
   -- One answer for an account that is not there and one that is another's.
-  IF found_id IS NULL OR NOT keypup.has_permission(found_id, permission) THEN
+  IF found_id IS NULL OR NOT keypup.has_permission_now(found_id, permission) THEN
     PERFORM keypup.note_refusal(found_id, permission, keypup.asking_role(), CASE WHEN found_id IS NULL THEN 'there is no such account' ELSE 'the permission is missing' END);
     RAISE EXCEPTION 'account "%" does not exist, or you may not do this in it', account
       USING ERRCODE = 'insufficient_privilege', DETAIL = format('The permission needed is "%s".', permission),
@@ -48,8 +48,22 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.authorize(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.authorize(text, text) IS
-  'The id of the account, if the role that called a keypup function has the permission in it, and the function can'
+  'The id of the account, if who called a keypup function has the permission in it at this moment, and the function can'
   ' write. Only functions that change something ask.';
+
+CREATE FUNCTION keypup.authorize_rights(account text, permission text) RETURNS uuid
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM keypup.lock_members(keypup.authorize(account, permission));
+  -- Whoever was waited for may have taken the permission away.
+  RETURN keypup.authorize(account, permission);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.authorize_rights(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.authorize_rights(text, text) IS
+  'authorize, for what changes who may do what, or how they prove who they are: such changes come one after the other,'
+  ' and none is made on what was so before another.';
 
 CREATE FUNCTION keypup.create_account(name text) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -73,12 +87,12 @@ REVOKE ALL ON FUNCTION keypup.create_account(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.create_account(text) IS 'Creates an account (a customer). For operators: granted to nobody.';
 
 CREATE FUNCTION keypup.guard_permissions(account_id uuid, role text, permissions text[]) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   missing text;
 BEGIN
-  SELECT p INTO missing FROM unnest(permissions) p WHERE NOT keypup.has_permission(account_id, p) ORDER BY p LIMIT 1;
+  SELECT p INTO missing FROM unnest(permissions) p WHERE NOT keypup.has_permission_now(account_id, p) ORDER BY p LIMIT 1;
   IF missing IS NOT NULL THEN
     PERFORM keypup.note_refusal(account_id, 'role.grant', keypup.asking_role(), format('role "%s" may do more than the asker', role));
     RAISE EXCEPTION 'you can neither give nor take role "%": it may do more than you', role
@@ -90,7 +104,7 @@ REVOKE ALL ON FUNCTION keypup.guard_permissions(uuid, text, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_permissions(uuid, text, text[]) IS 'Refuses a role with these permissions if the caller has not all of them.';
 
 CREATE FUNCTION keypup.guard_role(account_id uuid, role text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   permissions text[] := ARRAY(SELECT r.permission FROM keypup.roles r WHERE r.account_id = guard_role.account_id AND r.role = guard_role.role);
@@ -106,7 +120,7 @@ $$;
 REVOKE ALL ON FUNCTION keypup.guard_role(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_role(uuid, text) IS 'Refuses a role that is not there, or that may do more than who calls.';
 
-CREATE FUNCTION keypup.guard_change(account_id uuid, old_role text, new_role text) RETURNS void
+CREATE FUNCTION keypup.guard_change(account_id uuid, member text, old_role text, new_role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -117,14 +131,16 @@ BEGIN
     PERFORM keypup.guard_role(account_id, new_role);
   END IF;
   IF old_role = 'owner' AND new_role IS DISTINCT FROM 'owner'
-     AND (SELECT count(*) FROM keypup.members m WHERE m.account_id = guard_change.account_id AND m.role = 'owner') = 1 THEN
+     -- Of those who are owners at this moment: the only one stays.
+     AND (SELECT bool_and(w.holder = guard_change.member) FROM keypup.member_rights w
+          WHERE w.account_id = guard_change.account_id AND w.permission = 'account.delete') THEN
     PERFORM keypup.note_refusal(account_id, 'member.remove', keypup.asking_role(), 'the last owner stays');
     RAISE EXCEPTION 'the last owner of an account stays its owner' USING ERRCODE = 'object_in_use', HINT = 'Add another owner first.';
   END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.guard_change(uuid, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.guard_change(uuid, text, text) IS 'Refuses a change of role (NULL: no member) that the caller may not make, or that leaves no owner. lock_members comes first.';
+REVOKE ALL ON FUNCTION keypup.guard_change(uuid, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_change(uuid, text, text, text) IS 'Refuses a change of a member''s role (NULL: no member) that the caller may not make, or that leaves no owner. authorize_rights comes first.';
 
 CREATE FUNCTION keypup.lock_members(account_id uuid) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -135,118 +151,114 @@ $$;
 REVOKE ALL ON FUNCTION keypup.lock_members(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.lock_members(uuid) IS 'Has changes of an account''s members and roles come one after the other.';
 
-CREATE FUNCTION keypup.open_schema_to(database_role name) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_auth_members g JOIN pg_roles r ON r.oid = g.member
-                 WHERE g.roleid = 'keypup_member'::regrole AND r.rolname = database_role) THEN
-    EXECUTE format('GRANT keypup_member TO %I', database_role);
-  END IF;
-  EXECUTE format('GRANT USAGE ON SCHEMA keypup TO %I', database_role);
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.open_schema_to(name) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.open_schema_to(name) IS 'Lets a database role ask; what it sees is for row-level security to say.';
-
-CREATE FUNCTION keypup.close_schema_to(database_role name) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-  IF EXISTS (SELECT FROM keypup.members m WHERE m.member = database_role::text AND m.kind = 'database_role')
-     OR EXISTS (SELECT FROM keypup.rights r WHERE r.kind = 'support' AND r.holder = database_role::text)
-     OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = database_role) THEN
-    RETURN;
-  END IF;
-  EXECUTE format('REVOKE USAGE ON SCHEMA keypup FROM %I', database_role);
-  -- The group is the cluster's: another database may need it still.
-  IF NOT EXISTS (SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid AND r.rolname = database_role
-                 WHERE d.refclassid = 'pg_authid'::regclass AND d.classid = 'pg_namespace'::regclass AND d.deptype = 'a'
-                   AND d.dbid <> (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())) THEN
-    EXECUTE format('REVOKE keypup_member FROM %I', database_role);
-  END IF;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.close_schema_to(name) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.close_schema_to(name) IS 'Takes back what open_schema_to granted, unless it is needed still.';
-
-CREATE FUNCTION keypup.put_member(account_id uuid, member text, kind text, role text) RETURNS void
+CREATE FUNCTION keypup.put_member(account_id uuid, member text, kind text, role text, role_id oid, confirmed boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   old record;
 BEGIN
-  PERFORM keypup.lock_members(account_id);
   SELECT m.role, m.kind INTO old FROM keypup.members m WHERE m.account_id = put_member.account_id AND m.member = put_member.member;
-  PERFORM keypup.guard_change(account_id, old.role, role);
+  PERFORM keypup.guard_change(account_id, member, old.role, role);
   IF old.kind <> kind THEN
     RAISE EXCEPTION '"%" is a member already, of another kind', member USING ERRCODE = 'duplicate_object', HINT = 'Choose another name for the person.';
   END IF;
-  INSERT INTO keypup.members AS m (account_id, member, kind, role, added_by)
-  VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.asking_role())
-  ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET role = excluded.role, by_groups = false, added_by = excluded.added_by, added_at = now();
+  INSERT INTO keypup.members AS m (account_id, member, kind, role, added_by, role_id, confirmed_at)
+  VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.asking_role(), put_member.role_id,
+    CASE WHEN confirmed THEN now() END)
+  ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE
+    SET role = excluded.role, by_groups = false, added_by = excluded.added_by, added_at = now(),
+        -- What a role has accepted, it has accepted; a new role of the name has not.
+        confirmed_at = CASE WHEN m.kind = 'person' OR keypup.is_role(m.role_id, m.member, m.origin)
+                            THEN coalesce(m.confirmed_at, excluded.confirmed_at) ELSE excluded.confirmed_at END,
+        role_id = excluded.role_id, origin = excluded.origin;
   PERFORM keypup.record_action(account_id, CASE WHEN old.role IS NULL THEN 'member.add' ELSE 'member.change' END, format('%s "%s", role "%s"', replace(kind, '_', ' '), member, role));
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.put_member(uuid, text, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.put_member(uuid, text, text, text) IS 'Adds a member or changes the role of one.';
+REVOKE ALL ON FUNCTION keypup.put_member(uuid, text, text, text, oid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.put_member(uuid, text, text, text, oid, boolean) IS 'Adds a member or changes the role of one; confirmed: it holds at once.';
 
 CREATE FUNCTION keypup.add_member(account text, member name, role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
+  the_role_id oid;
 BEGIN
   PERFORM keypup.guard_role(the_account, role);
-  IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = member) THEN
-    RAISE EXCEPTION 'database role "%" does not exist', member USING ERRCODE = 'undefined_object', HINT = format('CREATE ROLE %I LOGIN first.', member);
-  END IF;
-  IF member::text ~ '^(pg_|keypup_)' THEN
-    RAISE EXCEPTION 'role "%" cannot be a member', member USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the role of a person or of a BI tool.';
-  END IF;
-  PERFORM keypup.put_member(the_account, member::text, 'database_role', role);
+  the_role_id := keypup.guard_database_role(the_account, member);
+  PERFORM keypup.put_member(the_account, member::text, 'database_role', role, the_role_id, keypup.may_act_as(the_role_id));
   PERFORM keypup.open_schema_to(member);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.add_member(text, name, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.add_member(text, name, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.add_member(text, name, text) IS 'Makes a database role a member of the account, or changes its role: owner, admin, member, viewer or one of the account''s own.';
+COMMENT ON FUNCTION keypup.add_member(text, name, text) IS
+  'Makes a database role a member of the account, or changes its role: owner, admin, member, viewer or one of the'
+  ' account''s own. It holds at once when an operator does it, or who may act as the role; otherwise from when the role'
+  ' calls accept_membership.';
+
+CREATE FUNCTION keypup.accept_membership(account text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  who text := keypup.asking_role();
+  the_account uuid;
+BEGIN
+  PERFORM keypup.guard_writes();
+  SELECT m.account_id INTO the_account
+  FROM keypup.accounts a
+  JOIN keypup.members m ON m.account_id = a.account_id
+  WHERE a.name = account AND m.kind = 'database_role' AND m.member = who AND m.confirmed_at IS NULL
+    AND keypup.is_role(m.role_id, m.member, m.origin) AND (SELECT s.kind = 'database_role' FROM keypup.asking() s);
+  IF the_account IS NULL THEN
+    RAISE EXCEPTION 'account "%" does not exist, or has not invited you', account
+      USING ERRCODE = 'insufficient_privilege', HINT = 'An owner or admin of the account invites a role with keypup.add_member.';
+  END IF;
+  PERFORM keypup.lock_members(the_account);
+  UPDATE keypup.members m SET confirmed_at = now()
+  WHERE m.account_id = the_account AND m.member = who AND m.confirmed_at IS NULL;
+  PERFORM keypup.record_action(the_account, 'member.accept', who);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.accept_membership(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.accept_membership(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.accept_membership(text) IS
+  'Has the calling database role accept that it was added to an account: until then it sees nothing of it.';
 
 CREATE FUNCTION keypup.add_person(account text, person text, role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
 BEGIN
   IF person IS NULL OR person !~ '^[^[:cntrl:]]{1,200}$' THEN
     RAISE EXCEPTION 'a person''s name has 1 to 200 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  PERFORM keypup.put_member(the_account, person, 'person', role);
+  PERFORM keypup.put_member(the_account, person, 'person', role, NULL, true);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.add_person(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.add_person(text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.add_person(text, text, text) IS 'Makes a person who signs in, and has no database role, a member of the account, or changes the person''s role.';
 
-CREATE FUNCTION keypup.lock_member(account_id uuid, account text, member text) RETURNS keypup.members
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION keypup.find_member(account_id uuid, account text, member text) RETURNS keypup.members
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   found_member keypup.members;
 BEGIN
-  PERFORM keypup.lock_members(account_id);
-  SELECT m.* INTO found_member FROM keypup.members m WHERE m.account_id = lock_member.account_id AND m.member = lock_member.member;
+  SELECT m.* INTO found_member FROM keypup.members m WHERE m.account_id = find_member.account_id AND m.member = find_member.member;
   IF found_member.member IS NULL THEN
     RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.members shows the members.';
   END IF;
   RETURN found_member;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.lock_member(uuid, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.lock_member(uuid, text, text) IS 'A member of the account (which is also named, for the error when there is none), with changes of members held off.';
+REVOKE ALL ON FUNCTION keypup.find_member(uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.find_member(uuid, text, text) IS 'A member of the account (which is also named, for the error when there is none).';
 
 CREATE FUNCTION keypup.guard_person(account_id uuid, account text, person text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_role text;
@@ -261,36 +273,59 @@ $$;
 REVOKE ALL ON FUNCTION keypup.guard_person(uuid, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_person(uuid, text, text) IS 'Refuses a person who is not a member, or who may do more than who calls.';
 
+CREATE FUNCTION keypup.end_what_was_made(account_id uuid, kind text, name text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  -- It has ended with the member already (still_may); nor shall it come back when somebody of the name does.
+  UPDATE keypup.api_keys k SET revoked_at = now()
+  WHERE k.account_id = end_what_was_made.account_id AND k.revoked_at IS NULL
+    AND (k.made_by).kind = end_what_was_made.kind AND (k.made_by).name = end_what_was_made.name;
+  UPDATE keypup.support_grants g SET revoked_at = clock_timestamp(), revoked_by = keypup.asking_role()
+  WHERE g.account_id = end_what_was_made.account_id AND g.revoked_at IS NULL
+    AND (g.made_by).kind = end_what_was_made.kind AND (g.made_by).name = end_what_was_made.name;
+  DELETE FROM keypup.connection_tokens t
+  WHERE t.account_id = end_what_was_made.account_id AND t.purpose IN ('webhook_secret', 'webhook_secret_before')
+    AND (t.made_by).kind = end_what_was_made.kind AND (t.made_by).name = end_what_was_made.name;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.end_what_was_made(uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.end_what_was_made(uuid, text, text) IS
+  'Ends for good what somebody who is a member no longer has made: API keys, consents, webhooks'' secrets.';
+
 CREATE FUNCTION keypup.remove_member(account text, member text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
   old keypup.members;
 BEGIN
-  old := keypup.lock_member(the_account, account, member);
-  PERFORM keypup.guard_change(the_account, old.role, NULL);
+  old := keypup.find_member(the_account, account, member);
+  PERFORM keypup.guard_change(the_account, member, old.role, NULL);
   DELETE FROM keypup.members m WHERE m.account_id = the_account AND m.member = remove_member.member;
   DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = remove_member.member;
+  PERFORM keypup.end_what_was_made(the_account, old.kind, member);
   IF old.kind = 'database_role' THEN
-    PERFORM keypup.close_schema_to(member::name);
+    PERFORM keypup.close_schema_to(member);
   END IF;
   PERFORM keypup.record_action(the_account, 'member.remove', member);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.remove_member(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.remove_member(text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.remove_member(text, text) IS 'Ends a membership; the role or person sees nothing of the account from the next statement on.';
+COMMENT ON FUNCTION keypup.remove_member(text, text) IS
+  'Ends a membership, with the API keys, consents and webhook secrets that the member made; the role or person sees'
+  ' nothing of the account from the next statement on.';
 
 CREATE FUNCTION keypup.limit_member(account text, member text, projects text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
   the_projects bigint[] := keypup.find_projects(the_account, projects);
   old keypup.members;
 BEGIN
-  old := keypup.lock_member(the_account, account, member);
+  old := keypup.find_member(the_account, account, member);
   PERFORM keypup.guard_role(the_account, old.role);
   IF old.role = 'owner' AND projects IS NOT NULL THEN
     RAISE EXCEPTION 'an owner is not limited to some projects' USING ERRCODE = 'invalid_parameter_value', HINT = 'Give another role first.';
@@ -309,7 +344,7 @@ CREATE FUNCTION keypup.define_role(account text, role text, permissions text[]) 
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
   wrong text;
 BEGIN
   IF role IS NULL OR role !~ '^[^[:cntrl:]]{1,63}$' OR role IN ('owner', 'admin', 'member', 'viewer') THEN
@@ -322,7 +357,6 @@ BEGIN
     RAISE EXCEPTION 'permission "%" cannot be given to a role of one''s own', wrong
       USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT permission FROM keypup.role_permissions WHERE role = ''admin'' shows those that can.';
   END IF;
-  PERFORM keypup.lock_members(the_account);
   IF coalesce(cardinality(permissions), 0) = 0
      AND EXISTS (SELECT FROM keypup.members m WHERE m.account_id = the_account AND m.role = define_role.role
                  UNION ALL SELECT FROM keypup.api_keys k WHERE k.account_id = the_account AND k.role = define_role.role AND k.revoked_at IS NULL

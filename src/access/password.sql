@@ -30,7 +30,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   -- People set their own; whoever manages users sets that of those who may not do more.
-  the_account uuid := keypup.authorize(account, CASE WHEN person = keypup.asking_role() THEN 'data.read' ELSE 'users.manage' END);
+  the_account uuid := keypup.authorize_rights(account, CASE
+    WHEN person = keypup.asking_role() AND (SELECT a.kind = 'person' FROM keypup.asking() a) THEN 'data.read'
+    ELSE 'users.manage' END);
 BEGIN
   PERFORM keypup.guard_person(the_account, account, person);
   IF EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account) THEN

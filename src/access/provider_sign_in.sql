@@ -10,21 +10,30 @@ CREATE FUNCTION keypup.allow_provider_sign_in(account text, role text, connectio
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
   the_connection record;
+  old keypup.identity_providers;
+  new keypup.identity_providers;
 BEGIN
   SELECT c.connection_id, c.base_url INTO the_connection
   FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = keypup.find_connection(the_account, connection);
   IF role IS NULL THEN
-    DELETE FROM keypup.identity_providers p WHERE p.account_id = the_account AND p.issuer = the_connection.base_url AND p.kind = 'repositories';
-    PERFORM keypup.record_action(the_account, 'identity_provider.remove', the_connection.base_url);
+    PERFORM keypup.forget_issuer(the_account, p.issuer)
+    FROM keypup.identity_providers p
+    WHERE p.account_id = the_account AND p.issuer = the_connection.base_url AND p.kind = 'repositories';
     RETURN;
   END IF;
+  PERFORM keypup.guard_issuer(the_account, the_connection.base_url);
+  PERFORM keypup.guard_passwords(the_account);
+  SELECT p.* INTO old FROM keypup.identity_providers p
+  WHERE p.account_id = the_account AND p.issuer = the_connection.base_url;
   INSERT INTO keypup.identity_providers AS p (account_id, issuer, kind, client_ids, added_by)
   VALUES (the_account, the_connection.base_url, 'repositories', ARRAY[the_connection.connection_id::text], keypup.asking_role())
   ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
-    SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = false, keys = '[]', added_by = excluded.added_by;
-  PERFORM keypup.record_action(the_account, 'identity_provider.add', the_connection.base_url);
+    SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = false, keys = '[]', added_by = excluded.added_by
+  RETURNING * INTO new;
+  PERFORM keypup.record_action(the_account, 'identity_provider.add',
+    keypup.describe_issuer(new) || coalesce('; before: ' || keypup.describe_issuer(old), ''));
   PERFORM keypup.map_group(account, the_connection.base_url, 'everyone', role);
 END
 $$;
@@ -73,7 +82,7 @@ BEGIN
       HINT = 'The account must allow it (allow_provider_sign_in), and the token must be of somebody who belongs to its'
         ' organizations or repositories. Where it allows it for several connections, name one instead of the provider.';
   END IF;
-  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours');
+  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours', asked.issuer);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_provider(text, text, text) FROM PUBLIC;

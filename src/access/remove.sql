@@ -20,7 +20,8 @@ BEGIN
     RAISE EXCEPTION 'a connection is needed' USING ERRCODE = 'null_value_not_allowed',
       HINT = 'SELECT name FROM keypup.connections shows the account''s connections.';
   END IF;
-  PERFORM FROM keypup.accounts a WHERE a.account_id = the_account FOR NO KEY UPDATE;
+  PERFORM keypup.lock_members(the_account);
+  PERFORM keypup.authorize(account, 'tokens.delete');
   the_connection := keypup.find_connection(the_account, connection);
   SELECT c.name INTO its_name
   FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = the_connection FOR UPDATE;
@@ -29,11 +30,9 @@ BEGIN
   PERFORM keypup.record_action(the_account, 'connection.remove',
     format('"%s": %s', its_name, coalesce(projects, 'no projects')));
 
-  DELETE FROM keypup.identity_providers p
+  PERFORM keypup.forget_issuer(the_account, p.issuer)
+  FROM keypup.identity_providers p
   WHERE p.account_id = the_account AND p.kind = 'repositories' AND p.client_ids = ARRAY[the_connection::text];
-  IF FOUND THEN
-    PERFORM keypup.record_action(the_account, 'identity_provider.remove', format('of connection "%s"', its_name));
-  END IF;
   persons := ARRAY(
     SELECT i.person_id FROM keypup.identities i
     WHERE i.account_id = the_account AND i.connection_id = the_connection
@@ -61,12 +60,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'account.delete');
+  the_account uuid := keypup.authorize_rights(account, 'account.delete');
   roles text[];
 BEGIN
-  PERFORM keypup.lock_members(the_account);
-  -- As it is now: it may be gone, or somebody no owner any more, since it was asked.
-  PERFORM keypup.authorize(account, 'account.delete');
   PERFORM FROM keypup.connections c WHERE c.account_id = the_account ORDER BY c.connection_id FOR UPDATE;
   -- While the account is there to say who did it.
   PERFORM keypup.record_action(the_account, 'account.drop',
@@ -79,7 +75,7 @@ BEGIN
                  WHERE m.account_id = the_account AND m.kind = 'database_role' ORDER BY m.member);
   DELETE FROM keypup.connections c WHERE c.account_id = the_account;
   DELETE FROM keypup.accounts a WHERE a.account_id = the_account;
-  PERFORM keypup.close_schema_to(r.role::name) FROM unnest(roles) AS r (role);
+  PERFORM keypup.close_schema_to(r.role) FROM unnest(roles) AS r (role);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.drop_account(text) FROM PUBLIC;

@@ -16,25 +16,71 @@ COMMENT ON COLUMN keypup.member_projects.project_id IS 'The project.';
 SELECT keypup.protect_table('keypup.member_projects', 'users.read');
 REVOKE ALL ON keypup.member_projects FROM keypup_worker;
 
--- One row for each permission of each holder. limit_id says which rows of keypup.project_limits hold when all_projects is false.
-CREATE VIEW keypup.rights WITH (security_invoker = true) AS
-SELECT m.account_id, m.kind, m.member AS holder, r.permission, m.all_projects, 'member:' || m.member AS limit_id
+CREATE VIEW keypup.member_rights WITH (security_invoker = true) AS
+SELECT m.account_id, m.kind, m.member AS holder, r.permission, m.all_projects
 FROM keypup.members m
 JOIN keypup.role_rights r ON r.role = m.role AND (r.account_id IS NULL OR r.account_id = m.account_id)
-WHERE m.all_projects OR r.permission IN ('data.read', 'settings.read')
+WHERE m.confirmed_at IS NOT NULL
+  AND (m.all_projects OR r.permission IN ('data.read', 'settings.read'))
+  AND (m.kind = 'person' OR keypup.is_role(m.role_id, m.member, m.origin));
+REVOKE ALL ON keypup.member_rights FROM PUBLIC;
+COMMENT ON VIEW keypup.member_rights IS 'Which permissions members have at this moment. Granted to nobody; rights has all.';
+COMMENT ON COLUMN keypup.member_rights.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.member_rights.kind IS 'database_role or person.';
+COMMENT ON COLUMN keypup.member_rights.holder IS 'Name of the role or person.';
+COMMENT ON COLUMN keypup.member_rights.permission IS 'The permission.';
+COMMENT ON COLUMN keypup.member_rights.all_projects IS 'Whether it holds for all projects of the account.';
+
+CREATE FUNCTION keypup.still_may(account_id uuid, made_by keypup.maker, permissions text[]) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  maker record;
+BEGIN
+  IF made_by.kind = 'database_role' THEN
+    SELECT r.oid, r.rolsuper INTO maker
+    FROM pg_roles r WHERE r.rolname = made_by.name AND keypup.is_role(made_by.role_id, made_by.name, made_by.origin);
+    RETURN coalesce(maker.rolsuper, false) OR NOT EXISTS (
+      SELECT FROM unnest(permissions) AS p (permission)
+      WHERE NOT EXISTS (
+        SELECT FROM keypup.member_rights w
+        JOIN pg_roles h ON h.rolname = w.holder
+        WHERE w.account_id = still_may.account_id AND w.kind = 'database_role' AND w.permission = p.permission
+          AND w.all_projects AND pg_has_role(maker.oid, h.oid, 'USAGE')));
+  END IF;
+  RETURN NOT EXISTS (
+    SELECT FROM unnest(permissions) AS p (permission)
+    WHERE NOT EXISTS (
+      SELECT FROM keypup.rights x
+      WHERE x.account_id = still_may.account_id AND x.kind = made_by.kind AND x.holder = made_by.name
+        AND x.permission = p.permission AND x.all_projects));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.still_may(uuid, keypup.maker, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.still_may(uuid, keypup.maker, text[]) IS
+  'Whether who made something has these permissions in the account, in all projects, at this moment.';
+
+-- One row for each permission of each holder. limit_id says which rows of keypup.project_limits hold when all_projects
+-- is false. What somebody gave holds while they could give it.
+CREATE VIEW keypup.rights WITH (security_invoker = true) AS
+SELECT m.account_id, m.kind, m.holder, m.permission, m.all_projects, 'member:' || m.holder AS limit_id
+FROM keypup.member_rights m
 UNION ALL
 SELECT k.account_id, 'api_key', k.prefix, r.permission, true, NULL
 FROM keypup.api_keys k
 JOIN keypup.role_rights r ON r.role = k.role AND (r.account_id IS NULL OR r.account_id = k.account_id)
 WHERE k.revoked_at IS NULL AND k.expires_at > clock_timestamp()
+  AND keypup.still_may(k.account_id, k.made_by, ARRAY['users.manage', r.permission])
 UNION ALL
 SELECT g.account_id, 'support', g.grantee, s.permission, g.all_projects, 'support:' || g.grant_id
 FROM keypup.support_grants g CROSS JOIN (VALUES ('data.read'), ('settings.read')) AS s (permission)
 WHERE g.revoked_at IS NULL AND g.ends_at > clock_timestamp()
+  AND keypup.is_role(g.grantee_id, g.grantee, g.origin)
+  AND keypup.still_may(g.account_id, g.made_by, ARRAY['support.grant', s.permission])
 UNION ALL
 SELECT b.account_id, 'support', b.grantee, s.permission, true, NULL
 FROM keypup.break_glass b CROSS JOIN (VALUES ('data.read'), ('settings.read')) AS s (permission)
-WHERE b.ends_at > clock_timestamp();
+WHERE b.ends_at > clock_timestamp() AND keypup.is_role(b.grantee_id, b.grantee, b.origin);
 REVOKE ALL ON keypup.rights FROM PUBLIC;
 COMMENT ON VIEW keypup.rights IS 'Who holds which permission at this moment. Granted to nobody.';
 COMMENT ON COLUMN keypup.rights.account_id IS 'The account.';
@@ -53,6 +99,21 @@ COMMENT ON VIEW keypup.project_limits IS 'The projects of rights that do not hol
 COMMENT ON COLUMN keypup.project_limits.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.project_limits.limit_id IS 'The right.';
 COMMENT ON COLUMN keypup.project_limits.project_id IS 'The project.';
+
+CREATE VIEW keypup.orphaned_members WITH (security_invoker = true, security_barrier = true) AS
+SELECT m.account_id, m.member, m.role, m.added_at, m.added_by
+FROM keypup.members m
+WHERE m.kind = 'database_role' AND keypup.is_role(m.role_id, m.member, m.origin) IS NOT TRUE;
+REVOKE ALL ON keypup.orphaned_members FROM PUBLIC;
+GRANT SELECT ON keypup.orphaned_members TO keypup_member;
+COMMENT ON VIEW keypup.orphaned_members IS
+  'One row a member whose database role was dropped or has another name now. It gives nobody any right, also not a role'
+  ' that has taken the name; remove_member removes it, and add_member adds the role that has the name now.';
+COMMENT ON COLUMN keypup.orphaned_members.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.orphaned_members.member IS 'The name that the role had.';
+COMMENT ON COLUMN keypup.orphaned_members.role IS 'What it was in the account.';
+COMMENT ON COLUMN keypup.orphaned_members.added_at IS 'When it was added.';
+COMMENT ON COLUMN keypup.orphaned_members.added_by IS 'Who added it.';
 
 CREATE FUNCTION keypup.find_project(account_id uuid, project text) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

@@ -55,6 +55,12 @@ COMMENT ON COLUMN keypup.roles.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.roles.role IS 'Name of the role.';
 COMMENT ON COLUMN keypup.roles.permission IS 'One right, as subject.action.';
 
+-- Who made something that ends with their right to make it.
+CREATE TYPE keypup.maker AS (kind text, name text, role_id oid, origin text);
+REVOKE ALL ON TYPE keypup.maker FROM PUBLIC;
+COMMENT ON TYPE keypup.maker IS
+  'Who made something: kind and name as in rights; of a database role its oid, and of which server that is.';
+
 CREATE TABLE keypup.members (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   member text NOT NULL CHECK (member ~ '^[^[:cntrl:]]{1,200}$'),
@@ -64,6 +70,9 @@ CREATE TABLE keypup.members (
   by_groups boolean NOT NULL DEFAULT false,
   added_at timestamptz NOT NULL DEFAULT now(),
   added_by text NOT NULL,
+  confirmed_at timestamptz DEFAULT now(),
+  role_id oid,
+  origin text NOT NULL DEFAULT keypup.this_database(),
   PRIMARY KEY (account_id, member)
 );
 CREATE INDEX members_member ON keypup.members (member);
@@ -76,4 +85,11 @@ COMMENT ON COLUMN keypup.members.all_projects IS 'Whether the member sees all pr
 COMMENT ON COLUMN keypup.members.by_groups IS 'Whether the role follows the person''s groups at the identity provider.';
 COMMENT ON COLUMN keypup.members.added_at IS 'When the member was added.';
 COMMENT ON COLUMN keypup.members.added_by IS 'Who added the member.';
+COMMENT ON COLUMN keypup.members.confirmed_at IS
+  'Since when the membership holds. NULL: it gives no rights, as the database role has not accepted it, or as the group'
+  ' that gave it is mapped no longer; the next sign-in by a group confirms it.';
+COMMENT ON COLUMN keypup.members.role_id IS
+  'The database role. Where the role of that oid no longer has that name, the row gives no rights: see orphaned_members.';
+COMMENT ON COLUMN keypup.members.origin IS
+  'The database in which role_id was looked up, as in connections: on another server the name alone counts at first.';
 SELECT keypup.protect_table('keypup.members', 'users.read');

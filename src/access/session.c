@@ -21,6 +21,8 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "access/asker.h"
 #include "audit/refusal.h"
@@ -30,6 +32,7 @@
 
 PG_FUNCTION_INFO_V1(keypup_new_handle);
 PG_FUNCTION_INFO_V1(keypup_use_session);
+PG_FUNCTION_INFO_V1(keypup_guard_snapshot);
 
 /* A handle: the account's id, then 256 random bits, in hexadecimal. */
 #define SECRET_BYTES 32
@@ -143,10 +146,10 @@ read_handle(const text *handle, SessionIdentity *identity)
 }
 
 text *
-find_session_holder(const SessionIdentity *session)
+find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapshot)
 {
 	static KeptPlan holder =
-		KEPT_PLAN("SELECT s.holder FROM keypup.sessions s"
+		KEPT_PLAN("SELECT s.holder, s.kind FROM keypup.sessions s"
 				  " WHERE s.account_id OPERATOR(pg_catalog.=) $1"
 				  " AND s.handle_digest OPERATOR(pg_catalog.=) $2"
 				  " AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()",
@@ -157,13 +160,16 @@ find_session_holder(const SessionIdentity *session)
 	text *name = NULL;
 
 	SPI_connect();
-	if (run_kept_plan(&holder, BOOTSTRAP_SUPERUSERID, values, InvalidSnapshot, true))
+	if (run_kept_plan(&holder, BOOTSTRAP_SUPERUSERID, values, snapshot, true))
 	{
 		bool isnull;
 		Datum found = kept_plan_column(0, 1, &isnull);
+		Datum found_kind = kept_plan_column(0, 2, &isnull);
 
 		MemoryContextSwitchTo(context);
 		name = DatumGetTextPCopy(found);
+		if (kind != NULL)
+			*kind = DatumGetTextPCopy(found_kind);
 	}
 	SPI_finish();
 	return name;
@@ -173,10 +179,18 @@ Datum
 keypup_use_session(PG_FUNCTION_ARGS)
 {
 	SessionIdentity identity;
-
 	bool is_handle = read_handle(PG_GETARG_TEXT_PP(0), &identity);
+	text *holder = NULL;
 
-	if (!is_handle || find_session_holder(&identity) == NULL)
+	if (is_handle)
+	{
+		/* A transaction that repeats its reads may still see one that has ended. */
+		Snapshot now = RegisterSnapshot(GetLatestSnapshot());
+
+		holder = find_session_holder(&identity, NULL, now);
+		UnregisterSnapshot(now);
+	}
+	if (holder == NULL)
 	{
 		note_refusal(is_handle ? &identity.account : NULL, "session.use", NULL,
 					 "a handle of no session");
@@ -186,5 +200,47 @@ keypup_use_session(PG_FUNCTION_ARGS)
 				 errhint("It may have ended; sign in again for another."), errhidestmt(true)));
 	}
 	use(&identity);
+	PG_RETURN_VOID();
+}
+
+/* When members or roles of an account last changed, as the snapshot has it; 0: no such account. */
+static TimestampTz
+find_last_change(Datum account, Snapshot snapshot)
+{
+	static KeptPlan change = KEPT_PLAN("SELECT a.members_changed_at FROM keypup.accounts a"
+									   " WHERE a.account_id OPERATOR(pg_catalog.=) $1",
+									   1, UUIDOID);
+	TimestampTz at = 0;
+
+	SPI_connect();
+	if (run_kept_plan(&change, BOOTSTRAP_SUPERUSERID, &account, snapshot, true))
+	{
+		bool isnull;
+
+		at = DatumGetTimestampTz(kept_plan_column(0, 1, &isnull));
+	}
+	SPI_finish();
+	return at;
+}
+
+/* A lock would wait for whoever is changing them; nobody waits for them to sign in. */
+Datum
+keypup_guard_snapshot(PG_FUNCTION_ARGS)
+{
+	Datum account = PG_GETARG_DATUM(0);
+	Snapshot now;
+	TimestampTz seen;
+	TimestampTz newest;
+
+	if (!IsolationUsesXactSnapshot())
+		PG_RETURN_VOID();
+	now = RegisterSnapshot(GetLatestSnapshot());
+	newest = find_last_change(account, now);
+	UnregisterSnapshot(now);
+	seen = find_last_change(account, InvalidSnapshot);
+	if (seen != newest)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access: members of the account have changed"),
+						errhint("The transaction might succeed if retried.")));
 	PG_RETURN_VOID();
 }

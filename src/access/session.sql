@@ -12,6 +12,7 @@ CREATE TABLE keypup.api_keys (
   expires_at timestamptz NOT NULL,
   last_used_at timestamptz,
   revoked_at timestamptz,
+  made_by keypup.maker,
   PRIMARY KEY (account_id, prefix)
 );
 CREATE INDEX api_keys_prefix ON keypup.api_keys (prefix);
@@ -26,6 +27,7 @@ COMMENT ON COLUMN keypup.api_keys.created_by IS 'Who made it.';
 COMMENT ON COLUMN keypup.api_keys.expires_at IS 'It does not serve from then on.';
 COMMENT ON COLUMN keypup.api_keys.last_used_at IS 'When a session was last started with it.';
 COMMENT ON COLUMN keypup.api_keys.revoked_at IS 'When it was revoked; NULL while it was not.';
+COMMENT ON COLUMN keypup.api_keys.made_by IS 'The same as created_by, to the very role: the key serves while they could make it.';
 SELECT keypup.protect_table('keypup.api_keys', 'users.read');
 REVOKE ALL ON keypup.api_keys FROM keypup_member, keypup_worker;
 GRANT SELECT (account_id, prefix, name, role, created_at, created_by, expires_at, last_used_at, revoked_at) ON keypup.api_keys TO keypup_member;
@@ -35,6 +37,7 @@ CREATE TABLE keypup.sessions (
   handle_digest bytea NOT NULL CHECK (octet_length(handle_digest) = 32),
   kind text NOT NULL CHECK (kind IN ('person', 'api_key')),
   holder text NOT NULL,
+  issuer text,
   started_at timestamptz NOT NULL DEFAULT now(),
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (account_id, handle_digest)
@@ -45,11 +48,12 @@ COMMENT ON COLUMN keypup.sessions.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sessions.handle_digest IS 'SHA-256 of the handle.';
 COMMENT ON COLUMN keypup.sessions.kind IS 'person or api_key.';
 COMMENT ON COLUMN keypup.sessions.holder IS 'The member, or the prefix of the API key.';
+COMMENT ON COLUMN keypup.sessions.issuer IS 'Who vouched for the person: an identity provider of the account; NULL for a password or an API key.';
 COMMENT ON COLUMN keypup.sessions.started_at IS 'When it was started.';
 COMMENT ON COLUMN keypup.sessions.expires_at IS 'It ends then.';
 SELECT keypup.protect_table('keypup.sessions', 'users.read');
 REVOKE ALL ON keypup.sessions FROM keypup_member, keypup_worker;
-GRANT SELECT (account_id, kind, holder, started_at, expires_at) ON keypup.sessions TO keypup_member;
+GRANT SELECT (account_id, kind, holder, issuer, started_at, expires_at) ON keypup.sessions TO keypup_member;
 
 CREATE FUNCTION keypup.new_handle(account_id uuid, OUT handle text, OUT digest bytea)
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_new_handle';
@@ -62,22 +66,30 @@ REVOKE ALL ON FUNCTION keypup.use_session(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.use_session(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.use_session(text) IS 'Until this transaction ends, the person or API key of the session asks, and nobody else. For pooled connections: BEGIN; SELECT keypup.use_session($1); …; COMMIT.';
 
-CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval) RETURNS text
+CREATE FUNCTION keypup.guard_snapshot(account_id uuid) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_guard_snapshot';
+REVOKE ALL ON FUNCTION keypup.guard_snapshot(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_snapshot(uuid) IS
+  'A serialization failure where the transaction does not see the newest change of the account''s members and roles.';
+
+CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   made record;
 BEGIN
+  -- Somebody was recognised by members, groups and keys as this transaction sees them.
+  PERFORM keypup.guard_snapshot(account_id);
   DELETE FROM keypup.sessions s WHERE s.account_id = start_session.account_id AND s.expires_at <= now();
   SELECT h.handle, h.digest INTO made FROM keypup.new_handle(account_id) h;
-  INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at)
-  VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts);
+  INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at, issuer)
+  VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts, start_session.issuer);
   PERFORM keypup.record_action(account_id, 'session.start', shown, holder);
   RETURN made.handle;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval) IS 'Starts a session for whoever was recognised already, by what they have shown; returns its handle.';
+REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text) IS 'Starts a session for whoever was recognised already, by what they have shown; returns its handle.';
 
 CREATE FUNCTION keypup.sign_out(handle text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -101,12 +113,23 @@ REVOKE ALL ON FUNCTION keypup.sign_out(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sign_out(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.sign_out(text) IS 'Ends a session at once, wherever it is used. Returns whether there was one.';
 
+CREATE FUNCTION keypup.name_maker() RETURNS keypup.maker
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT ROW(a.kind, keypup.asking_role(), CASE WHEN a.kind = 'database_role' THEN a.role_id END, keypup.this_database())::keypup.maker
+  FROM keypup.asking() a
+$$;
+REVOKE ALL ON FUNCTION keypup.name_maker() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.name_maker() IS 'Who asks, for what ends with their right to make it.';
+
 CREATE FUNCTION keypup.create_api_key(account text, name text, role text, valid_for interval DEFAULT '90 days') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
   made record;
+  made_by keypup.maker := keypup.name_maker();
+  ends_at timestamptz := now() + valid_for;
 BEGIN
   PERFORM keypup.guard_role(the_account, role);
   IF name IS NULL OR name !~ '^[^[:cntrl:]]{1,100}$' THEN
@@ -115,27 +138,35 @@ BEGIN
   IF valid_for IS NULL OR valid_for <= interval '0' OR valid_for > interval '366 days' THEN
     RAISE EXCEPTION 'an API key is valid for at most 366 days' USING ERRCODE = 'invalid_parameter_value', HINT = 'Make another when it ends.';
   END IF;
+  IF made_by.kind = 'api_key' THEN
+    ends_at := least(ends_at, (SELECT k.expires_at FROM keypup.api_keys k WHERE k.account_id = the_account AND k.prefix = made_by.name));
+  END IF;
   SELECT k.api_key, k.prefix, k.digest INTO made FROM keypup.new_api_key() k;
-  INSERT INTO keypup.api_keys (account_id, prefix, name, role, digest, created_by, expires_at)
-  VALUES (the_account, made.prefix, create_api_key.name, create_api_key.role, made.digest, keypup.asking_role(), now() + valid_for);
+  INSERT INTO keypup.api_keys (account_id, prefix, name, role, digest, created_by, expires_at, made_by)
+  VALUES (the_account, made.prefix, create_api_key.name, create_api_key.role, made.digest, made_by.name, ends_at, made_by);
   PERFORM keypup.record_action(the_account, 'api_key.create', format('%s for "%s", role "%s"', made.prefix, name, role));
   RETURN made.api_key;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.create_api_key(text, text, text, interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.create_api_key(text, text, text, interval) TO keypup_member;
-COMMENT ON FUNCTION keypup.create_api_key(text, text, text, interval) IS 'Makes an API key with a role of the account, and shows it, once.';
+COMMENT ON FUNCTION keypup.create_api_key(text, text, text, interval) IS
+  'Makes an API key with a role of the account, and shows it, once. It serves while who made it could make it; one that'
+  ' another key has made ends with that.';
 
 CREATE FUNCTION keypup.revoke_api_key(account text, prefix text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
+  its_role text := (SELECT k.role FROM keypup.api_keys k
+    WHERE k.account_id = the_account AND k.prefix = revoke_api_key.prefix AND k.revoked_at IS NULL);
 BEGIN
-  UPDATE keypup.api_keys k SET revoked_at = now() WHERE k.account_id = the_account AND k.prefix = revoke_api_key.prefix AND k.revoked_at IS NULL;
-  IF NOT FOUND THEN
+  IF its_role IS NULL THEN
     RAISE EXCEPTION 'API key "%" does not exist', left(prefix, 15) USING ERRCODE = 'undefined_object', HINT = 'SELECT prefix, name FROM keypup.api_keys shows them.';
   END IF;
+  PERFORM keypup.guard_role(the_account, its_role);
+  UPDATE keypup.api_keys k SET revoked_at = now() WHERE k.account_id = the_account AND k.prefix = revoke_api_key.prefix;
   PERFORM keypup.record_action(the_account, 'api_key.revoke', prefix);
 END
 $$;
@@ -152,6 +183,7 @@ BEGIN
   PERFORM keypup.guard_writes();
   UPDATE keypup.api_keys k SET last_used_at = now()
   WHERE k.prefix = left(api_key, 15) AND keypup.secret_matches(api_key, k.digest) AND k.revoked_at IS NULL AND k.expires_at > now()
+    AND keypup.still_may(k.account_id, k.made_by, ARRAY['users.manage'])
   RETURNING k.account_id, k.prefix, k.expires_at INTO found_key;
   IF found_key.account_id IS NULL THEN
     PERFORM keypup.note_refusal((SELECT k.account_id FROM keypup.api_keys k WHERE k.prefix = left(api_key, 15) LIMIT 1), 'session.start', NULL, 'an API key');

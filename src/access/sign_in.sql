@@ -1,6 +1,6 @@
 -- access/sign_in.sql: sign_in with an ID token. Every check that fails has one answer.
 
-CREATE FUNCTION keypup.find_signed_in(id_token text, header jsonb, claims jsonb, nonce text, account text, OUT account_id uuid, OUT person text)
+CREATE FUNCTION keypup.find_signed_in(id_token text, header jsonb, claims jsonb, nonce text, account text, OUT account_id uuid, OUT person text, OUT issuer text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -23,6 +23,7 @@ BEGIN
     ELSIF found_person IS NOT NULL THEN
       person := found_person;
       account_id := provider.account_id;
+      issuer := provider.issuer;
     END IF;
   END LOOP;
 END
@@ -64,9 +65,9 @@ DECLARE
 BEGIN
   PERFORM keypup.guard_writes();
   SELECT t.header, t.payload INTO token FROM keypup.read_id_token(id_token) t;
-  SELECT f.account_id, f.person INTO signer FROM keypup.find_signed_in(id_token, token.header, token.payload, nonce, account) f;
+  SELECT f.account_id, f.person, f.issuer INTO signer FROM keypup.find_signed_in(id_token, token.header, token.payload, nonce, account) f;
   IF signer.person IS NULL AND keypup.fetch_unknown_key(token.header, token.payload) THEN
-    SELECT f.account_id, f.person INTO signer FROM keypup.find_signed_in(id_token, token.header, token.payload, nonce, account) f;
+    SELECT f.account_id, f.person, f.issuer INTO signer FROM keypup.find_signed_in(id_token, token.header, token.payload, nonce, account) f;
   END IF;
   IF signer.person IS NOT NULL THEN
     DELETE FROM keypup.used_id_tokens u WHERE u.account_id = signer.account_id AND u.expires_at <= now();
@@ -80,7 +81,7 @@ BEGIN
       HINT = 'The ID token must be fresh, unused, of a provider that the account trusts, and of a person who is its member.';
   END IF;
   RETURN keypup.start_session(signer.account_id, 'person', signer.person, 'an ID token',
-    least(interval '12 hours', to_timestamp((token.payload ->> 'exp')::double precision) - now()));
+    least(interval '12 hours', to_timestamp((token.payload ->> 'exp')::double precision) - now()), signer.issuer);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in(text, text, text) FROM PUBLIC;

@@ -48,20 +48,22 @@ SELECT keypup.protect_table('keypup.identity_providers', 'users.read');
 REVOKE ALL ON keypup.identity_providers FROM keypup_worker;
 
 CREATE TABLE keypup.person_identities (
-  account_id uuid NOT NULL,
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   issuer text NOT NULL,
   subject text NOT NULL CHECK (octet_length(subject) BETWEEN 1 AND 255),
-  member text NOT NULL,
+  member text,
   PRIMARY KEY (account_id, issuer, subject),
-  FOREIGN KEY (account_id, issuer) REFERENCES keypup.identity_providers ON DELETE CASCADE,
-  FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE CASCADE
+  FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE SET NULL (member)
 );
 CREATE INDEX person_identities_member ON keypup.person_identities (account_id, member);
-COMMENT ON TABLE keypup.person_identities IS 'As whom a person is known to a provider.';
+COMMENT ON TABLE keypup.person_identities IS
+  'As whom a person is known to a provider. Stays when the provider is no longer trusted, so that nobody else can become'
+  ' one of these people by having it trusted anew.';
 COMMENT ON COLUMN keypup.person_identities.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.person_identities.issuer IS 'The provider.';
 COMMENT ON COLUMN keypup.person_identities.subject IS 'The provider''s id of the person: the claim sub.';
-COMMENT ON COLUMN keypup.person_identities.member IS 'The member that the person is.';
+COMMENT ON COLUMN keypup.person_identities.member IS
+  'The member that the person is. NULL: somebody who was removed, and does not come back by a group; link_person lets them.';
 SELECT keypup.protect_table('keypup.person_identities', 'users.read');
 REVOKE ALL ON keypup.person_identities FROM keypup_worker;
 
@@ -96,36 +98,129 @@ SELECT keypup.protect_table('keypup.used_id_tokens', 'users.read');
 REVOKE ALL ON keypup.used_id_tokens FROM keypup_member, keypup_worker;
 DROP POLICY member_reads ON keypup.used_id_tokens;
 
+CREATE FUNCTION keypup.guard_issuer(account_id uuid, issuer text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM keypup.guard_role(guard_issuer.account_id, r.role)
+  FROM (SELECT m.role
+        FROM keypup.person_identities i
+        JOIN keypup.members m ON m.account_id = i.account_id AND m.member = i.member
+        WHERE i.account_id = guard_issuer.account_id AND i.issuer = guard_issuer.issuer
+        UNION
+        SELECT g.role FROM keypup.identity_groups g
+        WHERE g.account_id = guard_issuer.account_id AND g.issuer = guard_issuer.issuer) r;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_issuer(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_issuer(uuid, text) IS
+  'Refuses who may do less than somebody whom the issuer says who they are: whoever changes it can become each of them.';
+
+CREATE FUNCTION keypup.guard_passwords(account_id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = guard_passwords.account_id) THEN
+    PERFORM keypup.guard_role(guard_passwords.account_id, r.role)
+    FROM (SELECT DISTINCT m.role
+          FROM keypup.member_passwords w
+          JOIN keypup.members m ON m.account_id = w.account_id AND m.member = w.member
+          WHERE w.account_id = guard_passwords.account_id) r;
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_passwords(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_passwords(uuid) IS
+  'Before the first identity provider of an account, by which passwords serve no more: refuses who may do less than somebody who has one.';
+
+CREATE FUNCTION keypup.end_group_memberships(account_id uuid, issuer text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH ended AS (
+    UPDATE keypup.members m SET confirmed_at = NULL
+    FROM keypup.person_identities i
+    WHERE m.account_id = end_group_memberships.account_id AND m.by_groups
+      AND i.account_id = m.account_id AND i.member = m.member AND i.issuer = end_group_memberships.issuer
+    RETURNING m.account_id, m.member
+  )
+  DELETE FROM keypup.sessions s USING ended e
+  WHERE s.account_id = e.account_id AND s.kind = 'person' AND s.holder = e.member
+$$;
+REVOKE ALL ON FUNCTION keypup.end_group_memberships(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.end_group_memberships(uuid, text) IS
+  'What people have by a group of the issuer ends until they sign in again.';
+
+CREATE FUNCTION keypup.forget_issuer(account_id uuid, issuer text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  old keypup.identity_providers;
+BEGIN
+  PERFORM keypup.guard_issuer(account_id, issuer);
+  DELETE FROM keypup.identity_providers p
+  WHERE p.account_id = forget_issuer.account_id AND p.issuer = forget_issuer.issuer RETURNING p.* INTO old;
+  IF old.issuer IS NULL THEN
+    RETURN;
+  END IF;
+  PERFORM keypup.end_group_memberships(account_id, issuer);
+  DELETE FROM keypup.sessions s WHERE s.account_id = forget_issuer.account_id AND s.issuer = forget_issuer.issuer;
+  PERFORM keypup.record_action(account_id, 'identity_provider.remove', keypup.describe_issuer(old));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.forget_issuer(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.forget_issuer(uuid, text) IS
+  'Trusts an issuer no longer, where it is trusted: who signed in by it is signed out. authorize_rights comes first.';
+
+CREATE FUNCTION keypup.describe_issuer(provider keypup.identity_providers) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT format('%s, %s, keys %s', left(provider.issuer, 200),
+    CASE provider.kind WHEN 'openid' THEN 'clients ' || left(array_to_string(provider.client_ids, ', '), 200) ELSE 'through the repositories' END,
+    CASE WHEN provider.fetches_keys THEN 'fetched'
+         ELSE coalesce((SELECT left(string_agg(coalesce(k ->> 'kid', 'without id'), ', ' ORDER BY k ->> 'kid'), 200)
+                        FROM jsonb_array_elements(provider.keys) k), 'none') END)
+$$;
+REVOKE ALL ON FUNCTION keypup.describe_issuer(keypup.identity_providers) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.describe_issuer(keypup.identity_providers) IS 'By what an issuer says who people are, for the audit log: its clients and the ids of its keys.';
+
 CREATE FUNCTION keypup.link_person(account text, person text, issuer text, subject text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
 BEGIN
-  PERFORM keypup.lock_members(the_account);
   PERFORM keypup.guard_person(the_account, account, person);
   IF NOT EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account AND p.issuer = link_person.issuer) THEN
     RAISE EXCEPTION 'issuer is not trusted' USING ERRCODE = 'undefined_object', HINT = 'Add it with keypup.add_identity_provider first.';
   END IF;
   INSERT INTO keypup.person_identities AS i (account_id, issuer, subject, member)
-  VALUES (the_account, link_person.issuer, link_person.subject, person);
-  PERFORM keypup.record_action(the_account, 'person.link', format('"%s" is %s at %s', person, left(subject, 100), left(issuer, 100)));
-EXCEPTION
-  WHEN unique_violation THEN
+  VALUES (the_account, link_person.issuer, link_person.subject, person)
+  ON CONFLICT ON CONSTRAINT person_identities_pkey DO UPDATE SET member = excluded.member WHERE i.member IS NULL;
+  IF NOT FOUND THEN
     RAISE EXCEPTION 'the subject is linked to a person already' USING ERRCODE = 'duplicate_object', HINT = 'Remove that person first.';
+  END IF;
+  PERFORM keypup.record_action(the_account, 'person.link', format('"%s" is %s at %s', person, left(subject, 100), left(issuer, 100)));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.link_person(text, text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.link_person(text, text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.link_person(text, text, text, text) IS 'Says which subject of a provider a person is.';
+COMMENT ON FUNCTION keypup.link_person(text, text, text, text) IS 'Says which subject of a provider a person is; also of one who was removed.';
 
 CREATE FUNCTION keypup.map_group(account text, issuer text, group_name text, role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'users.manage');
+  the_account uuid := keypup.authorize_rights(account, 'users.manage');
+  old_role text := (SELECT g.role FROM keypup.identity_groups g
+    WHERE g.account_id = the_account AND g.issuer = map_group.issuer AND g.group_name = map_group.group_name);
 BEGIN
+  IF old_role IS NOT NULL THEN
+    PERFORM keypup.guard_role(the_account, old_role);
+  END IF;
   DELETE FROM keypup.identity_groups g WHERE g.account_id = the_account AND g.issuer = map_group.issuer AND g.group_name = map_group.group_name;
+  IF old_role <> role OR old_role IS NOT NULL AND role IS NULL THEN
+    PERFORM keypup.end_group_memberships(the_account, issuer);
+  END IF;
   PERFORM keypup.record_action(the_account, 'group.map', format('"%s" of %s: %s', left(group_name, 100), left(issuer, 100), coalesce(role, 'no role')));
   IF role IS NULL THEN
     RETURN;
@@ -179,10 +274,13 @@ DECLARE
   known record;
   new_role text;
 BEGIN
-  SELECT m.member, m.role, m.by_groups INTO known
-  FROM keypup.person_identities i JOIN keypup.members m ON m.account_id = i.account_id AND m.member = i.member
+  SELECT i.subject, m.member, m.role, m.by_groups INTO known
+  FROM keypup.person_identities i LEFT JOIN keypup.members m ON m.account_id = i.account_id AND m.member = i.member
   WHERE i.account_id = recognise_person.account_id AND i.issuer = recognise_person.issuer AND i.subject = the_subject;
-  IF known.member IS NOT NULL AND NOT known.by_groups THEN
+  IF known.subject IS NOT NULL AND known.member IS NULL THEN
+    -- Who was removed does not come back by a group: the limits would be gone, too.
+    RETURN NULL;
+  ELSIF known.member IS NOT NULL AND NOT known.by_groups THEN
     RETURN known.member;
   END IF;
   -- Of several groups' roles, the one that may do most.
@@ -196,7 +294,8 @@ BEGIN
     -- Also whoever has left all groups: does not sign in any more.
     RETURN NULL;
   ELSIF known.member IS NOT NULL THEN
-    UPDATE keypup.members m SET role = new_role WHERE m.account_id = recognise_person.account_id AND m.member = known.member AND m.role <> new_role;
+    UPDATE keypup.members m SET role = new_role, confirmed_at = now()
+    WHERE m.account_id = recognise_person.account_id AND m.member = known.member AND (m.role <> new_role OR m.confirmed_at IS NULL);
     RETURN known.member;
   END IF;
   known.member := left(regexp_replace(coalesce(claims ->> 'login', the_subject), '[[:cntrl:]]', '?', 'g'), 80) || ' at ' || left(issuer, 100);

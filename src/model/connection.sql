@@ -1,13 +1,5 @@
 -- model/connection.sql: the ways in to providers, and their sealed tokens.
 
-CREATE FUNCTION keypup.this_database() RETURNS text
-LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_this_database';
-REVOKE ALL ON FUNCTION keypup.this_database() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.this_database() TO keypup_member, keypup_worker;
-COMMENT ON FUNCTION keypup.this_database() IS
-  'System identifier of the server and oid of the database: the same on its standbys, another wherever a dump is'
-  ' restored.';
-
 CREATE TABLE keypup.connections (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   connection_id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -142,6 +134,7 @@ CREATE TABLE keypup.connection_tokens (
     (get_byte(envelope, 4) << 24 | get_byte(envelope, 5) << 16 | get_byte(envelope, 6) << 8 | get_byte(envelope, 7)) STORED,
   reseal_failed_at timestamptz,
   expires_at timestamptz,
+  made_by keypup.maker,
   PRIMARY KEY (account_id, connection_id, purpose),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
@@ -156,6 +149,7 @@ COMMENT ON COLUMN keypup.connection_tokens.envelope IS 'AES-256-GCM envelope ver
 COMMENT ON COLUMN keypup.connection_tokens.key_id IS 'The data key that it is sealed with, as the envelope says.';
 COMMENT ON COLUMN keypup.connection_tokens.reseal_failed_at IS 'When it last could not be opened to be sealed again; NULL when all is well.';
 COMMENT ON COLUMN keypup.connection_tokens.expires_at IS 'Not used from then on: a token that an app was given, or a webhook secret that was replaced; NULL for what a person gave.';
+COMMENT ON COLUMN keypup.connection_tokens.made_by IS 'Of a webhook''s secret, who set it: it holds while they could set one. NULL for others.';
 SELECT keypup.protect_table('keypup.connection_tokens', 'tokens.read');
 REVOKE ALL ON keypup.connection_tokens FROM keypup_member, keypup_worker;
 GRANT SELECT ON keypup.connection_tokens TO keypup_worker;

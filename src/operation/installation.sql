@@ -134,6 +134,34 @@ BEGIN
         WHERE l.lost > 0 AND (n.name = 'keypup_worker' OR l.lost = l.given)
       ) AS p (problem, remedy) $$),
 
+    ('schema', $$
+      SELECT count(*) = 0,
+        coalesce(string_agg(p.problem, '; ' ORDER BY p.problem),
+          'only its owner may create in schema keypup, and nothing in it is anybody else''s'),
+        string_agg(p.remedy, ' ' ORDER BY p.problem)
+      FROM (
+        SELECT format('%s may create in schema keypup', g.name), format('REVOKE CREATE ON SCHEMA keypup FROM %s;', g.name)
+        FROM pg_namespace n
+        CROSS JOIN aclexplode(n.nspacl) a
+        CROSS JOIN LATERAL (
+          SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS name
+        ) g
+        WHERE n.nspname = 'keypup' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
+        UNION ALL
+        SELECT format('%s is not the extension''s', f.oid::regprocedure), format('DROP ROUTINE %s;', f.oid::regprocedure)
+        FROM pg_proc f
+        WHERE f.pronamespace = 'keypup'::regnamespace
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e')
+      ) AS p (problem, remedy) $$),
+
+    ('members', $$
+      SELECT count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'every member that is a database role is there'
+             ELSE format('of %s members the database role was dropped or renamed, first of %I in account %s', count(*),
+               min(m.member), quote_literal((array_agg(a.name ORDER BY m.member))[1])) END,
+        'SELECT * FROM keypup.orphaned_members; then keypup.remove_member, or keypup.add_member where the role of that name is meant.'
+      FROM keypup.orphaned_members m JOIN keypup.accounts a ON a.account_id = m.account_id $$),
+
     ('launcher', 'SELECT d.ok, d.detail, d.remedy FROM keypup.diagnose_launcher() d'),
 
     ('workers', 'SELECT d.ok, d.detail, d.remedy FROM keypup.diagnose_workers() d'),

@@ -105,7 +105,8 @@ BEGIN
     AND cardinality(m.kept) < m.items;
   PERFORM keypup.open_schema_to(r.rolname)
   FROM pg_roles r
-  WHERE EXISTS (SELECT FROM keypup.members m WHERE m.member = r.rolname::text AND m.kind = 'database_role')
+  WHERE EXISTS (SELECT FROM keypup.members m WHERE m.member = r.rolname::text AND m.kind = 'database_role'
+                   AND keypup.is_role(m.role_id, m.member, m.origin))
      OR EXISTS (SELECT FROM keypup.rights s WHERE s.holder = r.rolname::text AND s.kind = 'support');
   RETURN coalesce(cardinality(lost), 0);
 END

@@ -24,7 +24,8 @@ static const char *const statements[] = {[REWRAP_DATA_KEYS] = "SELECT keypup.rew
 										 [RESEAL_TOKENS] = "SELECT keypup.reseal_tokens(100)",
 										 [ANALYZE_TABLES] = "SELECT keypup.analyze_grown_tables()",
 										 [MERGE_PEOPLE] =
-											 "SELECT keypup.merge_verified_people_of_accounts()"};
+											 "SELECT keypup.merge_verified_people_of_accounts()",
+										 [KEEP_ROLES] = "SELECT keypup.keep_roles()"};
 
 static void
 run_batch(void *argument)

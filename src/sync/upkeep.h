@@ -12,7 +12,8 @@ typedef enum Upkeep
 	REWRAP_DATA_KEYS, /* with the newest key of the key file */
 	RESEAL_TOKENS, /* that are under a key which is active no more */
 	ANALYZE_TABLES, /* that have grown */
-	MERGE_PEOPLE /* whose logins are one person by rule */
+	MERGE_PEOPLE, /* whose logins are one person by rule */
+	KEEP_ROLES /* what they were granted, and their oids */
 } Upkeep;
 
 /*

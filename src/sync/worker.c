@@ -185,6 +185,7 @@ look_what_is_due(Worker *worker)
 	if (TimestampDifferenceExceeds(worker->merged_at, worker->looked_at, MERGE_MILLISECONDS))
 	{
 		(void) do_upkeep(&worker->upkeep_steps, MERGE_PEOPLE);
+		(void) do_upkeep(&worker->upkeep_steps, KEEP_ROLES);
 		worker->merged_at = worker->looked_at;
 	}
 	if (worker->started_at != 0 &&

@@ -62,7 +62,7 @@ BEGIN
     RETURN;
   END IF;
   PERFORM keypup.check_webhook_secret(secret);
-  SELECT t.revision, t.envelope INTO old FROM keypup.connection_tokens t
+  SELECT t.revision, t.envelope, t.made_by INTO old FROM keypup.connection_tokens t
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'webhook_secret' FOR UPDATE;
   new_revision := greatest(new_revision, old.revision + 1);
   IF old.envelope IS NOT NULL THEN
@@ -70,18 +70,18 @@ BEGIN
       keypup.token_context(the_account, the_connection, new_revision, 'webhook_secret_before'));
     DELETE FROM keypup.connection_tokens t
     WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose IN ('webhook_secret', 'webhook_secret_before');
-    INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope, expires_at)
-    SELECT the_account, the_connection, 'webhook_secret_before', new_revision, sealed, now() + interval '24 hours' WHERE sealed IS NOT NULL;
+    INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope, expires_at, made_by)
+    SELECT the_account, the_connection, 'webhook_secret_before', new_revision, sealed, now() + interval '24 hours', old.made_by WHERE sealed IS NOT NULL;
   END IF;
   sealed := keypup.encrypt_token(secret, keypup.token_context(the_account, the_connection, new_revision, 'webhook_secret'));
-  INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope)
-  VALUES (the_account, the_connection, 'webhook_secret', new_revision, sealed);
+  INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope, made_by)
+  VALUES (the_account, the_connection, 'webhook_secret', new_revision, sealed, keypup.name_maker());
   PERFORM keypup.record_action(the_account, 'webhook.set', the_connection::text);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.set_webhook_secret(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.set_webhook_secret(text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.set_webhook_secret(text, text, text) IS 'Sets the secret that a connection''s webhooks are signed with; the one before holds for 24 hours more. NULL: none is taken any more. Pass it as a bind parameter.';
+COMMENT ON FUNCTION keypup.set_webhook_secret(text, text, text) IS 'Sets the secret that a connection''s webhooks are signed with; the one before holds for 24 hours more. Each ends when who set it could set none any more. NULL: none is taken any more. Pass it as a bind parameter.';
 
 -- Whoever sends it is nobody: what it may do follows from the signature alone.
 CREATE FUNCTION keypup.receive_webhook(connection uuid, headers jsonb, body bytea) RETURNS text
@@ -98,21 +98,24 @@ DECLARE
 BEGIN
   PERFORM keypup.guard_writes();
   SELECT h.* INTO head FROM keypup.github_webhook_head(headers) h;
-  SELECT c.account_id, t.envelope, keypup.token_context(c.account_id, c.connection_id, t.revision, t.purpose) AS context,
+  SELECT c.account_id, keypup.still_may(t.account_id, t.made_by, ARRAY['tokens.create']) AS holds,
+         t.envelope, keypup.token_context(c.account_id, c.connection_id, t.revision, t.purpose) AS context,
          b.envelope AS envelope_before, keypup.token_context(c.account_id, c.connection_id, b.revision, b.purpose) AS context_before
   INTO known
   FROM keypup.connections c
   LEFT JOIN keypup.connection_tokens t ON t.account_id = c.account_id AND t.connection_id = c.connection_id AND t.purpose = 'webhook_secret'
   LEFT JOIN keypup.connection_tokens b ON b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.purpose = 'webhook_secret_before' AND b.expires_at > now()
+    AND keypup.still_may(b.account_id, b.made_by, ARRAY['tokens.create'])
   WHERE c.connection_id = receive_webhook.connection;
   IF NOT too_large THEN
     -- Both, always: how long it takes does not tell which secret was right, nor whether there is one.
-    signed := keypup.webhook_is_signed_safely(head.signature, body, known.envelope, known.context);
+    signed := keypup.webhook_is_signed_safely(head.signature, body, CASE WHEN known.holds THEN known.envelope END, known.context);
     signed_before := keypup.webhook_is_signed_safely(head.signature, body, known.envelope_before, known.context_before);
   END IF;
   IF too_large OR NOT (signed OR signed_before) THEN
     PERFORM keypup.refuse_webhook(known.account_id, CASE
       WHEN too_large THEN 'larger than 8 MiB' WHEN known.account_id IS NULL THEN 'there is no such connection' WHEN known.envelope IS NULL THEN 'no secret is set'
+      WHEN NOT known.holds THEN 'who set the secret could set none any more'
       WHEN head.signature IS NULL THEN 'there is not one X-Hub-Signature-256' ELSE 'the signature is wrong' END);
   END IF;
 

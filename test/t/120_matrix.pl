@@ -30,6 +30,8 @@ sub as
 query('CREATE EXTENSION keypup');
 query("CREATE ROLE $_ LOGIN") foreach qw(olga adam mia vera lim auditor gone oscar bella sam old app);
 query('GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app');
+# Whose consent has ended may look still, and sees nothing.
+query('CREATE ROLE staff NOLOGIN; GRANT keypup_member TO staff; GRANT USAGE ON SCHEMA keypup TO staff; GRANT staff TO old');
 foreach my $account (qw(acme bolt))
 {
 	query(qq{SELECT keypup.create_account('$account'); SELECT keypup.connect('$account', 'github', '$token', '$github->{url}');
@@ -90,7 +92,7 @@ my @relations = map { [ split /\|/ ] } split /\n/, query(q{
 	FROM pg_class c LEFT JOIN pg_policies p ON p.schemaname = 'keypup' AND p.tablename = c.relname AND p.policyname = 'member_reads'
 	WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' ORDER BY 1});
 cmp_ok(scalar @relations, '>=', 25, scalar(@relations) . ' tables are tried for ' . @askers . ' askers');
-is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'wanted_rights', 'data_keys', 'proxy_credentials')
+is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'wanted_rights', 'opened_roles', 'data_keys', 'proxy_credentials')
 	AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = 'keypup' AND p.tablename = c.relname)}), '', 'every table has its policies');
 my $cells = 0;
 foreach my $asker (@askers)
@@ -131,7 +133,7 @@ foreach my $asker ([ 'outsider', 'oscar2' ], [ 'removed member', 'gone' ])
 diag("$cells cells were tried");
 
 # Views show what their tables show.
-foreach my $view (split /\n/, query(q{SELECT relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind = 'v' AND has_table_privilege('keypup_member', oid, 'SELECT') AND relname NOT IN ('key_status', 'roles')
+foreach my $view (split /\n/, query(q{SELECT relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind = 'v' AND has_table_privilege('keypup_member', oid, 'SELECT') AND relname NOT IN ('key_status', 'roles', 'orphaned_members')
 	AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = pg_class.oid AND a.attname = 'account_id')}))
 {
 	my $truth = query("SELECT count(*) FROM keypup.$view WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')");
