@@ -31,7 +31,7 @@ ROOMS = \
 	src/provider/github/queries.sql \
 	src/provider/github/shape.sql src/provider/github/part.sql \
 	src/provider/github/request.sql \
-	src/provider/github/repository.sql \
+	src/provider/github/queue.sql src/provider/github/repository.sql \
 	src/provider/github/store.sql \
 	src/provider/github/again.sql \
 	src/provider/github/delivery.sql \

@@ -33,7 +33,7 @@ char *keypup_proxy = NULL;
 char *keypup_proxy_hosts = NULL;
 char *keypup_proxy_ca_file = NULL;
 int keypup_workers = 1;
-int keypup_max_requests = 16;
+int keypup_max_requests = 32;
 int keypup_rate_reserve = 5;
 int keypup_recheck_interval = 6 * 3600;
 int keypup_sweep_interval = 7 * 86400;
@@ -84,8 +84,8 @@ define_settings(void)
 							NULL, NULL);
 	DefineCustomIntVariable(
 		"keypup.max_requests", "Requests that one worker may have in flight.",
-		"Of one connection four at first, more as its answers come, fewer when its provider asks.",
-		&keypup_max_requests, 16, 1, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
+		"Fewer of a connection whose provider asks for less, and then more as its answers come.",
+		&keypup_max_requests, 32, 1, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("keypup.rate_reserve",
 							"Percent of a token's rate limit that is left for its people.",
 							"When no more is left, requests wait for the hour to end.",

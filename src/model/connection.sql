@@ -25,9 +25,9 @@ CREATE TABLE keypup.connections (
   rate_limit bigint,
   rate_remaining bigint,
   rate_reset_at timestamptz,
-  concurrency double precision NOT NULL DEFAULT 4 CHECK (concurrency >= 1),
+  concurrency double precision NOT NULL DEFAULT 64 CHECK (concurrency >= 1),
   slowed_at timestamptz,
-  batch_size integer NOT NULL DEFAULT 25 CHECK (batch_size BETWEEN 1 AND 50),
+  batch_size integer NOT NULL DEFAULT 31 CHECK (batch_size BETWEEN 1 AND 31),
   missing_fields text[] NOT NULL DEFAULT '{}',
   scopes text,
   can_write boolean,
@@ -58,7 +58,7 @@ COMMENT ON COLUMN keypup.connections.refused_at IS 'When it was refused; NULL wh
 COMMENT ON COLUMN keypup.connections.rate_limit IS 'Points an hour that the provider allows this token.';
 COMMENT ON COLUMN keypup.connections.rate_remaining IS 'Points left when the provider answered last.';
 COMMENT ON COLUMN keypup.connections.rate_reset_at IS 'When the points are full again.';
-COMMENT ON COLUMN keypup.connections.concurrency IS 'Requests that may be in flight: grows with each answer, is halved when the provider asks for less, and never exceeds keypup.max_requests.';
+COMMENT ON COLUMN keypup.connections.concurrency IS 'Requests that may be in flight, where keypup.max_requests is not less: at first as many as that can be, half as many when the provider asks for less, and more again with each answer.';
 COMMENT ON COLUMN keypup.connections.slowed_at IS 'When it was last halved; NULL when it never was.';
 COMMENT ON COLUMN keypup.connections.batch_size IS 'Pull requests that one request asks for: grows with quick answers, shrinks with slow ones.';
 COMMENT ON COLUMN keypup.connections.missing_fields IS 'What this server''s API lacks, as Type.field: an older GitHub Enterprise Server. It is not asked for.';

@@ -386,8 +386,9 @@ SELECT keypup.protect_table('keypup.timeline_events', 'data.read');
 -- Each item looks its own rows up by key, and is updated where it was found: no plan can turn this into
 -- a join of whole tables, not even on tables that were never analyzed.
 CREATE FUNCTION keypup.derive_pull_requests(account uuid, project bigint, numbers bigint[]) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   WITH derived AS (
     SELECT p.ctid AS row,
            CASE WHEN NOT p.is_draft THEN coalesce(happened.ready_at, p.created_at) END AS ready_at,
@@ -436,14 +437,16 @@ AS $$
   SET comment_count = d.comment_count
   FROM derived d
   WHERE r.ctid = d.row AND r.comment_count <> d.comment_count;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) IS 'Brings counts and first times of pull requests up to date with their reviews, comments and events.';
 
 CREATE FUNCTION keypup.derive_issues(account uuid, project bigint, numbers bigint[]) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   WITH derived AS (
     SELECT i.ctid AS row, commented.comment_count, commented.first_response_at,
            CASE WHEN i.state = 'closed' THEN (
@@ -464,6 +467,7 @@ AS $$
   FROM derived d
   WHERE i.ctid = d.row
     AND (i.comment_count, i.first_response_at, i.closed_by) IS DISTINCT FROM (d.comment_count, d.first_response_at, d.closed_by);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_issues(uuid, bigint, bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.derive_issues(uuid, bigint, bigint[]) TO keypup_worker;

@@ -4,14 +4,20 @@
 
 -- A name that another has now belonged to somebody before, whose new one may not be known yet: NAME (ID) stands for it until it is.
 CREATE FUNCTION keypup.changed_names(known jsonb, seen jsonb, OUT external_id text, OUT old_name text, OUT new_name text) RETURNS SETOF record
-LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+  IF known IS NULL THEN
+    RETURN;
+  END IF;
+  RETURN QUERY
   WITH k AS (SELECT DISTINCT e ->> 'id' AS id, e ->> 'name' AS name FROM jsonb_array_elements(known) AS e),
     s AS (SELECT DISTINCT ON (1) e ->> 'id' AS id, e ->> 'name' AS name FROM jsonb_array_elements(seen) AS e ORDER BY 1)
   SELECT k.id, k.name, s.name FROM k JOIN s USING (id) WHERE k.name <> s.name
   UNION ALL
   SELECT k.id, k.name, format('%s (%s)', k.name, k.id)
-  FROM k WHERE EXISTS (SELECT FROM s WHERE s.name = k.name AND s.id <> k.id) AND NOT EXISTS (SELECT FROM s WHERE s.id = k.id)
+  FROM k WHERE EXISTS (SELECT FROM s WHERE s.name = k.name AND s.id <> k.id) AND NOT EXISTS (SELECT FROM s WHERE s.id = k.id);
+END
 $$;
 CREATE FUNCTION keypup.new_name(name text, old_names text[], new_names text[]) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

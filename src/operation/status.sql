@@ -131,7 +131,7 @@ CREATE VIEW keypup.rate_budget WITH (security_invoker = true, security_barrier =
 SELECT c.account_id, a.name AS account, c.connection_id, c.name AS connection, c.state, c.rate_limit,
   CASE WHEN c.rate_reset_at > now() THEN c.rate_remaining ELSE c.rate_limit END AS rate_remaining,
   c.rate_limit * coalesce(current_setting('keypup.rate_reserve', true), '5')::bigint / 100 AS rate_reserve,
-  c.rate_reset_at, c.blocked_until, c.blocked_reason, floor(c.concurrency)::bigint AS concurrency, c.slowed_at, c.batch_size::bigint AS batch_size,
+  c.rate_reset_at, c.blocked_until, c.blocked_reason, least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) AS concurrency, c.slowed_at, c.batch_size::bigint AS batch_size,
   (SELECT count(*) FROM keypup.sync_jobs j WHERE j.account_id = c.account_id AND j.connection_id = c.connection_id) AS jobs
 FROM keypup.connections c
 JOIN keypup.accounts a ON a.account_id = c.account_id;

@@ -21,7 +21,7 @@ CREATE TABLE keypup.sync_failures (
 COMMENT ON TABLE keypup.sync_failures IS 'What could not be read or stored, even alone: it is as it was before, or not there, and is tried again.';
 COMMENT ON COLUMN keypup.sync_failures.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sync_failures.project_id IS 'The project.';
-COMMENT ON COLUMN keypup.sync_failures.kind IS 'What was asked for: pull_requests, issues, releases, deployments, labels or milestones for one of them; otherwise a page of a list, in the provider''s own word, for example issue_stubs.';
+COMMENT ON COLUMN keypup.sync_failures.kind IS 'What was asked for: pull_requests, issues, releases, deployments, labels or milestones for one of them; otherwise a page of a list, in the provider''s own word, for example issue_stubs, or numbers.';
 COMMENT ON COLUMN keypup.sync_failures.item_id IS 'The provider''s id of the item, or where a page of a list begins; empty for the first page.';
 COMMENT ON COLUMN keypup.sync_failures.part IS 'Which of the item''s lists it is, for example reviews; empty for the item itself.';
 COMMENT ON COLUMN keypup.sync_failures.item_number IS 'Number of the issue or pull request; NULL for other kinds, and where it is not known.';
@@ -44,8 +44,14 @@ AS $$
     AS n(kind text, item_id text, part text, item_number bigint, reason text, arguments jsonb)
   ON CONFLICT (account_id, project_id, kind, item_id, part) DO UPDATE
   SET item_number = coalesce(excluded.item_number, f.item_number), reason = excluded.reason, arguments = excluded.arguments,
-      failed_at = now(), attempts = f.attempts + 1, is_tried = false,
-      next_try_at = now() + least(interval '1 day', interval '5 minutes' * 2 ^ least(f.attempts, 20))
+      failed_at = now(), is_tried = false,
+      -- Once a run, however often it was asked for.
+      (attempts, next_try_at) = (
+        SELECT f.attempts + 1, now() + least(interval '1 day', interval '5 minutes' * 2 ^ least(f.attempts, 20))
+        WHERE NOT EXISTS (SELECT FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project AND s.last_run_started_at <= f.failed_at)
+        UNION ALL
+        SELECT f.attempts, f.next_try_at
+        LIMIT 1)
 $$;
 REVOKE ALL ON FUNCTION keypup.set_aside(uuid, bigint, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.set_aside(uuid, bigint, jsonb) TO keypup_worker;

@@ -61,6 +61,7 @@ CREATE TABLE keypup.sync_jobs (
   queued_at timestamptz NOT NULL DEFAULT now(),
   attempts bigint NOT NULL DEFAULT 0,
   lease_id bigint,
+  is_open boolean NOT NULL DEFAULT false,
   PRIMARY KEY (account_id, job_id),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
@@ -68,6 +69,7 @@ CREATE TABLE keypup.sync_jobs (
 CREATE INDEX sync_jobs_queue ON keypup.sync_jobs (account_id, connection_id, queued_at, job_id);
 CREATE INDEX sync_jobs_leased ON keypup.sync_jobs (account_id, connection_id) WHERE lease_id IS NOT NULL;
 CREATE INDEX sync_jobs_project ON keypup.sync_jobs (account_id, project_id, queued_at);
+CREATE INDEX sync_jobs_open ON keypup.sync_jobs (account_id, project_id) WHERE is_open;
 COMMENT ON TABLE keypup.sync_jobs IS 'Requests still to be made. Empty when all projects are up to date.';
 COMMENT ON COLUMN keypup.sync_jobs.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sync_jobs.job_id IS 'Identifies the job.';
@@ -80,24 +82,28 @@ COMMENT ON COLUMN keypup.sync_jobs.arguments IS 'What the query is asked for.';
 COMMENT ON COLUMN keypup.sync_jobs.due_at IS 'Not before then.';
 COMMENT ON COLUMN keypup.sync_jobs.attempts IS 'How often it failed.';
 COMMENT ON COLUMN keypup.sync_jobs.lease_id IS 'Which session is at it: one that holds the lock of this number. Ends with that session, however it ends.';
+COMMENT ON COLUMN keypup.sync_jobs.is_open IS 'Whether more may be added to it while it waits: what it asks for does not fill a request.';
 SELECT keypup.protect_table('keypup.sync_jobs', 'settings.read');
 
 CREATE SEQUENCE keypup.sync_leases AS integer CYCLE;
 REVOKE ALL ON SEQUENCE keypup.sync_leases FROM PUBLIC;
 GRANT USAGE ON SEQUENCE keypup.sync_leases TO keypup_worker;
 
-CREATE FUNCTION keypup.queue_job(account uuid, project bigint, kind text, arguments jsonb DEFAULT '{}', in_run boolean DEFAULT NULL, due_at timestamptz DEFAULT now()) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION keypup.queue_job(account uuid, project bigint, kind text, arguments jsonb DEFAULT '{}', in_run boolean DEFAULT NULL, due_at timestamptz DEFAULT now(),
+  is_open boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-  INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run, due_at, queued_at)
+BEGIN
+  INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run, due_at, is_open, queued_at)
   SELECT account, p.connection_id, p.project_id, queue_job.kind, queue_job.arguments,
-    coalesce(queue_job.in_run, EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run)), queue_job.due_at,
+    coalesce(queue_job.in_run, EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run)), queue_job.due_at, queue_job.is_open,
     greatest(queue_job.due_at, (SELECT max(j.queued_at) FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project) + interval '1 second')
-  FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project
+  FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
+END
 $$;
-REVOKE ALL ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timestamptz) TO keypup_worker;
-COMMENT ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timestamptz) IS 'Puts a job of a project at the end of its queue; in_run NULL: part of the run if one goes on.';
+REVOKE ALL ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timestamptz, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timestamptz, boolean) TO keypup_worker;
+COMMENT ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timestamptz, boolean) IS 'Puts a job of a project at the end of its queue; in_run NULL: part of the run if one goes on.';
 
 -- Sees all accounts, and so runs as the owner: it only starts what each project has asked for.
 CREATE FUNCTION keypup.start_due_runs(only_account uuid, only_project bigint, now_at_once boolean) RETURNS bigint
@@ -196,7 +202,7 @@ AS $$
         AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
         AND (only_project IS NULL OR j.project_id = only_project)
       ORDER BY j.queued_at, j.job_id
-      LIMIT greatest(0, least(how_many, floor(c.concurrency)::bigint - (
+      LIMIT greatest(0, least(how_many, least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) - (
         SELECT count(*) FROM keypup.sync_jobs b
         WHERE b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.lease_id IN (SELECT live.lease_id FROM live))))
     ) f
@@ -466,16 +472,18 @@ COMMENT ON FUNCTION keypup.resume_connections(text, text) IS
   ' nobody.';
 
 -- A plan that was made for an empty table is used until something says that it is none any more. Autovacuum does, a minute
--- later; a first sync has stored most of its rows by then, each page slower than the one before.
+-- later; a first sync has stored most of its rows by then, each page slower than the one before. A small sample is enough until then.
 CREATE FUNCTION keypup.analyze_grown_tables() RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET default_statistics_target = 10
 AS $$
 DECLARE
   grown regclass;
 BEGIN
   FOR grown IN
     SELECT c.oid::regclass FROM pg_class c
-    WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND pg_stat_get_live_tuples(c.oid) > 50 + 3 * greatest(c.reltuples, 0)
+    WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r'
+      -- By its size: what a CALL stores the statistics do not tell before it has ended.
+      AND pg_relation_size(c.oid) > (2 + 3 * greatest(c.relpages, 0)) * current_setting('block_size')::bigint
     ORDER BY c.oid
   LOOP
     EXECUTE format('ANALYZE %s', grown);

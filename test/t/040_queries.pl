@@ -18,9 +18,9 @@ SELECT keypup.create_account('acme') AS account \gset
 INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) VALUES (:'account', 'github', 'c', 'https://api.github.com', 'me') RETURNING connection_id \gset
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by, external_id) VALUES (:'account', :'connection_id', 'a/new', 'me', NULL), (:'account', :'connection_id', 'a/known', 'me', 'R_1');
 INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
-SELECT :'account', connection_id, project_id, kind, '{"ids": ["x"], "after": null, "first": 100, "seen": [], "projects": [1, 2], "items": [{"id": "x", "number": 1}]}'
+SELECT :'account', connection_id, project_id, kind, '{"ids": ["x"], "after": null, "first": 100, "seen": [], "projects": [1, 2], "items": [{"id": "x", "number": 1}], "numbers": [1, 2]}'
 FROM keypup.projects, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_requests', 'issues',
-  'poll', 'pull_request_sweep', 'issue_sweep', 'existence', 'releases', 'release_pages', 'deployments', 'deployment_pages']) AS kind
+  'poll', 'pull_request_sweep', 'issue_sweep', 'existence', 'numbers', 'releases', 'release_pages', 'deployments', 'deployment_pages']) AS kind
 WHERE external_id IS NOT NULL OR kind = 'repository';
 -- One page of each nested list, and all of them at once.
 INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)

@@ -22,11 +22,14 @@ my @small = map { "small/r$_" } 1 .. 66;
 my @long = map { "long/r$_" } 1 .. 62;
 my @crowded_small = map { "crowded/r$_" } 1 .. 4;
 my $items = 'items/all';
-my @names = (@small, @long, @crowded_small, $items);
+# Of these most items are found by their numbers, when they are read first.
+my @numbered = map { "numbered/r$_" } 1 .. 14;
+my @names = (@small, @long, @crowded_small, @numbered, $items);
 my $github = start_github($token, '--points', '1000000',
 	(map { ('--generate', "$_:pulls=2,issues=2,labels=3,milestones=2,releases=4,deployments=4") } @small),
 	(map { ('--generate', "$_:pulls=1,issues=1,labels=101,milestones=101,releases=22,deployments=30") } @long),
 	(map { ('--generate', "$_:pulls=1,issues=21,labels=51,milestones=1,releases=1,deployments=1,crowded=1") } @crowded_small),
+	(map { ('--generate', "$_:pulls=2,issues=110,labels=3,milestones=1,releases=1,deployments=1") } @numbered),
 	'--generate', "$items:pulls=0,issues=21,labels=51,milestones=1,releases=60,deployments=170,crowded=55,full=265,long_threads=40");
 my $node = new_server($github, "keypup.sync_interval = '1d'\nfsync = off");
 $node->start;
@@ -45,8 +48,8 @@ BEGIN;
 CREATE TEMP TABLE of AS SELECT account_id, connection_id, min(project_id) AS project_id FROM keypup.projects GROUP BY 1, 2;
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) SELECT account_id, connection_id, 'not/read', 'me' FROM of;
 INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
-SELECT o.account_id, o.connection_id, o.project_id, kind, '{"ids": ["x"], "after": null, "seen": []}'::jsonb
-FROM of o, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_request_sweep', 'issue_sweep', 'pull_requests', 'issues', 'releases', 'release_pages',
+SELECT o.account_id, o.connection_id, o.project_id, kind, '{"ids": ["x"], "after": null, "seen": [], "numbers": [1]}'::jsonb
+FROM of o, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_request_sweep', 'issue_sweep', 'pull_requests', 'issues', 'numbers', 'releases', 'release_pages',
   'deployments', 'deployment_pages']) AS kind
 UNION ALL SELECT p.account_id, p.connection_id, p.project_id, 'repository', '{}'::jsonb FROM keypup.projects p WHERE p.name = 'not/read'
 UNION ALL
@@ -86,7 +89,7 @@ sub leave_empty
 {
 	my ($repository, $operation, @cases) = @_;
 	push @faults, { match => { operation => $operation, repository => $repository }, cases => \@cases, nulls => [ map {
-		{ path => $_->{path}, ($_->{item} ? (item => $_->{item}) : ()), ($_->{kind} =~ / / ? () : (type => $_->{kind})), ($_->{kind} eq 'no entry' ? (error => JSON::PP::false) : ()) } } @cases ] };
+		{ path => $_->{path}, ($_->{item} ? (item => $_->{item}) : ()), ($_->{every} ? (every => $_->{every}) : ()), ($_->{kind} =~ / / ? () : (type => $_->{kind})), ($_->{kind} eq 'no entry' ? (error => JSON::PP::false) : ()) } } @cases ] };
 }
 sub ids { my ($kind, $where, $id) = @_; return split /\n/, query('SELECT ' . ($id // q{item->>'id'}) . " FROM truth WHERE repository = '$items' AND kind = '$kind' AND $where ORDER BY 1"); }
 my $is_crowded = q{jsonb_array_length(item->'labels') > 50};
@@ -138,11 +141,15 @@ foreach my $operation (@list_operations)
 	cmp_ok(scalar(@{ $cases{$operation} }), '<=', scalar(@long), "$operation has a repository for each case");
 	leave_empty($long[$_], $operation, $cases{$operation}[$_]) foreach 0 .. $#{ $cases{$operation} };
 }
+# Every third of the numbers, or all of them.
+$_->{every} = 3 foreach grep { $_->{path} =~ /n\*/ } @{ $cases{KeypupNumbers} };
+cmp_ok(scalar(@{ $cases{KeypupNumbers} }), '<=', scalar(@numbered), 'KeypupNumbers has a repository for each case');
+leave_empty($numbered[$_], 'KeypupNumbers', $cases{KeypupNumbers}[$_]) foreach 0 .. $#{ $cases{KeypupNumbers} };
 my @of_items_and_lists = @faults;
 @faults = ();
 # What a repository is first asked by its name is asked by its id later: the same place in both.
 my @pairs = map { [ $cases{KeypupRepository}[$_], $cases{KeypupRepositoryById}[$_] ] } 0 .. max($#{ $cases{KeypupRepository} }, $#{ $cases{KeypupRepositoryById} });
-is_deeply([ sort(@list_operations, qw(KeypupRepository KeypupRepositoryById KeypupPullRequests KeypupIssues KeypupDeployments KeypupReleases KeypupNestedPages)) ], [ sort keys %cases ], 'every query has its cases');
+is_deeply([ sort(@list_operations, qw(KeypupRepository KeypupRepositoryById KeypupPullRequests KeypupIssues KeypupDeployments KeypupReleases KeypupNestedPages KeypupNumbers)) ], [ sort keys %cases ], 'every query has its cases');
 
 my (%hit, @blanked, @lost, @stuck);
 my %case_of;
@@ -173,7 +180,10 @@ while (@pairs)
 	my $asked = join ', ', map { "'$_'" } $rounds == 0 ? @names : @small;
 	control($github, 'settings', { faults => [ map { { match => $_->{match}, nulls => $_->{nulls} } } @faults ] });
 
-	query("SELECT keypup.reread('acme', n) FROM unnest(ARRAY[$asked]) n; CALL keypup.sync('acme')");
+	# Their lists are short, and would not be read on.
+	my $read_on = q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
+		SELECT account_id, connection_id, project_id, kind, '{"after": null, "first": 50}' FROM keypup.projects, unnest(ARRAY['pull_request_stubs', 'issue_stubs']) AS kind WHERE name ~ '^long/'};
+	query("SELECT keypup.reread('acme', n) FROM unnest(ARRAY[$asked]) n;" . ($rounds == 0 ? "$read_on;" : '') . " CALL keypup.sync('acme')");
 	note_stuck('read again');
 	push @blanked, "$_->[0] ($case_of{$_->[0]}): $_->[1] $_->[2]" foreach differing($node);
 

@@ -33,7 +33,7 @@ AS $$
   WITH half AS (
     INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, in_run, queued_at, due_at, arguments)
     SELECT the_job.account_id, the_job.connection_id, the_job.project_id, the_job.kind, the_job.in_run, the_job.queued_at, now() + after,
-      the_job.arguments || jsonb_build_object(member, jsonb_agg(e.item ORDER BY e.position))
+      the_job.arguments - 'is_open' || jsonb_build_object(member, jsonb_agg(e.item ORDER BY e.position))
     FROM jsonb_array_elements(list) WITH ORDINALITY AS e (item, position)
     GROUP BY e.position <= jsonb_array_length(list) / 2
     RETURNING job_id, kind, arguments
@@ -77,6 +77,10 @@ BEGIN
         (f.asked ->> 'number')::bigint AS number
     ) AS n
     LEFT JOIN keypup.pull_requests p ON n.node IS NULL AND p.account_id = account AND p.project_id = project AND p.number = n.number;
+  ELSIF kind = 'numbers' THEN
+    PERFORM keypup.set_aside(account, project, jsonb_agg(jsonb_build_object('kind', kind, 'item_id', f.asked, 'item_number', f.asked,
+      'reason', f.why, 'arguments', jsonb_build_object('numbers', jsonb_build_array(f.asked)))))
+    FROM jsonb_to_recordset(failures) AS f (asked jsonb, why text);
   ELSIF kind = 'existence' THEN
     PERFORM keypup.set_aside(account, project, jsonb_agg(jsonb_build_object('kind', kind, 'item_id', f.asked ->> 'id',
       'item_number', f.asked -> 'number', 'reason', f.why, 'arguments', arguments || jsonb_build_object('items', jsonb_build_array(f.asked)))))

@@ -120,6 +120,7 @@ DECLARE
   its record;
   judged record;
   rows jsonb;
+  has_ended boolean;
 BEGIN
   SELECT j.kind, j.arguments, j.queued_at, j.project_id, j.connection_id, p.external_id INTO STRICT the_job
   FROM keypup.sync_jobs j LEFT JOIN keypup.projects p ON p.account_id = j.account_id AND p.project_id = j.project_id
@@ -140,6 +141,8 @@ BEGIN
   judged := keypup.github_judge(the_job.kind, the_job.arguments, reply, refused);
   IF the_job.kind = 'existence' THEN
     PERFORM keypup.github_take_existence(account, the_job.project_id, the_job.external_id, the_job.arguments, judged.asked, judged.whole, judged.gone);
+  ELSIF the_job.kind = 'numbers' THEN
+    PERFORM keypup.github_take_numbers(account, the_job.project_id, the_job.external_id, judged.asked, judged.whole);
   ELSE
     rows := judged.whole;
     IF the_job.kind = 'nested_pages' THEN
@@ -151,7 +154,11 @@ BEGIN
     END IF;
     PERFORM keypup.github_store_rows(account, the_job.project_id, the_job.kind, rows, as_of);
   END IF;
-  RETURN keypup.github_ask_again(account, job, judged.again);
+  has_ended := keypup.github_ask_again(account, job, judged.again);
+  IF has_ended AND the_job.kind = 'numbers' THEN
+    PERFORM keypup.github_end_numbers(account, the_job.project_id, job);
+  END IF;
+  RETURN has_ended;
 END
 $$;
 -- A page of a list of a repository.
@@ -244,13 +251,13 @@ BEGIN
                               THEN c.blocked_reason END,
       blocked_hint = CASE WHEN NOT is_admitted THEN c.blocked_hint END,
       refused_at = CASE WHEN NOT is_admitted THEN c.refused_at END,
-      concurrency = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN greatest(1, c.concurrency / 2)
+      concurrency = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN greatest(1, least(current_setting('keypup.max_requests')::integer, c.concurrency) / 2)
                          WHEN verdict <> 'page' THEN c.concurrency
                          -- As quick as it can until the provider objects, and then with care for ten minutes.
                          ELSE least(current_setting('keypup.max_requests')::integer, c.concurrency + CASE WHEN c.slowed_at > now() - interval '10 minutes' THEN 1 / c.concurrency ELSE 1 END) END,
       slowed_at = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN now() ELSE c.slowed_at END,
       batch_size = CASE WHEN kind NOT IN ('pull_requests', 'issues') THEN c.batch_size WHEN verdict = 'smaller' THEN greatest(1, c.batch_size / 2)
-                        WHEN verdict <> 'page' THEN c.batch_size WHEN milliseconds < 3000 THEN least(50, c.batch_size + 5) WHEN milliseconds > 6000 THEN greatest(5, c.batch_size - 5)
+                        WHEN verdict <> 'page' THEN c.batch_size WHEN milliseconds < 3000 THEN least(31, c.batch_size + 5) WHEN milliseconds > 6000 THEN greatest(5, c.batch_size - 5)
                         ELSE c.batch_size END
   WHERE c.account_id = account AND c.connection_id = connection;
 END
@@ -288,6 +295,8 @@ BEGIN
   UPDATE keypup.sync_state s
   SET requests = s.requests + 1, points = s.points + coalesce((budget ->> 'cost')::bigint, 0)
   WHERE s.account_id = account AND s.project_id = the_job.project_id;
+  -- Its own job before others that wait, to which something is added: so none that holds this one waits for us.
+  PERFORM FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job FOR UPDATE;
 
   SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
   IF v.verdict IN ('page', 'failed') AND status = 200 AND keypup.github_has_errors(reply)
@@ -367,6 +376,7 @@ BEGIN
     ELSE
       PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint));
   END CASE;
+  PERFORM keypup.github_end_waiting(account, the_job.project_id, the_job.kind);
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
   FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict,
     CASE WHEN token_is_current THEN budget END, v.retry_at, milliseconds) p;

@@ -3,10 +3,12 @@
 -- for by id: deployments that are not finished, those that a later one may have taken the place of, and what a webhook names.
 
 CREATE FUNCTION keypup.github_refused_fields(account uuid, project bigint) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce((SELECT s.refused_fields FROM keypup.sync_state s
-                   WHERE s.account_id = account AND s.project_id = project AND s.refused_at > now() - interval '1 day'), '{}')
+BEGIN
+  RETURN coalesce((SELECT s.refused_fields FROM keypup.sync_state s
+                   WHERE s.account_id = account AND s.project_id = project AND s.refused_at > now() - interval '1 day'), '{}');
+END
 $$;
 -- Neither list may be null, so that GitHub answers null for all of the repository where it refuses one of them.
 CREATE FUNCTION keypup.github_learn_refused(account uuid, project bigint, reply jsonb) RETURNS boolean

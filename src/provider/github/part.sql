@@ -73,7 +73,7 @@ COMMENT ON FUNCTION keypup.github_refusable(jsonb) IS 'The field, as Type.field,
 COMMENT ON FUNCTION keypup.github_has_errors(jsonb) IS 'Whether an answer comes with errors.';
 COMMENT ON FUNCTION keypup.github_errors(jsonb, text[]) IS 'The errors of an answer: type, the keys of the path (NULL without one), GitHub''s words, the same as a reason, and whether single sign-on is what is wanted; without those at fields that are known to be refused.';
 
--- Kinds of jobs that ask for several things, each by its id.
+-- Kinds of jobs that ask for several things, each by its id, or by its number.
 CREATE FUNCTION keypup.github_itemized(kind text, OUT member text, OUT shape text, OUT types text[])
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -83,6 +83,7 @@ AS $$
                ('releases', 'ids', 'Release', '{Release}'),
                ('deployments', 'ids', 'Deployment', '{Deployment}'),
                ('existence', 'items', 'Existing', '{PullRequest,Issue,Release,Deployment}'),
+               ('numbers', 'numbers', 'Existing', '{PullRequest,Issue}'),
                ('nested_pages', 'pages', 'NestedPage', NULL)) AS k (kind, member, shape, types)
   WHERE k.kind = github_itemized.kind
 $$;
@@ -120,6 +121,9 @@ BEGIN
     SELECT jsonb_agg(CASE WHEN n.node ? (a.page ->> 'connection') THEN n.node END ORDER BY a.position) INTO answers
     FROM jsonb_array_elements(all_asked) WITH ORDINALITY AS a (page, position)
     CROSS JOIN LATERAL (SELECT reply #> ARRAY['data', 'n' || (a.position - 1)]) AS n (node);
+  ELSIF kind = 'numbers' THEN
+    SELECT jsonb_agg(reply #> ARRAY['data', 'node', 'n' || (a.position - 1)] ORDER BY a.position) INTO answers
+    FROM jsonb_array_elements(all_asked) WITH ORDINALITY AS a (number, position);
   END IF;
   IF jsonb_typeof(answers) IS DISTINCT FROM 'array' THEN
     answers := '[]';
@@ -139,6 +143,7 @@ BEGIN
     FROM keypup.github_errors(reply, refused) e
     CROSS JOIN LATERAL (
       SELECT CASE WHEN kind = 'nested_pages' THEN substring(e.keys[1] FROM '^n([0-9]{1,4})$')
+                  WHEN kind = 'numbers' THEN CASE WHEN e.keys[1] = 'node' THEN substring(e.keys[2] FROM '^n([0-9]{1,4})$') END
                   WHEN e.keys[1] = 'nodes' THEN substring(e.keys[2] FROM '^[0-9]{1,4}$') END::integer
     ) AS n (part)
   ), part AS (

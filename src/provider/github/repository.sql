@@ -65,23 +65,6 @@ REVOKE ALL ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb)
 COMMENT ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb) IS 'Stores a page of labels or milestones, asks for the next, and at the end of a list that is whole forgets what is gone.';
 COMMENT ON FUNCTION keypup.github_next_page(jsonb, jsonb) IS 'The arguments of the job for the page after a page, from those of its own.';
 
--- Items to be read, as many in a job as the connection's answers have shown to be quick.
-CREATE FUNCTION keypup.github_queue_items(account uuid, project bigint, kind text, ids jsonb, in_run boolean DEFAULT true) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT keypup.queue_job(account, project, kind, jsonb_build_object('ids', w.ids), in_run)
-  FROM (
-    SELECT jsonb_agg(n.id ORDER BY n.position) AS ids
-    FROM (SELECT e.id, e.position, (e.position - 1) / (CASE kind WHEN 'pull_requests' THEN c.batch_size ELSE 2 * c.batch_size END) AS part
-          FROM jsonb_array_elements(ids) WITH ORDINALITY AS e (id, position),
-            keypup.projects p JOIN keypup.connections c USING (account_id, connection_id)
-          WHERE p.account_id = account AND p.project_id = project) AS n
-    GROUP BY n.part ORDER BY n.part
-  ) AS w
-$$;
-REVOKE ALL ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) IS 'Queues the reading of pull requests or issues by their ids.';
-
 -- What was read so soon after its last change that another of the same second may be missing (GitHub's times have whole seconds).
 CREATE FUNCTION keypup.github_queue_read_early(account uuid, project bigint, in_run boolean) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -203,6 +186,7 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   its_name text;
+  first jsonb := '{"is_first": true}';
 BEGIN
   its_name := keypup.github_take_name(account, project, repository ->> 'id', repository ->> 'nameWithOwner');
 
@@ -245,11 +229,15 @@ BEGIN
     UPDATE keypup.sync_state s SET next_watermarks = s.next_watermarks || keypup.github_milestone_mark(repository)
     WHERE s.account_id = account AND s.project_id = project;
   END IF;
+  IF broken = '{}' AND keypup.github_queue_numbers(account, project, repository) THEN
+    -- The lists are read no further.
+    first := first || '{"only": true}';
+  END IF;
   IF 'pullRequests' <> ALL (broken) THEN
-    PERFORM keypup.github_take_stubs(account, project, 'pull_requests', repository -> 'pullRequests', '{"is_first": true}');
+    PERFORM keypup.github_take_stubs(account, project, 'pull_requests', repository -> 'pullRequests', first);
   END IF;
   IF 'issues' <> ALL (broken) THEN
-    PERFORM keypup.github_take_stubs(account, project, 'issues', repository -> 'issues', '{"is_first": true}');
+    PERFORM keypup.github_take_stubs(account, project, 'issues', repository -> 'issues', first);
   END IF;
   PERFORM keypup.github_take_newest_deliveries(account, project, repository, broken);
   PERFORM keypup.github_queue_read_early(account, project, true);
@@ -339,7 +327,8 @@ BEGIN
   END IF;
   SELECT min(e.why) INTO why
   FROM keypup.github_errors(reply, refused) e
-  WHERE coalesce(e.keys[1] <> place OR e.keys[2] NOT IN ('labels', 'milestones', 'pullRequests', 'issues', 'releases', 'deployments', 'latestRelease'), true);
+  WHERE coalesce(e.keys[1] <> place OR e.keys[2] NOT IN (
+    'labels', 'milestones', 'pullRequests', 'issues', 'newestPullRequest', 'newestIssue', 'releases', 'deployments', 'latestRelease'), true);
   why := coalesce(why, 'GitHub''s answer is incomplete: ' || (keypup.misfits(jsonb_build_array(repository), 'Repository', keypup.github_shapes()))[1]);
   IF why IS NOT NULL THEN
     IF keypup.github_put_off(account, job) THEN

@@ -4,27 +4,53 @@
 -- {item, number, node, connection, page, seen}: seen holds the ids of its earlier pages, so that the
 -- last page can tell which stored rows are gone.
 
+-- Most of these lists are empty, and there are thousands of them.
 CREATE FUNCTION keypup.github_logins(users jsonb) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce(array_agg(DISTINCT u.login COLLATE "C" ORDER BY u.login COLLATE "C"), '{}')
-  FROM (SELECT coalesce(e ->> 'login', e ->> 'combinedSlug') FROM jsonb_array_elements(users) e WHERE jsonb_typeof(e) = 'object') AS u(login)
-  WHERE u.login IS NOT NULL
+BEGIN
+  IF users = '[]' THEN
+    RETURN '{}';
+  END IF;
+  RETURN (
+    SELECT coalesce(array_agg(DISTINCT u.login COLLATE "C" ORDER BY u.login COLLATE "C"), '{}')
+    FROM (SELECT coalesce(e ->> 'login', e ->> 'combinedSlug') FROM jsonb_array_elements(users) e WHERE jsonb_typeof(e) = 'object') AS u(login)
+    WHERE u.login IS NOT NULL);
+END
 $$;
 CREATE FUNCTION keypup.github_label_names(labels jsonb) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce(array_agg(DISTINCT (e ->> 'name') COLLATE "C" ORDER BY (e ->> 'name') COLLATE "C"), '{}')
-  FROM jsonb_array_elements(labels) e WHERE jsonb_typeof(e) = 'object'
+BEGIN
+  IF labels = '[]' THEN
+    RETURN '{}';
+  END IF;
+  RETURN (
+    SELECT coalesce(array_agg(DISTINCT (e ->> 'name') COLLATE "C" ORDER BY (e ->> 'name') COLLATE "C"), '{}')
+    FROM jsonb_array_elements(labels) e WHERE jsonb_typeof(e) = 'object');
+END
 $$;
 CREATE FUNCTION keypup.github_reviewers(requests jsonb) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT keypup.github_logins(jsonb_path_query_array(requests, '$[*].requestedReviewer')) $$;
-CREATE FUNCTION keypup.github_closing_numbers(issues jsonb, repository text) RETURNS bigint[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce(array_agg(DISTINCT (e ->> 'number')::bigint ORDER BY (e ->> 'number')::bigint), '{}')
-  FROM jsonb_array_elements(issues) e WHERE e #>> '{repository,id}' = repository
+BEGIN
+  IF requests = '[]' THEN
+    RETURN '{}';
+  END IF;
+  RETURN keypup.github_logins(jsonb_path_query_array(requests, '$[*].requestedReviewer'));
+END
+$$;
+CREATE FUNCTION keypup.github_closing_numbers(issues jsonb, repository text) RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF issues = '[]' THEN
+    RETURN '{}';
+  END IF;
+  RETURN (
+    SELECT coalesce(array_agg(DISTINCT (e ->> 'number')::bigint ORDER BY (e ->> 'number')::bigint), '{}')
+    FROM jsonb_array_elements(issues) e WHERE e #>> '{repository,id}' = repository);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_logins(jsonb), keypup.github_label_names(jsonb), keypup.github_reviewers(jsonb), keypup.github_closing_numbers(jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_logins(jsonb) IS 'Sorted logins of a list of users, and organization/name of teams.';
@@ -128,17 +154,42 @@ CREATE FUNCTION keypup.github_store_nested(account uuid, project bigint, reposit
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  all_pages jsonb;
+  all_pages jsonb := pages;
+  numbers bigint[];
 BEGIN
   -- A page of threads holds a page of comments for each thread.
-  SELECT jsonb_agg(q.page) INTO all_pages
-  FROM (
-    SELECT e AS page FROM jsonb_array_elements(pages) e
-    UNION ALL
-    SELECT jsonb_build_object('item', 'thread', 'number', e -> 'number', 'node', t -> 'id', 'connection', 'comments', 'page', t -> 'comments', 'seen', '[]'::jsonb)
-    FROM jsonb_array_elements(pages) e, jsonb_array_elements(e #> '{page,nodes}') t
-    WHERE e ->> 'connection' = 'reviewThreads'
-  ) AS q;
+  IF pages @> '[{"connection": "reviewThreads"}]' THEN
+    SELECT jsonb_agg(q.page) INTO all_pages
+    FROM (
+      SELECT e AS page FROM jsonb_array_elements(pages) e
+      UNION ALL
+      SELECT jsonb_build_object('item', 'thread', 'number', e -> 'number', 'node', t -> 'id', 'connection', 'comments', 'page', t -> 'comments', 'seen', '[]'::jsonb)
+      FROM jsonb_array_elements(pages) e, jsonb_array_elements(e #> '{page,nodes}') t
+      WHERE e ->> 'connection' = 'reviewThreads'
+    ) AS q;
+  END IF;
+  numbers := ARRAY(SELECT DISTINCT (e ->> 'number')::bigint FROM jsonb_array_elements(pages) e);
+
+  -- The last page of a list: stored rows that no page of it named are gone. Before others come, since in a first reading there are none.
+  WITH whole AS MATERIALIZED (
+    SELECT g.item, g.number, g.node, g.connection,
+      ARRAY(SELECT jsonb_array_elements_text(g.seen)) || ARRAY(SELECT coalesce(n ->> 'fullDatabaseId', n ->> 'id') FROM jsonb_array_elements(g.page -> 'nodes') n) AS ids
+    FROM jsonb_to_recordset(all_pages) AS g(item text, number bigint, node text, connection text, page jsonb, seen jsonb)
+    WHERE NOT (g.page #>> '{pageInfo,hasNextPage}')::boolean AND g.connection IN ('reviews', 'timelineItems', 'reviewThreads', 'comments')
+  ), gone_reviews AS (
+    DELETE FROM keypup.reviews r USING whole w
+    WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = ANY (numbers) AND r.pull_request_number = w.number
+      AND w.connection = 'reviews' AND r.external_id <> ALL (w.ids)
+  ), gone_events AS (
+    DELETE FROM keypup.timeline_events t USING whole w
+    WHERE t.account_id = account AND t.project_id = project AND t.item_number = ANY (numbers) AND t.item_number = w.number AND t.item_kind = w.item
+      AND w.connection = 'timelineItems' AND t.external_id <> ALL (w.ids)
+  )
+  DELETE FROM keypup.comments c USING whole w
+  WHERE c.account_id = account AND c.project_id = project AND c.item_number = ANY (numbers) AND c.item_number = w.number
+    AND ((w.connection = 'timelineItems' AND c.item_kind = w.item AND c.external_id <> ALL (w.ids))
+      OR (w.connection = 'comments' AND c.item_kind = 'review' AND c.thread_id = w.node AND c.external_id <> ALL (w.ids))
+      OR (w.connection = 'reviewThreads' AND c.item_kind = 'review' AND c.thread_id <> ALL (w.ids)));
 
   INSERT INTO keypup.reviews AS r (account_id, project_id, pull_request_number, external_id, author, author_is_bot, state, submitted_at, updated_at, url)
   SELECT DISTINCT ON (g.number, n."fullDatabaseId") account, project, g.number, n."fullDatabaseId", n.author ->> 'login',
@@ -159,7 +210,7 @@ BEGIN
     n."pullRequestReview" ->> 'fullDatabaseId', CASE g.item WHEN 'thread' THEN g.node END
   FROM jsonb_to_recordset(all_pages) AS g(item text, number bigint, node text, connection text, page jsonb),
     jsonb_to_recordset(g.page -> 'nodes') AS n(__typename text, "fullDatabaseId" text, author jsonb, "createdAt" timestamptz, "updatedAt" timestamptz, url text, "pullRequestReview" jsonb)
-  WHERE g.connection = 'comments' OR (g.connection = 'timelineItems' AND n.__typename = 'IssueComment')
+  WHERE g.connection IN ('comments', 'timelineItems') AND (g.connection = 'comments' OR n.__typename = 'IssueComment')
   ON CONFLICT (account_id, project_id, item_number, item_kind, external_id) DO UPDATE
   SET author = excluded.author, author_is_bot = excluded.author_is_bot, created_at = excluded.created_at, updated_at = excluded.updated_at,
       url = excluded.url, review_external_id = excluded.review_external_id, thread_id = excluded.thread_id
@@ -181,76 +232,56 @@ BEGIN
   WHERE (t.event, t.actor, t.subject, t.occurred_at) IS DISTINCT FROM (excluded.event, excluded.actor, excluded.subject, excluded.occurred_at);
 
   -- A short list with further pages stands in its item once all of it is known: seen has what the pages before the last one held.
-  UPDATE keypup.pull_requests p
-  SET labels = g.labels, assignees = g.assignees, requested_reviewers = g.reviewers, closes_issues = g.closes
-  FROM (
-    SELECT o.number, coalesce(max(l.names) FILTER (WHERE l.connection = 'labels'), o.labels) AS labels,
-      coalesce(max(l.names) FILTER (WHERE l.connection = 'assignees'), o.assignees) AS assignees,
-      coalesce(max(l.names) FILTER (WHERE l.connection = 'reviewRequests'), o.requested_reviewers) AS reviewers,
-      coalesce(max(l.names) FILTER (WHERE l.connection = 'closingIssuesReferences')::bigint[], o.closes_issues) AS closes
-    FROM keypup.github_whole_short_lists(all_pages, repository) l
-    JOIN keypup.pull_requests o ON l.item = 'pull_request' AND o.account_id = account AND o.project_id = project AND o.number = l.number
-    GROUP BY o.number, o.labels, o.assignees, o.requested_reviewers, o.closes_issues
-  ) AS g
-  WHERE p.account_id = account AND p.project_id = project AND p.number = g.number
-    AND (p.labels, p.assignees, p.requested_reviewers, p.closes_issues) IS DISTINCT FROM (g.labels, g.assignees, g.reviewers, g.closes);
+  IF EXISTS (SELECT FROM jsonb_array_elements(pages) e WHERE e ->> 'after' IS NOT NULL) THEN
+    UPDATE keypup.pull_requests p
+    SET labels = g.labels, assignees = g.assignees, requested_reviewers = g.reviewers, closes_issues = g.closes
+    FROM (
+      SELECT o.number, coalesce(max(l.names) FILTER (WHERE l.connection = 'labels'), o.labels) AS labels,
+        coalesce(max(l.names) FILTER (WHERE l.connection = 'assignees'), o.assignees) AS assignees,
+        coalesce(max(l.names) FILTER (WHERE l.connection = 'reviewRequests'), o.requested_reviewers) AS reviewers,
+        coalesce(max(l.names) FILTER (WHERE l.connection = 'closingIssuesReferences')::bigint[], o.closes_issues) AS closes
+      FROM keypup.github_whole_short_lists(all_pages, repository) l
+      JOIN keypup.pull_requests o ON l.item = 'pull_request' AND o.account_id = account AND o.project_id = project AND o.number = l.number
+      GROUP BY o.number, o.labels, o.assignees, o.requested_reviewers, o.closes_issues
+    ) AS g
+    WHERE p.account_id = account AND p.project_id = project AND p.number = g.number
+      AND (p.labels, p.assignees, p.requested_reviewers, p.closes_issues) IS DISTINCT FROM (g.labels, g.assignees, g.reviewers, g.closes);
 
-  UPDATE keypup.issues i
-  SET labels = g.labels, assignees = g.assignees
-  FROM (
-    SELECT o.number, coalesce(max(l.names) FILTER (WHERE l.connection = 'labels'), o.labels) AS labels,
-      coalesce(max(l.names) FILTER (WHERE l.connection = 'assignees'), o.assignees) AS assignees
-    FROM keypup.github_whole_short_lists(all_pages, repository) l
-    JOIN keypup.issues o ON l.item = 'issue' AND o.account_id = account AND o.project_id = project AND o.number = l.number
-    GROUP BY o.number, o.labels, o.assignees
-  ) AS g
-  WHERE i.account_id = account AND i.project_id = project AND i.number = g.number
-    AND (i.labels, i.assignees) IS DISTINCT FROM (g.labels, g.assignees);
+    UPDATE keypup.issues i
+    SET labels = g.labels, assignees = g.assignees
+    FROM (
+      SELECT o.number, coalesce(max(l.names) FILTER (WHERE l.connection = 'labels'), o.labels) AS labels,
+        coalesce(max(l.names) FILTER (WHERE l.connection = 'assignees'), o.assignees) AS assignees
+      FROM keypup.github_whole_short_lists(all_pages, repository) l
+      JOIN keypup.issues o ON l.item = 'issue' AND o.account_id = account AND o.project_id = project AND o.number = l.number
+      GROUP BY o.number, o.labels, o.assignees
+    ) AS g
+    WHERE i.account_id = account AND i.project_id = project AND i.number = g.number
+      AND (i.labels, i.assignees) IS DISTINCT FROM (g.labels, g.assignees);
+  END IF;
 
-  -- The last page of a list: stored rows that no page of it named are gone.
-  WITH whole AS MATERIALIZED (
-    SELECT g.item, g.number, g.node, g.connection,
-      ARRAY(SELECT jsonb_array_elements_text(g.seen)) || ARRAY(SELECT coalesce(n ->> 'fullDatabaseId', n ->> 'id') FROM jsonb_array_elements(g.page -> 'nodes') n) AS ids
+  PERFORM keypup.github_queue_pages(account, project, (
+    SELECT jsonb_agg(jsonb_build_object('item', g.item, 'number', g.number, 'node', g.node, 'connection', g.connection, 'after', g.page #> '{pageInfo,endCursor}',
+      'seen', g.seen || CASE WHEN g.connection IN ('labels', 'assignees', 'reviewRequests', 'closingIssuesReferences')
+        THEN to_jsonb(keypup.github_short_list(g.connection, g.page -> 'nodes', repository))
+        ELSE (SELECT coalesce(jsonb_agg(coalesce(n -> 'fullDatabaseId', n -> 'id')), '[]') FROM jsonb_array_elements(g.page -> 'nodes') n) END) ORDER BY g.number)
     FROM jsonb_to_recordset(all_pages) AS g(item text, number bigint, node text, connection text, page jsonb, seen jsonb)
-    WHERE NOT (g.page #>> '{pageInfo,hasNextPage}')::boolean AND g.connection IN ('reviews', 'timelineItems', 'reviewThreads', 'comments')
-  ), gone_reviews AS (
-    DELETE FROM keypup.reviews r USING whole w
-    WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = w.number
-      AND w.connection = 'reviews' AND r.external_id <> ALL (w.ids)
-  ), gone_events AS (
-    DELETE FROM keypup.timeline_events t USING whole w
-    WHERE t.account_id = account AND t.project_id = project AND t.item_number = w.number AND t.item_kind = w.item
-      AND w.connection = 'timelineItems' AND t.external_id <> ALL (w.ids)
-  )
-  DELETE FROM keypup.comments c USING whole w
-  WHERE c.account_id = account AND c.project_id = project AND c.item_number = w.number
-    AND ((w.connection = 'timelineItems' AND c.item_kind = w.item AND c.external_id <> ALL (w.ids))
-      OR (w.connection = 'comments' AND c.item_kind = 'review' AND c.thread_id = w.node AND c.external_id <> ALL (w.ids))
-      OR (w.connection = 'reviewThreads' AND c.item_kind = 'review' AND c.thread_id <> ALL (w.ids)));
-
-  PERFORM keypup.queue_job(account, project, 'nested_pages', q.arguments) FROM (
-  SELECT jsonb_build_object('pages', jsonb_agg(w.page)) AS arguments
-  FROM (
-    SELECT jsonb_build_object('item', g.item, 'number', g.number, 'node', g.node, 'connection', g.connection, 'after', g.page #> '{pageInfo,endCursor}',
-        'seen', g.seen || CASE WHEN g.connection IN ('labels', 'assignees', 'reviewRequests', 'closingIssuesReferences')
-          THEN to_jsonb(keypup.github_short_list(g.connection, g.page -> 'nodes', repository))
-          ELSE (SELECT coalesce(jsonb_agg(coalesce(n -> 'fullDatabaseId', n -> 'id')), '[]') FROM jsonb_array_elements(g.page -> 'nodes') n) END) AS page,
-      (row_number() OVER (ORDER BY g.number) - 1) / 20 AS part
-    FROM jsonb_to_recordset(all_pages) AS g(item text, number bigint, node text, connection text, page jsonb, seen jsonb)
-    WHERE (g.page #>> '{pageInfo,hasNextPage}')::boolean
-  ) AS w
-  GROUP BY w.part) AS q;
+    WHERE (g.page #>> '{pageInfo,hasNextPage}')::boolean));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_nested(uuid, bigint, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_store_nested(uuid, bigint, text, jsonb) IS 'Stores pages of reviews, threads, comments, events and short lists.';
 
+-- A short list stands in its item; its first page is of use only where there are more.
 CREATE FUNCTION keypup.github_first_pages(item text, nodes jsonb, connections text[]) RETURNS jsonb
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce(jsonb_agg(jsonb_build_object('item', item, 'number', n -> 'number', 'node', n -> 'id', 'connection', c, 'page', n -> c, 'seen', '[]'::jsonb)), '[]')
-  FROM jsonb_array_elements(nodes) n, unnest(connections) c
-  WHERE jsonb_typeof(n -> c) = 'object'
+BEGIN
+  RETURN (
+    SELECT coalesce(jsonb_agg(jsonb_build_object('item', item, 'number', n -> 'number', 'node', n -> 'id', 'connection', c, 'page', n -> c, 'seen', '[]'::jsonb)), '[]')
+    FROM jsonb_array_elements(nodes) n, unnest(connections) c
+    WHERE jsonb_typeof(n -> c) = 'object' AND (c IN ('reviews', 'timelineItems') OR (n #>> ARRAY[c, 'pageInfo', 'hasNextPage'])::boolean));
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_first_pages(text, jsonb, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_first_pages(text, jsonb, text[]) IS 'The nested lists of items, as github_store_nested takes them.';
@@ -303,18 +334,13 @@ BEGIN
   PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('pull_request', nodes,
     '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}'));
 
-  -- Threads are read where there are any, or were; about 150 of them in a request.
-  PERFORM keypup.queue_job(account, project, 'nested_pages', q.arguments) FROM (
-    SELECT jsonb_build_object('pages', jsonb_agg(w.page)) AS arguments
-    FROM (
-      SELECT jsonb_build_object('item', 'pull_request', 'number', n.number, 'node', n.id, 'connection', 'reviewThreads', 'after', NULL,
-          'count', n."reviewThreads" -> 'totalCount', 'seen', '[]'::jsonb) AS page,
-        sum(least(50, (n."reviewThreads" ->> 'totalCount')::bigint + 1)) OVER (ORDER BY n.number) / 150 AS part
-      FROM jsonb_to_recordset(nodes) AS n(number bigint, id text, "reviewThreads" jsonb)
-      WHERE (n."reviewThreads" ->> 'totalCount')::bigint > 0
-         OR EXISTS (SELECT FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project AND c.item_number = n.number AND c.item_kind = 'review')
-    ) AS w
-    GROUP BY floor(w.part)) AS q;
+  -- Threads are read where there are any, or were.
+  PERFORM keypup.github_queue_pages(account, project, (
+    SELECT jsonb_agg(jsonb_build_object('item', 'pull_request', 'number', n.number, 'node', n.id, 'connection', 'reviewThreads', 'after', NULL,
+      'count', n."reviewThreads" -> 'totalCount', 'seen', '[]'::jsonb) ORDER BY n.number)
+    FROM jsonb_to_recordset(nodes) AS n(number bigint, id text, "reviewThreads" jsonb)
+    WHERE (n."reviewThreads" ->> 'totalCount')::bigint > 0
+       OR EXISTS (SELECT FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project AND c.item_number = n.number AND c.item_kind = 'review')));
   PERFORM keypup.derive_pull_requests(account, project, ARRAY(SELECT (n ->> 'number')::bigint FROM jsonb_array_elements(nodes) n));
 END
 $$;
