@@ -215,9 +215,9 @@ read_claimed_job(Runner *runner, uint64 row)
 int
 send_due_jobs(Runner *runner)
 {
-	Oid types[] = {INT4OID, INT4OID, UUIDOID, INT8OID};
-	Datum values[4];
-	char nulls[5] = "    ";
+	Oid types[] = {INT4OID, INT4OID, UUIDOID, INT8OID, UUIDOID, UUIDOID};
+	Datum values[6];
+	char nulls[7] = "      ";
 	int room = keypup_max_requests - requests_in_flight(runner->client);
 	ClaimedJob **claimed;
 	int count;
@@ -229,11 +229,18 @@ send_due_jobs(Runner *runner)
 	values[0] = Int32GetDatum(runner->lease);
 	values[1] = Int32GetDatum(room);
 	scope_arguments(runner, values + 2, nulls + 2);
-	run_query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4)", 4, types, values, nulls);
+	values[4] = UUIDPGetDatum(&runner->after_account);
+	values[5] = UUIDPGetDatum(&runner->after_connection);
+	run_query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
 	count = (int) SPI_processed;
 	claimed = palloc0(sizeof(ClaimedJob *) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 		claimed[i] = read_claimed_job(runner, i);
+	if (count > 0)
+	{
+		runner->after_account = claimed[count - 1]->sent->account;
+		runner->after_connection = claimed[count - 1]->connection;
+	}
 	for (int i = 0; i < count; i++)
 	{
 		StepError *error;

@@ -27,6 +27,8 @@ typedef struct Runner
 	int32 lease; /* shows whose the jobs are that it has claimed */
 	Oid lease_table;
 	HttpClient *client;
+	pg_uuid_t after_account; /* where its last turn ended; it goes on behind */
+	pg_uuid_t after_connection;
 } Runner;
 
 /* A request that is under way. The first member of its sender's own struct. */

@@ -179,70 +179,111 @@ $$;
 REVOKE ALL ON FUNCTION keypup.live_leases() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.live_leases() IS 'The leases of sessions that are there.';
 
--- Each connection's jobs in the order of its queue, as many as it may have in flight; connections take turns.
+-- Each connection's jobs in the order of its queue, as many as it may have in flight; connections take turns. Those that have work are
+-- looked for from the one after which the caller's last turn ended, and no more of them than it has room for: what it costs does not
+-- depend on how many wait. The last row has the connection where this turn ends.
 CREATE FUNCTION keypup.claim_jobs(lease integer, how_many integer, only_account uuid, only_project bigint,
+  after_account uuid DEFAULT NULL, after_connection uuid DEFAULT NULL,
   OUT account_id uuid, OUT job_id bigint, OUT project_id bigint, OUT connection_id uuid,
   OUT provider text, OUT base_url text, OUT revision bigint, OUT envelope bytea)
 RETURNS SETOF record
-LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
   WITH RECURSIVE live AS MATERIALIZED (
     SELECT l.lease_id FROM keypup.live_leases() AS l (lease_id)
-  ), waiting (account_id, connection_id) AS (
+  ), bounds AS MATERIALIZED (
+    -- From where to where, in a circle; within one account from its first connection to its last.
+    SELECT b.first_account, b.first_connection, coalesce(only_account, b.first_account) AS last_account,
+      CASE WHEN only_account IS NULL THEN b.first_connection ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END AS last_connection
+    FROM (SELECT coalesce(only_account, after_account, '00000000-0000-0000-0000-000000000000') AS first_account,
+            CASE WHEN only_account IS NULL AND after_connection IS NOT NULL THEN after_connection
+                 ELSE '00000000-0000-0000-0000-000000000000' END AS first_connection) AS b
+  ), waiting (account_id, connection_id, turn, is_second_round) AS (
     -- The connections that have jobs, by one look into the index for each.
-    (SELECT j.account_id, j.connection_id FROM keypup.sync_jobs j ORDER BY j.account_id, j.connection_id LIMIT 1)
+    SELECT b.first_account, b.first_connection, 0, only_account IS NOT NULL FROM bounds b
     UNION ALL
-    SELECT n.account_id, n.connection_id
-    FROM waiting w CROSS JOIN LATERAL (
-      SELECT j.account_id, j.connection_id FROM keypup.sync_jobs j
-      WHERE (j.account_id, j.connection_id) > (w.account_id, w.connection_id) ORDER BY j.account_id, j.connection_id LIMIT 1) n
-  ), candidate AS (
-    SELECT f.account_id, f.job_id, f.queued_at, row_number() OVER (PARTITION BY f.account_id, c.connection_id ORDER BY f.queued_at, f.job_id) AS turn
+    SELECT n.account_id, n.connection_id, w.turn + 1, n.is_second_round
     FROM waiting w
-    JOIN keypup.connections c USING (account_id, connection_id)
     CROSS JOIN LATERAL (
-      SELECT j.account_id, j.job_id, j.queued_at
+      SELECT k.*
+      FROM (
+        (SELECT j.account_id, j.connection_id, w.is_second_round FROM keypup.sync_jobs j
+         WHERE (j.account_id, j.connection_id) > (w.account_id, w.connection_id) ORDER BY j.account_id, j.connection_id LIMIT 1)
+        UNION ALL
+        (SELECT j.account_id, j.connection_id, true FROM keypup.sync_jobs j
+         WHERE NOT w.is_second_round ORDER BY j.account_id, j.connection_id LIMIT 1)
+      ) AS k (account_id, connection_id, is_second_round)
+      ORDER BY k.is_second_round LIMIT 1
+    ) AS n
+    CROSS JOIN bounds b
+    WHERE NOT n.is_second_round OR (n.account_id, n.connection_id) <= (b.last_account, b.last_connection)
+  ), ready AS MATERIALIZED (
+    -- One after the other, until there are enough.
+    SELECT w.account_id, w.connection_id, w.turn, r.room
+    FROM waiting w
+    CROSS JOIN LATERAL (
+      -- To a token that was refused, one request at a time.
+      SELECT least(how_many, CASE WHEN c.refused_at IS NULL
+        THEN least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) ELSE 1 END - (
+          SELECT count(*) FROM keypup.sync_jobs b
+          WHERE b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.lease_id IN (SELECT live.lease_id FROM live))) AS room
+      FROM keypup.connections c
+      WHERE c.account_id = w.account_id AND c.connection_id = w.connection_id
+        AND c.origin = (SELECT keypup.this_database())
+        AND (c.blocked_until IS NULL OR c.blocked_until <= now()) AND (c.retry_at IS NULL OR c.retry_at <= now())
+        -- An app's connection waits for its token.
+        AND NOT EXISTS (SELECT FROM keypup.app_installations i
+                        LEFT JOIN keypup.connection_tokens t ON t.account_id = i.account_id AND t.connection_id = i.connection_id AND t.purpose = 'access_token'
+                        WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
+        AND EXISTS (SELECT FROM keypup.sync_jobs j
+                    WHERE j.account_id = c.account_id AND j.connection_id = c.connection_id AND j.due_at <= now()
+                      AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
+                      AND (only_project IS NULL OR j.project_id = only_project))
+      LIMIT 1
+    ) AS r
+    WHERE w.turn > 0 AND r.room > 0
+    LIMIT how_many
+  ), candidate AS (
+    SELECT r.account_id, f.job_id, f.queued_at, r.turn AS connection_turn,
+      row_number() OVER (PARTITION BY r.account_id, r.connection_id ORDER BY f.queued_at, f.job_id) AS turn
+    FROM ready r
+    CROSS JOIN LATERAL (
+      SELECT j.job_id, j.queued_at
       FROM keypup.sync_jobs j
-      WHERE j.account_id = c.account_id AND j.connection_id = c.connection_id AND j.due_at <= now()
+      WHERE j.account_id = r.account_id AND j.connection_id = r.connection_id AND j.due_at <= now()
         AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
         AND (only_project IS NULL OR j.project_id = only_project)
       ORDER BY j.queued_at, j.job_id
-      LIMIT greatest(0, least(how_many, CASE WHEN c.refused_at IS NULL
-        THEN least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) ELSE 1 END - (
-        SELECT count(*) FROM keypup.sync_jobs b
-        WHERE b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.lease_id IN (SELECT live.lease_id FROM live))))
+      -- Twice as many as are wanted, since some may be locked.
+      LIMIT least(r.room, 1 + 2 * how_many / (SELECT count(*) FROM ready))
     ) f
-    WHERE (only_account IS NULL OR c.account_id = only_account)
-      AND c.origin = (SELECT keypup.this_database())
-      AND (c.blocked_until IS NULL OR c.blocked_until <= now())
-      AND (c.retry_at IS NULL OR c.retry_at <= now())
-      -- An app's connection waits for its token.
-      AND NOT EXISTS (SELECT FROM keypup.app_installations i
-                      LEFT JOIN keypup.connection_tokens t ON t.account_id = i.account_id AND t.connection_id = i.connection_id AND t.purpose = 'access_token'
-                      WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
   ), free AS (
-    SELECT j.account_id, j.job_id, c.refused_at
+    SELECT j.account_id, j.job_id, f.connection_turn, c.refused_at
     FROM candidate f
     JOIN keypup.sync_jobs j USING (account_id, job_id)
     JOIN keypup.connections c USING (account_id, connection_id)
     WHERE j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live)
-    ORDER BY f.turn, f.queued_at, f.job_id
+    ORDER BY f.turn, f.connection_turn, f.queued_at, f.job_id
     LIMIT how_many
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF j SKIP LOCKED
   ), claimed AS (
     UPDATE keypup.sync_jobs j SET lease_id = lease, may_pass = true, doubt = free.refused_at
     FROM free WHERE j.account_id = free.account_id AND j.job_id = free.job_id
-    RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at
+    RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at, free.connection_turn
   )
   SELECT k.account_id, k.job_id, k.project_id, c.connection_id, c.provider, c.base_url, t.revision, t.envelope
   FROM claimed k
   JOIN keypup.connections c ON c.account_id = k.account_id AND c.connection_id = k.connection_id
   LEFT JOIN keypup.connection_tokens t ON t.account_id = c.account_id AND t.connection_id = c.connection_id AND t.purpose = 'access_token'
-  ORDER BY k.queued_at, k.job_id
+  ORDER BY k.connection_turn, k.queued_at, k.job_id;
+END
 $$;
-REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) TO keypup_worker;
-COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint) IS 'Takes due jobs for the session that holds the lease.';
+REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid) TO keypup_worker;
+COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid) IS 'Takes due jobs for the session that holds the lease.';
 
 CREATE FUNCTION keypup.start_run(account uuid, project bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
