@@ -49,8 +49,9 @@ COMMENT ON FUNCTION keypup.this_database() IS
   'System identifier of the server and oid of the database: the same on its standbys, another wherever a dump is'
   ' restored.';
 
+-- Its cost has it asked last, of the few rows of one name.
 CREATE FUNCTION keypup.is_role(role_id oid, role_name text, origin text) RETURNS boolean
-LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_is_role';
+LANGUAGE c STABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'keypup_is_role';
 CREATE FUNCTION keypup.is_of_this_server(origin text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_is_of_this_server';
 REVOKE ALL ON FUNCTION keypup.is_role(oid, text, text), keypup.is_of_this_server(text) FROM PUBLIC;

@@ -75,7 +75,8 @@ CREATE TABLE keypup.members (
   origin text NOT NULL DEFAULT keypup.this_database(),
   PRIMARY KEY (account_id, member)
 );
-CREATE INDEX members_member ON keypup.members (member);
+-- The names of roles, by which it is asked, compare as in C.
+CREATE INDEX members_member ON keypup.members (member COLLATE "C");
 COMMENT ON TABLE keypup.members IS 'Who belongs to an account, and as what.';
 COMMENT ON COLUMN keypup.members.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.members.member IS 'Name of a database role (whoever has that role is a member too), or of a person who signs in.';
