@@ -73,7 +73,7 @@ FROM unnest(ARRAY['repository_by_name', 'repository_by_id', 'repository_fields',
   'pull_requests', 'issues', 'label_page', 'assignee_page', 'review_request_page', 'reviewer_fields', 'review_page', 'thread_page',
   'review_comment_page', 'comment_fields', 'pull_request_timeline_page', 'issue_timeline_page', 'closing_issue_page', 'actor_fields',
   'poll', 'existence', 'viewer', 'projects', 'reviewer_fields_with_teams', 'releases', 'release_pages', 'release_page', 'release_fields',
-  'deployments', 'deployment_pages', 'deployment_page', 'deployment_fields', 'deployment_status_page', 'numbered_fields']) AS q(name),
+  'deployments', 'deployment_pages', 'deployment_page', 'deployment_fields', 'deployment_status_page', 'numbered_fields', 'pull_request_sweep', 'issue_sweep']) AS q(name),
   unnest(ARRAY['diffHunk', 'path', 'line', 'files', 'patch', 'blob', 'text', 'object', 'tree', 'body', 'bodyText', 'bodyHTML', 'message', 'email', 'tempCloneToken',
   'description', 'descriptionHTML', 'shortDescriptionHTML', 'releaseAssets', 'payload', 'logUrl', 'environmentUrl']) AS w(word)
 WHERE keypup.github_query(q.name) IS NULL OR keypup.github_query(q.name) ~ ('\m' || w.word || '\M');

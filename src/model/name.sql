@@ -110,6 +110,7 @@ DECLARE
   ids text[];
   old_names text[];
   new_names text[];
+  row_names text[];
   projects bigint[];
 BEGIN
   SELECT array_agg(c.external_id), array_agg(c.old_name), array_agg(c.new_name) INTO ids, old_names, new_names
@@ -120,14 +121,28 @@ BEGIN
       JOIN keypup.identities i ON i.account_id = account AND i.connection_id = connection AND i.external_id = s.person ->> 'id'
       UNION
       SELECT i.external_id, i.login FROM jsonb_array_elements(seen) AS s (person)
-      JOIN keypup.identities i ON i.connection_id = connection AND i.login = s.person ->> 'name' AND i.account_id = account
+      -- A bot may have the login of a user, and neither has taken it from the other.
+      JOIN keypup.identities i ON i.connection_id = connection AND i.login = s.person ->> 'name' AND i.account_id = account AND i.kind = s.person ->> 'kind'
     ) AS k), seen) c;
   IF ids IS NULL THEN
     RETURN;
   END IF;
+  -- Which rows are whose cannot be told where another has the same login: those stay.
+  SELECT array_agg(c.external_id), array_agg(c.old_name) FILTER (WHERE NOT c.is_shared), array_agg(c.new_name), array_agg(c.new_name) FILTER (WHERE NOT c.is_shared)
+  INTO ids, old_names, new_names, row_names
+  FROM (
+    SELECT u.external_id, u.old_name, u.new_name, EXISTS (
+        SELECT FROM keypup.identities i
+        WHERE i.connection_id = connection AND i.login = u.old_name AND i.account_id = account AND i.external_id <> ALL (ids)) AS is_shared
+    FROM unnest(ids, old_names, new_names) AS u (external_id, old_name, new_name)
+  ) AS c;
   projects := ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection);
   UPDATE keypup.identities i SET login = c.name
   FROM unnest(ids, new_names) AS c (id, name) WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = c.id;
+  IF old_names IS NULL THEN
+    RETURN;
+  END IF;
+  new_names := row_names;
   UPDATE keypup.pull_requests p
   SET author = keypup.new_name(p.author, old_names, new_names), merged_by = keypup.new_name(p.merged_by, old_names, new_names),
       assignees = keypup.new_name(p.assignees, old_names, new_names),
@@ -135,8 +150,10 @@ BEGIN
   WHERE p.account_id = account AND p.project_id = ANY (projects)
     AND (p.author = ANY (old_names) OR p.merged_by = ANY (old_names) OR p.assignees && old_names OR p.requested_reviewers && old_names);
   UPDATE keypup.issues i
-  SET author = keypup.new_name(i.author, old_names, new_names), assignees = keypup.new_name(i.assignees, old_names, new_names)
-  WHERE i.account_id = account AND i.project_id = ANY (projects) AND (i.author = ANY (old_names) OR i.assignees && old_names);
+  SET author = keypup.new_name(i.author, old_names, new_names), assignees = keypup.new_name(i.assignees, old_names, new_names),
+      closed_by = keypup.new_name(i.closed_by, old_names, new_names)
+  WHERE i.account_id = account AND i.project_id = ANY (projects)
+    AND (i.author = ANY (old_names) OR i.closed_by = ANY (old_names) OR i.assignees && old_names);
   UPDATE keypup.reviews r SET author = keypup.new_name(r.author, old_names, new_names)
   WHERE r.account_id = account AND r.project_id = ANY (projects) AND r.author = ANY (old_names);
   UPDATE keypup.comments c SET author = keypup.new_name(c.author, old_names, new_names)
@@ -154,4 +171,4 @@ REVOKE ALL ON FUNCTION keypup.follow_people(uuid, uuid, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]), keypup.new_name(text[], text[], text[]),
   keypup.follow_labels(uuid, bigint, jsonb), keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb),
   keypup.forget_milestones(uuid, bigint, text[]), keypup.follow_people(uuid, uuid, jsonb) TO keypup_worker;
-COMMENT ON FUNCTION keypup.follow_people(uuid, uuid, jsonb) IS 'Carries new logins, seen as {id, name}, through all that was read through a connection.';
+COMMENT ON FUNCTION keypup.follow_people(uuid, uuid, jsonb) IS 'Carries new logins, seen as {id, name, kind}, through all that was read through a connection.';

@@ -38,7 +38,7 @@ CREATE FUNCTION keypup.set_aside(account uuid, project bigint, failures jsonb) R
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   INSERT INTO keypup.sync_failures AS f (account_id, project_id, kind, item_id, part, item_number, reason, arguments)
-  SELECT DISTINCT ON (n.kind, n.item_id, n.part)
+  SELECT DISTINCT ON (n.kind, left(n.item_id, 500), coalesce(n.part, ''))
     account, project, n.kind, left(n.item_id, 500), coalesce(n.part, ''), n.item_number, left(n.reason, 500), n.arguments
   FROM jsonb_to_recordset(failures)
     AS n(kind text, item_id text, part text, item_number bigint, reason text, arguments jsonb)

@@ -216,6 +216,7 @@ DECLARE
   from_at timestamptz := CASE WHEN has_next THEN last_at ELSE '-infinity' END;
   to_at timestamptz := coalesce((arguments ->> 'before')::timestamptz, 'infinity');
   horizon timestamptz := keypup.github_horizon(account, project, kind, arguments);
+  pages text := CASE kind WHEN 'releases' THEN 'release_pages' ELSE 'deployment_pages' END;
   missing jsonb;
 BEGIN
   IF arguments ? 'is_first' THEN
@@ -225,8 +226,9 @@ BEGIN
       || CASE kind WHEN 'releases' THEN jsonb_build_object('release_total', page -> 'totalCount') ELSE '{}' END
     WHERE s.account_id = account AND s.project_id = project;
   END IF;
-  IF has_next AND NOT arguments ? 'only' AND ((arguments ->> 'is_whole')::boolean OR horizon IS NULL OR coalesce(last_at >= horizon, true)) THEN
-    PERFORM keypup.queue_job(account, project, CASE kind WHEN 'releases' THEN 'release_pages' ELSE 'deployment_pages' END,
+  IF has_next AND NOT arguments ? 'only' AND ((arguments ->> 'is_whole')::boolean OR horizon IS NULL OR coalesce(last_at >= horizon, true))
+     AND keypup.github_goes_on(account, project, pages, page, arguments) THEN
+    PERFORM keypup.queue_job(account, project, pages,
       keypup.github_next_page(page, arguments) || jsonb_build_object('before', coalesce(last_at, to_at)));
   END IF;
 

@@ -35,13 +35,16 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   gone text[];
-  known jsonb := CASE WHEN NOT page ? 'all_ids' AND arguments -> 'seen' <> 'null'
-    THEN (arguments -> 'seen') || jsonb_path_query_array(page, '$.nodes[*].id') END;
+  ids jsonb := jsonb_path_query_array(page, '$.nodes[*].id');
+  known jsonb := CASE WHEN NOT page ? 'all_ids' AND arguments -> 'seen' <> 'null' THEN (arguments -> 'seen') || ids END;
 BEGIN
   PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes');
-  IF (page #>> '{pageInfo,hasNextPage}')::boolean THEN
+  IF keypup.github_goes_on(account, project, kind, page, arguments) THEN
     PERFORM keypup.queue_job(account, project, kind,
       keypup.github_next_page(page, arguments) || jsonb_build_object('seen', known));
+  ELSIF (SELECT count(DISTINCT k) FROM jsonb_array_elements(known) AS k) IS DISTINCT FROM (page ->> 'totalCount')::bigint THEN
+    -- Not as many as there are: something moved while the list was read, or it is not whole. The next run reads it again.
+    RETURN;
   ELSIF kind = 'labels' THEN
     WITH deleted AS (
       DELETE FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND NOT known ? l.external_id RETURNING l.name
@@ -57,6 +60,25 @@ BEGIN
   END IF;
 END
 $$;
+-- A page that comes after itself, or that has nothing which was not there before, is no way to the end of a list.
+CREATE FUNCTION keypup.github_goes_on(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS boolean
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT (page #>> '{pageInfo,hasNextPage}')::boolean THEN
+    RETURN false;
+  ELSIF page #> '{pageInfo,endCursor}' IS DISTINCT FROM arguments -> 'after'
+        AND NOT coalesce(jsonb_typeof(arguments -> 'seen') = 'array' AND arguments -> 'seen' <> '[]'
+                         AND arguments -> 'seen' @> jsonb_path_query_array(page, '$.nodes[*].id') AND NOT page ? 'all_ids', false) THEN
+    RETURN true;
+  END IF;
+  PERFORM keypup.github_set_list_aside(account, project, kind, arguments, 'GitHub''s list does not go on: its next page is one that was read before');
+  RETURN false;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb) IS 'Whether a list has another page; one that never ends is set aside.';
+
 -- As long as this one, since GitHub is as slow for it as it was for this one.
 CREATE FUNCTION keypup.github_next_page(page jsonb, arguments jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -98,6 +120,7 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   horizon timestamptz := keypup.github_horizon(account, project, kind, arguments);
+  stubs text := CASE kind WHEN 'pull_requests' THEN 'pull_request_stubs' ELSE 'issue_stubs' END;
 BEGIN
   -- Of a page that is not whole, the newest that is there.
   IF arguments ? 'is_first' AND (page -> 'nodes' <> '[]' OR NOT page ? 'all_ids') THEN
@@ -108,9 +131,9 @@ BEGIN
 
   -- The next page first: while it is fetched, what this one names is read beside.
   IF (page #>> '{pageInfo,hasNextPage}')::boolean AND NOT arguments ? 'only'
-     AND (horizon IS NULL OR (page #>> '{nodes,-1,updatedAt}')::timestamptz >= horizon OR page -> 'nodes' = '[]') THEN
-    PERFORM keypup.queue_job(account, project, CASE kind WHEN 'pull_requests' THEN 'pull_request_stubs' ELSE 'issue_stubs' END,
-      keypup.github_next_page(page, arguments));
+     AND (horizon IS NULL OR (page #>> '{nodes,-1,updatedAt}')::timestamptz >= horizon OR page -> 'nodes' = '[]')
+     AND keypup.github_goes_on(account, project, stubs, page, arguments) THEN
+    PERFORM keypup.queue_job(account, project, stubs, keypup.github_next_page(page, arguments));
   END IF;
   PERFORM keypup.github_queue_items(account, project, kind, keypup.github_changed_items(account, project, kind, page -> 'nodes', horizon));
 END

@@ -90,18 +90,20 @@ CREATE FUNCTION keypup.github_store_people(account uuid, connection uuid, page j
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  actors jsonb := (SELECT jsonb_agg(DISTINCT a) FROM jsonb_path_query(page, 'strict $.** ? (exists (@.login))') AS a WHERE a ->> 'login' IS NOT NULL);
+  -- Each is {external_id, id, name: the login, full_name, kind}.
+  actors jsonb := (
+    SELECT jsonb_agg(DISTINCT jsonb_build_object('external_id', coalesce(a ->> 'id', 'login:' || (a ->> 'login')), 'id', a -> 'id', 'name', a -> 'login',
+      'full_name', a -> 'name', 'kind', CASE a ->> '__typename' WHEN 'User' THEN 'user' WHEN 'Bot' THEN 'bot' WHEN 'Mannequin' THEN 'mannequin'
+        WHEN 'Organization' THEN 'organization' WHEN 'EnterpriseUserAccount' THEN 'enterprise_user' ELSE 'unknown' END))
+    FROM jsonb_path_query(page, 'strict $.** ? (exists (@.login))') AS a WHERE a ->> 'login' IS NOT NULL);
 BEGIN
   IF actors IS NULL THEN
     RETURN;
   END IF;
-  PERFORM keypup.follow_people(account, connection, (
-    SELECT jsonb_agg(jsonb_build_object('id', a -> 'id', 'name', a -> 'login')) FROM jsonb_array_elements(actors) AS a WHERE a ->> 'id' IS NOT NULL));
+  PERFORM keypup.follow_people(account, connection, jsonb_path_query_array(actors, '$[*] ? (@.id != null)'));
   WITH seen AS MATERIALIZED (
-    SELECT DISTINCT ON (1) coalesce(a ->> 'id', 'login:' || (a ->> 'login')) AS external_id, a ->> 'login' AS login, a ->> 'name' AS name,
-      CASE a ->> '__typename' WHEN 'User' THEN 'user' WHEN 'Bot' THEN 'bot' WHEN 'Mannequin' THEN 'mannequin'
-        WHEN 'Organization' THEN 'organization' WHEN 'EnterpriseUserAccount' THEN 'enterprise_user' ELSE 'unknown' END AS kind
-    FROM jsonb_array_elements(actors) AS a
+    SELECT DISTINCT ON (1) a.external_id, a.name AS login, a.full_name AS name, a.kind
+    FROM jsonb_to_recordset(actors) AS a (external_id text, name text, full_name text, kind text)
     ORDER BY 1
   ), arrived AS MATERIALIZED (
     SELECT s.*, CASE WHEN s.kind = 'user' THEN gen_random_uuid() END AS person_id
@@ -200,7 +202,7 @@ BEGIN
   ON CONFLICT (account_id, project_id, pull_request_number, external_id) DO UPDATE
   SET author = excluded.author, author_is_bot = excluded.author_is_bot, state = excluded.state,
       submitted_at = excluded.submitted_at, updated_at = excluded.updated_at, url = excluded.url
-  WHERE r.updated_at <= excluded.updated_at
+  WHERE (r.updated_at <= excluded.updated_at OR r.updated_at > now() + interval '1 day')
     AND (r.author, r.author_is_bot, r.state, r.submitted_at, r.updated_at, r.url)
         IS DISTINCT FROM (excluded.author, excluded.author_is_bot, excluded.state, excluded.submitted_at, excluded.updated_at, excluded.url);
 
@@ -214,7 +216,7 @@ BEGIN
   ON CONFLICT (account_id, project_id, item_number, item_kind, external_id) DO UPDATE
   SET author = excluded.author, author_is_bot = excluded.author_is_bot, created_at = excluded.created_at, updated_at = excluded.updated_at,
       url = excluded.url, review_external_id = excluded.review_external_id, thread_id = excluded.thread_id
-  WHERE c.updated_at <= excluded.updated_at
+  WHERE (c.updated_at <= excluded.updated_at OR c.updated_at > now() + interval '1 day')
     AND (c.author, c.author_is_bot, c.created_at, c.updated_at, c.url, c.review_external_id, c.thread_id)
         IS DISTINCT FROM (excluded.author, excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.url, excluded.review_external_id, excluded.thread_id);
 
@@ -322,7 +324,7 @@ BEGIN
     additions = excluded.additions, deletions = excluded.deletions, changed_files = excluded.changed_files, commit_count = excluded.commit_count,
     first_commit_at = excluded.first_commit_at, labels = excluded.labels, assignees = excluded.assignees, requested_reviewers = excluded.requested_reviewers,
     milestone = excluded.milestone, closes_issues = excluded.closes_issues, is_read_early = excluded.is_read_early, deleted_at = NULL
-  WHERE p.updated_at <= excluded.updated_at
+  WHERE (p.updated_at <= excluded.updated_at OR p.updated_at > now() + interval '1 day')
     AND (p.external_id, p.node_id, p.url, p.title, p.state, p.is_draft, p.author, p.author_is_bot, p.created_at, p.updated_at, p.closed_at, p.merged_at, p.merged_by,
       p.base_branch, p.head_branch, p.additions, p.deletions, p.changed_files, p.commit_count, p.first_commit_at, p.labels, p.assignees, p.requested_reviewers,
       p.milestone, p.closes_issues, p.is_read_early, p.deleted_at)
@@ -331,6 +333,14 @@ BEGIN
       excluded.head_branch, excluded.additions, excluded.deletions, excluded.changed_files, excluded.commit_count, excluded.first_commit_at, excluded.labels,
       excluded.assignees, excluded.requested_reviewers, excluded.milestone, excluded.closes_issues, excluded.is_read_early, NULL::timestamptz);
 
+  -- An answer that was overtaken tells nothing of the lists, either.
+  IF EXISTS (SELECT FROM jsonb_to_recordset(nodes) AS n (number bigint, "updatedAt" timestamptz)
+             JOIN keypup.pull_requests p ON p.account_id = account AND p.project_id = project AND p.number = n.number
+             WHERE p.updated_at > n."updatedAt") THEN
+    SELECT coalesce(jsonb_agg(n), '[]') INTO nodes FROM jsonb_array_elements(nodes) AS n
+    JOIN keypup.pull_requests p ON p.account_id = account AND p.project_id = project AND p.number = (n ->> 'number')::bigint
+    WHERE p.updated_at <= (n ->> 'updatedAt')::timestamptz;
+  END IF;
   PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('pull_request', nodes,
     '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}'));
 
@@ -369,12 +379,20 @@ BEGIN
     state_reason = excluded.state_reason, author = excluded.author, author_is_bot = excluded.author_is_bot, created_at = excluded.created_at,
     updated_at = excluded.updated_at, closed_at = excluded.closed_at, labels = excluded.labels, assignees = excluded.assignees,
     milestone = excluded.milestone, is_read_early = excluded.is_read_early, deleted_at = NULL
-  WHERE i.updated_at <= excluded.updated_at
+  WHERE (i.updated_at <= excluded.updated_at OR i.updated_at > now() + interval '1 day')
     AND (i.external_id, i.node_id, i.url, i.title, i.state, i.state_reason, i.author, i.author_is_bot, i.created_at, i.updated_at, i.closed_at, i.labels,
       i.assignees, i.milestone, i.is_read_early, i.deleted_at)
       IS DISTINCT FROM (excluded.external_id, excluded.node_id, excluded.url, excluded.title, excluded.state, excluded.state_reason, excluded.author,
       excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.closed_at, excluded.labels, excluded.assignees, excluded.milestone, excluded.is_read_early, NULL::timestamptz);
 
+  -- As for pull requests.
+  IF EXISTS (SELECT FROM jsonb_to_recordset(nodes) AS n (number bigint, "updatedAt" timestamptz)
+             JOIN keypup.issues i ON i.account_id = account AND i.project_id = project AND i.number = n.number
+             WHERE i.updated_at > n."updatedAt") THEN
+    SELECT coalesce(jsonb_agg(n), '[]') INTO nodes FROM jsonb_array_elements(nodes) AS n
+    JOIN keypup.issues i ON i.account_id = account AND i.project_id = project AND i.number = (n ->> 'number')::bigint
+    WHERE i.updated_at <= (n ->> 'updatedAt')::timestamptz;
+  END IF;
   PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('issue', nodes, '{labels,assignees,timelineItems}'));
   PERFORM keypup.derive_issues(account, project, ARRAY(SELECT (n ->> 'number')::bigint FROM jsonb_array_elements(nodes) n));
 END

@@ -203,7 +203,9 @@ BEGIN
   IF arguments ? 'only' THEN
     RETURN;
   ELSIF (page #>> '{pageInfo,hasNextPage}')::boolean THEN
-    PERFORM keypup.queue_job(account, project, kind, keypup.github_next_page(page, arguments) || jsonb_build_object('seen', seen::text));
+    IF keypup.github_goes_on(account, project, kind, page, arguments) THEN
+      PERFORM keypup.queue_job(account, project, kind, keypup.github_next_page(page, arguments) || jsonb_build_object('seen', seen::text));
+    END IF;
     RETURN;
   END IF;
   SELECT jsonb_agg(jsonb_build_object('number', m.number, 'id', m.node_id) ORDER BY m.number) INTO missing
