@@ -128,7 +128,8 @@ BEGIN
     SELECT jsonb_agg(reply #> ARRAY['data', 'node', 'n' || (a.position - 1)] ORDER BY a.position) INTO answers
     FROM jsonb_array_elements(all_asked) WITH ORDINALITY AS a (number, position);
   END IF;
-  IF jsonb_typeof(answers) IS DISTINCT FROM 'array' THEN
+  -- More than was asked for is no answer to it.
+  IF jsonb_typeof(answers) IS DISTINCT FROM 'array' OR jsonb_array_length(answers) > jsonb_array_length(all_asked) THEN
     answers := '[]';
   END IF;
   wrong := keypup.misfits(answers, its.shape, keypup.github_shapes());
@@ -192,8 +193,13 @@ AS $$
 DECLARE
   list jsonb := coalesce(reply #> (ARRAY['data'] || place), 'null');
   depth integer := cardinality(place);
-  wrong text[] := keypup.misfits(jsonb_build_array(list), shape, keypup.github_shapes());
+  wrong text[];
 BEGIN
+  -- No list is asked for more at once; and to say of each of a hundred thousand what is wrong with it takes memory.
+  IF jsonb_array_length(CASE jsonb_typeof(list -> 'nodes') WHEN 'array' THEN list -> 'nodes' ELSE '[]' END) > 100 THEN
+    list := 'null';
+  END IF;
+  wrong := keypup.misfits(jsonb_build_array(list), shape, keypup.github_shapes());
   broken := '[]';
   is_whole := wrong IS NULL AND NOT keypup.github_has_errors(reply);
   IF is_whole THEN
