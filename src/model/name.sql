@@ -3,20 +3,22 @@
 -- so a stored name always means the one that had it when its row was read.
 
 -- A name that another has now belonged to somebody before, whose new one may not be known yet: NAME (ID) stands for it until it is.
-CREATE FUNCTION keypup.changed_names(known jsonb, seen jsonb, OUT external_id text, OUT old_name text, OUT new_name text) RETURNS SETOF record
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION keypup.changed_names(known jsonb, seen jsonb, OUT ids text[], OUT old_names text[], OUT new_names text[])
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF known IS NULL THEN
     RETURN;
   END IF;
-  RETURN QUERY
   WITH k AS (SELECT DISTINCT e ->> 'id' AS id, e ->> 'name' AS name FROM jsonb_array_elements(known) AS e),
-    s AS (SELECT DISTINCT ON (1) e ->> 'id' AS id, e ->> 'name' AS name FROM jsonb_array_elements(seen) AS e ORDER BY 1)
-  SELECT k.id, k.name, s.name FROM k JOIN s USING (id) WHERE k.name <> s.name
-  UNION ALL
-  SELECT k.id, k.name, format('%s (%s)', k.name, k.id)
-  FROM k WHERE EXISTS (SELECT FROM s WHERE s.name = k.name AND s.id <> k.id) AND NOT EXISTS (SELECT FROM s WHERE s.id = k.id);
+    s AS (SELECT DISTINCT ON (1) e ->> 'id' AS id, e ->> 'name' AS name FROM jsonb_array_elements(seen) AS e ORDER BY 1),
+    changed (id, old_name, new_name) AS (
+      SELECT k.id, k.name, s.name FROM k JOIN s USING (id) WHERE k.name <> s.name
+      UNION ALL
+      SELECT k.id, k.name, format('%s (%s)', k.name, k.id)
+      FROM k WHERE EXISTS (SELECT FROM s WHERE s.name = k.name AND s.id <> k.id) AND NOT EXISTS (SELECT FROM s WHERE s.id = k.id)
+    )
+  SELECT array_agg(c.id), array_agg(c.old_name), array_agg(c.new_name) INTO ids, old_names, new_names FROM changed c;
 END
 $$;
 CREATE FUNCTION keypup.new_name(name text, old_names text[], new_names text[]) RETURNS text
@@ -28,7 +30,7 @@ AS $$
   SELECT ARRAY(SELECT DISTINCT coalesce(new_names[array_position(old_names, n.name)], n.name) COLLATE "C" FROM unnest(names) AS n (name) ORDER BY 1)
 $$;
 REVOKE ALL ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]), keypup.new_name(text[], text[], text[]) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.changed_names(jsonb, jsonb) IS 'Who, of what is known, is called otherwise now. Both lists hold {id, name}.';
+COMMENT ON FUNCTION keypup.changed_names(jsonb, jsonb) IS 'Who, of what is known, is called otherwise now: ids, and beside them the names before and after; NULL for nobody. Both lists hold {id, name}.';
 COMMENT ON FUNCTION keypup.new_name(text, text[], text[]) IS 'A name, or the new one that stands beside it in the second list.';
 COMMENT ON FUNCTION keypup.new_name(text[], text[], text[]) IS 'Sorted names, with the new ones for those in the first list.';
 
@@ -40,7 +42,7 @@ DECLARE
   old_names text[];
   new_names text[];
 BEGIN
-  SELECT array_agg(c.external_id), array_agg(c.old_name), array_agg(c.new_name) INTO ids, old_names, new_names
+  SELECT c.* INTO ids, old_names, new_names
   FROM keypup.changed_names((
     SELECT jsonb_agg(jsonb_build_object('id', l.external_id, 'name', l.name)) FROM keypup.labels l
     WHERE l.account_id = account AND l.project_id = project
@@ -72,7 +74,7 @@ DECLARE
   old_names text[];
   new_names text[];
 BEGIN
-  SELECT array_agg(c.external_id), array_agg(c.old_name), array_agg(c.new_name) INTO ids, old_names, new_names
+  SELECT c.* INTO ids, old_names, new_names
   FROM keypup.changed_names((
     SELECT jsonb_agg(jsonb_build_object('id', m.external_id, 'name', m.title)) FROM keypup.milestones m
     WHERE m.account_id = account AND m.project_id = project
@@ -113,7 +115,7 @@ DECLARE
   row_names text[];
   projects bigint[];
 BEGIN
-  SELECT array_agg(c.external_id), array_agg(c.old_name), array_agg(c.new_name) INTO ids, old_names, new_names
+  SELECT c.* INTO ids, old_names, new_names
   FROM keypup.changed_names((
     SELECT jsonb_agg(jsonb_build_object('id', k.external_id, 'name', k.login))
     FROM (

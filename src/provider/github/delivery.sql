@@ -226,7 +226,7 @@ BEGIN
       || CASE kind WHEN 'releases' THEN jsonb_build_object('release_total', page -> 'totalCount') ELSE '{}' END
     WHERE s.account_id = account AND s.project_id = project;
   END IF;
-  IF has_next AND NOT arguments ? 'only' AND ((arguments ->> 'is_whole')::boolean OR horizon IS NULL OR coalesce(last_at >= horizon, true))
+  IF NOT arguments ? 'only' AND ((arguments ->> 'is_whole')::boolean OR horizon IS NULL OR coalesce(last_at >= horizon, true))
      AND keypup.github_goes_on(account, project, pages, page, arguments) THEN
     PERFORM keypup.queue_job(account, project, pages,
       keypup.github_next_page(page, arguments) || jsonb_build_object('before', coalesce(last_at, to_at)));

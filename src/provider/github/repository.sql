@@ -130,7 +130,7 @@ BEGIN
   END IF;
 
   -- The next page first: while it is fetched, what this one names is read beside.
-  IF (page #>> '{pageInfo,hasNextPage}')::boolean AND NOT arguments ? 'only'
+  IF NOT arguments ? 'only'
      AND (horizon IS NULL OR (page #>> '{nodes,-1,updatedAt}')::timestamptz >= horizon OR page -> 'nodes' = '[]')
      AND keypup.github_goes_on(account, project, stubs, page, arguments) THEN
     PERFORM keypup.queue_job(account, project, stubs, keypup.github_next_page(page, arguments));

@@ -288,6 +288,25 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_first_pages(text, jsonb, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_first_pages(text, jsonb, text[]) IS 'The nested lists of items, as github_store_nested takes them.';
 
+-- An answer that was overtaken by a later one tells nothing of an item's lists, either.
+CREATE FUNCTION keypup.github_not_overtaken(account uuid, project bigint, kind text, nodes jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  overtaken bigint[] := ARRAY(
+    SELECT n.number FROM jsonb_to_recordset(nodes) AS n (number bigint, "updatedAt" timestamptz)
+    WHERE EXISTS (SELECT FROM keypup.pull_requests p
+                  WHERE kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND p.number = n.number AND p.updated_at > n."updatedAt")
+       OR EXISTS (SELECT FROM keypup.issues i
+                  WHERE kind = 'issues' AND i.account_id = account AND i.project_id = project AND i.number = n.number AND i.updated_at > n."updatedAt"));
+BEGIN
+  RETURN CASE WHEN overtaken = '{}' THEN nodes
+    ELSE (SELECT coalesce(jsonb_agg(n), '[]') FROM jsonb_array_elements(nodes) AS n WHERE (n ->> 'number')::bigint <> ALL (overtaken)) END;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_not_overtaken(uuid, bigint, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_not_overtaken(uuid, bigint, text, jsonb) IS 'The items of a page but for those of which a later state is stored.';
+
 CREATE FUNCTION keypup.github_store_pull_requests(account uuid, project bigint, repository text, nodes jsonb, as_of timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -333,14 +352,7 @@ BEGIN
       excluded.head_branch, excluded.additions, excluded.deletions, excluded.changed_files, excluded.commit_count, excluded.first_commit_at, excluded.labels,
       excluded.assignees, excluded.requested_reviewers, excluded.milestone, excluded.closes_issues, excluded.is_read_early, NULL::timestamptz);
 
-  -- An answer that was overtaken tells nothing of the lists, either.
-  IF EXISTS (SELECT FROM jsonb_to_recordset(nodes) AS n (number bigint, "updatedAt" timestamptz)
-             JOIN keypup.pull_requests p ON p.account_id = account AND p.project_id = project AND p.number = n.number
-             WHERE p.updated_at > n."updatedAt") THEN
-    SELECT coalesce(jsonb_agg(n), '[]') INTO nodes FROM jsonb_array_elements(nodes) AS n
-    JOIN keypup.pull_requests p ON p.account_id = account AND p.project_id = project AND p.number = (n ->> 'number')::bigint
-    WHERE p.updated_at <= (n ->> 'updatedAt')::timestamptz;
-  END IF;
+  nodes := keypup.github_not_overtaken(account, project, 'pull_requests', nodes);
   PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('pull_request', nodes,
     '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}'));
 
@@ -385,14 +397,7 @@ BEGIN
       IS DISTINCT FROM (excluded.external_id, excluded.node_id, excluded.url, excluded.title, excluded.state, excluded.state_reason, excluded.author,
       excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.closed_at, excluded.labels, excluded.assignees, excluded.milestone, excluded.is_read_early, NULL::timestamptz);
 
-  -- As for pull requests.
-  IF EXISTS (SELECT FROM jsonb_to_recordset(nodes) AS n (number bigint, "updatedAt" timestamptz)
-             JOIN keypup.issues i ON i.account_id = account AND i.project_id = project AND i.number = n.number
-             WHERE i.updated_at > n."updatedAt") THEN
-    SELECT coalesce(jsonb_agg(n), '[]') INTO nodes FROM jsonb_array_elements(nodes) AS n
-    JOIN keypup.issues i ON i.account_id = account AND i.project_id = project AND i.number = (n ->> 'number')::bigint
-    WHERE i.updated_at <= (n ->> 'updatedAt')::timestamptz;
-  END IF;
+  nodes := keypup.github_not_overtaken(account, project, 'issues', nodes);
   PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('issue', nodes, '{labels,assignees,timelineItems}'));
   PERFORM keypup.derive_issues(account, project, ARRAY(SELECT (n ->> 'number')::bigint FROM jsonb_array_elements(nodes) n));
 END
@@ -419,33 +424,26 @@ BEGIN
   SELECT p.connection_id, p.external_id INTO STRICT the_connection, repository
   FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
   BEGIN
+    -- Names first: what is stored already means whoever had them.
+    PERFORM keypup.github_store_people(account, the_connection, rows);
+    PERFORM keypup.github_follow_names(account, project, kind, rows);
     CASE kind
       WHEN 'labels' THEN
-        PERFORM keypup.github_follow_names(account, project, kind, rows);
         PERFORM keypup.github_store_labels(account, project, rows);
       WHEN 'milestones' THEN
-        PERFORM keypup.github_follow_names(account, project, kind, rows);
         PERFORM keypup.github_store_milestones(account, project, rows);
       WHEN 'pull_requests' THEN
-        PERFORM keypup.github_store_people(account, the_connection, rows);
-        PERFORM keypup.github_follow_names(account, project, kind, rows);
         PERFORM keypup.github_store_pull_requests(account, project, repository, rows, as_of);
       WHEN 'issues' THEN
-        PERFORM keypup.github_store_people(account, the_connection, rows);
-        PERFORM keypup.github_follow_names(account, project, kind, rows);
         PERFORM keypup.github_store_issues(account, project, repository, rows, as_of);
       WHEN 'releases' THEN
-        PERFORM keypup.github_store_people(account, the_connection, rows);
         PERFORM keypup.github_store_releases(account, project, rows);
       WHEN 'deployments' THEN
-        PERFORM keypup.github_store_people(account, the_connection, rows);
         PERFORM keypup.github_store_deployments(account, project, rows);
       WHEN 'nested_pages' THEN
-        PERFORM keypup.github_store_people(account, the_connection, jsonb_path_query_array(rows, '$[*].page'));
         IF rows @> '[{"item": "deployment"}]' THEN
           PERFORM keypup.github_store_statuses(account, project, rows);
         ELSE
-          PERFORM keypup.github_follow_names(account, project, kind, rows);
           SELECT array_agg(DISTINCT (r.page ->> 'number')::bigint) INTO touched FROM jsonb_array_elements(rows) AS r (page);
           PERFORM keypup.github_store_nested(account, project, repository, rows);
           PERFORM keypup.derive_pull_requests(account, project, touched);
