@@ -57,9 +57,9 @@ AS $$
     coalesce(e.error #>> '{extensions,saml_failure}' = 'true', false)
   FROM (SELECT CASE WHEN jsonb_typeof(reply -> 'errors') = 'array' THEN reply -> 'errors'
                     WHEN keypup.github_has_errors(reply) THEN jsonb_build_array(reply -> 'errors') ELSE '[]' END) AS a (list)
-  -- A hundred tell enough; of what is beyond them, one that covers all.
-  CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_array_length(a.list) > 100
-    THEN jsonb_path_query_array(a.list, '$[0 to 99]') || '{"message": "more than a hundred errors"}' ELSE a.list END) AS e (error)
+  -- One for each of the two hundred numbers that a request asks for, and some more; of what is beyond them, one that covers all.
+  CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_array_length(a.list) > 250
+    THEN jsonb_path_query_array(a.list, '$[0 to 249]') || '{"message": "more than 250 errors"}' ELSE a.list END) AS e (error)
   CROSS JOIN LATERAL (
     SELECT CASE WHEN jsonb_typeof(e.error -> 'path') = 'array' AND e.error -> 'path' <> '[]'
                 THEN ARRAY(SELECT k.key FROM jsonb_array_elements_text(e.error -> 'path') WITH ORDINALITY AS k (key, position) ORDER BY k.position) END,

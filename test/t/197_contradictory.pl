@@ -1,0 +1,133 @@
+# Answers that contradict themselves, what is stored, or one another: nothing is lost by them, every run ends, and with the next good
+# answers the tables are the provider's.
+use strict;
+use warnings;
+
+use FindBin;
+use JSON::PP;
+use lib "$FindBin::RealBin/../lib";
+use KeypupTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $token = 'ghp_CONTRADICTPROBE0123456789';
+my ($name, $sparse) = ('demo/main', 'demo/sparse');
+my $github = start_github($token, '--points', '1000000', '--generate', "$name:pulls=105,issues=60,seed=9,labels=6,milestones=4",
+	'--generate', "$sparse:pulls=105,issues=230,seed=3,labels=4,milestones=2");
+my $node = new_server($github, "keypup.sync_interval = '1d'\n");
+$node->start;
+my ($true, $false) = (JSON::PP::true, JSON::PP::false);
+sub query { return $node->safe_psql('postgres', 'SET client_min_messages = error; ' . $_[0]); }
+sub faults { control($github, 'settings', { faults => [@_] }); return; }
+# What stands at a place of the answers of an operation instead of the truth, without a word.
+sub untrue { my ($operation, @places) = @_; return { match => { operation => $operation }, nulls => [ map { { error => $false, raw => $true, %$_ } } @places ] }; }
+sub change
+{
+	my ($what, %more) = @_;
+	$more{number} += 0 if exists $more{number};
+	my $answer = control($github, 'change', { repository => $name, change => $what, %more });
+	return decode_json($answer)->{change} ? decode_json($answer) : die $answer;
+}
+sub truth { return decode_json(control($github, "truth?repository=$_[0]")); }
+sub requests { my ($operation) = @_; return decode_json(control($github, 'counters'))->{by_operation}{$operation}{requests} // 0; }
+sub run_all { return query(q{CALL keypup.sync('acme')}); }
+sub reread { my ($number) = @_; return query("SELECT keypup.reread('acme', '$name', $number); CALL keypup.sync('acme')"); }
+sub start_over { my ($repository) = @_; return query("SELECT count(keypup.untrack('acme', p.name)) FROM keypup.projects p WHERE p.name = '$repository'; SELECT keypup.track('acme', '$repository'); CALL keypup.sync('acme')"); }
+sub failures { return query("SELECT coalesce(string_agg(DISTINCT concat_ws(' ', kind, reason), '; '), '') FROM keypup.sync_failures"); }
+sub differs { return differences($node, $github, $_[0] // $name); }
+
+query('CREATE EXTENSION keypup');
+query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', '$token', '$github->{url}')});
+start_over($name);
+is(differs() . failures(), '', 'a repository is read');
+my $main = truth($name);
+
+# Lists that say that they have more than they have.
+faults(untrue('KeypupRepositoryById', { path => 'node.labels.nodes', value => [] }, { path => 'node.milestones.nodes', value => [] }));
+run_all();
+is(differs(), '', 'an empty list of six labels, and of four milestones, deletes none');
+faults(untrue('KeypupRepositoryById', map { { path => "node.$_.nodes.0", value => $main->{$_}[1] } } qw(labels milestones)));
+run_all();
+is(query('SELECT (SELECT count(*) FROM keypup.labels) || $$ $$ || (SELECT count(*) FROM keypup.milestones)'), '6 4', 'nor does one that names one of them twice');
+faults();
+run_all();
+is(differs() . failures(), '', 'the next answer is believed');
+
+# Lists that never end.
+foreach my $list ([ 'labels', KeypupLabels => $main->{labels}[0] ], [ 'milestones', KeypupMilestones => $main->{milestones}[0] ])
+{
+	my ($field, $operation) = @$list;
+	my $page = { totalCount => 1_000, pageInfo => { hasNextPage => $true, endCursor => 'again' }, nodes => [ { %{ $list->[2] }, url => 'https://example.com' } ] };
+	faults(untrue('KeypupRepositoryById', { path => "node.$field.pageInfo", value => { hasNextPage => $true, endCursor => 'again' } }, { path => "node.$field.totalCount", value => 1_000 }),
+		{ match => { operation => $operation }, body => { data => { rateLimit => undef, node => { id => 'R_1', $field => $page } } } });
+	run_all();
+	is(failures(), "$field GitHub's list does not go on: its next page is one that was read before", "$field that never end: the run does, and says so");
+	is(differs(), '', 'and none is deleted');
+	faults();
+	run_all();
+	is(differs() . failures(), '', 'the next list that ends is believed');
+}
+
+# An answer that is older than what is stored.
+my ($pull) = grep { @{ $_->{reviews} } > 1 && @{ $_->{labels} } } @{ $main->{pullRequests} };
+faults(untrue('KeypupPullRequests', map { { item => $pull->{id}, path => "nodes.*.$_->[0]", value => $_->[1] } } [ 'updatedAt', '2001-01-01T00:00:00Z' ], [ 'title', 'long ago' ],
+	[ 'reviews.nodes', [] ], [ 'timelineItems.nodes', [] ], [ 'labels.nodes', [] ]));
+reread($pull->{number});
+is(differs() . failures(), '', 'an answer from before what is stored changes nothing, nor the lists in it');
+
+# One from the future guards nothing.
+faults(untrue('KeypupPullRequests', map { { item => $pull->{id}, path => "nodes.*.$_->[0]", value => $_->[1] } } [ 'updatedAt', '2099-01-01T00:00:00Z' ], [ 'title', 'years ahead' ]));
+reread($pull->{number});
+is(query("SELECT title FROM keypup.pull_requests WHERE number = $pull->{number}"), 'years ahead', 'one from the future is stored, as all else in it may be right');
+faults();
+reread($pull->{number});
+is(differs() . failures(), '', 'and holds off no later one');
+
+# More errors than anybody can read.
+my $flood = { data => undef, errors => [ map { { type => 'SOMETHING', message => "error $_", path => [ 'nodes', $_ ] } } 1 .. 1_200 ] };
+faults({ match => { operation => 'KeypupPullRequests', times => 2 }, body => $flood });
+query("SELECT keypup.reread('acme', '$name'); CALL keypup.sync('acme')");
+is(differs() . failures(), '', 'twelve hundred errors, twice: all is read');
+
+# A bot with the login of a person takes nothing from them.
+my $login = $pull->{author}{login};
+my ($theirs) = grep { ($_->{author}{login} // '') eq $login } @{ $main->{issues} };
+my $person = q{SELECT string_agg(concat_ws(' ', external_id, kind, login), ', ' ORDER BY external_id) FROM keypup.identities WHERE kind = 'user'};
+my $people = query($person);
+faults(untrue('KeypupIssues', { item => $theirs->{id}, path => 'nodes.*.author', value => { __typename => 'Bot', login => $login, id => 'BOT_impostor' } }));
+reread($theirs->{number});
+is(query($person), $people, 'every person is who they were');
+is(query("SELECT kind || ' ' || login FROM keypup.identities WHERE external_id = 'BOT_impostor'"), "bot $login", 'and the bot is another');
+faults();
+reread($theirs->{number});
+is(differs(), '', 'as the tables say');
+
+# Who closed an issue is found under a new name.
+my ($open) = grep { $_->{state} eq 'OPEN' } @{ $main->{issues} };
+change('close', number => $open->{number}, actor => 'judy');
+run_all();
+change('rename_user', login => 'judy', to => 'judith');
+change('comment', number => $open->{number}, actor => 'judith');
+run_all();
+is(query("SELECT closed_by FROM keypup.issues WHERE number = $open->{number}"), 'judith', 'who closed an issue is called as they are called now');
+is(query(q{SELECT count(*) FROM keypup.issues WHERE closed_by = 'judy'}), '0', 'everywhere');
+
+# Where numbers do not tell of all, the lists do.
+faults({ match => { operation => 'KeypupNumbers' }, nulls => [ { path => 'node.n*', every => 2, type => 'NOT_FOUND' } ] });
+control($github, 'counters/reset', {});
+start_over($sparse);
+is(differs($sparse) . failures(), '', 'every second number is not found: all is read');
+cmp_ok(requests('KeypupIssueStubs'), '>=', 1, 'by the list');
+faults();
+
+# Most of the older numbers have nothing any more: that is no reason to ask for them twice.
+my @oldest = (sort { $a->{updatedAt} cmp $b->{updatedAt} } @{ truth($sparse)->{issues} })[ 0 .. 119 ];
+change('delete', repository => $sparse, number => $_->{number}) foreach @oldest;
+control($github, 'counters/reset', {});
+start_over($sparse);
+is(differs($sparse) . failures(), '', 'a hundred and twenty numbers that nothing has: all else is read');
+is(requests('KeypupNumbers'), 1, 'and they are asked for once');
+
+$node->stop;
+done_testing();
