@@ -43,6 +43,7 @@ $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
 
 query('CREATE EXTENSION keypup');
+plant_overloads($node);
 query(q{CREATE ROLE alice LOGIN; CREATE ROLE vera LOGIN; CREATE ROLE oscar LOGIN;
 	SELECT keypup.create_account('acme'); SELECT keypup.add_member('acme', 'alice', 'owner'); SELECT keypup.add_member('acme', 'vera', 'viewer')});
 # From the environment into a variable and a bind parameter's place: no literal in the test's own text.
