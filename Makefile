@@ -11,7 +11,7 @@ OBJS = \
 	src/token/digest.o src/token/app_key.o src/token/secret_argument.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/access/plan_cost.o src/access/caller.o src/access/own_schema.o src/access/role_name.o src/audit/refusal.o \
-	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/client.o src/http/json.o \
+	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/tls.o src/http/client.o src/http/json.o \
 	src/http/secret_member.o src/http/shape.o \
 	src/model/this_database.o src/model/new_id.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
@@ -71,7 +71,7 @@ ISOLATION_OPTS = --inputdir=$(srcdir) --outputdir=.
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
-SHLIB_LINK = -lcurl -lcrypto -lcrypt
+SHLIB_LINK = -lcurl -lssl -lcrypto -lcrypt
 
 # Nothing here is worth inlining into a query: no bitcode is built.
 override with_llvm = no

@@ -18,6 +18,7 @@
 
 #include "http/proxy.h"
 #include "http/request.h"
+#include "http/tls.h"
 #include "keypup.h"
 
 #define MAX_BODY_BYTES (2 * 1024 * 1024)
@@ -233,6 +234,8 @@ set_options(Request *request, const char *url)
 	SET(CURLOPT_HTTPAUTH, (long) CURLAUTH_NONE);
 	SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	SET(CURLOPT_SSL_CIPHER_LIST, TLS12_CIPHERS);
+	SET(CURLOPT_SSL_CTX_FUNCTION, check_revocations);
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	if (keypup_ca_file != NULL && keypup_ca_file[0] != '\0')
