@@ -25,7 +25,6 @@ sub query { return $node->safe_psql('postgres', $_[0]); }
 sub as { return as_role($node, @_); }
 
 query('CREATE EXTENSION keypup');
-plant_overloads($node);
 query(q{CREATE ROLE olga LOGIN; CREATE ROLE vera LOGIN; CREATE ROLE gate LOGIN;
 	GRANT USAGE ON SCHEMA keypup TO gate; GRANT EXECUTE ON FUNCTION keypup.receive_webhook(uuid, jsonb, bytea) TO gate;
 	SELECT keypup.create_account('acme'), keypup.create_account('bolt');
