@@ -14,6 +14,7 @@
 
 #include <openssl/crypto.h>
 
+#include "miscadmin.h"
 #include "utils/json.h"
 
 #include "http/proxy.h"
@@ -252,7 +253,9 @@ set_options(Request *request, const char *url)
 	SET(CURLOPT_TIMEOUT_MS, REQUEST_MILLISECONDS);
 	SET(CURLOPT_LOW_SPEED_LIMIT, 100L);
 	SET(CURLOPT_LOW_SPEED_TIME, 10L);
-	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	/* For HTTP/2 libcurl has a library that frees its copies of the token unwiped; a worker's process ends with them. */
+	SET(CURLOPT_HTTP_VERSION, MyBackendType == B_BG_WORKER ? (long) CURL_HTTP_VERSION_2TLS
+														   : (long) CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_ACCEPT_ENCODING, "gzip");
 	SET(CURLOPT_BUFFERSIZE, 65536L);
 	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);

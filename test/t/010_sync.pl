@@ -73,6 +73,7 @@ foreach my $name (sort keys %repositories)
 my $counters = decode_json(control($github, 'counters'));
 is_deeply($counters->{violations}, [], 'nothing that carries source code was asked for');
 is($counters->{body_requests}, 0, 'no body was asked for');
+is($counters->{http2}, $counters->{requests}, 'the worker speaks HTTP/2');
 diag("full sync: $counters->{requests} requests, $counters->{points} points");
 
 # A quiet run is cheap, and writes no row.
