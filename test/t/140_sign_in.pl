@@ -56,6 +56,8 @@ sub age { my ($time) = @_; query("UPDATE keypup.identity_providers SET keys_trie
 is(as('olga', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['client-1', 'client-2']); SELECT keypup.add_person('acme', 'ann', 'viewer'); SELECT keypup.link_person('acme', 'ann', '$issuer', 'subject-1')") =~ /\S/ ? 'error' : 'done', 'done', 'a provider is added without keys');
 ok($node->poll_query_until('postgres', 'SELECT jsonb_array_length(keys) = 2 AND keys_error IS NULL FROM keypup.identity_providers'), 'the worker fetches its key set over TLS');
 is(counted('discovery') . counted('key_set'), '11', 'with two requests');
+is(query("BEGIN; SELECT keypup.add_identity_provider('bolt', '$issuer', ARRAY['client-1']); SELECT keys, keys_read_at IS NULL, keys_tried_at IS NULL FROM keypup.identity_providers p JOIN keypup.accounts a USING (account_id) WHERE a.name = 'bolt'; ROLLBACK") =~ s/^\s+//r, '[]|t|t',
+	'another account does not learn that somebody trusts the issuer');
 like(sign_in(id_token('client-1')), $handle, 'a token that the provider signed by RS256 signs in');
 like(sign_in(id_token('client-2')), $handle, 'and one by ES256');
 my $session = sign_in(id_token('client-1'));
@@ -149,9 +151,11 @@ $refused++;
 is(as('app', "SELECT keypup.sign_in_with_provider('acme', 'github', $_)"), 'sign-in is refused', "nor with $_") foreach q{'short'}, q{E'ghp_a\nb: c'}, q{NULL}, q{repeat('x', 5000)};
 $refused += 4;
 is(query('SELECT count(*) FROM keypup.members WHERE by_groups'), '3', 'each is a member by belonging');
+is(query(q{SELECT count(*), bool_and(actor_kind = 'person' AND detail ~ 'role "viewer", by a group of') FROM keypup.audit_log WHERE action = 'member.add' AND detail ~ 'by a group'}), '3|t', 'which is recorded');
 as('olga', "SELECT keypup.map_group('acme', '$github->{url}', 'organization demo', 'admin')");
 like(with_token('member'), $handle, 'a group of the organization has its own role');
 is(query(q{SELECT role FROM keypup.members WHERE member LIKE 'ada at %'}), 'admin', 'which holds from the next sign-in');
+is(query(q{SELECT count(*) FROM keypup.audit_log WHERE action = 'member.change' AND actor LIKE 'ada at %' AND detail ~ 'role "admin", by a group of'}), '1', 'and is recorded');
 control($github, 'user', { token => 'ghp_PERSON_writer', login => 'bob' });
 is(with_token('writer'), 'sign-in is refused', 'who has lost the permission does not sign in');
 $refused++;
