@@ -89,8 +89,7 @@ static bool job_account_is_set = false;
 	"p.account_id AND l.limit_id OPERATOR(pg_catalog.=) y.limit_id"                                \
 	" AND l.project_id OPERATOR(pg_catalog.=) p.project_id)))"
 
-#define LOGINS                                                                                     \
-	"SELECT DISTINCT g.login FROM keypup.project_logins g JOIN (" PROJECTS
+#define LOGINS "SELECT DISTINCT g.login FROM keypup.project_logins g JOIN (" PROJECTS
 #define LOGINS_END                                                                                 \
 	PROJECTS_END ") q ON q.project_id OPERATOR(pg_catalog.=) g.project_id WHERE g.login IS NOT NULL"
 

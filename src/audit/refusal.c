@@ -137,8 +137,8 @@ find_place(const Refusal *refusal)
 		alike = place;
 		of_case++;
 	}
-	if (of_case < PLACES_OF_CASE && of_account < PLACES_OF_ACCOUNT && of_source < PLACES_OF_SOURCE &&
-		unused != NULL)
+	if (of_case < PLACES_OF_CASE && of_account < PLACES_OF_ACCOUNT &&
+		of_source < PLACES_OF_SOURCE && unused != NULL)
 		return unused;
 	return alike;
 }
@@ -202,11 +202,13 @@ note(const Refusal *refusal, int patience)
 	if (left)
 		(void) wake_workers();
 	else
-		ereport(LOG,
-				(errmsg("keypup could not note for the audit log that \"%s\" was %s: actor \"%s\", claimed \"%s\"",
-						refusal->action, refusal->was_done ? "done" : "refused", refusal->actor,
-						refusal->claimed),
-				 errdetail_log("%s", refusal->detail), errhidestmt(true), errhidecontext(true)));
+		ereport(
+			LOG,
+			(errmsg(
+				 "keypup could not note for the audit log that \"%s\" was %s: actor \"%s\", claimed \"%s\"",
+				 refusal->action, refusal->was_done ? "done" : "refused", refusal->actor,
+				 refusal->claimed),
+			 errdetail_log("%s", refusal->detail), errhidestmt(true), errhidecontext(true)));
 }
 
 void

@@ -51,8 +51,8 @@ extern void register_refusals(void);
  * Waits up to two seconds for room; then the server's log has the record, as it
  * has when keypup is not preloaded. Raises nothing but a cancel.
  */
-extern void note_refusal(const pg_uuid_t *account, const char *action, const char *claimed,
-						 const char *detail);
+extern void
+note_refusal(const pg_uuid_t *account, const char *action, const char *claimed, const char *detail);
 
 /*
  * note_support_reading

@@ -60,8 +60,8 @@ static void
 run_reply_query(void *argument)
 {
 	ReplyQuery *query = argument;
-	Oid types[] = {query->types[0], query->types[1], INT4OID, TEXTOID, JSONBOID, TEXTOID,
-				   query->types[2]};
+	Oid types[] = {query->types[0], query->types[1], INT4OID,		 TEXTOID,
+				   JSONBOID,		TEXTOID,		 query->types[2]};
 	Datum values[7] = {query->values[0], query->values[1]};
 	char nulls[8] = "       ";
 	bool isnull;
@@ -214,11 +214,12 @@ prepare_viewer(void *argument)
 
 	SET_VARSIZE(envelope, VARHDRSZ + length);
 	memcpy(VARDATA(envelope), request->question->bytes + UUID_LEN, length);
-	run_query("SELECT c.provider, c.base_url,"
-			  " keypup.token_context(c.account_id, c.connection_id, 0::pg_catalog.int8, 'user_token')"
-			  " FROM keypup.connections c WHERE c.account_id OPERATOR(pg_catalog.=) $1"
-			  " AND c.connection_id OPERATOR(pg_catalog.=) $2",
-			  2, types, values, NULL);
+	run_query(
+		"SELECT c.provider, c.base_url,"
+		" keypup.token_context(c.account_id, c.connection_id, 0::pg_catalog.int8, 'user_token')"
+		" FROM keypup.connections c WHERE c.account_id OPERATOR(pg_catalog.=) $1"
+		" AND c.connection_id OPERATOR(pg_catalog.=) $2",
+		2, types, values, NULL);
 	if (SPI_processed != 1)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection is gone")));
 	provider = find_provider(TextDatumGetCString(read_field(0, 1, &isnull)));

@@ -74,7 +74,7 @@ record_refusals(void *argument)
 {
 	RefusalBatch *batch = argument;
 	Oid types[] = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID,
-				   TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+				   TEXTOID, TEXTOID,		TEXTOID,		TEXTOID, TEXTOID, TEXTOID};
 
 	for (int i = 0; i < batch->count; i++)
 	{

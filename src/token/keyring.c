@@ -81,7 +81,9 @@ static KeptPlan key_queries[] = {
 												" AND k.state OPERATOR(pg_catalog.=) 'active'",
 									0, InvalidOid),
 	[START_KEY] = KEPT_PLAN("SELECT keypup.start_data_key($1, NULL::pg_catalog.int4)", 1, UUIDOID),
-	[START_SHARED_KEY] = KEPT_PLAN("SELECT keypup.start_data_key(NULL::pg_catalog.uuid, NULL::pg_catalog.int4)", 0, InvalidOid),
+	[START_SHARED_KEY] =
+		KEPT_PLAN("SELECT keypup.start_data_key(NULL::pg_catalog.uuid, NULL::pg_catalog.int4)", 0,
+				  InvalidOid),
 	[FREE_TO_RENEW] = KEPT_PLAN("SELECT k.key_id FROM keypup.data_keys k"
 								" WHERE k.key_id OPERATOR(pg_catalog.=) $1"
 								" AND k.state OPERATOR(pg_catalog.=) 'active'"
