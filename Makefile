@@ -11,9 +11,9 @@ OBJS = \
 	src/token/digest.o src/token/app_key.o src/token/secret_argument.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/access/plan_cost.o src/access/caller.o src/access/own_schema.o src/access/role_name.o src/audit/refusal.o \
-	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/client.o src/http/json.o \
+	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/tls.o src/http/client.o src/http/json.o \
 	src/http/secret_member.o src/http/shape.o \
-	src/model/this_database.o \
+	src/model/this_database.o src/model/new_id.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
 	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/call.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
 	src/sync/command.o src/sync/launcher.o \
@@ -27,7 +27,7 @@ ROOMS = \
 	src/token/token.sql \
 	src/token/digest.sql src/token/app_key.sql \
 	src/http/http.sql src/http/proxy.sql \
-	src/model/connection.sql src/model/model.sql src/model/delivery.sql src/model/name.sql src/model/app.sql \
+	src/model/connection.sql src/model/model.sql src/model/delivery.sql src/model/login.sql src/model/name.sql src/model/app.sql \
 	src/sync/failure.sql src/sync/sync.sql src/sync/app_token.sql src/sync/call.sql \
 	src/provider/github/queries.sql \
 	src/provider/github/shape.sql src/provider/github/part.sql \
@@ -71,7 +71,7 @@ ISOLATION_OPTS = --inputdir=$(srcdir) --outputdir=.
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
-SHLIB_LINK = -lcurl -lcrypto -lcrypt
+SHLIB_LINK = -lcurl -lssl -lcrypto -lcrypt
 
 # Nothing here is worth inlining into a query: no bitcode is built.
 override with_llvm = no

@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "access/asker.h"
 #include "access/attempts.h"
 #include "access/caller.h"
 #include "access/inquiry.h"
@@ -20,6 +21,7 @@
 #include "http/pace.h"
 #include "http/proxy.h"
 #include "keypup.h"
+#include "model/new_id.h"
 #include "sync/launcher.h"
 #include "sync/worker_list.h"
 #include "token/digest.h"
@@ -132,6 +134,7 @@ _PG_init(void)
 	register_secret_arguments();
 	guard_own_schema();
 	register_caller();
+	watch_cursors();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		register_launcher();
@@ -140,5 +143,6 @@ _PG_init(void)
 		register_inquiries();
 		register_paces();
 		register_refusals();
+		register_ids();
 	}
 }

@@ -13,10 +13,12 @@ END
 $$;
 
 -- Two group roles of the cluster. Neither can log in and neither sees a row by itself:
--- keypup_member may ask (row-level security answers), keypup_worker stores what a provider sent.
+-- keypup_member may ask (row-level security answers), keypup_worker stores what a provider sent. One that is there already,
+-- as in a cluster with another database that has the extension, is taken as it is, and so it must be as it would be made.
 DO $$
 DECLARE
   wanted pg_catalog.name;
+  wrong record;
 BEGIN
   FOREACH wanted IN ARRAY ARRAY['keypup_member', 'keypup_worker']::pg_catalog.name[] LOOP
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = wanted) THEN
@@ -28,9 +30,19 @@ BEGIN
               HINT = pg_catalog.format('Drop the role, or: ALTER ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION;', wanted);
     END IF;
   END LOOP;
-  IF EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.roleid = 'keypup_worker'::pg_catalog.regrole) THEN
-    RAISE EXCEPTION 'role "keypup_worker" has members'
-      USING ERRCODE = 'duplicate_object', HINT = 'Revoke keypup_worker from them: only the background worker may act as it.';
+  -- Whoever is in keypup_worker would store as it; what either is in, its members would have; who administers one puts in whom they like.
+  SELECT pg_catalog.pg_get_userbyid(m.member) AS member, pg_catalog.pg_get_userbyid(m.roleid) AS role,
+    CASE WHEN m.admin_option THEN 'administers' ELSE 'is a member of' END AS holds INTO wrong
+  FROM pg_catalog.pg_auth_members m
+  WHERE m.roleid = 'keypup_worker'::pg_catalog.regrole
+     OR m.member IN ('keypup_worker'::pg_catalog.regrole, 'keypup_member'::pg_catalog.regrole)
+     OR m.roleid = 'keypup_member'::pg_catalog.regrole AND m.admin_option
+  ORDER BY 1, 2 LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'role "%" % "%"', wrong.member, wrong.holds, wrong.role
+      USING ERRCODE = 'duplicate_object',
+            DETAIL = 'Only the background worker may act as keypup_worker, keypup_member gives nothing else, and nobody administers them.',
+            HINT = pg_catalog.format('REVOKE %I FROM %I; before CREATE EXTENSION.', wrong.role, wrong.member);
   END IF;
 END
 $$;
@@ -48,6 +60,13 @@ GRANT EXECUTE ON FUNCTION keypup.this_database() TO keypup_member, keypup_worker
 COMMENT ON FUNCTION keypup.this_database() IS
   'System identifier of the server and oid of the database: the same on its standbys, another wherever a dump is'
   ' restored.';
+
+CREATE FUNCTION keypup.new_id() RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_new_id';
+REVOKE ALL ON FUNCTION keypup.new_id() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.new_id() IS
+  'A number for a row that an account sees: higher than those before, and counting nothing, as a sequence would count what'
+  ' others do.';
 
 -- Its cost has it asked last, of the few rows of one name.
 CREATE FUNCTION keypup.is_role(role_id oid, role_name text, origin text) RETURNS boolean
@@ -72,6 +91,12 @@ LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keyp
 REVOKE ALL ON FUNCTION keypup.my_projects(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.my_projects(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.my_projects(text) IS 'The projects in which the asker has the permission.';
+
+CREATE FUNCTION keypup.my_logins(permission text) RETURNS SETOF text
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'keypup_my_logins';
+REVOKE ALL ON FUNCTION keypup.my_logins(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.my_logins(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.my_logins(text) IS 'The logins that stand in rows of the projects in which the asker has the permission.';
 
 CREATE FUNCTION keypup.sees_all_projects(permission text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_sees_all_projects';

@@ -20,7 +20,7 @@ BEGIN
   VALUES (the_account, made.connection_id, connect_app.app_id, connect_app.installation_id);
   INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope)
   VALUES (the_account, made.connection_id, 'app_key', 1,
-    keypup.seal_app_key(private_key, keypup.token_context(the_account, made.connection_id, 1, 'app_key')));
+    keypup.seal_app_key(private_key, keypup.token_context(the_account, made.connection_id, 1::bigint, 'app_key')));
   PERFORM keypup.record_action(the_account, 'connection.create', format('"%s": installation %s of app %s, %s at %s', made.name, installation_id, app_id, provider, made.base_url));
   RETURN made.connection_id;
 END

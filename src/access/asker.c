@@ -31,11 +31,13 @@
 
 #include "access/asker.h"
 #include "access/caller.h"
+#include "audit/refusal.h"
 #include "datum.h"
 #include "kept_plan.h"
 
 PG_FUNCTION_INFO_V1(keypup_my_accounts);
 PG_FUNCTION_INFO_V1(keypup_my_projects);
+PG_FUNCTION_INFO_V1(keypup_my_logins);
 PG_FUNCTION_INFO_V1(keypup_sees_all_projects);
 PG_FUNCTION_INFO_V1(keypup_has_permission);
 PG_FUNCTION_INFO_V1(keypup_has_permission_now);
@@ -74,7 +76,9 @@ static bool job_account_is_set = false;
 	" AND s.handle_digest OPERATOR(pg_catalog.=) $3"                                               \
 	" AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()"
 
-#define ACCOUNTS "SELECT x.account_id, pg_catalog.bool_and(x.all_projects)"
+#define ACCOUNTS                                                                                   \
+	"SELECT x.account_id, pg_catalog.bool_and(x.all_projects),"                                    \
+	" pg_catalog.bool_and(x.kind OPERATOR(pg_catalog.=) 'support')"
 #define ACCOUNTS_END " GROUP BY x.account_id"
 #define PROJECTS                                                                                   \
 	"SELECT p.project_id FROM keypup.projects p WHERE EXISTS (SELECT"                              \
@@ -84,6 +88,10 @@ static bool job_account_is_set = false;
 	" OR EXISTS (SELECT FROM keypup.project_limits l WHERE l.account_id OPERATOR(pg_catalog.=) "   \
 	"p.account_id AND l.limit_id OPERATOR(pg_catalog.=) y.limit_id"                                \
 	" AND l.project_id OPERATOR(pg_catalog.=) p.project_id)))"
+
+#define LOGINS "SELECT DISTINCT g.login FROM keypup.project_logins g JOIN (" PROJECTS
+#define LOGINS_END                                                                                 \
+	PROJECTS_END ") q ON q.project_id OPERATOR(pg_catalog.=) g.project_id WHERE g.login IS NOT NULL"
 
 /* What is asked, of a role and of a session. */
 typedef struct Question
@@ -100,6 +108,7 @@ typedef struct Question
 
 static Question accounts_question = QUESTION(ACCOUNTS, ACCOUNTS_END);
 static Question projects_question = QUESTION(PROJECTS, PROJECTS_END);
+static Question logins_question = QUESTION(LOGINS, LOGINS_END);
 
 Oid
 owner_of_extension_function(Oid function)
@@ -224,6 +233,9 @@ fetch_answer(FunctionCallInfo fcinfo, Answer *answer)
 
 			accounts[count] = *DatumGetUUIDP(kept_plan_column(count, 1, &isnull));
 			all_projects = all_projects && DatumGetBool(kept_plan_column(count, 2, &isnull));
+			if (DatumGetBool(kept_plan_column(count, 3, &isnull)))
+				note_support_reading(&accounts[count],
+									 GetUserNameFromId(answer->when.asker, false));
 		}
 	}
 	SPI_finish();
@@ -283,25 +295,38 @@ keypup_my_accounts(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-Datum
-keypup_my_projects(PG_FUNCTION_ARGS)
+/* A question whose answer is one column; the rows are the function's. */
+static Datum
+answer_question_with_rows(FunctionCallInfo fcinfo, Question *question)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
-	if (ask(fcinfo, &projects_question, PG_GETARG_DATUM(0), InvalidSnapshot))
+	if (ask(fcinfo, question, PG_GETARG_DATUM(0), InvalidSnapshot))
 	{
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
 			bool isnull;
-			Datum project = kept_plan_column(row, 1, &isnull);
+			Datum value = kept_plan_column(row, 1, &isnull);
 
-			tuplestore_putvalues(result->setResult, result->setDesc, &project, &isnull);
+			tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
 		}
 	}
 	SPI_finish();
 	return (Datum) 0;
+}
+
+Datum
+keypup_my_projects(PG_FUNCTION_ARGS)
+{
+	return answer_question_with_rows(fcinfo, &projects_question);
+}
+
+Datum
+keypup_my_logins(PG_FUNCTION_ARGS)
+{
+	return answer_question_with_rows(fcinfo, &logins_question);
 }
 
 Datum
@@ -359,24 +384,25 @@ keypup_has_permission_now(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(found);
 }
 
-/* The holder of the session, or the role's name; NULL when nobody asks. */
-static text *
-name_asker(FunctionCallInfo fcinfo)
+text *
+name_asker(FunctionCallInfo fcinfo, text **kind)
 {
 	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	const SessionIdentity *session = asking_session(asker);
 
 	if (!OidIsValid(asker))
 		return NULL;
-	if (session == NULL)
-		return cstring_to_text(GetUserNameFromId(asker, false));
-	return find_session_holder(session, NULL, InvalidSnapshot);
+	if (session != NULL)
+		return find_session_holder(session, kind, InvalidSnapshot);
+	if (kind != NULL)
+		*kind = cstring_to_text("database_role");
+	return cstring_to_text(GetUserNameFromId(asker, false));
 }
 
 Datum
 keypup_asking_role(PG_FUNCTION_ARGS)
 {
-	text *name = name_asker(fcinfo);
+	text *name = name_asker(fcinfo, NULL);
 
 	if (name == NULL)
 		PG_RETURN_NULL();

@@ -5,6 +5,7 @@
 #ifndef KEYPUP_ASKER_H
 #define KEYPUP_ASKER_H
 
+#include "fmgr.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
@@ -24,6 +25,13 @@ typedef struct SessionIdentity
 extern const SessionIdentity *used_session(void);
 
 /*
+ * watch_cursors
+ *		From now on no transaction has both a session and a cursor WITH HOLD. Called
+ *		when the library is loaded.
+ */
+extern void watch_cursors(void);
+
+/*
  * find_session_holder
  *		Whose session it is, palloc'd; NULL when it has ended.
  *
@@ -31,6 +39,16 @@ extern const SessionIdentity *used_session(void);
  * snapshot: as in run_kept_plan.
  */
 extern text *find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapshot);
+
+/*
+ * name_asker
+ *		Who called the function of ours whose arguments these are, palloc'd: the
+ *		holder of the session, or the role; NULL when nobody asks.
+ *
+ * kind: gets database_role, person or api_key, palloc'd, unless nobody asks; may
+ * be NULL.
+ */
+extern text *name_asker(FunctionCallInfo fcinfo, text **kind);
 
 /*
  * set_job_account

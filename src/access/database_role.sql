@@ -86,7 +86,7 @@ BEGIN
       THEN 'An operator has granted it what keypup grants to members, as to an application''s role, by which many ask.'
   END;
   IF problem IS NOT NULL THEN
-    PERFORM keypup.note_refusal(account_id, 'role.grant', keypup.asking_role(), format('to database role "%s"', database_role));
+    PERFORM keypup.note_refusal(account_id, 'role.grant', format('to database role "%s"', database_role));
     RAISE EXCEPTION 'role "%" cannot be a member', database_role
       USING ERRCODE = 'invalid_parameter_value', DETAIL = problem, HINT = 'Name the role of a person or of a BI tool.';
   END IF;

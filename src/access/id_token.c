@@ -195,8 +195,8 @@ make_verifying_key(Jsonb *key, JwsAlgorithm *algorithm)
 static bool
 accepts_header(Jsonb *header, Jsonb *key, JwsAlgorithm algorithm)
 {
-	/* Ways to have the verifier take another key, or to demand what it does not know (RFC 7515, 4.1). */
-	static const char *const refused[] = {"crit", "jku", "jwk", "x5u", "x5c"};
+	/* Ways to have the verifier take another key, to demand what it does not know, or to nest (RFC 7515, 4.1). */
+	static const char *const refused[] = {"crit", "cty", "jku", "jwk", "x5u", "x5c"};
 	JsonbValue *header_kid = find_value(header, "kid");
 	JsonbValue *key_kid = find_value(key, "kid");
 

@@ -28,7 +28,6 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_account uuid := keypup.authorize_rights(account, 'users.manage');
-  fetched record;
   old keypup.identity_providers;
   new keypup.identity_providers;
 BEGIN
@@ -43,16 +42,15 @@ BEGIN
   PERFORM keypup.guard_passwords(the_account);
   SELECT p.* INTO old FROM keypup.identity_providers p
   WHERE p.account_id = the_account AND p.issuer = add_identity_provider.issuer;
-  -- Public keys are everybody's: an issuer whose keys are fetched already is not asked again.
-  SELECT p.keys, p.keys_read_at, p.keys_tried_at INTO fetched
-  FROM keypup.identity_providers p WHERE p.issuer = add_identity_provider.issuer AND p.fetches_keys AND key_set IS NULL ORDER BY p.keys_read_at DESC NULLS LAST LIMIT 1;
-  INSERT INTO keypup.identity_providers AS p (account_id, issuer, client_ids, fetches_keys, keys, keys_read_at, keys_tried_at, added_by)
+  INSERT INTO keypup.identity_providers AS p (account_id, issuer, client_ids, fetches_keys, keys, keys_read_at, added_by)
   VALUES (the_account, add_identity_provider.issuer, add_identity_provider.client_ids, key_set IS NULL,
-    CASE WHEN key_set IS NULL THEN coalesce(fetched.keys, '[]') ELSE keypup.usable_keys(key_set) END,
-    CASE WHEN key_set IS NULL THEN fetched.keys_read_at ELSE now() END, fetched.keys_tried_at, keypup.asking_role())
+    CASE WHEN key_set IS NULL THEN '[]' ELSE keypup.usable_keys(key_set) END, CASE WHEN key_set IS NOT NULL THEN now() END, keypup.asking_role())
   ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
-    SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = excluded.fetches_keys, keys = excluded.keys, keys_read_at = excluded.keys_read_at,
-        keys_tried_at = excluded.keys_tried_at, keys_error = NULL, added_by = excluded.added_by,
+    SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = excluded.fetches_keys,
+        -- What was fetched stays, and is not asked for anew.
+        keys = CASE WHEN p.fetches_keys AND excluded.fetches_keys THEN p.keys ELSE excluded.keys END,
+        keys_read_at = CASE WHEN p.fetches_keys AND excluded.fetches_keys THEN p.keys_read_at ELSE excluded.keys_read_at END,
+        keys_tried_at = CASE WHEN p.fetches_keys AND excluded.fetches_keys THEN p.keys_tried_at END, keys_error = NULL, added_by = excluded.added_by,
         origin = excluded.origin
   RETURNING * INTO new;
   PERFORM keypup.record_action(the_account, 'identity_provider.add',
@@ -93,32 +91,27 @@ AS $$ SELECT rtrim(issuer, '/') || '/.well-known/openid-configuration' $$;
 REVOKE ALL ON FUNCTION keypup.discovery_url(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.discovery_url(text) IS 'Where an OpenID Connect provider says where its key set is.';
 
--- Sees all accounts, and so runs as the owner.
-CREATE FUNCTION keypup.claim_key_sets(only_issuer text, OUT account_id uuid, OUT issuer text, OUT url text) RETURNS SETOF record
+-- Sees all accounts, and so runs as the owner. Each account's set is fetched by itself: when it was, tells of no other.
+CREATE FUNCTION keypup.claim_key_sets(only_account uuid, only_issuer text, OUT account_id uuid, OUT issuer text, OUT url text) RETURNS SETOF record
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH due AS (
-    SELECT p.issuer
-    FROM keypup.identity_providers p
-    WHERE p.fetches_keys AND (only_issuer IS NULL OR p.issuer = only_issuer)
-      AND p.origin = (SELECT keypup.this_database())
-    GROUP BY p.issuer
-    HAVING max(p.keys_tried_at) IS NULL
-        OR max(p.keys_tried_at) <= now() - CASE WHEN only_issuer IS NOT NULL THEN interval '1 minute' WHEN count(p.keys_error) > 0 OR max(p.keys_read_at) IS NULL THEN interval '5 minutes' ELSE interval '1 hour' END
-        -- A clock that was set back.
-        OR max(p.keys_tried_at) > now() + interval '1 minute'
-  ), claimed AS (
-    UPDATE keypup.identity_providers p SET keys_tried_at = now()
-    FROM due WHERE p.issuer = due.issuer AND p.fetches_keys AND p.origin = (SELECT keypup.this_database())
-    RETURNING p.account_id, p.issuer
-  )
-  SELECT DISTINCT ON (c.issuer) c.account_id, c.issuer, keypup.discovery_url(c.issuer) FROM claimed c ORDER BY c.issuer, c.account_id
+  UPDATE keypup.identity_providers p SET keys_tried_at = now()
+  WHERE p.fetches_keys AND p.origin = (SELECT keypup.this_database())
+    AND (only_account IS NULL OR p.account_id = only_account AND p.issuer = only_issuer)
+    AND (p.keys_tried_at IS NULL
+      OR p.keys_tried_at <= now() - CASE WHEN only_account IS NOT NULL THEN interval '1 minute'
+                                         WHEN p.keys_error IS NOT NULL OR p.keys_read_at IS NULL THEN interval '5 minutes'
+                                         ELSE interval '1 hour' END
+      -- A clock that was set back.
+      OR p.keys_tried_at > now() + interval '1 minute')
+  RETURNING p.account_id, p.issuer, keypup.discovery_url(p.issuer)
 $$;
-REVOKE ALL ON FUNCTION keypup.claim_key_sets(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.claim_key_sets(text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.claim_key_sets(text) IS 'The issuers whose key sets are to be fetched now, and where to begin; with an issuer, that one, at most once a minute.';
+REVOKE ALL ON FUNCTION keypup.claim_key_sets(uuid, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.claim_key_sets(uuid, text) TO keypup_worker;
+COMMENT ON FUNCTION keypup.claim_key_sets(uuid, text) IS
+  'The accounts'' issuers whose key sets are to be fetched now, and where to begin; or that one, at most once a minute.';
 
-CREATE FUNCTION keypup.take_key_set(issuer text, url text, status integer, reply jsonb, failure text) RETURNS text
+CREATE FUNCTION keypup.take_key_set(account_id uuid, issuer text, url text, status integer, reply jsonb, failure text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -145,10 +138,10 @@ BEGIN
   -- The last good set stays.
   UPDATE keypup.identity_providers p
   SET keys = coalesce(new_keys, p.keys), keys_read_at = CASE WHEN new_keys IS NULL THEN p.keys_read_at ELSE now() END, keys_error = left(problem, 300)
-  WHERE p.issuer = take_key_set.issuer AND p.fetches_keys;
+  WHERE p.account_id = take_key_set.account_id AND p.issuer = take_key_set.issuer AND p.fetches_keys;
   RETURN NULL;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.take_key_set(text, text, integer, jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.take_key_set(text, text, integer, jsonb, text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.take_key_set(text, text, integer, jsonb, text) IS 'Takes an answer of an issuer: what is to be asked next, or NULL when it is done.';
+REVOKE ALL ON FUNCTION keypup.take_key_set(uuid, text, text, integer, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.take_key_set(uuid, text, text, integer, jsonb, text) TO keypup_worker;
+COMMENT ON FUNCTION keypup.take_key_set(uuid, text, text, integer, jsonb, text) IS 'Takes an answer of an issuer: what is to be asked next, or NULL when it is done.';

@@ -76,7 +76,7 @@ BEGIN
   made := keypup.make_connection(the_account, provider, base_url, name, 'token of this one with keypup.replace_token');
   INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope)
   VALUES (the_account, made.connection_id, 'access_token', 1,
-    keypup.encrypt_token(token, keypup.token_context(the_account, made.connection_id, 1, 'access_token')));
+    keypup.encrypt_token(token, keypup.token_context(the_account, made.connection_id, 1::bigint, 'access_token')));
   PERFORM keypup.record_action(the_account, 'connection.create', format('"%s": %s at %s', made.name, provider, made.base_url));
   PERFORM keypup.wake_launcher();
   RETURN made.connection_id;

@@ -38,7 +38,7 @@ BEGIN
   SELECT a.account_id INTO found_id FROM keypup.accounts a WHERE a.name = account;
   -- One answer for an account that is not there and one that is another's.
   IF found_id IS NULL OR NOT keypup.has_permission_now(found_id, permission) THEN
-    PERFORM keypup.note_refusal(found_id, permission, keypup.asking_role(), CASE WHEN found_id IS NULL THEN 'there is no such account' ELSE 'the permission is missing' END);
+    PERFORM keypup.note_refusal(found_id, permission, CASE WHEN found_id IS NULL THEN 'there is no such account' ELSE 'the permission is missing' END);
     RAISE EXCEPTION 'account "%" does not exist, or you may not do this in it', account
       USING ERRCODE = 'insufficient_privilege', DETAIL = format('The permission needed is "%s".', permission),
             HINT = 'SELECT name FROM keypup.accounts shows your accounts; an owner or admin of the account can change your role.';
@@ -94,7 +94,7 @@ DECLARE
 BEGIN
   SELECT p INTO missing FROM unnest(permissions) p WHERE NOT keypup.has_permission_now(account_id, p) ORDER BY p LIMIT 1;
   IF missing IS NOT NULL THEN
-    PERFORM keypup.note_refusal(account_id, 'role.grant', keypup.asking_role(), format('role "%s" may do more than the asker', role));
+    PERFORM keypup.note_refusal(account_id, 'role.grant', format('role "%s" may do more than the asker', role));
     RAISE EXCEPTION 'you can neither give nor take role "%": it may do more than you', role
       USING ERRCODE = 'insufficient_privilege', DETAIL = format('It has the permission "%s", which you have not.', missing);
   END IF;
@@ -110,7 +110,7 @@ DECLARE
   permissions text[] := ARRAY(SELECT r.permission FROM keypup.roles r WHERE r.account_id = guard_role.account_id AND r.role = guard_role.role);
 BEGIN
   IF role IS NULL OR cardinality(permissions) = 0 THEN
-    PERFORM keypup.note_refusal(account_id, 'role.grant', keypup.asking_role(), format('role "%s" does not exist', role));
+    PERFORM keypup.note_refusal(account_id, 'role.grant', format('role "%s" does not exist', role));
     RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = 'invalid_parameter_value',
       HINT = 'The roles are ' || (SELECT string_agg(DISTINCT r.role, ', ' ORDER BY r.role) FROM keypup.roles r WHERE r.account_id = guard_role.account_id) || '.';
   END IF;
@@ -134,7 +134,7 @@ BEGIN
      -- Of those who are owners at this moment: the only one stays.
      AND (SELECT bool_and(w.holder = guard_change.member) FROM keypup.member_rights w
           WHERE w.account_id = guard_change.account_id AND w.permission = 'account.delete') THEN
-    PERFORM keypup.note_refusal(account_id, 'member.remove', keypup.asking_role(), 'the last owner stays');
+    PERFORM keypup.note_refusal(account_id, 'member.remove', 'the last owner stays');
     RAISE EXCEPTION 'the last owner of an account stays its owner' USING ERRCODE = 'object_in_use', HINT = 'Add another owner first.';
   END IF;
 END
@@ -234,7 +234,7 @@ BEGIN
   IF person IS NULL OR person !~ '^[^[:cntrl:]]{1,200}$' THEN
     RAISE EXCEPTION 'a person''s name has 1 to 200 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  PERFORM keypup.put_member(the_account, person, 'person', role, NULL, true);
+  PERFORM keypup.put_member(the_account, person, 'person', role, NULL::oid, true);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.add_person(text, text, text) FROM PUBLIC;

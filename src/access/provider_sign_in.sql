@@ -65,7 +65,7 @@ BEGIN
     IF NOT FOUND THEN
       answer := keypup.ask_worker('user_token', asked.account_id, uuid_send(asked.connection_id)
         || keypup.encrypt_token(user_token,
-             keypup.token_context(asked.account_id, asked.connection_id, 0, 'user_token')));
+             keypup.token_context(asked.account_id, asked.connection_id, 0::bigint, 'user_token')));
     END IF;
     IF answer IS NULL OR answer ? 'failed' THEN
       PERFORM keypup.note_refusal(asked.account_id, 'session.start', NULL, 'the provider could not be asked about a token');

@@ -8,6 +8,9 @@
  * set; and it lasts for the transaction, since neither ROLLBACK nor DISCARD ALL
  * touches a variable of ours, and the next transaction is another person's.
  * What was used within a savepoint goes when that is rolled back.
+ *
+ * A cursor WITH HOLD keeps its rows for whoever has the connection next, and so a
+ * transaction has either that or a session.
  */
 #include "postgres.h"
 
@@ -19,6 +22,8 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -49,6 +54,10 @@ typedef struct UsedSession
 /* In TopTransactionContext: gone with the transaction, whatever happens. */
 static UsedSession *used = NULL;
 
+static bool holds_cursor = false; /* whether the transaction has declared one WITH HOLD */
+
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+
 const SessionIdentity *
 used_session(void)
 {
@@ -63,7 +72,10 @@ end_transaction(XactEvent event, void *argument)
 						errmsg("cannot prepare a transaction that uses a session of keypup")));
 	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PARALLEL_PRE_COMMIT &&
 		event != XACT_EVENT_PRE_PREPARE)
+	{
 		used = NULL;
+		holds_cursor = false;
+	}
 }
 
 static void
@@ -84,10 +96,9 @@ end_subtransaction(SubXactEvent event, SubTransactionId own, SubTransactionId pa
 }
 
 static void
-use(const SessionIdentity *identity)
+watch_transactions(void)
 {
 	static bool registered = false;
-	UsedSession *session = MemoryContextAlloc(TopTransactionContext, sizeof(UsedSession));
 
 	if (!registered)
 	{
@@ -95,6 +106,53 @@ use(const SessionIdentity *identity)
 		RegisterSubXactCallback(end_subtransaction, NULL);
 		registered = true;
 	}
+}
+
+static void
+refuse_held_cursor(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("a transaction that uses a session of keypup has no cursor WITH HOLD"),
+					errdetail("The rows would stay for whoever uses the connection next."),
+					errhint("Declare the cursor WITHOUT HOLD.")));
+}
+
+static void
+see_command(PlannedStmt *statement, const char *text, bool read_only_tree,
+			ProcessUtilityContext context, ParamListInfo parameters, QueryEnvironment *environment,
+			DestReceiver *receiver, QueryCompletion *completion)
+{
+	if (IsA(statement->utilityStmt, DeclareCursorStmt) &&
+		(((DeclareCursorStmt *) statement->utilityStmt)->options & CURSOR_OPT_HOLD) != 0)
+	{
+		if (used != NULL)
+			refuse_held_cursor();
+		watch_transactions();
+		holds_cursor = true;
+	}
+	if (previous_utility_hook)
+		previous_utility_hook(statement, text, read_only_tree, context, parameters, environment,
+							  receiver, completion);
+	else
+		standard_ProcessUtility(statement, text, read_only_tree, context, parameters, environment,
+								receiver, completion);
+}
+
+void
+watch_cursors(void)
+{
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = see_command;
+}
+
+static void
+use(const SessionIdentity *identity)
+{
+	UsedSession *session = MemoryContextAlloc(TopTransactionContext, sizeof(UsedSession));
+
+	if (holds_cursor)
+		refuse_held_cursor();
+	watch_transactions();
 	session->identity = *identity;
 	session->level = GetCurrentSubTransactionId();
 	session->outer = used;

@@ -72,7 +72,7 @@ REVOKE ALL ON FUNCTION keypup.guard_snapshot(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_snapshot(uuid) IS
   'A serialization failure where the transaction does not see the newest change of the account''s members and roles.';
 
-CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text DEFAULT NULL) RETURNS text
+CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -84,7 +84,7 @@ BEGIN
   SELECT h.handle, h.digest INTO made FROM keypup.new_handle(account_id) h;
   INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at, issuer)
   VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts, start_session.issuer);
-  PERFORM keypup.record_action(account_id, 'session.start', shown, holder);
+  PERFORM keypup.record_action(account_id, 'session.start', shown, kind, holder);
   RETURN made.handle;
 END
 $$;
@@ -102,9 +102,9 @@ BEGIN
   DELETE FROM keypup.sessions s
   WHERE s.account_id = CASE WHEN handle ~ '^[0-9a-f]{96}$' THEN left(handle, 32)::uuid END
     AND s.handle_digest = keypup.digest_secret(handle)
-  RETURNING s.account_id, s.holder INTO ended;
+  RETURNING s.account_id, s.kind, s.holder INTO ended;
   IF ended.account_id IS NOT NULL THEN
-    PERFORM keypup.record_action(ended.account_id, 'session.end', NULL, ended.holder);
+    PERFORM keypup.record_action(ended.account_id, 'session.end', NULL::text, ended.kind, ended.holder);
   END IF;
   RETURN ended.account_id IS NOT NULL;
 END
@@ -129,15 +129,17 @@ DECLARE
   the_account uuid := keypup.authorize_rights(account, 'users.manage');
   made record;
   made_by keypup.maker := keypup.name_maker();
-  ends_at timestamptz := now() + valid_for;
+  ends_at timestamptz;
 BEGIN
   PERFORM keypup.guard_role(the_account, role);
   IF name IS NULL OR name !~ '^[^[:cntrl:]]{1,100}$' THEN
     RAISE EXCEPTION 'an API key''s name has 1 to 100 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  IF valid_for IS NULL OR valid_for <= interval '0' OR valid_for > interval '366 days' THEN
+  -- Intervals compare with months of 30 days, and are added with real ones.
+  IF valid_for IS NULL OR valid_for > interval '366 days' OR now() + valid_for <= now() OR now() + valid_for > now() + interval '366 days' THEN
     RAISE EXCEPTION 'an API key is valid for at most 366 days' USING ERRCODE = 'invalid_parameter_value', HINT = 'Make another when it ends.';
   END IF;
+  ends_at := now() + valid_for;
   IF made_by.kind = 'api_key' THEN
     ends_at := least(ends_at, (SELECT k.expires_at FROM keypup.api_keys k WHERE k.account_id = the_account AND k.prefix = made_by.name));
   END IF;
@@ -186,10 +188,12 @@ BEGIN
     AND keypup.still_may(k.account_id, k.made_by, ARRAY['users.manage'])
   RETURNING k.account_id, k.prefix, k.expires_at INTO found_key;
   IF found_key.account_id IS NULL THEN
-    PERFORM keypup.note_refusal((SELECT k.account_id FROM keypup.api_keys k WHERE k.prefix = left(api_key, 15) LIMIT 1), 'session.start', NULL, 'an API key');
+    PERFORM keypup.note_refusal((SELECT k.account_id FROM keypup.api_keys k WHERE k.prefix = left(api_key, 15) LIMIT 1), 'session.start',
+      -- Of what may be another secret nothing is repeated.
+      substring(api_key FROM '^keypup_[0-9a-f]{8}'), 'an API key');
     RAISE EXCEPTION 'API key is not valid' USING ERRCODE = 'invalid_authorization_specification', HINT = 'It may have ended or been revoked; an admin of the account makes another.';
   END IF;
-  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, 'an API key', least(interval '12 hours', found_key.expires_at - now()));
+  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, 'an API key', least(interval '12 hours', found_key.expires_at - now()), NULL::text);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_api_key(text) FROM PUBLIC;

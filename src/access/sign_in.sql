@@ -41,7 +41,7 @@ BEGIN
   FROM keypup.identity_providers p
   WHERE p.issuer = claims ->> 'iss' AND p.fetches_keys AND header ? 'kid'
     AND NOT EXISTS (SELECT FROM jsonb_array_elements(p.keys) k WHERE k -> 'kid' = header -> 'kid')
-    AND NOT EXISTS (SELECT FROM keypup.identity_providers o WHERE o.issuer = p.issuer AND o.keys_tried_at > clock_timestamp() - interval '1 minute')
+    AND coalesce(p.keys_tried_at <= clock_timestamp() - interval '1 minute', true)
   LIMIT 1;
   IF provider.issuer IS NULL THEN
     RETURN false;
@@ -54,7 +54,7 @@ EXCEPTION
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.fetch_unknown_key(jsonb, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.fetch_unknown_key(jsonb, jsonb) IS 'Has the worker fetch the issuer''s key set when a token names a key that is not in it; at most once a minute. Returns whether it did.';
+COMMENT ON FUNCTION keypup.fetch_unknown_key(jsonb, jsonb) IS 'Has the worker fetch the issuer''s key set when a token names a key that is not in it; at most once a minute for an account. Returns whether it did.';
 
 CREATE FUNCTION keypup.sign_in(id_token text, nonce text DEFAULT NULL, account text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan

@@ -296,6 +296,10 @@ BEGIN
   ELSIF known.member IS NOT NULL THEN
     UPDATE keypup.members m SET role = new_role, confirmed_at = now()
     WHERE m.account_id = recognise_person.account_id AND m.member = known.member AND (m.role <> new_role OR m.confirmed_at IS NULL);
+    IF FOUND THEN
+      PERFORM keypup.record_action(account_id, 'member.change', format('person "%s", role "%s", by a group of %s', known.member, new_role, left(issuer, 100)),
+        'person', known.member);
+    END IF;
     RETURN known.member;
   END IF;
   known.member := left(regexp_replace(coalesce(claims ->> 'login', the_subject), '[[:cntrl:]]', '?', 'g'), 80) || ' at ' || left(issuer, 100);
@@ -307,6 +311,8 @@ BEGIN
   VALUES (recognise_person.account_id, known.member, 'person', new_role, true, 'a group of ' || left(issuer, 100));
   INSERT INTO keypup.person_identities (account_id, issuer, subject, member)
   VALUES (recognise_person.account_id, recognise_person.issuer, the_subject, known.member);
+  PERFORM keypup.record_action(account_id, 'member.add', format('person "%s", role "%s", by a group of %s', known.member, new_role, left(issuer, 100)),
+    'person', known.member);
   RETURN known.member;
 END
 $$;

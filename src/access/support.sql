@@ -3,7 +3,7 @@
 
 CREATE TABLE keypup.support_grants (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
-  grant_id bigint GENERATED ALWAYS AS IDENTITY,
+  grant_id bigint NOT NULL,
   grantee text NOT NULL,
   reason text NOT NULL CHECK (length(reason) BETWEEN 10 AND 1000),
   all_projects boolean NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE keypup.support_grants (
 CREATE INDEX support_grants_grantee ON keypup.support_grants (grantee, ends_at);
 COMMENT ON TABLE keypup.support_grants IS 'Consents to support: who of the operator''s staff may read what, until when, and why.';
 COMMENT ON COLUMN keypup.support_grants.account_id IS 'The account that consents.';
-COMMENT ON COLUMN keypup.support_grants.grant_id IS 'Identifies the consent.';
+COMMENT ON COLUMN keypup.support_grants.grant_id IS 'Identifies the consent: they are counted.';
 COMMENT ON COLUMN keypup.support_grants.grantee IS 'The database role of the person who may read; its members may not.';
 COMMENT ON COLUMN keypup.support_grants.reason IS 'Why.';
 COMMENT ON COLUMN keypup.support_grants.all_projects IS 'Whether it holds for all projects; otherwise for those in support_grant_projects.';
@@ -63,8 +63,8 @@ DECLARE
 BEGIN
   -- Nobody opens or closes to others what they do not see themselves.
   PERFORM keypup.guard_permissions(the_account, 'support', ARRAY['data.read', 'settings.read']);
-  IF lasts IS NULL OR lasts <= interval '0' OR lasts > interval '24 hours' THEN
-    PERFORM keypup.note_refusal(the_account, 'support.grant', keypup.asking_role(), format('to "%s" for %s', grantee, lasts));
+  IF lasts IS NULL OR lasts > interval '24 hours' OR now() + lasts <= now() OR now() + lasts > now() + interval '24 hours' THEN
+    PERFORM keypup.note_refusal(the_account, 'support.grant', format('to "%s" for %s', grantee, lasts));
     RAISE EXCEPTION 'a consent lasts at most 24 hours' USING ERRCODE = 'invalid_parameter_value', HINT = 'Give another when it has ended.';
   END IF;
   IF reason IS NULL OR length(reason) NOT BETWEEN 10 AND 1000 THEN
@@ -73,15 +73,16 @@ BEGIN
   grantee_id := keypup.guard_database_role(the_account, grantee);
   IF grantee::text = keypup.asking_role() OR keypup.is_one_person(grantee, session_user)
      OR (SELECT keypup.is_one_person(grantee, r.rolname) FROM keypup.asking() a JOIN pg_roles r ON r.oid = a.role_id) THEN
-    PERFORM keypup.note_refusal(the_account, 'support.grant', keypup.asking_role(), 'to oneself');
+    PERFORM keypup.note_refusal(the_account, 'support.grant', 'to oneself');
     RAISE EXCEPTION 'nobody consents to the own access' USING ERRCODE = 'insufficient_privilege', HINT = 'An owner or admin of the account consents.';
   END IF;
   IF NOT keypup.is_operator() AND EXISTS (SELECT FROM keypup.members m WHERE m.member = grantee::text AND m.kind = 'database_role') THEN
-    PERFORM keypup.note_refusal(the_account, 'support.grant', keypup.asking_role(), format('to "%s", a member of an account', grantee));
+    PERFORM keypup.note_refusal(the_account, 'support.grant', format('to "%s", a member of an account', grantee));
     RAISE EXCEPTION 'role "%" is none of the operator''s staff', grantee USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It is a member of an account.';
   END IF;
-  INSERT INTO keypup.support_grants (account_id, grantee, reason, all_projects, granted_by, ends_at, grantee_id, made_by)
-  VALUES (the_account, grant_support.grantee, grant_support.reason, projects IS NULL, keypup.asking_role(), clock_timestamp() + lasts,
+  INSERT INTO keypup.support_grants (account_id, grant_id, grantee, reason, all_projects, granted_by, ends_at, grantee_id, made_by)
+  VALUES (the_account, (SELECT coalesce(max(g.grant_id), 0) + 1 FROM keypup.support_grants g WHERE g.account_id = the_account),
+    grant_support.grantee, grant_support.reason, projects IS NULL, keypup.asking_role(), clock_timestamp() + lasts,
     grantee_id, keypup.name_maker())
   RETURNING grant_id INTO new_id;
   INSERT INTO keypup.support_grant_projects (account_id, grant_id, project_id) SELECT the_account, new_id, p FROM unnest(the_projects) p;
@@ -120,7 +121,7 @@ COMMENT ON FUNCTION keypup.revoke_support(text, bigint) IS 'Takes a consent back
 
 CREATE TABLE keypup.break_glass (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
-  request_id bigint GENERATED ALWAYS AS IDENTITY,
+  request_id bigint NOT NULL,
   grantee text NOT NULL,
   reason text NOT NULL CHECK (length(reason) BETWEEN 20 AND 1000),
   requested_by text NOT NULL,
@@ -137,7 +138,7 @@ CREATE TABLE keypup.break_glass (
 CREATE INDEX break_glass_grantee ON keypup.break_glass (grantee, ends_at);
 COMMENT ON TABLE keypup.break_glass IS 'Access of the operator''s staff without consent, in security incidents: who, why, approved by whom, until when.';
 COMMENT ON COLUMN keypup.break_glass.account_id IS 'The account.';
-COMMENT ON COLUMN keypup.break_glass.request_id IS 'Identifies the request.';
+COMMENT ON COLUMN keypup.break_glass.request_id IS 'Identifies the request: they are counted.';
 COMMENT ON COLUMN keypup.break_glass.grantee IS 'The database role of the person who may read once two have approved.';
 COMMENT ON COLUMN keypup.break_glass.reason IS 'Why.';
 COMMENT ON COLUMN keypup.break_glass.requested_by IS 'Who asked for it.';
@@ -182,8 +183,9 @@ BEGIN
     RAISE EXCEPTION 'database role "%" does not exist, or is one of the system', grantee USING ERRCODE = 'undefined_object';
   END IF;
   PERFORM keypup.guard_login();
-  INSERT INTO keypup.break_glass (account_id, grantee, reason, requested_by, grantee_id)
-  SELECT a.account_id, request_break_glass.grantee, request_break_glass.reason, session_user, the_role_id FROM keypup.accounts a WHERE a.name = account
+  INSERT INTO keypup.break_glass (account_id, request_id, grantee, reason, requested_by, grantee_id)
+  SELECT a.account_id, (SELECT coalesce(max(b.request_id), 0) + 1 FROM keypup.break_glass b WHERE b.account_id = a.account_id),
+    request_break_glass.grantee, request_break_glass.reason, session_user, the_role_id FROM keypup.accounts a WHERE a.name = account
   RETURNING account_id, request_id INTO the_account, new_id;
   IF new_id IS NULL THEN
     RAISE EXCEPTION 'account "%" does not exist', account USING ERRCODE = 'undefined_object';
@@ -212,7 +214,7 @@ BEGIN
   PERFORM keypup.guard_login();
   IF EXISTS (SELECT FROM unnest(ARRAY[request.grantee, request.requested_by, request.first_approver]) AS o (role)
              WHERE o.role IS NOT NULL AND keypup.is_one_person(session_user, o.role::name)) THEN
-    PERFORM keypup.note_refusal(request.account_id, 'break_glass.approve', keypup.asking_role(), format('%s: two others must approve', request_id));
+    PERFORM keypup.note_refusal(request.account_id, 'break_glass.approve', format('%s: two others must approve', request_id));
     RAISE EXCEPTION 'two others must approve' USING ERRCODE = 'insufficient_privilege', HINT = 'Neither who asked nor who is to read, and not the same person twice. Roles of which one has the other are one person.';
   END IF;
   IF request.first_approver IS NULL THEN
@@ -225,9 +227,9 @@ BEGIN
   WHERE b.account_id = request.account_id AND b.request_id = request.request_id;
   PERFORM keypup.open_schema_to(request.grantee::name);
   PERFORM keypup.record_action(request.account_id, 'break_glass.approve', format('%s, second: open to "%s" until %s', request_id, request.grantee, new_end));
-  PERFORM pg_notify('keypup', json_build_object('account_id', request.account_id, 'break_glass', request.request_id)::text);
+  PERFORM pg_notify('keypup_' || replace(request.account_id::text, '-', ''), 'break_glass ' || request.request_id);
   RETURN new_end;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.approve_break_glass(text, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.approve_break_glass(text, bigint) IS 'Approves a request: the second approval of another person opens the account for 60 minutes, announces it on channel keypup, and returns when it ends. For operators: granted to nobody.';
+COMMENT ON FUNCTION keypup.approve_break_glass(text, bigint) IS 'Approves a request: the second approval of another person opens the account for 60 minutes, announces it on the account''s channel, and returns when it ends. For operators: granted to nobody.';

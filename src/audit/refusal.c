@@ -4,6 +4,10 @@
  *		refused transaction wrote. So a refusal is left in shared memory, and the
  *		worker of the database puts it into the audit log in a transaction of its
  *		own.
+ *
+ * The room is shared out. The same again is counted. Of one case, which is an
+ * action by somebody from somewhere in an account, a few are told apart by their
+ * words, and no more; an account has a share of the places, and so has a source.
  */
 #include "postgres.h"
 
@@ -17,14 +21,19 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "access/asker.h"
 #include "audit/refusal.h"
 #include "compat.h"
 #include "shared_area.h"
 #include "sync/worker_list.h"
 
 PG_FUNCTION_INFO_V1(keypup_note_refusal);
+PG_FUNCTION_INFO_V1(keypup_note_refused_claim);
 
-#define PLACES 256
+#define PLACES 1024
+#define PLACES_OF_CASE 8
+#define PLACES_OF_ACCOUNT 64
+#define PLACES_OF_SOURCE 512
 #define PATIENCE_MILLISECONDS 2000
 #define PAUSE_MILLISECONDS 10
 
@@ -69,46 +78,120 @@ find_client_address(void)
 	return TextDatumGetCString(DirectFunctionCall1(network_host, address));
 }
 
+/* --- sharing the room out --- */
+
+static bool
+is_of_account(const Refusal *a, const Refusal *b)
+{
+	return a->database == b->database && a->has_account == b->has_account &&
+		   memcmp(&a->account, &b->account, sizeof(a->account)) == 0;
+}
+
+static bool
+is_of_source(const Refusal *a, const Refusal *b)
+{
+	return strcmp(a->database_role, b->database_role) == 0 &&
+		   strcmp(a->client_address, b->client_address) == 0;
+}
+
+static bool
+is_of_case(const Refusal *a, const Refusal *b)
+{
+	return is_of_account(a, b) && is_of_source(a, b) && a->was_done == b->was_done &&
+		   strcmp(a->action, b->action) == 0 && strcmp(a->actor_kind, b->actor_kind) == 0 &&
+		   strcmp(a->actor, b->actor) == 0;
+}
+
+static bool
+has_same_words(const Refusal *a, const Refusal *b)
+{
+	return strcmp(a->claimed, b->claimed) == 0 && strcmp(a->detail, b->detail) == 0;
+}
+
+/* The place that counts a refusal, or a free one; NULL when there is no room. The lock is held. */
+static Refusal *
+find_place(const Refusal *refusal)
+{
+	Refusal *unused = NULL;
+	Refusal *alike = NULL;
+	int of_case = 0;
+	int of_account = 0;
+	int of_source = 0;
+
+	for (int i = 0; i < PLACES; i++)
+	{
+		Refusal *place = &shared->places[i];
+
+		if (place->number == 0)
+		{
+			unused = unused == NULL ? place : unused;
+			continue;
+		}
+		of_account += is_of_account(place, refusal);
+		of_source += is_of_source(place, refusal);
+		/* What is being recorded is not counted on. */
+		if (!is_of_case(place, refusal) || place->taker_pid != 0)
+			continue;
+		if (has_same_words(place, refusal))
+			return place;
+		alike = place;
+		of_case++;
+	}
+	if (of_case < PLACES_OF_CASE && of_account < PLACES_OF_ACCOUNT &&
+		of_source < PLACES_OF_SOURCE && unused != NULL)
+		return unused;
+	return alike;
+}
+
 /* Returns false when there is no room. */
 static bool
 leave(const Refusal *refusal)
 {
-	bool left = false;
+	Refusal *place;
 
 	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	for (int i = 0; i < PLACES && !left; i++)
+	place = find_place(refusal);
+	if (place != NULL && place->number == 0)
 	{
-		if (shared->places[i].number != 0)
-			continue;
-		shared->places[i] = *refusal;
-		shared->places[i].number = ++shared->last_number;
-		left = true;
+		*place = *refusal;
+		place->number = ++shared->last_number;
+	}
+	else if (place != NULL)
+	{
+		place->times++;
+		place->last_at = Max(place->last_at, refusal->last_at);
 	}
 	LWLockRelease(area.lock);
-	return left;
+	return place != NULL;
 }
 
-void
-note_refusal(const pg_uuid_t *account, const char *action, const char *actor, const char *detail)
+/* --- noting --- */
+
+static void
+describe(Refusal *refusal, const pg_uuid_t *account, const char *action)
+{
+	memset(refusal, 0, sizeof(*refusal));
+	refusal->database = MyDatabaseId;
+	refusal->first_at = refusal->last_at = GetCurrentTimestamp();
+	refusal->times = 1;
+	refusal->has_account = account != NULL;
+	if (account != NULL)
+		refusal->account = *account;
+	clip(refusal->action, sizeof(refusal->action), action);
+	clip(refusal->database_role, sizeof(refusal->database_role),
+		 GetUserNameFromId(GetSessionUserId(), true));
+	clip(refusal->client_address, sizeof(refusal->client_address), find_client_address());
+}
+
+/* patience: how many milliseconds whoever tries too much waits for the worker. Where there is none, nobody does. */
+static void
+note(const Refusal *refusal, int patience)
 {
 	static uint32 event = 0;
-	Refusal refusal = {.database = MyDatabaseId, .at = GetCurrentTimestamp()};
 	bool left = false;
 	int waited = 0;
 
-	refusal.has_account = account != NULL;
-	if (account != NULL)
-		refusal.account = *account;
-	clip(refusal.action, sizeof(refusal.action), action);
-	clip(refusal.actor, sizeof(refusal.actor), actor);
-	clip(refusal.detail, sizeof(refusal.detail), detail);
-	clip(refusal.database_role, sizeof(refusal.database_role),
-		 GetUserNameFromId(GetSessionUserId(), true));
-	clip(refusal.client_address, sizeof(refusal.client_address), find_client_address());
-
-	/* Whoever tries too much waits for the worker. Where there is none, nobody does. */
-	while (shared != NULL && !(left = leave(&refusal)) && waited < PATIENCE_MILLISECONDS &&
-		   wake_workers() > 0)
+	while (shared != NULL && !(left = leave(refusal)) && waited < patience && wake_workers() > 0)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 PAUSE_MILLISECONDS, keypup_wait_event(&event, "KeypupRefusal"));
@@ -119,10 +202,39 @@ note_refusal(const pg_uuid_t *account, const char *action, const char *actor, co
 	if (left)
 		(void) wake_workers();
 	else
-		ereport(LOG, (errmsg("keypup refused \"%s\" to \"%s\": %s", refusal.action, refusal.actor,
-							 refusal.detail),
-					  errhidestmt(true), errhidecontext(true)));
+		ereport(
+			LOG,
+			(errmsg(
+				 "keypup could not note for the audit log that \"%s\" was %s: actor \"%s\", claimed \"%s\"",
+				 refusal->action, refusal->was_done ? "done" : "refused", refusal->actor,
+				 refusal->claimed),
+			 errdetail_log("%s", refusal->detail), errhidestmt(true), errhidecontext(true)));
 }
+
+void
+note_refusal(const pg_uuid_t *account, const char *action, const char *claimed, const char *detail)
+{
+	Refusal refusal;
+
+	describe(&refusal, account, action);
+	clip(refusal.claimed, sizeof(refusal.claimed), claimed);
+	clip(refusal.detail, sizeof(refusal.detail), detail);
+	note(&refusal, PATIENCE_MILLISECONDS);
+}
+
+void
+note_support_reading(const pg_uuid_t *account, const char *role)
+{
+	Refusal reading;
+
+	describe(&reading, account, "support.read");
+	reading.was_done = true;
+	clip(reading.actor_kind, sizeof(reading.actor_kind), "database_role");
+	clip(reading.actor, sizeof(reading.actor), role);
+	note(&reading, 0);
+}
+
+/* --- recording --- */
 
 static int
 compare_refusals(const void *left, const void *right)
@@ -178,14 +290,38 @@ forget_refusals(const Refusal *stored, int count)
 	LWLockRelease(area.lock);
 }
 
-/* account uuid, action text, actor text, detail text: any but the action may be NULL. */
+static char *
+text_argument(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+/* account uuid, action text, detail text: any but the action may be NULL. */
 Datum
 keypup_note_refusal(PG_FUNCTION_ARGS)
 {
+	Refusal refusal;
+	text *kind = NULL;
+	text *actor;
+
+	if (PG_ARGISNULL(1))
+		PG_RETURN_VOID();
+	actor = name_asker(fcinfo, &kind);
+	describe(&refusal, PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0), text_argument(fcinfo, 1));
+	clip(refusal.actor_kind, sizeof(refusal.actor_kind),
+		 actor == NULL ? NULL : text_to_cstring(kind));
+	clip(refusal.actor, sizeof(refusal.actor), actor == NULL ? NULL : text_to_cstring(actor));
+	clip(refusal.detail, sizeof(refusal.detail), text_argument(fcinfo, 2));
+	note(&refusal, PATIENCE_MILLISECONDS);
+	PG_RETURN_VOID();
+}
+
+/* account uuid, action text, claimed text, detail text: any but the action may be NULL. */
+Datum
+keypup_note_refused_claim(PG_FUNCTION_ARGS)
+{
 	if (!PG_ARGISNULL(1))
-		note_refusal(PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0),
-					 text_to_cstring(PG_GETARG_TEXT_PP(1)),
-					 PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)),
-					 PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)));
+		note_refusal(PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0), text_argument(fcinfo, 1),
+					 text_argument(fcinfo, 2), text_argument(fcinfo, 3));
 	PG_RETURN_VOID();
 }

@@ -1,7 +1,7 @@
 /*
  * refusal.h
- *		Refusals on their way to the audit log, past the transaction that is
- *		rolled back.
+ *		Refusals, and reading by support, on their way to the audit log: past the
+ *		transaction that is rolled back, or that writes nothing.
  */
 #ifndef KEYPUP_REFUSAL_H
 #define KEYPUP_REFUSAL_H
@@ -10,23 +10,29 @@
 #include "utils/uuid.h"
 
 #define REFUSAL_ACTION_BYTES 48
+#define REFUSAL_KIND_BYTES 16
 #define REFUSAL_NAME_BYTES 208
 #define REFUSAL_DETAIL_BYTES 256
 #define REFUSAL_ADDRESS_BYTES 64
 
-/* Texts are ended by a NUL, and clipped to what fits. */
+/* Texts are ended by a NUL, and clipped to what fits; empty: NULL. */
 typedef struct Refusal
 {
 	uint64 number; /* in the order of refusals; 0: the place is free */
 	Oid database;
 	int taker_pid; /* the worker that records it; 0: none yet */
-	TimestampTz at;
+	TimestampTz first_at;
+	TimestampTz last_at;
+	int64 times;
+	bool was_done; /* no refusal: it is only noted */
 	bool has_account;
 	pg_uuid_t account;
 	char action[REFUSAL_ACTION_BYTES];
-	char actor[REFUSAL_NAME_BYTES]; /* empty: nobody knows */
+	char actor_kind[REFUSAL_KIND_BYTES];
+	char actor[REFUSAL_NAME_BYTES];
+	char claimed[REFUSAL_NAME_BYTES];
 	char database_role[NAMEDATALEN];
-	char client_address[REFUSAL_ADDRESS_BYTES]; /* empty: a local socket */
+	char client_address[REFUSAL_ADDRESS_BYTES];
 	char detail[REFUSAL_DETAIL_BYTES];
 } Refusal;
 
@@ -38,14 +44,22 @@ extern void register_refusals(void);
 
 /*
  * note_refusal
- *		Has the worker of this database record that something was refused.
+ *		Has the worker of this database record that something was refused to
+ *		somebody who has not proven to be anybody.
  *
- * account: NULL when it is of no account. actor: NULL when nobody knows.
+ * account: NULL when it is of no account. claimed: who they say to be, or NULL.
  * Waits up to two seconds for room; then the server's log has the record, as it
  * has when keypup is not preloaded. Raises nothing but a cancel.
  */
 extern void
-note_refusal(const pg_uuid_t *account, const char *action, const char *actor, const char *detail);
+note_refusal(const pg_uuid_t *account, const char *action, const char *claimed, const char *detail);
+
+/*
+ * note_support_reading
+ *		Has the worker of this database record that a database role reads an account
+ *		by consent, or by break-glass. Does not wait. Raises nothing.
+ */
+extern void note_support_reading(const pg_uuid_t *account, const char *role);
 
 /*
  * take_refusals

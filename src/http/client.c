@@ -23,7 +23,8 @@
 #include "http/request.h"
 
 #define MAX_SOCKETS 256
-#define MAX_IDLE_CONNECTIONS 8L
+/* Of a lane. A session speaks HTTP/1.1 (request.c): it has one for each of the requests that may be in flight. */
+#define MAX_CONNECTIONS (MyBackendType == B_BG_WORKER ? 8L : 64L)
 #define MAX_LANES 16
 
 /*
@@ -174,7 +175,7 @@ set_lane_options(Lane *lane)
 		   curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane) == CURLM_OK &&
 		   curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, set_timer) == CURLM_OK &&
 		   curl_multi_setopt(lane->multi, CURLMOPT_TIMERDATA, lane) == CURLM_OK &&
-		   curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, MAX_IDLE_CONNECTIONS) == CURLM_OK &&
+		   curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, MAX_CONNECTIONS) == CURLM_OK &&
 		   curl_multi_setopt(lane->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) == CURLM_OK;
 }
 

@@ -16,6 +16,7 @@
 #include <openssl/evp.h>
 
 #include "http/proxy.h"
+#include "http/tls.h"
 #include "keypup.h"
 
 #define MAX_ANSWER_BYTES (64 * 1024)
@@ -268,6 +269,7 @@ set_proxy_options(Request *request, const Secret *credentials)
 	SET(CURLOPT_XFERINFOFUNCTION, limit_answer);
 	SET(CURLOPT_XFERINFODATA, request);
 	SET(CURLOPT_PROXY_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	SET(CURLOPT_PROXY_SSL_CIPHER_LIST, TLS12_CIPHERS);
 	SET(CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_PROXY_SSL_VERIFYHOST, 2L);
 	if (keypup_proxy_ca_file != NULL && keypup_proxy_ca_file[0] != '\0')

@@ -14,10 +14,12 @@
 
 #include <openssl/crypto.h>
 
+#include "miscadmin.h"
 #include "utils/json.h"
 
 #include "http/proxy.h"
 #include "http/request.h"
+#include "http/tls.h"
 #include "keypup.h"
 
 #define MAX_BODY_BYTES (2 * 1024 * 1024)
@@ -233,6 +235,8 @@ set_options(Request *request, const char *url)
 	SET(CURLOPT_HTTPAUTH, (long) CURLAUTH_NONE);
 	SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	SET(CURLOPT_SSL_CIPHER_LIST, TLS12_CIPHERS);
+	SET(CURLOPT_SSL_CTX_FUNCTION, check_revocations);
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	if (keypup_ca_file != NULL && keypup_ca_file[0] != '\0')
@@ -249,7 +253,9 @@ set_options(Request *request, const char *url)
 	SET(CURLOPT_TIMEOUT_MS, REQUEST_MILLISECONDS);
 	SET(CURLOPT_LOW_SPEED_LIMIT, 100L);
 	SET(CURLOPT_LOW_SPEED_TIME, 10L);
-	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	/* For HTTP/2 libcurl has a library that frees its copies of the token unwiped; a worker's process ends with them. */
+	SET(CURLOPT_HTTP_VERSION, MyBackendType == B_BG_WORKER ? (long) CURL_HTTP_VERSION_2TLS
+														   : (long) CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_ACCEPT_ENCODING, "gzip");
 	SET(CURLOPT_BUFFERSIZE, 65536L);
 	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);

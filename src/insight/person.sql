@@ -24,6 +24,11 @@ COMMENT ON COLUMN keypup.person_merges.rule IS 'manual: somebody said so, which 
 COMMENT ON COLUMN keypup.person_merges.merged_at IS 'When it was merged last.';
 COMMENT ON COLUMN keypup.person_merges.merged_by IS 'Who merged it last: a member, or the worker.';
 SELECT keypup.protect_table('keypup.person_merges', 'data.read');
+-- A limited member sees those of the people in their projects (model/login.sql), here and below.
+ALTER POLICY member_reads ON keypup.person_merges USING (
+  account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts('data.read')))
+  AND ((SELECT keypup.sees_all_projects('data.read'))
+    OR own_person_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT u.person_id FROM keypup.people u))));
 REVOKE ALL ON keypup.person_merges FROM keypup_worker;
 
 CREATE TABLE keypup.person_splits (
@@ -42,6 +47,10 @@ COMMENT ON COLUMN keypup.person_splits.external_id IS 'The provider''s id of the
 COMMENT ON COLUMN keypup.person_splits.split_at IS 'When it was split last.';
 COMMENT ON COLUMN keypup.person_splits.split_by IS 'Who split it last.';
 SELECT keypup.protect_table('keypup.person_splits', 'data.read');
+ALTER POLICY member_reads ON keypup.person_splits USING (
+  account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts('data.read')))
+  AND ((SELECT keypup.sees_all_projects('data.read'))
+    OR external_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT i.external_id FROM keypup.identities i))));
 REVOKE ALL ON keypup.person_splits FROM keypup_worker;
 
 CREATE TABLE keypup.teams (
@@ -75,6 +84,10 @@ COMMENT ON COLUMN keypup.team_members.person_id IS 'The person, as it was when i
 COMMENT ON COLUMN keypup.team_members.joined_at IS 'When set_team named the person.';
 COMMENT ON COLUMN keypup.team_members.left_at IS 'When set_team left the person out; NULL while in the team.';
 SELECT keypup.protect_table('keypup.team_members', 'data.read');
+ALTER POLICY member_reads ON keypup.team_members USING (
+  account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts('data.read')))
+  AND ((SELECT keypup.sees_all_projects('data.read'))
+    OR person_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT u.person_id FROM keypup.people u))));
 REVOKE ALL ON keypup.team_members FROM keypup_worker;
 
 -- A team's members as the persons that they are now.

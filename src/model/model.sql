@@ -4,7 +4,7 @@
 
 CREATE TABLE keypup.projects (
   account_id uuid NOT NULL,
-  project_id bigint GENERATED ALWAYS AS IDENTITY,
+  project_id bigint NOT NULL DEFAULT keypup.new_id(),
   connection_id uuid NOT NULL,
   name text NOT NULL,
   external_id text,

@@ -123,6 +123,13 @@ BEGIN
         LEFT JOIN pg_roles g ON g.oid = m.grantor AND g.oid <> 10
         WHERE m.member = r.oid OR n.name = 'keypup_worker' AND m.roleid = r.oid
         UNION ALL
+        SELECT format('role %s administers %I', o.name, n.name),
+          format('REVOKE ADMIN OPTION FOR %I FROM %I%s;', n.name, o.name, ' GRANTED BY ' || quote_ident(g.rolname))
+        FROM pg_auth_members m
+        CROSS JOIN LATERAL (SELECT pg_get_userbyid(m.member) AS name) o
+        LEFT JOIN pg_roles g ON g.oid = m.grantor AND g.oid <> 10
+        WHERE n.name = 'keypup_member' AND m.roleid = r.oid AND m.admin_option
+        UNION ALL
         SELECT format('role %s lacks %s of its %s rights here', n.name, l.lost, l.given), 'SELECT keypup.restore_roles();'
         FROM (
           SELECT count(*) AS given, count(*) FILTER (WHERE h.statement IS NULL) AS lost

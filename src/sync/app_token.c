@@ -44,8 +44,8 @@ put_off_token(TokenRequest *sent, const StepError *error)
 					  CStringGetTextDatum(error->message),
 					  error->hint ? CStringGetTextDatum(error->hint) : (Datum) 0};
 
-	run_query("SELECT keypup.app_token_failed($1, $2, $3, $4)", 4, types, values,
-			  error->hint ? "    " : "   n");
+	run_query("SELECT keypup.app_token_failed($1, $2, $3, $4, NULL::pg_catalog.timestamptz, false)",
+			  4, types, values, error->hint ? "    " : "   n");
 }
 
 /* --- the answer --- */

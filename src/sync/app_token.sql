@@ -89,7 +89,7 @@ REVOKE ALL ON FUNCTION keypup.store_app_token(uuid, uuid, bigint, bytea, interva
 GRANT EXECUTE ON FUNCTION keypup.store_app_token(uuid, uuid, bigint, bytea, interval) TO keypup_worker;
 COMMENT ON FUNCTION keypup.store_app_token(uuid, uuid, bigint, bytea, interval) IS 'Keeps a token that an app was given, and says when the next is asked for.';
 
-CREATE FUNCTION keypup.app_token_failed(account uuid, connection uuid, reason text, hint text, retry_at timestamptz DEFAULT NULL, is_final boolean DEFAULT false) RETURNS void
+CREATE FUNCTION keypup.app_token_failed(account uuid, connection uuid, reason text, hint text, retry_at timestamptz, is_final boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

@@ -46,12 +46,12 @@ make_errand(Runner *runner, const pg_uuid_t *account, uint64 ticket,
 	return errand;
 }
 
-/* An action that asks SQL for one text, of two arguments and of what a reply is. */
+/* An action that asks SQL for one text, of two or three arguments and of what a reply is; the third is the last. */
 typedef struct ReplyQuery
 {
 	const char *statement;
-	Oid types[2];
-	Datum values[2];
+	Oid types[3];
+	Datum values[3];
 	HttpReply *reply;
 	char *answer; /* NULL for NULL */
 } ReplyQuery;
@@ -60,14 +60,16 @@ static void
 run_reply_query(void *argument)
 {
 	ReplyQuery *query = argument;
-	Oid types[] = {query->types[0], query->types[1], INT4OID, TEXTOID, JSONBOID, TEXTOID};
-	Datum values[6] = {query->values[0], query->values[1]};
-	char nulls[7] = "      ";
+	Oid types[] = {query->types[0], query->types[1], INT4OID,		 TEXTOID,
+				   JSONBOID,		TEXTOID,		 query->types[2]};
+	Datum values[7] = {query->values[0], query->values[1]};
+	char nulls[8] = "       ";
 	bool isnull;
 	Datum value;
 
 	reply_arguments(query->reply, values + 2, nulls + 2);
-	run_query(query->statement, 6, types, values, nulls);
+	values[6] = query->values[2];
+	run_query(query->statement, OidIsValid(query->types[2]) ? 7 : 6, types, values, nulls);
 	value = SPI_processed == 0 ? (Datum) 0 : read_field(0, 1, &isnull);
 	query->answer = SPI_processed == 0 || isnull ? NULL : TextDatumGetCString(value);
 }
@@ -99,14 +101,15 @@ static void
 take_key_set(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
 	Errand *errand = (Errand *) sent;
-	ReplyQuery query = {.statement = "SELECT keypup.take_key_set($1, $2, $3, $5, $6)",
-						.types = {TEXTOID, TEXTOID},
+	ReplyQuery query = {.statement = "SELECT keypup.take_key_set($7, $1, $2, $3, $5, $6)",
+						.types = {TEXTOID, TEXTOID, UUIDOID},
 						.reply = reply};
 	StepError *error;
 
 	begin_step(&runner->steps);
 	query.values[0] = CStringGetTextDatum(errand->issuer);
 	query.values[1] = CStringGetTextDatum(errand->url);
+	query.values[2] = UUIDPGetDatum(&errand->account);
 	error = try_action(run_reply_query, &query);
 	if (error != NULL)
 		log_failure(error);
@@ -121,14 +124,14 @@ take_key_set(Runner *runner, SentRequest *sent, HttpReply *reply)
 	pfree(errand->url);
 }
 
-/* Fetches the key sets that are due; with a question, that of its issuer, unless it was fetched just now. */
+/* Fetches the key sets that are due; with a question, that of its account and issuer, unless it was fetched just now. */
 static void
 fetch_key_sets(Runner *runner, const InquiryQuestion *question)
 {
 	uint64 ticket = question == NULL ? 0 : question->ticket;
-	Oid types[] = {TEXTOID};
-	Datum values[1] = {0};
-	char nulls[] = {question == NULL ? 'n' : ' ', '\0'};
+	Oid types[] = {UUIDOID, TEXTOID};
+	Datum values[2] = {0};
+	const char *nulls = question == NULL ? "nn" : "  ";
 	uint64 count;
 	pg_uuid_t *accounts;
 	char **issuers;
@@ -136,9 +139,12 @@ fetch_key_sets(Runner *runner, const InquiryQuestion *question)
 
 	begin_step(&runner->steps);
 	if (question != NULL)
-		values[0] = PointerGetDatum(
+	{
+		values[0] = UUIDPGetDatum(&question->account);
+		values[1] = PointerGetDatum(
 			cstring_to_text_with_len((const char *) question->bytes, question->length));
-	run_query("SELECT * FROM keypup.claim_key_sets($1)", 1, types, values, nulls);
+	}
+	run_query("SELECT * FROM keypup.claim_key_sets($1, $2)", 2, types, values, nulls);
 	count = SPI_processed;
 	accounts = palloc(sizeof(pg_uuid_t) * (count + 1));
 	issuers = palloc(sizeof(char *) * (count + 1));
@@ -208,11 +214,12 @@ prepare_viewer(void *argument)
 
 	SET_VARSIZE(envelope, VARHDRSZ + length);
 	memcpy(VARDATA(envelope), request->question->bytes + UUID_LEN, length);
-	run_query("SELECT c.provider, c.base_url,"
-			  " keypup.token_context(c.account_id, c.connection_id, 0, 'user_token')"
-			  " FROM keypup.connections c WHERE c.account_id OPERATOR(pg_catalog.=) $1"
-			  " AND c.connection_id OPERATOR(pg_catalog.=) $2",
-			  2, types, values, NULL);
+	run_query(
+		"SELECT c.provider, c.base_url,"
+		" keypup.token_context(c.account_id, c.connection_id, 0::pg_catalog.int8, 'user_token')"
+		" FROM keypup.connections c WHERE c.account_id OPERATOR(pg_catalog.=) $1"
+		" AND c.connection_id OPERATOR(pg_catalog.=) $2",
+		2, types, values, NULL);
 	if (SPI_processed != 1)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection is gone")));
 	provider = find_provider(TextDatumGetCString(read_field(0, 1, &isnull)));

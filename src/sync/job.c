@@ -63,8 +63,8 @@ put_off_job(SentJob *job, StepError *error)
 					  CStringGetTextDatum(error->message),
 					  error->hint ? CStringGetTextDatum(error->hint) : (Datum) 0};
 
-	run_query("SELECT keypup.job_failed($1, $2, $3, $4)", 4, types, values,
-			  error->hint ? "    " : "   n");
+	run_query("SELECT keypup.job_failed($1, $2, $3, $4, NULL::pg_catalog.timestamptz, false)", 4,
+			  types, values, error->hint ? "    " : "   n");
 }
 
 typedef struct StoreArguments
@@ -115,13 +115,24 @@ store_reply(void *argument)
 	store->is_refusal = !isnull && DatumGetBool(is_refusal);
 }
 
+/* Every role may listen, but not to everything: the name of the channel is known to who knows the account's id. */
+static void
+announce_page(const pg_uuid_t *account)
+{
+	char channel[NAMEDATALEN] = "keypup_";
+	Size length = strlen(channel);
+
+	length += hex_encode((const char *) account->data, UUID_LEN, channel + length);
+	channel[length] = '\0';
+	Async_Notify(channel, "page");
+}
+
 static void
 take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
 	SentJob *job = (SentJob *) sent;
 	StoreArguments store = {.job = job, .reply = reply, .report = {.limit = -1, .remaining = -1}};
 	StepError *error;
-	char *account;
 
 	begin_step(&runner->steps);
 	set_job_account(&job->account);
@@ -135,9 +146,7 @@ take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
 		note_reply(TROUBLE_NOT_GIVEN);
 	if (error == NULL && reply->status == 200)
 		note_page();
-	account = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&job->account)));
-	Async_Notify("keypup", psprintf("{\"account_id\": \"%s\", \"job_id\": " INT64_FORMAT "}",
-									account, job->job));
+	announce_page(&job->account);
 	end_step(&runner->steps);
 	note_pace(job->pace, &store.report);
 	reset_step(&runner->steps);

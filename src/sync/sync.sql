@@ -89,13 +89,17 @@ COMMENT ON COLUMN keypup.sync_jobs.doubt IS
   'The refused_at of the connection when it was asked last: only the answer to what was asked since then confirms a refusal.';
 COMMENT ON COLUMN keypup.sync_jobs.is_open IS 'Whether more may be added to it while it waits: what it asks for does not fill a request.';
 SELECT keypup.protect_table('keypup.sync_jobs', 'settings.read');
+-- The numbers of jobs and leases count those of all accounts.
+REVOKE SELECT ON keypup.sync_jobs FROM keypup_member;
+GRANT SELECT (account_id, connection_id, project_id, kind, arguments, in_run, due_at, queued_at, attempts, may_pass, doubt, is_open)
+  ON keypup.sync_jobs TO keypup_member;
 
 CREATE SEQUENCE keypup.sync_leases AS integer CYCLE;
 REVOKE ALL ON SEQUENCE keypup.sync_leases FROM PUBLIC;
 GRANT USAGE ON SEQUENCE keypup.sync_leases TO keypup_worker;
 
-CREATE FUNCTION keypup.queue_job(account uuid, project bigint, kind text, arguments jsonb DEFAULT '{}', in_run boolean DEFAULT NULL, due_at timestamptz DEFAULT now(),
-  is_open boolean DEFAULT false) RETURNS void
+CREATE FUNCTION keypup.queue_job(account uuid, project bigint, kind text, arguments jsonb, in_run boolean, due_at timestamptz,
+  is_open boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -292,7 +296,7 @@ AS $$
   SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
   WHERE s.account_id = account AND s.project_id = project;
   -- Whoever started it meanwhile, while we waited for the project, has queued its job.
-  SELECT keypup.queue_job(account, project, 'repository', '{}', true)
+  SELECT keypup.queue_job(account, project, 'repository', '{}'::jsonb, true, now(), false)
   WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
 $$;
 REVOKE ALL ON FUNCTION keypup.start_run(uuid, bigint) FROM PUBLIC;
@@ -353,8 +357,8 @@ REVOKE ALL ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, in
 GRANT EXECUTE ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integer) TO keypup_worker;
 COMMENT ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integer) IS 'Ends the run of a project, of which a poll told that there is nothing to read.';
 
-CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz DEFAULT NULL,
-  may_pass boolean DEFAULT false) RETURNS void
+CREATE FUNCTION keypup.job_failed(account uuid, job bigint, error text, hint text, retry_at timestamptz,
+  may_pass boolean) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT keypup.hold_connection(j.account_id, j.connection_id)

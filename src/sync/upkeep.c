@@ -61,25 +61,40 @@ typedef struct RefusalBatch
 	int count;
 } RefusalBatch;
 
+/* One argument of a statement; an empty text is NULL. */
+static void
+put_text(Datum *value, char *null, const char *text)
+{
+	*value = CStringGetTextDatum(text);
+	*null = *text == '\0' ? 'n' : ' ';
+}
+
 static void
 record_refusals(void *argument)
 {
 	RefusalBatch *batch = argument;
-	Oid types[] = {UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Oid types[] = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID,
+				   TEXTOID, TEXTOID,		TEXTOID,		TEXTOID, TEXTOID, TEXTOID};
 
 	for (int i = 0; i < batch->count; i++)
 	{
 		Refusal *refusal = &batch->refusals[i];
-		Datum values[] = {UUIDPGetDatum(&refusal->account),
-						  TimestampTzGetDatum(refusal->at),
-						  CStringGetTextDatum(refusal->action),
-						  CStringGetTextDatum(refusal->actor),
-						  CStringGetTextDatum(refusal->database_role),
-						  CStringGetTextDatum(refusal->client_address),
-						  CStringGetTextDatum(refusal->detail)};
+		Datum values[lengthof(types)] = {
+			UUIDPGetDatum(&refusal->account), TimestampTzGetDatum(refusal->first_at),
+			TimestampTzGetDatum(refusal->last_at), Int64GetDatum(refusal->times)};
+		char nulls[lengthof(types) + 1] = "            ";
 
-		run_query("SELECT keypup.record_refusal($1, $2, $3, $4, $5, $6, $7)", 7, types, values,
-				  refusal->has_account ? "       " : "n      ");
+		nulls[0] = refusal->has_account ? ' ' : 'n';
+		put_text(&values[4], &nulls[4], refusal->action);
+		put_text(&values[5], &nulls[5], refusal->was_done ? "done" : "refused");
+		put_text(&values[6], &nulls[6], refusal->actor_kind);
+		put_text(&values[7], &nulls[7], refusal->actor);
+		put_text(&values[8], &nulls[8], refusal->claimed);
+		put_text(&values[9], &nulls[9], refusal->database_role);
+		put_text(&values[10], &nulls[10], refusal->client_address);
+		put_text(&values[11], &nulls[11], refusal->detail);
+		run_query("SELECT keypup.record_note($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+				  lengthof(types), types, values, nulls);
 	}
 }
 

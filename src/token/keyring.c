@@ -80,8 +80,10 @@ static KeptPlan key_queries[] = {
 	[ACTIVE_SHARED_KEY] = KEPT_PLAN(KEY_COLUMNS " WHERE k.account_id IS NULL"
 												" AND k.state OPERATOR(pg_catalog.=) 'active'",
 									0, InvalidOid),
-	[START_KEY] = KEPT_PLAN("SELECT keypup.start_data_key($1, NULL)", 1, UUIDOID),
-	[START_SHARED_KEY] = KEPT_PLAN("SELECT keypup.start_data_key(NULL, NULL)", 0, InvalidOid),
+	[START_KEY] = KEPT_PLAN("SELECT keypup.start_data_key($1, NULL::pg_catalog.int4)", 1, UUIDOID),
+	[START_SHARED_KEY] =
+		KEPT_PLAN("SELECT keypup.start_data_key(NULL::pg_catalog.uuid, NULL::pg_catalog.int4)", 0,
+				  InvalidOid),
 	[FREE_TO_RENEW] = KEPT_PLAN("SELECT k.key_id FROM keypup.data_keys k"
 								" WHERE k.key_id OPERATOR(pg_catalog.=) $1"
 								" AND k.state OPERATOR(pg_catalog.=) 'active'"

@@ -29,7 +29,12 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT keypup.guard_writes();
   SELECT keypup.wake_launcher();
-  SELECT count(keypup.start_data_key(k.account_id, k.key_id)) FROM keypup.data_keys k WHERE k.state = 'active'
+  WITH rotated AS MATERIALIZED (
+    SELECT k.account_id, keypup.start_data_key(k.account_id, k.key_id) AS key_id FROM keypup.data_keys k WHERE k.state = 'active'
+  ), recorded AS MATERIALIZED (
+    SELECT keypup.record_action(r.account_id, 'key.rotate', format('key %s is active', r.key_id)) FROM rotated r
+  )
+  SELECT count(*) FROM recorded
 $$;
 REVOKE ALL ON FUNCTION keypup.rotate_keys() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.rotate_keys() IS 'Starts a new data key for every account that has one, and for callers'' own tables; the worker seals every token again. Returns how many keys. For operators: granted to nobody.';
@@ -41,7 +46,7 @@ DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.rotate');
 BEGIN
   PERFORM keypup.start_data_key(the_account, (SELECT k.key_id FROM keypup.data_keys k WHERE k.account_id = the_account AND k.state = 'active'));
-  PERFORM keypup.record_action(the_account, 'key.rotate');
+  PERFORM keypup.record_action(the_account, 'key.rotate', NULL::text);
   PERFORM keypup.wake_launcher();
   RETURN 1;
 END
@@ -172,6 +177,7 @@ BEGIN
             HINT = 'Seal them again with keypup.reencrypt_token where keypup.token_key_id names this key, then pass callers_records_are_gone => true.';
   END IF;
   UPDATE keypup.data_keys k SET state = 'destroyed', wrapped = NULL, check_value = NULL WHERE k.key_id = key;
+  PERFORM keypup.record_action(found_key.account_id, 'key.destroy', format('key %s', key));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.destroy_key(integer, boolean) FROM PUBLIC;
@@ -238,7 +244,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
   WITH asked AS MATERIALIZED (
     -- Of an account that is not there, only superusers have the permission.
-    SELECT keypup.has_permission('00000000-0000-0000-0000-000000000000', 'tokens.rotate') AS for_all,
+    SELECT keypup.has_permission('00000000-0000-0000-0000-000000000000'::uuid, 'tokens.rotate') AS for_all,
            ARRAY(SELECT keypup.my_accounts('tokens.rotate')) AS accounts
   ), sealed AS (
     SELECT t.key_id, count(*) AS records, count(t.reseal_failed_at) AS damaged FROM keypup.connection_tokens t GROUP BY t.key_id
@@ -247,7 +253,8 @@ AS $$
   )
   SELECT k.key_id, k.account_id, a.name, k.state, k.kek_id, k.created_at,
     CASE WHEN k.account_id IS NOT NULL THEN coalesce(s.records, 0) END, CASE WHEN k.account_id IS NOT NULL THEN coalesce(s.damaged, 0) END,
-    CASE WHEN k.state = 'active' THEN e.last_value - k.encryptions_before END
+    -- It counts what is sealed for all accounts.
+    CASE WHEN k.state = 'active' AND asked.for_all THEN e.last_value - k.encryptions_before END
   FROM asked
   JOIN keypup.data_keys k ON asked.for_all OR k.account_id = ANY (asked.accounts)
   CROSS JOIN keypup.encryptions e
@@ -272,4 +279,4 @@ COMMENT ON COLUMN keypup.key_status.kek_id IS 'Number of the key in the key file
 COMMENT ON COLUMN keypup.key_status.created_at IS 'When it was made.';
 COMMENT ON COLUMN keypup.key_status.records IS 'Tokens sealed with it; NULL for callers'' own tables, which keypup does not know.';
 COMMENT ON COLUMN keypup.key_status.damaged_records IS 'Those that could not be opened to be sealed again; they are tried every minute.';
-COMMENT ON COLUMN keypup.key_status.encryptions_at_most IS 'Upper bound of what the active key has sealed; it is renewed at 2^31.';
+COMMENT ON COLUMN keypup.key_status.encryptions_at_most IS 'Upper bound of what the active key has sealed; it is renewed at 2^31. For superusers: it counts what was sealed for all accounts.';

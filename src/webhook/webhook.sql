@@ -37,7 +37,7 @@ BEGIN
   RETURN keypup.webhook_is_signed(signature, body, envelope, context);
 EXCEPTION
   -- A secret that does not open is nobody's business outside.
-  WHEN data_exception OR config_file_error THEN RETURN keypup.webhook_is_signed(signature, body, NULL, NULL);
+  WHEN data_exception OR config_file_error THEN RETURN keypup.webhook_is_signed(signature, body, NULL::bytea, NULL::text);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.webhook_is_signed_safely(text, bytea, bytea, text) FROM PUBLIC;

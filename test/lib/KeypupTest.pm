@@ -14,8 +14,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server as_role literal compare_with_truth differences
-	keep_truth differing);
+our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server as_role plant_overloads literal
+	compare_with_truth differences keep_truth differing);
 
 my @emulators;
 
@@ -116,6 +116,49 @@ sub as_role
 	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 0);
 	$out .= $1 while $error =~ /ERROR:  (.*)$/mg;
 	return $out;
+}
+
+# What somebody would plant who may create in schema keypup: beside its functions others of the same names, which PostgreSQL prefers where
+# an argument's type is not exactly the function's, or where a default stands for it. They end in an error. Without $all, those are left
+# alone that a test calls itself, as members do. Returns how many there are.
+sub plant_overloads
+{
+	my ($node, $all) = @_;
+	return $node->safe_psql('postgres', <<'SQL' =~ s/:all/$all ? 'true' : 'false'/er);
+SET client_min_messages = error;
+CREATE FUNCTION pg_temp.plant(name name, kind "char", inputs oid[], names text[], outputs text, result text) RETURNS integer LANGUAGE plpgsql AS $do$
+BEGIN
+  EXECUTE format('CREATE %s keypup.%I(%s) %s LANGUAGE plpgsql AS $x$ BEGIN RAISE EXCEPTION %L; END $x$', CASE kind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, name,
+    concat_ws(', ', (SELECT string_agg(concat_ws(' ', quote_ident(nullif(names[i], '')), format_type(inputs[i], NULL)), ', ' ORDER BY i) FROM generate_subscripts(inputs, 1) i), outputs),
+    CASE WHEN kind <> 'p' THEN 'RETURNS ' || result END, 'an overload of ' || name || ' was called');
+  RETURN 1;
+EXCEPTION WHEN duplicate_function THEN RETURN 0;
+END $do$;
+WITH nearer (own, planted) AS (
+  SELECT o.own, p.planted FROM (VALUES
+    ('text', 'name varchar bpchar bytea'), ('bigint', 'integer smallint text'), ('integer', 'smallint bigint text'), ('numeric', 'bigint integer text'),
+    ('double precision', 'numeric bigint integer text'), ('uuid', 'text'), ('jsonb', 'text'), ('timestamptz', 'timestamp date text'), ('date', 'text'),
+    ('regclass', 'oid text'), ('interval', 'text'), ('boolean', 'text'), ('bytea', 'text'), ('oid', 'integer bigint regclass text'), ('name', 'text varchar'),
+    ('text[]', 'text name[] varchar[]'), ('bigint[]', 'text integer[]'), ('integer[]', 'text'), ('uuid[]', 'text')) AS o (own, others)
+  CROSS JOIN LATERAL string_to_table(o.others, ' ') AS p (planted)
+), own AS MATERIALIZED (
+  SELECT p.oid, p.proname, p.prokind, p.pronargdefaults, ARRAY(SELECT t FROM unnest(p.proargtypes) WITH ORDINALITY AS a (t, k) ORDER BY k) AS inputs, pg_get_function_result(p.oid) AS result,
+    ARRAY(SELECT p.proargnames[k] FROM generate_subscripts(p.proargnames, 1) k WHERE coalesce(p.proargmodes[k], 'i') IN ('i', 'b', 'v') ORDER BY k) AS names,
+    (SELECT string_agg(format('OUT %I %s', p.proargnames[k], format_type(p.proallargtypes[k], NULL)), ', ' ORDER BY k)
+     FROM generate_subscripts(p.proallargtypes, 1) k WHERE p.proargmodes[k] = 'o') AS outputs
+  FROM pg_proc p
+  WHERE p.pronamespace = 'keypup'::regnamespace AND p.prokind IN ('f', 'p')
+    AND (:all OR NOT has_function_privilege('keypup_member', p.oid, 'EXECUTE') AND NOT has_function_privilege('pg_monitor', p.oid, 'EXECUTE'))
+), planted AS MATERIALIZED (
+  SELECT pg_temp.plant(o.proname, o.prokind, ARRAY(SELECT CASE WHEN j = i THEN n.planted::regtype::oid ELSE o.inputs[j] END FROM generate_subscripts(o.inputs, 1) j ORDER BY j),
+    o.names, o.outputs, o.result) AS made
+  FROM own o CROSS JOIN LATERAL generate_subscripts(o.inputs, 1) i JOIN nearer n ON n.own::regtype = o.inputs[i]
+  UNION ALL
+  SELECT pg_temp.plant(o.proname, o.prokind, o.inputs[1:cardinality(o.inputs) - d], o.names, o.outputs, o.result)
+  FROM own o CROSS JOIN LATERAL generate_series(1, o.pronargdefaults) d
+)
+SELECT sum(made) FROM planted;
+SQL
 }
 
 # Columns of a table beside the same computed from the truth.

@@ -1,4 +1,4 @@
-// An HTTPS server that speaks HTTP/1.1 as badly as it is told: node hostile.mjs --cert FILE --key FILE [--tls 1.1]
+// An HTTPS server that speaks HTTP/1.1 as badly as it is told: node hostile.mjs --cert FILE --key FILE [--tls 1.1] [--tls12-ciphers LIST]
 // It prints {"port", "control"}. POST control/set {head?, heads?, times?, tail?, rest?, end?}: what is answered to a
 // request, as it goes over the wire: head, or one of heads in turn, then `times` times tail, in which # is how many came
 // before, then rest; then the connection ends when `end` says so. GET control/counters: {connections, secured, requests,
@@ -22,7 +22,8 @@ async function send(socket) {
 }
 
 const old = option('--tls') === '1.1' ? { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'ALL:@SECLEVEL=0' } : {};
-const tls = createTlsServer({ cert: readFileSync(option('--cert')), key: readFileSync(option('--key')), ...old }, (socket) => {
+const chosen = option('--tls12-ciphers') ? { maxVersion: 'TLSv1.2', ciphers: option('--tls12-ciphers') } : {};
+const tls = createTlsServer({ cert: readFileSync(option('--cert')), key: readFileSync(option('--key')), ...old, ...chosen }, (socket) => {
   let text = '';
   counters.secured += 1;
   socket.on('error', () => {});

@@ -51,6 +51,7 @@ const bad = {
   x5u: make({ ...rs256, x5u: 'https://evil.example/cert' }, claims()),
   x5c: make({ ...rs256, x5c: ['MIIB'] }, claims()),
   crit: make({ ...rs256, crit: ['exp'] }, claims()),
+  cty: make({ ...rs256, cty: 'JWT' }, claims()),
   'typ at+jwt': make({ ...rs256, typ: 'at+jwt' }, claims()),
   'no exp': rs({ exp: undefined }),
   'exp now': rs({ exp: now - 1 }),

@@ -43,6 +43,7 @@ $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
 
 query('CREATE EXTENSION keypup');
+plant_overloads($node);
 query(q{CREATE ROLE alice LOGIN; CREATE ROLE vera LOGIN; CREATE ROLE oscar LOGIN;
 	SELECT keypup.create_account('acme'); SELECT keypup.add_member('acme', 'alice', 'owner'); SELECT keypup.add_member('acme', 'vera', 'viewer')});
 # From the environment into a variable and a bind parameter's place: no literal in the test's own text.
@@ -72,6 +73,7 @@ foreach my $name (sort keys %repositories)
 my $counters = decode_json(control($github, 'counters'));
 is_deeply($counters->{violations}, [], 'nothing that carries source code was asked for');
 is($counters->{body_requests}, 0, 'no body was asked for');
+is($counters->{http2}, $counters->{requests}, 'the worker speaks HTTP/2');
 diag("full sync: $counters->{requests} requests, $counters->{points} points");
 
 # A quiet run is cheap, and writes no row.
@@ -117,9 +119,16 @@ like($stderr, qr/permission denied/, 'an outsider may not look');
 # Many accounts at once, more than the worker keeps connections for.
 control($github, 'counters/reset', {});
 query(qq{SELECT keypup.create_account('many' || i), keypup.connect('many' || i, 'github', '$token', '$github->{url}') FROM generate_series(1, 20) i});
+# NOTIFY: every role may listen, and hears what it knows the name of.
+my %listeners = map { $_ => $node->background_psql('postgres', extra_params => [ '-U', 'oscar' ]) } qw(one none);
+$listeners{one}->query_safe('LISTEN keypup_' . query(q{SELECT replace(account_id::text, '-', '') FROM keypup.accounts WHERE name = 'many1'}));
+$listeners{none}->query_safe('LISTEN keypup');
 query(q{SELECT keypup.track('many' || i, 'demo/small') FROM generate_series(1, 20) i});
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 20 FROM keypup.sync_status WHERE account ~ '^many' AND phase = 'idle'}), 'twenty accounts are synced by one worker');
 is(query(q{SELECT count(*), count(DISTINCT account_id), min(items_done), max(items_done) FROM keypup.sync_status WHERE account ~ '^many' AND items_done = items_total}), '20|20|5|5', 'each has all of its rows');
+like($listeners{one}->query_safe('SELECT 1'), qr/with payload "page"/, 'an account\'s channel tells that a page was stored');
+unlike($listeners{none}->query_safe('SELECT 1'), qr/notification/, 'and no other channel tells anything');
+$_->quit foreach values %listeners;
 cmp_ok(decode_json(control($github, 'counters'))->{connections}, '>=', 20, 'accounts share no connection');
 query(q{SELECT keypup.untrack('many' || i, 'demo/small') FROM generate_series(1, 20) i});
 is(query(q{SELECT count(*) FROM keypup.pull_requests JOIN keypup.accounts USING (account_id) WHERE accounts.name ~ '^many'}), '0', 'what is untracked is forgotten');

@@ -72,6 +72,7 @@ foreach my $case ([ 'vera', 'account 1', 'a viewer' ], [ 'oscar', 'account 1', q
 }
 like(($as->('olga', 'SELECT keypup.rotate_keys()'))[2], qr/permission denied/, 'an owner may not rotate the keys of all accounts');
 is(($as->('olga', 'SELECT count(*), min(account) FROM keypup.key_status'))[1], '2|account 1', 'key_status shows an owner the own keys');
+is(($as->('olga', 'SELECT count(encryptions_at_most) FROM keypup.key_status'))[1] . query('SELECT count(encryptions_at_most) > 0 FROM keypup.key_status'), '0t', 'but not how much is sealed for all');
 is(($as->('vera', 'SELECT count(*) FROM keypup.key_status'))[1], '0', 'and a viewer none');
 ok(becomes("SELECT ($remaining) = 0"), 'the worker seals the token again');
 is(query(q{SELECT revision FROM keypup.connection_tokens t JOIN keypup.accounts USING (account_id) WHERE name = 'account 1'}), '2', 'its revision has risen');
@@ -116,6 +117,8 @@ my ($active) = query(q{SELECT key_id FROM keypup.key_status WHERE account = 'acc
 refuses("SELECT keypup.destroy_key($active)", qr/data key $active is active.*rotate_keys/s, 'an active key is not destroyed');
 refuses('SELECT keypup.destroy_key(999999)', qr/data key 999999 does not exist/, 'a key that is not there is named');
 query("SELECT keypup.destroy_key($old)");
+is(query(qq{SELECT count(*) FROM keypup.audit_log WHERE action = 'key.destroy' AND detail = 'key $old' AND account_id IS NOT NULL}), '1', 'which the audit log of its account has');
+is(query(q{SELECT count(*) >= 60 AND count(DISTINCT account_id) >= 60 FROM keypup.audit_log WHERE action = 'key.rotate'}), 't', 'as it has each rotation');
 is(query("SELECT state, wrapped IS NULL FROM keypup.data_keys WHERE key_id = $old"), 'destroyed|t', 'a data key that seals nothing is destroyed');
 is(query($opening), '60', 'every token opens still');
 query(q{CREATE TABLE mine AS SELECT keypup.encrypt_token('own secret', 'mine/1') AS envelope; SELECT keypup.rotate_keys()});

@@ -64,6 +64,17 @@ tells('bella', q{SELECT count(*) FROM keypup.roles WHERE role = 'people manager'
 tells('adam', q{SELECT keypup.limit_member('acme', 'mia', ARRAY['demo/p1', 'DEMO/P2'])}, qr/^\s*$/, 'a member is limited to two projects');
 is(as('mia', $count), '20|1', 'and sees those');
 is(as('mia', q{SELECT string_agg(name, ' ' ORDER BY name) FROM keypup.projects}), 'demo/p1 demo/p2', 'in every table');
+# Whose logins stand there.
+query(q{INSERT INTO keypup.people (account_id, person_id, name) SELECT account_id, md5(name || n)::uuid, n FROM keypup.accounts, unnest(ARRAY['pia', 'rob', 'zoe']) n;
+	INSERT INTO keypup.identities (account_id, connection_id, external_id, login, kind, person_id) SELECT p.account_id, c.connection_id, p.name, p.name, 'user', p.person_id FROM keypup.people p JOIN keypup.connections c USING (account_id);
+	INSERT INTO keypup.person_merges (account_id, connection_id, external_id, own_person_id, merged_by) SELECT account_id, connection_id, external_id, person_id, 'test' FROM keypup.identities;
+	UPDATE keypup.pull_requests q SET author = 'pia', assignees = '{rob}' FROM keypup.projects p WHERE p.project_id = q.project_id AND p.name = 'demo/p1'; UPDATE keypup.pull_requests q SET author = 'zoe' FROM keypup.projects p WHERE p.project_id = q.project_id AND p.name = 'demo/p3'});
+my $seen = q{SELECT concat_ws(',', (SELECT string_agg(name, ' ' ORDER BY name) FROM keypup.people), (SELECT string_agg(login, ' ' ORDER BY login) FROM keypup.identities), (SELECT string_agg(external_id, ' ' ORDER BY external_id) FROM keypup.person_merges))};
+is(as('mia', $seen), 'pia rob,pia rob,pia rob', 'and the people in them, and nobody else');
+is(as('vera', $seen), 'pia rob zoe,pia rob zoe,pia rob zoe', 'who is not limited sees all people of the account');
+tells('adam', q{SELECT keypup.limit_member('acme', 'mia', ARRAY['demo/p2'])}, qr/^\s*$/, 'of a project without people');
+is(as('mia', $seen), '', 'a limited member sees nobody');
+tells('adam', q{SELECT keypup.limit_member('acme', 'mia', ARRAY['demo/p1', 'DEMO/P2'])}, qr/^\s*$/, 'and again of both');
 tells('mia', q{CALL keypup.sync('acme')}, qr/may not do this/, 'and only reads');
 tells('adam', q{SELECT keypup.limit_member('acme', 'mia', ARRAY['demo/none'])}, qr/project "demo\/none" is not tracked/, 'a project that is not there is named');
 tells('adam', q{SELECT keypup.limit_member('acme', 'olga', ARRAY['demo/p1'])}, qr/may do more/, 'an admin does not limit an owner');
@@ -86,7 +97,7 @@ my $key = as('adam', q{SELECT keypup.create_api_key('acme', 'dashboard', 'viewer
 like($key, qr/^keypup_[0-9a-f]{8}_[0-9a-f]{48}$/, 'an admin makes an API key, and sees it once');
 is(query(qq{SELECT count(*) FROM keypup.api_keys k WHERE k::text LIKE '%' || right('$key', 20) || '%'}), '0', 'it is not stored');
 tells('adam', q{SELECT keypup.create_api_key('acme', 'x', 'owner')}, qr/may do more than you/, 'an admin makes none for an owner\'s role');
-tells('adam', q{SELECT keypup.create_api_key('acme', 'x', 'viewer', '2 years')}, qr/at most 366 days/, 'nor one for ever');
+tells('adam', "SELECT keypup.create_api_key('acme', 'x', 'viewer', '$_')", qr/at most 366 days/, "nor one for $_") foreach '2 years', '400 months -11700 days', '12 months 6 days 1 microsecond', '-1 month 31 days', '0';
 tells('adam', 'SELECT digest FROM keypup.api_keys', qr/permission denied/, 'nobody reads a digest');
 my $handle = as('app', "SELECT keypup.sign_in_with_api_key('$key')");
 like($handle, qr/^[0-9a-f]{96}$/, 'the pool signs the key in');
@@ -101,6 +112,11 @@ is(as('app', "BEGIN; SELECT keypup.use_session('$handle'); SAVEPOINT s; SELECT k
 	SAVEPOINT t; SELECT keypup.use_session('$bella'); RELEASE t; SELECT min(title) FROM keypup.pull_requests; ROLLBACK TO s; SELECT min(title) FROM keypup.pull_requests; COMMIT"),
 	"\n\nbolt 1\nacme 1\n\nbolt 1\nacme 1", 'T20: what is used in a savepoint goes with it');
 tells('app', "BEGIN; SELECT keypup.use_session('$handle'); PREPARE TRANSACTION 'x'", qr/cannot prepare a transaction that uses a session/, 'nor is it prepared for another session to commit');
+is(as('app', "BEGIN; SELECT keypup.use_session('$handle'); DECLARE c CURSOR WITH HOLD FOR SELECT title FROM keypup.pull_requests; COMMIT; FETCH c") =~ s/^\s+//r, "a transaction that uses a session of keypup has no cursor WITH HOLDcursor \"c\" does not exist",
+	'what a session reads stays in no cursor for whoever has the connection next');
+is(as('app', "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT title FROM keypup.pull_requests; SELECT keypup.use_session('$handle'); COMMIT; FETCH c") =~ s/^\s+//r, 'a transaction that uses a session of keypup has no cursor WITH HOLDcursor "c" does not exist',
+	'nor in one that was there first');
+is(as('app', "DECLARE c CURSOR WITH HOLD FOR SELECT 1; BEGIN; SELECT keypup.use_session('$handle'); FETCH c; COMMIT"), "\n1", 'one of an earlier transaction is in nobody\'s way');
 tells('app', "BEGIN; SELECT keypup.use_session('$handle'); SELECT keypup.add_member('acme', 'oscar', 'viewer')", qr/may not do this/, 'a viewer\'s key manages nobody');
 is(as('olga', "BEGIN; SELECT keypup.use_session('$bella'); SELECT DISTINCT split_part(title, ' ', 1) FROM keypup.pull_requests"), "\nbolt", 'a session is instead of the role\'s own rights, not beside them');
 is(query("BEGIN; SELECT keypup.use_session('$handle'); SELECT keypup.has_permission((SELECT account_id FROM keypup.accounts WHERE name = 'acme'), 'users.manage')"), "\nf",
@@ -144,6 +160,8 @@ like(as('adam', "SELECT keypup.set_password('acme', 'ann', '$_')"), qr/password 
 like(as('adam', 'SELECT keypup.set_password(\'acme\', \'ann\', \'' . ('ab3dEf' x 13) . '\')'), qr/1 to 72 bytes/, 'and one that bcrypt would not read whole');
 is(as('adam', q{SELECT keypup.set_password('acme', 'ann', 'correct horse battery')}), '', 'an admin sets a password');
 like(as('mia', q{SELECT keypup.set_password('acme', 'ann', 'correct horse battery')}), qr/may not do this/, 'a member does not');
+query('CREATE ROLE ann LOGIN; GRANT keypup_member TO ann; GRANT USAGE ON SCHEMA keypup TO ann');
+like(as('ann', q{SELECT keypup.set_password('acme', 'ann', 'correct horse battery')}), qr/may not do this/, 'nor a database role of the person\'s name');
 my $ann = as('app', q{SELECT keypup.sign_in_with_password('acme', 'ann', 'correct horse battery')});
 like($ann, qr/^[0-9a-f]{96}$/, 'the person signs in');
 is(as('app', "BEGIN; SELECT keypup.use_session('$ann'); SELECT keypup.whoami(); SELECT keypup.set_password('acme', 'ann', 'another horse battery'); COMMIT"), "\nann\n", 'and sets another password');
@@ -175,13 +193,14 @@ tells('sam', $count, qr/permission denied for schema/, 'T47: staff see nothing')
 my $support = sub { my ($role, $grantee, $reason, $lasts, $projects) = @_; return as($role, "SELECT keypup.grant_support('acme', '$grantee', '$reason', '$lasts'" . ($projects ? ", ARRAY['$projects']" : '') . ')'); };
 like($support->('mia', 'sam', 'a failing sync', '1 hour'), qr/may not do this/, 'T47: a member does not consent');
 like($support->('bella', 'sam', 'a failing sync', '1 hour'), qr/may not do this/, 'T47: nor another account\'s owner');
-like($support->('adam', 'sam', 'a failing sync', '25 hours'), qr/at most 24 hours/, 'T47: nor for longer than 24 hours');
+like($support->('adam', 'sam', 'a failing sync', $_), qr/at most 24 hours/, "T47: nor for longer than 24 hours: $_") foreach '25 hours', '24 months -719 days', '-24 months 720 days 1 hour';
 like($support->('adam', 'adam', 'a failing sync', '1 hour'), qr/nobody consents to the own access/, 'T47: nor to oneself');
 like($support->('adam', 'sam', 'why not', '1 hour'), qr/10 to 1000 characters/, 'T47: nor without a reason');
 query(q{INSERT INTO keypup.projects (account_id, connection_id, name, external_id, tracked_by) SELECT account_id, connection_id, 'demo/p4', 'R_4', 'test' FROM keypup.connections JOIN keypup.accounts a USING (account_id) WHERE a.name = 'acme'});
 my $grant = $support->('adam', 'sam', 'a failing sync', '1 hour', 'demo/p3');
 like($grant, qr/^\d+$/, 'T47: an admin consents');
 is(as('sam', "$count; SELECT string_agg(name, ' ') FROM keypup.projects"), "10|1\ndemo/p3", 'T47: one person of the staff reads the named project');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 AND max(database_role) = 'sam' FROM keypup.audit_log WHERE action = 'support.read' AND actor = 'sam' AND outcome = 'done' AND account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')}), 'T47: which is recorded');
 tells('sam', q{CALL keypup.sync('acme')}, qr/may not do this/, 'T47: and does nothing else');
 query('CREATE ROLE trainee LOGIN; GRANT sam TO trainee');
 is(as('trainee', $count), '0|0', 'T47: nobody else, not even who has the role');
@@ -207,13 +226,41 @@ is(as('sam', $count), '0|0', 'T47: which is not enough');
 like(as('ina', "SELECT keypup.approve_break_glass('acme', $request)"), qr/two others must approve/, 'T47: nor is the same one twice');
 like(as('ida', "SELECT keypup.approve_break_glass('bolt', $request)"), qr/does not exist/, 'T47: nor one for another account');
 my $listener = $node->background_psql('postgres');
-$listener->query_safe('LISTEN keypup');
+$listener->query_safe('LISTEN keypup_' . query(q{SELECT replace(account_id::text, '-', '') FROM keypup.accounts WHERE name = 'acme'}));
 is(as('ida', "SELECT t BETWEEN now() + interval '59 minutes' AND now() + interval '61 minutes' FROM keypup.approve_break_glass('acme', $request) t"), 't', 'T47: a second opens the account for 60 minutes');
 is(as('sam', $count), '10|1', 'T47: then it is read');
-like($listener->query_safe('SELECT 1'), qr/"break_glass" : $request/, 'T47: and the account is told by NOTIFY');
+like($listener->query_safe('SELECT 1'), qr/with payload "break_glass $request"/, 'T47: and the account is told by NOTIFY');
 $listener->quit;
 is(as('olga', 'SELECT grantee, first_approver, second_approver, reason FROM keypup.break_glass'), 'sam|ina|ida|a leak of tokens was reported', 'T47: and reads who and why');
 query("UPDATE keypup.break_glass SET ends_at = clock_timestamp()");
 is(as('sam', $count), '0|0', 'T47: it ends by itself');
+
+# --- T60: the audit log, flooded, lost, forged ---
+
+my $acme = query(q{SELECT account_id FROM keypup.accounts WHERE name = 'acme'});
+my $tried = sub { my ($call, $times) = @_; return 'DO $do$ BEGIN FOR i IN 1 .. ' . $times . " LOOP BEGIN PERFORM $call; EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP; END \$do\$"; };
+# The worker of this database is held up.
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE keypup.audit_log IN SHARE ROW EXCLUSIVE MODE');
+my $begun = time;
+as('app', $tried->(q{keypup.sign_in_with_api_key(format('keypup_%s', lpad(to_hex(i), 8, '0')))}, 1500));
+as('eve', $tried->(q{keypup.track('acme', 'demo/x')}, 250));
+as('mia', q{SELECT keypup.track('acme', 'demo/mine')});
+cmp_ok(time - $begun, '<', 20, 'T60: whoever tries much waits for nobody');
+$holder->query_safe('COMMIT');
+$holder->quit;
+ok($node->poll_query_until('postgres', qq{SELECT sum(times) = 1500 AND count(*) BETWEEN 2 AND 10 AND max(claimed) ~ '^keypup_' AND count(actor) = 0 FROM keypup.audit_log WHERE detail = 'an API key' AND claimed ~ '^keypup_00000'}),
+	'T60: 1,500 refusals are all counted, in ten records at most') or diag(query(q{SELECT times, claimed, actor FROM keypup.audit_log WHERE detail = 'an API key'}));
+is(query(qq{SELECT count(*), sum(times) FROM keypup.audit_log WHERE account_id = '$acme' AND actor = 'eve' AND action = 'settings.write'}), '1|250', 'T60: 250 in the log of an account are one record');
+is(query(qq{SELECT count(*), sum(times) FROM keypup.audit_log WHERE account_id = '$acme' AND actor = 'mia' AND action = 'settings.write'}), '1|1', 'T60: what somebody else was refused after all that has its own');
+as('eve', $tried->(q{keypup.track('acme', 'demo/x')}, 5));
+ok($node->poll_query_until('postgres', qq{SELECT sum(times) = 255 AND count(*) = 1 AND bool_and(last_at > occurred_at) FROM keypup.audit_log WHERE account_id = '$acme' AND actor = 'eve' AND action = 'settings.write'}), 'T60: and later ones are counted to it');
+is(query(q{SELECT count(*) FROM keypup.audit_log WHERE actor IN ('nobody', 'guessed 1')}), '0', 'T60: a name that was typed is no actor');
+ok(query(qq{SELECT count(*) > 0 AND bool_and(actor IS NULL) FROM keypup.audit_log WHERE account_id = '$acme' AND claimed = 'olga' AND action = 'session.start'}) eq 't', 'T60: it is what was claimed');
+query(qq{SELECT keypup.record_note('$acme', now(), now(), 1, 'session.start', 'refused', NULL, NULL, 'x' || i, 'app', '10.0.0.' || i, 'flood') FROM generate_series(1, 700) i});
+is(query(qq{SELECT sum(times) = 700, count(*) <= 500 FROM keypup.audit_log WHERE account_id = '$acme' AND (detail = 'flood' OR detail = 'too many to tell them apart')}), 't|t', 'T60: an account has room for so many an hour, and the rest is counted');
+is(query(q{SELECT string_agg(format('%s.%s', c.relname, a.attname), ', ') FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+	WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND has_column_privilege('keypup_member', c.oid, a.attnum, 'SELECT') AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) ~ 'nextval')}), '',
+	'no number that an account sees counts what others do');
 $node->stop;
 done_testing();

@@ -50,7 +50,7 @@ query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kin
 	INSERT INTO keypup.identity_providers (account_id, issuer, client_ids, added_by) SELECT account_id, 'https://id.example', '{c}', 'test' FROM keypup.accounts;
 	INSERT INTO keypup.person_identities SELECT account_id, 'https://id.example', 's', 'ann' FROM keypup.accounts;
 	INSERT INTO keypup.identity_groups SELECT account_id, 'https://id.example', 'g', 'viewer' FROM keypup.accounts;
-	INSERT INTO keypup.break_glass (account_id, grantee, reason, requested_by) SELECT account_id, 'sam', 'only asked for, never approved', 'test' FROM keypup.accounts;
+	INSERT INTO keypup.break_glass (account_id, request_id, grantee, reason, requested_by) SELECT account_id, 1, 'sam', 'only asked for, never approved', 'test' FROM keypup.accounts;
 	INSERT INTO keypup.webhook_deliveries (account_id, connection_id, delivery_id, event) SELECT account_id, connection_id, 'd', 'ping' FROM keypup.connections;
 	INSERT INTO keypup.app_installations (account_id, connection_id, app_id, installation_id) SELECT account_id, connection_id, '7', 99 FROM keypup.connections;
 	INSERT INTO keypup.used_id_tokens SELECT account_id, '\x00', now() + interval '1 hour' FROM keypup.accounts;
@@ -94,6 +94,9 @@ my @relations = map { [ split /\|/ ] } split /\n/, query(q{
 cmp_ok(scalar @relations, '>=', 25, scalar(@relations) . ' tables are tried for ' . @askers . ' askers');
 is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'wanted_rights', 'opened_roles', 'data_keys', 'proxy_credentials')
 	AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = 'keypup' AND p.tablename = c.relname)}), '', 'every table has its policies');
+# Of people whoever is limited to a project sees those whose logins stand in it.
+my $logins = q{SELECT i.%s FROM keypup.identities i WHERE i.account_id = t.account_id AND i.login IN (SELECT l.login FROM keypup.project_logins l JOIN keypup.projects p USING (account_id, project_id) WHERE p.account_id = t.account_id AND p.name = '%s')};
+my %of_people = (identities => 'external_id', person_splits => 'external_id', people => 'person_id', team_members => 'person_id', person_merges => 'own_person_id');
 my $cells = 0;
 foreach my $asker (@askers)
 {
@@ -108,6 +111,7 @@ foreach my $asker (@askers)
 		if ($readable eq 't')
 		{
 			my $limit = $project && $has_project eq 't' ? " AND project_id = (SELECT p.project_id FROM keypup.projects p WHERE p.account_id = t.account_id AND p.name = '$project')" : '';
+			$limit = " AND $of_people{$table} IN (" . sprintf($logins, $of_people{$table} =~ s/own_//r, $project) . ')' if $project && $of_people{$table};
 			my $truth = query("SELECT count(*) FROM keypup.$table t WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = '$account')$limit");
 			$expected = $held{$permission} ? $truth : 0;
 			push @wrong, "$table is empty" if $truth == 0 && $has_project ne 't' && !$limit;

@@ -60,6 +60,7 @@ sub reads_on { my ($name) = @_; my $before = query('SELECT max(last_run_finished
 sub age { query(q{UPDATE keypup.connection_tokens SET expires_at = now() - interval '1 second' WHERE purpose = 'access_token'; UPDATE keypup.app_installations SET ask_at = now()}); }
 
 query('CREATE EXTENSION keypup');
+plant_overloads($node);
 query(q{CREATE ROLE olga LOGIN; CREATE ROLE vera LOGIN; SELECT keypup.create_account('acme');
 	SELECT keypup.add_member('acme', 'olga', 'owner'); SELECT keypup.add_member('acme', 'vera', 'viewer')});
 sub connect_app { my ($key, %more) = @_; return as($more{role} // 'olga', 'SELECT keypup.connect_app(' . join(', ', "'acme'", "'github'", literal($more{app} // '7'), $more{installation} // 99, literal($key), literal($github->{url})) . ')'); }

@@ -181,6 +181,10 @@ paste_remedy("ALTER ROLE keypup_member $as_it_was; ALTER ROLE keypup_worker $as_
 my $rights = q{SELECT count(*), md5(string_agg(statement, ' ' ORDER BY statement)) FROM keypup.held_rights()};
 my $held = $node->safe_psql('postgres', $rights);
 my $projects = as_role($node, 'alice', 'SELECT count(*) FROM keypup.projects');
+$node->safe_psql('postgres', 'CREATE ROLE minder; GRANT keypup_member TO minder WITH ADMIN OPTION');
+finds($node, qr/^roles\|f\|role minder administers keypup_member\|/m, 'who may put others in');
+paste_remedy('REVOKE ADMIN OPTION FOR keypup_member FROM minder;');
+$node->safe_psql('postgres', 'DROP ROLE minder');
 $node->safe_psql('postgres', 'DROP OWNED BY keypup_worker; DROP ROLE keypup_worker');
 finds($node, qr/^roles\|f\|role keypup_worker is missing\|/m, 'a role that was dropped');
 paste_remedy('SELECT keypup.restore_roles();');

@@ -117,7 +117,7 @@ my $key = query(q{SELECT keypup.create_api_key('acme', 'k', 'viewer')});
 my $session = as('app', "SELECT keypup.sign_in_with_api_key('$key')");
 query(q{SELECT keypup.add_person('acme', 'ann', 'viewer'), keypup.set_password('acme', 'ann', 'a good long Passw0rd'), keypup.limit_member('acme', 'ann', ARRAY['demo/quiet']);
 	SELECT keypup.grant_support('acme', 'bella', 'to look at the rows', '1 hour', ARRAY['demo/quiet']);
-	INSERT INTO keypup.break_glass (account_id, grantee, reason, requested_by) SELECT account_id, 'bella', 'only asked for, never approved', 'test' FROM keypup.accounts});
+	INSERT INTO keypup.break_glass (account_id, request_id, grantee, reason, requested_by) SELECT account_id, 1, 'bella', 'only asked for, never approved', 'test' FROM keypup.accounts});
 query(q{SELECT keypup.add_identity_provider('acme', 'https://id.example', ARRAY['c'], '{"keys": [{"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}');
 	SELECT keypup.link_person('acme', 'ann', 'https://id.example', 's'), keypup.map_group('acme', 'https://id.example', 'g', 'viewer')});
 my $account = query(q{SELECT account_id FROM keypup.accounts WHERE name = 'acme'});

@@ -189,7 +189,7 @@ system_or_bail('sh', '-c', "cd '$work' && openssl req -newkey rsa:2048 -nodes -k
 	. "openssl x509 -req -in below.csr -CA good.crt -CAkey good.key -CAcreateserial -days 2 -extfile server -out below.crt 2>/dev/null && cat good.crt >> below.crt");
 my $good = start_hostile('good');
 foreach my $case ([ 'expired', 'a certificate that has expired' ], [ 'early', 'a certificate of the future' ], [ 'client', 'a certificate for clients' ], [ 'nul', 'a certificate whose name has a NUL in it' ],
-	[ 'below', 'a certificate signed by one that may not sign' ], [ 'good', 'TLS 1.1', '--tls', '1.1' ])
+	[ 'below', 'a certificate signed by one that may not sign' ], [ 'good', 'TLS 1.1', '--tls', '1.1' ], [ 'good', 'TLS 1.2 without forward secrecy', '--tls12-ciphers', 'AES256-GCM-SHA384:AES128-GCM-SHA256:AES128-SHA' ])
 {
 	my ($name, $what, @options) = @$case;
 	my $server = start_hostile($name, @options);
@@ -199,6 +199,29 @@ foreach my $case ([ 'expired', 'a certificate that has expired' ], [ 'early', 'a
 	cmp_ok($counters->{connections}, '>', 0, 'after a connection');
 	is($counters->{requests}, 0, 'no byte of HTTP was sent');
 }
+
+is(decode_json(control($good, 'counters'))->{requests}, 0, 'a good one was not asked yet');
+unlike(ask_at(start_hostile('good', '--tls12-ciphers', 'ECDHE-RSA-AES128-GCM-SHA256')->{url}), qr/certificate|TLS|could not be/i, 'TLS 1.2 with forward secrecy is taken');
+
+# Revocation lists in the file of authorities.
+append_to_file("$work/authority", "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign,cRLSign\n");
+foreach my $name (qw(middle revoked))
+{
+	make_certificate($name, 'authority', '20200101000000Z', '20401231000000Z');
+	system_or_bail('sh', '-c', "cd '$work' && openssl req -newkey rsa:2048 -nodes -keyout by_$name.key -out by_$name.csr -subj /CN=localhost 2>/dev/null && "
+		. "openssl x509 -req -in by_$name.csr -CA $name.crt -CAkey $name.key -CAcreateserial -days 2 -extfile server -out by_$name.crt 2>/dev/null && cat $name.crt >> by_$name.crt");
+}
+my $trust = sub { query("ALTER SYSTEM SET keypup.ca_file = '$_[0]'"); query('SELECT pg_reload_conf()'); $node->poll_query_until('postgres', "SELECT current_setting('keypup.ca_file') = '$_[0]'") or die; };
+my %by = map { $_ => start_hostile($_) } qw(by_middle by_revoked);
+unlike(ask_at($by{$_}{url}), qr/certificate/, "$_: taken while no list says otherwise") foreach sort keys %by;
+system_or_bail('sh', '-c', "cd '$work' && openssl ca -config ca.cnf -cert '$ca/ca.pem' -keyfile '$ca/ca.key' -revoke revoked.crt 2>/dev/null && "
+	. "openssl ca -config ca.cnf -cert '$ca/ca.pem' -keyfile '$ca/ca.key' -gencrl -crldays 2 -out list.pem 2>/dev/null && cat '$ca/ca.pem' list.pem > listed.pem && chmod 644 listed.pem && chmod 755 .");
+$trust->("$work/listed.pem");
+my $asked = decode_json(control($by{by_revoked}, 'counters'))->{requests};
+like(ask_at($by{by_revoked}{url}), qr/certificate/, 'one by an authority that is revoked is refused');
+is(decode_json(control($by{by_revoked}, 'counters'))->{requests}, $asked, 'no byte of HTTP was sent');
+unlike(ask_at($by{by_middle}{url}), qr/certificate/, 'one by an authority that has no list is taken');
+$trust->($github->{ca_file});
 
 # Answers that no server should give. The worker's session neither swells nor hangs, and each is an error with nothing stored.
 my $ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";

@@ -193,7 +193,7 @@ AS $$
     SELECT keypup.github_queue_items(account, project, f.kind, jsonb_agg(DISTINCT f.item_id), true) AS item FROM failure f
     WHERE f.kind IN ('pull_requests', 'issues', 'releases', 'deployments') AND f.arguments IS NULL GROUP BY f.kind
   ), page AS (
-    SELECT keypup.queue_job(account, project, f.kind, f.arguments, true) AS page FROM failure f WHERE f.arguments IS NOT NULL
+    SELECT keypup.queue_job(account, project, f.kind, f.arguments, true, now(), false) AS page FROM failure f WHERE f.arguments IS NOT NULL
   )
   SELECT item FROM item UNION ALL SELECT page FROM page
 $$;

@@ -41,10 +41,10 @@ BEGIN
     verdict := 'page';
     RETURN;
   END IF;
-  types := ARRAY(SELECT DISTINCT e.type FROM keypup.github_errors(reply, '{}') e WHERE e.type IS NOT NULL);
+  types := ARRAY(SELECT DISTINCT e.type FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.type IS NOT NULL);
   codes := jsonb_path_query_array(reply, 'lax $.errors[*].extensions.code');
-  words := coalesce((SELECT e.words FROM keypup.github_errors(reply, '{}') e LIMIT 1), keypup.github_words(reply ->> 'message'), 'no reason given');
-  SELECT * INTO refusal FROM keypup.github_refusal(words, EXISTS (SELECT FROM keypup.github_errors(reply, '{}') e WHERE e.is_saml));
+  words := coalesce((SELECT e.words FROM keypup.github_errors(reply, '{}'::text[]) e LIMIT 1), keypup.github_words(reply ->> 'message'), 'no reason given');
+  SELECT * INTO refusal FROM keypup.github_refusal(words, EXISTS (SELECT FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.is_saml));
   -- An absurd time is not obeyed: nothing GitHub documents lasts longer than an hour.
   reset_at := CASE WHEN reset_at > now() THEN least(reset_at, now() + interval '1 hour') END;
   verdict := 'failed';
@@ -92,7 +92,7 @@ BEGIN
   ELSE
     -- Too much for it (RESOURCE_LIMITS_EXCEEDED), or a thing in it that it cannot answer for: less of it may do.
     verdict := 'smaller';
-    reason := coalesce((SELECT e.why FROM keypup.github_errors(reply, '{}') e LIMIT 1), 'GitHub did not answer the query');
+    reason := coalesce((SELECT e.why FROM keypup.github_errors(reply, '{}'::text[]) e LIMIT 1), 'GitHub did not answer the query');
   END IF;
 END
 $$;
@@ -326,7 +326,8 @@ BEGIN
       PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
       UPDATE keypup.app_installations i SET is_renewed = false WHERE i.account_id = account AND i.connection_id = the_job.connection_id AND i.is_renewed;
       IF the_job.kind = 'existence' AND headers ? 'x-github-sso' THEN
-        PERFORM keypup.job_failed(account, job, 'GitHub shows only some organizations to this token', 'Authorize the token for the organization''s single sign-on.');
+        PERFORM keypup.job_failed(account, job, 'GitHub shows only some organizations to this token', 'Authorize the token for the organization''s single sign-on.',
+          NULL::timestamptz, false);
       ELSIF keypup.github_store_page(account, job, reply, interval_seconds, keypup.github_as_of(headers, milliseconds)) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
       END IF;
@@ -365,18 +366,19 @@ BEGIN
       ELSIF keypup.github_give_up(account, job, v.reason, CASE WHEN status = 200 THEN 2 ELSE 5 END) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
       ELSIF status <> 200 OR the_job.kind IN ('repository', 'poll') OR NOT keypup.github_put_off(account, job) THEN
-        PERFORM keypup.job_failed(account, job, v.reason, v.hint, NULL, true);
+        PERFORM keypup.job_failed(account, job, v.reason, v.hint, NULL::timestamptz, true);
       END IF;
     WHEN 'older' THEN
       SELECT * INTO older FROM keypup.github_leave_out(account, the_job.connection_id, reply);
       IF older.can_go_on THEN
         PERFORM keypup.release_job(account, job);
       ELSE
-        PERFORM keypup.job_failed(account, job, format('the server''s API lacks %s', older.lacks), 'It is too old: GitHub Enterprise Server 3.9 or newer is needed.');
+        PERFORM keypup.job_failed(account, job, format('the server''s API lacks %s', older.lacks), 'It is too old: GitHub Enterprise Server 3.9 or newer is needed.',
+          NULL::timestamptz, false);
       END IF;
     ELSE
       -- What there is a hint for waits for a person.
-      PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint), NULL, failure IS NOT NULL AND failure_hint IS NULL);
+      PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint), NULL::timestamptz, failure IS NOT NULL AND failure_hint IS NULL);
   END CASE;
   PERFORM keypup.github_end_waiting(account, the_job.project_id, the_job.kind);
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until

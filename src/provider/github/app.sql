@@ -36,14 +36,14 @@ BEGIN
     PERFORM keypup.store_app_token(account, connection, revision, envelope, lives);
     RETURN;
   ELSIF failure IS NOT NULL OR v.verdict IN ('paused', 'smaller') THEN
-    PERFORM keypup.app_token_failed(account, connection, 'no token of the app: ' || v.reason, v.hint, v.retry_at);
+    PERFORM keypup.app_token_failed(account, connection, 'no token of the app: ' || v.reason, v.hint, v.retry_at, false);
     RETURN;
   ELSIF status = 401 THEN
     SELECT i.clock_ahead INTO known_ahead FROM keypup.app_installations i WHERE i.account_id = account AND i.connection_id = connection;
     IF greatest(ahead - known_ahead, known_ahead - ahead) > interval '30 seconds' THEN
       UPDATE keypup.app_installations i SET clock_ahead = ahead WHERE i.account_id = account AND i.connection_id = connection;
       PERFORM keypup.app_token_failed(account, connection, format('GitHub''s clock is %s ahead of this server''s (401)', ahead),
-        'It is taken into account from now on; set the server''s clock, for example with NTP.', now() + interval '1 second');
+        'It is taken into account from now on; set the server''s clock, for example with NTP.', now() + interval '1 second', false);
       RETURN;
     END IF;
     v.reason := 'GitHub refuses the app''s key (401): ' || message;
@@ -66,10 +66,10 @@ BEGIN
     v.reason := 'GitHub does not grant what the app asks for (422): ' || message;
     v.hint := 'Give the app read access to metadata, issues, pull requests and deployments, have the installation accept it, and call keypup.replace_app_key with a NULL key.';
   ELSE
-    PERFORM keypup.app_token_failed(account, connection, CASE WHEN status = 201 THEN 'GitHub answered without a token that can be used' ELSE coalesce(v.reason, 'no reason given') END, v.hint);
+    PERFORM keypup.app_token_failed(account, connection, CASE WHEN status = 201 THEN 'GitHub answered without a token that can be used' ELSE coalesce(v.reason, 'no reason given') END, v.hint, NULL::timestamptz, false);
     RETURN;
   END IF;
-  PERFORM keypup.app_token_failed(account, connection, v.reason, v.hint, NULL, true);
+  PERFORM keypup.app_token_failed(account, connection, v.reason, v.hint, NULL::timestamptz, true);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_app_answer(uuid, uuid, integer, jsonb, jsonb, text, bigint, bytea) FROM PUBLIC;

@@ -20,7 +20,7 @@ BEGIN
   -- A query that is refused as a whole has no path; its message names the field.
   SELECT array_agg(DISTINCT keypup.github_refusable(coalesce(to_jsonb(e.keys), jsonb_build_array(substring(e.words FROM 'The ''(\w+)'' field requires')))))
   INTO refused
-  FROM keypup.github_errors(reply, '{}') e
+  FROM keypup.github_errors(reply, '{}'::text[]) e
   WHERE e.type IN ('FORBIDDEN', 'INSUFFICIENT_SCOPES');
   refused := array_remove(refused, NULL);
   UPDATE keypup.sync_state s SET refused_at = now(),
@@ -145,7 +145,7 @@ AS $$
   WHERE d.account_id = account AND d.project_id = project AND d.external_id = t.node
     AND (d.succeeded_at, d.failed_at) IS DISTINCT FROM (least(d.succeeded_at, t.succeeded_at), least(d.failed_at, t.failed_at));
 
-  SELECT keypup.queue_job(account, project, 'nested_pages', q.arguments) FROM (
+  SELECT keypup.queue_job(account, project, 'nested_pages', q.arguments, NULL::boolean, now(), false) FROM (
     SELECT jsonb_build_object('pages', jsonb_agg(w.page)) AS arguments
     FROM (
       SELECT jsonb_build_object('item', 'deployment', 'node', g.node, 'connection', 'statuses', 'after', g.page #> '{pageInfo,endCursor}') AS page,
@@ -229,7 +229,7 @@ BEGIN
   IF NOT arguments ? 'only' AND ((arguments ->> 'is_whole')::boolean OR horizon IS NULL OR coalesce(last_at >= horizon, true))
      AND keypup.github_goes_on(account, project, pages, page, arguments) THEN
     PERFORM keypup.queue_job(account, project, pages,
-      keypup.github_next_page(page, arguments) || jsonb_build_object('before', coalesce(last_at, to_at)));
+      keypup.github_next_page(page, arguments) || jsonb_build_object('before', coalesce(last_at, to_at)), NULL::boolean, now(), false);
   END IF;
 
   -- What stands between the ends of a page, and is not on it, is asked for by id: what is gone is gone twice (sweep.sql).
@@ -246,9 +246,9 @@ BEGIN
                     AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', m.external_id)));
   PERFORM keypup.github_queue_existence(account, project, kind, missing, false);
 
-  PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes');
+  PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes', 'infinity'::timestamptz);
   -- What is not whole on the page is asked for by itself.
-  PERFORM keypup.github_queue_items(account, project, kind, jsonb_path_query_array(broken, '$[*].id ? (@ != null)'));
+  PERFORM keypup.github_queue_items(account, project, kind, jsonb_path_query_array(broken, '$[*].id ? (@ != null)'), true);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, jsonb, jsonb) FROM PUBLIC;
@@ -267,11 +267,11 @@ BEGIN
   FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
   arguments := jsonb_build_object('after', NULL, 'before', NULL, 'first', 100, 'is_first', true, 'is_whole', coalesce(state.sweep, false));
   PERFORM keypup.queue_job(account, project, CASE k WHEN 'releases' THEN 'release_pages' ELSE 'deployment_pages' END,
-      arguments || '{"first": 50}', true)
+      arguments || '{"first": 50}', true, now(), false)
   FROM unnest(answered) k WHERE k = ANY (broken);
   IF 'releases' = ANY (answered) AND 'releases' <> ALL (broken) THEN
     -- Fewer than there were: the list tells which are gone.
-    PERFORM keypup.github_take_deliveries(account, project, 'releases', repository -> 'releases', '[]', arguments || jsonb_build_object('is_whole',
+    PERFORM keypup.github_take_deliveries(account, project, 'releases', repository -> 'releases', '[]'::jsonb, arguments || jsonb_build_object('is_whole',
       coalesce(state.sweep, false) OR coalesce((repository #>> '{releases,totalCount}')::bigint < (state.watermarks ->> 'release_total')::bigint, false)));
   END IF;
   IF 'releases' = ANY (answered) AND 'latestRelease' <> ALL (broken) THEN
@@ -279,7 +279,7 @@ BEGIN
   END IF;
   IF 'deployments' = ANY (answered) AND 'deployments' <> ALL (broken) THEN
     marks := marks || keypup.github_deployment_mark(repository);
-    PERFORM keypup.github_take_deliveries(account, project, 'deployments', repository -> 'deployments', '[]', arguments);
+    PERFORM keypup.github_take_deliveries(account, project, 'deployments', repository -> 'deployments', '[]'::jsonb, arguments);
   END IF;
   IF 'deployments' = ANY (answered) THEN
     PERFORM keypup.github_queue_items(account, project, 'deployments', (
@@ -289,7 +289,7 @@ BEGIN
             SELECT d.external_id FROM keypup.deployments d
             WHERE state.recheck AND d.account_id = account AND d.project_id = project AND d.deleted_at IS NULL
               AND d.state IN ('active', 'success', 'in_progress', 'pending', 'queued', 'waiting') AND d.created_at > now() - interval '30 days') AS u
-      WHERE NOT jsonb_path_query_array(repository, '$.deployments.nodes[*].id') ? u.id));
+      WHERE NOT jsonb_path_query_array(repository, '$.deployments.nodes[*].id') ? u.id), true);
   END IF;
   UPDATE keypup.sync_state s
   SET next_watermarks = s.next_watermarks || marks,

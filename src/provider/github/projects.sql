@@ -28,13 +28,13 @@ BEGIN
     RETURN jsonb_build_object('failed', v.reason, 'hint', v.hint);
   END IF;
   IF NOT is_list THEN
-    SELECT l.page, l.broken INTO page, broken FROM keypup.github_list(reply, '{viewer,repositories}', 'FoundList', 'Found', '{}') l;
+    SELECT l.page, l.broken INTO page, broken FROM keypup.github_list(reply, '{viewer,repositories}'::text[], 'FoundList', 'Found', '{}'::text[]) l;
   END IF;
   -- What the token may not be told of it cannot track; anything else that is missing is missing from the list.
   IF (is_list AND keypup.misfits(reply -> 'repositories', 'FoundByRest', keypup.github_shapes()) IS NOT NULL)
      OR (NOT is_list AND page IS NULL)
      OR EXISTS (SELECT FROM jsonb_to_recordset(broken) AS b (why text)
-                WHERE b.why NOT IN (SELECT e.why FROM keypup.github_errors(reply, '{}') e WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN'))) THEN
+                WHERE b.why NOT IN (SELECT e.why FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN'))) THEN
     RETURN jsonb_build_object('failed', 'GitHub did not list the repositories in full', 'hint', 'Try again in a moment.');
   END IF;
   RETURN jsonb_build_object(

@@ -49,7 +49,7 @@ BEGIN
     FROM jsonb_array_elements(things) AS e
   LOOP
     IF used > 0 AND (used + weight > room OR cardinality(part) = 100) THEN
-      PERFORM keypup.queue_job(account, project, kind, jsonb_build_object(member, to_jsonb(part)), in_run);
+      PERFORM keypup.queue_job(account, project, kind, jsonb_build_object(member, to_jsonb(part)), in_run, now(), false);
       used := 0;
       part := '{}';
     END IF;
@@ -91,7 +91,7 @@ COMMENT ON FUNCTION keypup.github_finds_more(uuid, bigint, text) IS 'Whether the
 COMMENT ON FUNCTION keypup.github_end_waiting(uuid, bigint, text) IS 'After a job of a kind: what waits for more that cannot come is due.';
 
 -- Items to be read.
-CREATE FUNCTION keypup.github_queue_items(account uuid, project bigint, kind text, ids jsonb, in_run boolean DEFAULT true) RETURNS void
+CREATE FUNCTION keypup.github_queue_items(account uuid, project bigint, kind text, ids jsonb, in_run boolean) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$ SELECT keypup.github_queue_parts(account, project, kind, 'ids', ids, in_run) $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
@@ -123,10 +123,10 @@ BEGIN
   IF NOT (repository #>> '{pullRequests,pageInfo,hasNextPage}')::boolean AND NOT (repository #>> '{issues,pageInfo,hasNextPage}')::boolean
      OR highest IS NULL OR highest > 1000000
      OR highest / 4 > greatest((repository #>> '{pullRequests,totalCount}')::bigint, (repository #>> '{issues,totalCount}')::bigint)
-     OR keypup.github_horizon(account, project, 'pull_requests', '{}') IS NOT NULL OR keypup.github_horizon(account, project, 'issues', '{}') IS NOT NULL THEN
+     OR keypup.github_horizon(account, project, 'pull_requests', '{}'::jsonb) IS NOT NULL OR keypup.github_horizon(account, project, 'issues', '{}'::jsonb) IS NOT NULL THEN
     RETURN false;
   END IF;
-  PERFORM keypup.queue_job(account, project, 'numbers', q.arguments, true)
+  PERFORM keypup.queue_job(account, project, 'numbers', q.arguments, true, now(), false)
   FROM (
     SELECT jsonb_build_object('numbers', jsonb_agg(n.number ORDER BY n.number DESC)) AS arguments
     FROM (SELECT g.number, (row_number() OVER (ORDER BY g.number DESC) - 1) / 200 AS part
@@ -138,7 +138,7 @@ $$;
 CREATE FUNCTION keypup.github_take_numbers(account uuid, project bigint, repository text, numbers jsonb, nodes jsonb) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT keypup.github_queue_items(account, project, k.kind, k.ids)
+  SELECT keypup.github_queue_items(account, project, k.kind, k.ids, true)
   FROM (
     SELECT CASE n.node ->> '__typename' WHEN 'PullRequest' THEN 'pull_requests' ELSE 'issues' END AS kind, jsonb_agg(n.node -> 'id' ORDER BY n.position) AS ids
     FROM jsonb_array_elements(nodes) WITH ORDINALITY AS n (node, position)
@@ -155,7 +155,7 @@ BEGIN
   IF EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.kind = 'numbers' AND j.job_id <> job) THEN
     RETURN;
   END IF;
-  PERFORM keypup.queue_job(account, project, CASE k.kind WHEN 'pull_requests' THEN 'pull_request_stubs' ELSE 'issue_stubs' END, '{"after": null}', true)
+  PERFORM keypup.queue_job(account, project, CASE k.kind WHEN 'pull_requests' THEN 'pull_request_stubs' ELSE 'issue_stubs' END, '{"after": null}'::jsonb, true, now(), false)
   FROM keypup.projects p
   CROSS JOIN LATERAL (
     VALUES ('pull_requests', p.pull_request_total,

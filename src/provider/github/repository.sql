@@ -38,10 +38,10 @@ DECLARE
   ids jsonb := jsonb_path_query_array(page, '$.nodes[*].id');
   known jsonb := CASE WHEN NOT page ? 'all_ids' AND arguments -> 'seen' <> 'null' THEN (arguments -> 'seen') || ids END;
 BEGIN
-  PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes');
+  PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes', 'infinity'::timestamptz);
   IF keypup.github_goes_on(account, project, kind, page, arguments) THEN
     PERFORM keypup.queue_job(account, project, kind,
-      keypup.github_next_page(page, arguments) || jsonb_build_object('seen', known));
+      keypup.github_next_page(page, arguments) || jsonb_build_object('seen', known), NULL::boolean, now(), false);
   ELSIF (SELECT count(DISTINCT k) FROM jsonb_array_elements(known) AS k) IS DISTINCT FROM (page ->> 'totalCount')::bigint THEN
     -- Not as many as there are: something moved while the list was read, or it is not whole. The next run reads it again.
     RETURN;
@@ -133,9 +133,9 @@ BEGIN
   IF NOT arguments ? 'only'
      AND (horizon IS NULL OR (page #>> '{nodes,-1,updatedAt}')::timestamptz >= horizon OR page -> 'nodes' = '[]')
      AND keypup.github_goes_on(account, project, stubs, page, arguments) THEN
-    PERFORM keypup.queue_job(account, project, stubs, keypup.github_next_page(page, arguments));
+    PERFORM keypup.queue_job(account, project, stubs, keypup.github_next_page(page, arguments), NULL::boolean, now(), false);
   END IF;
-  PERFORM keypup.github_queue_items(account, project, kind, keypup.github_changed_items(account, project, kind, page -> 'nodes', horizon));
+  PERFORM keypup.github_queue_items(account, project, kind, keypup.github_changed_items(account, project, kind, page -> 'nodes', horizon), true);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb), keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
@@ -238,17 +238,17 @@ BEGIN
   UPDATE keypup.projects p SET external_id = repository ->> 'id', name = its_name
   WHERE 'repository' = ANY (broken) AND p.account_id = account AND p.project_id = project AND p.external_id IS NULL;
 
-  PERFORM keypup.queue_job(account, project, k.kind, '{"after": null, "first": 50}' || k.arguments, true)
+  PERFORM keypup.queue_job(account, project, k.kind, '{"after": null, "first": 50}' || k.arguments, true, now(), false)
   FROM (VALUES ('labels', 'labels', '{"seen": []}'::jsonb),
                ('milestones', 'milestones', '{"seen": []}'),
                ('pullRequests', 'pull_request_stubs', '{"is_first": true}'),
                ('issues', 'issue_stubs', '{"is_first": true}')) AS k (member, kind, arguments)
   WHERE k.member = ANY (broken);
   IF 'labels' <> ALL (broken) THEN
-    PERFORM keypup.github_take_list(account, project, 'labels', repository -> 'labels', '{"seen": []}');
+    PERFORM keypup.github_take_list(account, project, 'labels', repository -> 'labels', '{"seen": []}'::jsonb);
   END IF;
   IF 'milestones' <> ALL (broken) THEN
-    PERFORM keypup.github_take_list(account, project, 'milestones', repository -> 'milestones', '{"seen": []}');
+    PERFORM keypup.github_take_list(account, project, 'milestones', repository -> 'milestones', '{"seen": []}'::jsonb);
     UPDATE keypup.sync_state s SET next_watermarks = s.next_watermarks || keypup.github_milestone_mark(repository)
     WHERE s.account_id = account AND s.project_id = project;
   END IF;
@@ -287,7 +287,7 @@ BEGIN
     RETURN;
   END IF;
   SELECT e.type, e.words, e.why, e.is_saml INTO error
-  FROM keypup.github_errors(reply, '{}') e
+  FROM keypup.github_errors(reply, '{}'::text[]) e
   WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN', 'INSUFFICIENT_SCOPES') AND e.keys = ARRAY[place]
   ORDER BY e.type LIMIT 1;
   IF error.type = 'NOT_FOUND' THEN
@@ -322,7 +322,7 @@ BEGIN
   place := CASE WHEN the_job.external_id IS NULL THEN 'repository' ELSE 'node' END;
   repository := coalesce(reply #> ARRAY['data', place], 'null');
   IF NOT keypup.github_has_errors(reply) AND keypup.misfits(jsonb_build_array(repository), 'WholeRepository', keypup.github_shapes()) IS NULL THEN
-    PERFORM keypup.github_store_repository(account, the_job.project_id, repository, '{}');
+    PERFORM keypup.github_store_repository(account, the_job.project_id, repository, '{}'::text[]);
     RETURN true;
   END IF;
 
@@ -360,7 +360,7 @@ BEGIN
       RAISE EXCEPTION 'GitHub did not tell all of repository "%": %', the_job.name, why
         USING ERRCODE = 'no_data_found', HINT = 'Nothing is lost: it is asked for again.';
     END IF;
-    PERFORM keypup.github_set_list_aside(account, the_job.project_id, 'repository', '{}', why);
+    PERFORM keypup.github_set_list_aside(account, the_job.project_id, 'repository', '{}'::jsonb, why);
     broken := broken || 'repository'::text;
   END IF;
   PERFORM keypup.github_store_repository(account, the_job.project_id, repository, broken);

@@ -120,7 +120,7 @@ BEGIN
     query := keypup.github_fragments('{pull_requests,label_page,assignee_page,review_request_page,review_page,pull_request_timeline_page,closing_issue_page,comment_fields,actor_fields}'::text[] || reviewers);
     variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
   ELSIF the_job.kind = 'issues' THEN
-    query := keypup.github_fragments('{issues,label_page,assignee_page,issue_timeline_page,comment_fields,actor_fields}');
+    query := keypup.github_fragments('{issues,label_page,assignee_page,issue_timeline_page,comment_fields,actor_fields}'::text[]);
     variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
   ELSIF the_job.kind = 'numbers' THEN
     SELECT format('query KeypupNumbers($id: ID!) { rateLimit { limit cost remaining resetAt } node(id: $id) { id ... on Repository { %s } } } %s',

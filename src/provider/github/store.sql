@@ -354,7 +354,7 @@ BEGIN
 
   nodes := keypup.github_not_overtaken(account, project, 'pull_requests', nodes);
   PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('pull_request', nodes,
-    '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}'));
+    '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}'::text[]));
 
   -- Threads are read where there are any, or were.
   PERFORM keypup.github_queue_pages(account, project, (
@@ -398,7 +398,7 @@ BEGIN
       excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.closed_at, excluded.labels, excluded.assignees, excluded.milestone, excluded.is_read_early, NULL::timestamptz);
 
   nodes := keypup.github_not_overtaken(account, project, 'issues', nodes);
-  PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('issue', nodes, '{labels,assignees,timelineItems}'));
+  PERFORM keypup.github_store_nested(account, project, repository, keypup.github_first_pages('issue', nodes, '{labels,assignees,timelineItems}'::text[]));
   PERFORM keypup.derive_issues(account, project, ARRAY(SELECT (n ->> 'number')::bigint FROM jsonb_array_elements(nodes) n));
 END
 $$;
@@ -408,7 +408,7 @@ COMMENT ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb, timest
 -- All rows at once, which is nearly always what happens. When they cannot be stored, in halves, down to the one that cannot.
 -- rows: items as GitHub answers them; labels or milestones; or pages of nested lists, as described at the top. as_of: a time by
 -- GitHub's clock at which they surely had not been read yet.
-CREATE FUNCTION keypup.github_store_rows(account uuid, project bigint, kind text, rows jsonb, as_of timestamptz DEFAULT 'infinity') RETURNS void
+CREATE FUNCTION keypup.github_store_rows(account uuid, project bigint, kind text, rows jsonb, as_of timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -458,7 +458,7 @@ BEGIN
     PERFORM keypup.github_store_rows(account, project, kind, jsonb_path_query_array(rows, '$[0 to $end]', jsonb_build_object('end', half - 1)), as_of);
     PERFORM keypup.github_store_rows(account, project, kind, jsonb_path_query_array(rows, '$[$start to last]', jsonb_build_object('start', half)), as_of);
   ELSE
-    PERFORM keypup.github_set_aside(account, project, kind, '{}', jsonb_build_array(jsonb_build_object('why', 'it cannot be stored: ' || why,
+    PERFORM keypup.github_set_aside(account, project, kind, '{}'::jsonb, jsonb_build_array(jsonb_build_object('why', 'it cannot be stored: ' || why,
       'asked', CASE kind WHEN 'nested_pages' THEN rows -> 0 ELSE rows #> '{0,id}' END,
       'number', CASE WHEN kind IN ('pull_requests', 'issues') THEN rows #> '{0,number}' END)));
   END IF;

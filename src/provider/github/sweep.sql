@@ -17,7 +17,7 @@ BEGIN
   END IF;
   WITH error AS MATERIALIZED (
     SELECT e.type, e.keys, CASE WHEN e.keys[2] ~ '^[0-9]{1,4}$' THEN e.keys[2]::integer END AS position
-    FROM keypup.github_errors(reply, '{}') e
+    FROM keypup.github_errors(reply, '{}'::text[]) e
     WHERE e.keys IS NULL OR e.keys[1] = list OR e.keys[1] NOT IN ('nodes', 'delivering', 'unfinished')
   ), node AS (
     SELECT n.node, n.position, wrong[n.position] IS NULL AND NOT EXISTS (
@@ -103,14 +103,14 @@ BEGIN
   IF due.recheck THEN
     PERFORM keypup.github_queue_items(account, project, 'pull_requests', (
       SELECT coalesce(jsonb_agg(p.node_id ORDER BY p.number), '[]') FROM keypup.pull_requests p
-      WHERE p.account_id = account AND p.project_id = project AND p.deleted_at IS NULL AND (p.state = 'open' OR p.closed_at > now() - interval '7 days')));
+      WHERE p.account_id = account AND p.project_id = project AND p.deleted_at IS NULL AND (p.state = 'open' OR p.closed_at > now() - interval '7 days')), true);
     PERFORM keypup.github_queue_items(account, project, 'issues', (
       SELECT coalesce(jsonb_agg(i.node_id ORDER BY i.number), '[]') FROM keypup.issues i
-      WHERE i.account_id = account AND i.project_id = project AND i.deleted_at IS NULL AND (i.state = 'open' OR i.closed_at > now() - interval '7 days')));
+      WHERE i.account_id = account AND i.project_id = project AND i.deleted_at IS NULL AND (i.state = 'open' OR i.closed_at > now() - interval '7 days')), true);
   END IF;
   IF due.sweep THEN
-    PERFORM keypup.queue_job(account, project, 'pull_request_sweep', '{"seen": "{}"}');
-    PERFORM keypup.queue_job(account, project, 'issue_sweep', '{"seen": "{}"}');
+    PERFORM keypup.queue_job(account, project, 'pull_request_sweep', '{"seen": "{}"}'::jsonb, NULL::boolean, now(), false);
+    PERFORM keypup.queue_job(account, project, 'issue_sweep', '{"seen": "{}"}'::jsonb, NULL::boolean, now(), false);
     PERFORM keypup.github_queue_slice(account, project);
   END IF;
   IF due.recheck OR due.sweep THEN
@@ -171,7 +171,7 @@ BEGIN
   SELECT CASE WHEN s.reread_to >= newest THEN 1 ELSE s.reread_to + 1 END INTO first_number
   FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
   last_number := first_number + (newest + sweeps - 1) / sweeps - 1;
-  PERFORM keypup.github_queue_items(account, project, k.kind, k.ids)
+  PERFORM keypup.github_queue_items(account, project, k.kind, k.ids, true)
   FROM (
     SELECT 'pull_requests' AS kind, jsonb_agg(p.node_id ORDER BY p.number) AS ids FROM keypup.pull_requests p
     WHERE p.account_id = account AND p.project_id = project AND p.number BETWEEN first_number AND last_number AND p.deleted_at IS NULL
@@ -199,12 +199,12 @@ BEGIN
   SELECT (arguments ->> 'seen')::int8multirange + coalesce(range_agg(int8range((n ->> 'number')::bigint, (n ->> 'number')::bigint, '[]')), '{}') INTO seen
   FROM jsonb_array_elements(page -> 'nodes') n;
   -- What changed without a trace in updatedAt, or in its order, and what a run has missed.
-  PERFORM keypup.github_queue_items(account, project, items, keypup.github_differing_items(account, project, items, page -> 'nodes'));
+  PERFORM keypup.github_queue_items(account, project, items, keypup.github_differing_items(account, project, items, page -> 'nodes'), true);
   IF arguments ? 'only' THEN
     RETURN;
   ELSIF (page #>> '{pageInfo,hasNextPage}')::boolean THEN
     IF keypup.github_goes_on(account, project, kind, page, arguments) THEN
-      PERFORM keypup.queue_job(account, project, kind, keypup.github_next_page(page, arguments) || jsonb_build_object('seen', seen::text));
+      PERFORM keypup.queue_job(account, project, kind, keypup.github_next_page(page, arguments) || jsonb_build_object('seen', seen::text), NULL::boolean, now(), false);
     END IF;
     RETURN;
   END IF;
@@ -226,7 +226,7 @@ CREATE FUNCTION keypup.github_queue_existence(account uuid, project bigint, item
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT keypup.queue_job(account, project, 'existence', jsonb_build_object('of', items, 'items', w.list, 'is_second', is_second), false,
-    now() + CASE WHEN is_second THEN current_setting('keypup.deletion_delay')::interval ELSE interval '0' END)
+    now() + CASE WHEN is_second THEN current_setting('keypup.deletion_delay')::interval ELSE interval '0' END, false)
   FROM (SELECT jsonb_agg(e.item ORDER BY e.position) AS list
         FROM jsonb_array_elements(missing) WITH ORDINALITY AS e (item, position) GROUP BY (e.position - 1) / 100) AS w
 $$;

@@ -29,11 +29,11 @@ BEGIN
   ELSIF v.verdict <> 'page' THEN
     RETURN jsonb_build_object('failed', v.reason, 'hint', v.hint);
   ELSIF keypup.misfits(jsonb_build_array(reply #> '{data,viewer}'), 'Viewer', keypup.github_shapes()) IS NOT NULL
-        OR EXISTS (SELECT FROM keypup.github_errors(reply, '{}') e WHERE e.keys[1] IS DISTINCT FROM 'nodes' OR e.keys[2] IS NULL)
+        OR EXISTS (SELECT FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.keys[1] IS DISTINCT FROM 'nodes' OR e.keys[2] IS NULL)
         OR EXISTS (SELECT FROM jsonb_array_elements(nodes) WITH ORDINALITY AS n (node, position)
                    JOIN unnest(keypup.misfits(nodes, 'Viewed', keypup.github_shapes())) WITH ORDINALITY AS m (misfit, position) USING (position)
                    WHERE m.misfit IS NOT NULL
-                     AND NOT (n.node = 'null' AND EXISTS (SELECT FROM keypup.github_errors(reply, '{}') e
+                     AND NOT (n.node = 'null' AND EXISTS (SELECT FROM keypup.github_errors(reply, '{}'::text[]) e
                               WHERE e.keys[2] = (n.position - 1)::text AND e.type IN ('NOT_FOUND', 'FORBIDDEN')))) THEN
     RETURN jsonb_build_object('failed', 'GitHub did not answer in full', 'hint', 'Try again in a moment.');
   END IF;
