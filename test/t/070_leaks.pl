@@ -349,7 +349,8 @@ sub processes
 }
 
 my $listener = session();
-$listener->do('LISTEN keypup');
+# The account's channel.
+$listener->do('LISTEN keypup_' . query(q{SELECT replace(account_id::text, '-', '') FROM keypup.accounts WHERE name = 'acme'}));
 my @notified;
 sub hear { while (my $notice = $listener->pg_notifies) { push @notified, $notice->[2]; } return join "\n", @notified; }
 
