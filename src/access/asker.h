@@ -33,7 +33,8 @@ extern void watch_cursors(void);
 
 /*
  * find_session_holder
- *		Whose session it is, palloc'd; NULL when it has ended.
+ *		Whose session it is, palloc'd; NULL when it has ended, or is started by this
+ *		very transaction.
  *
  * kind: gets person or api_key, palloc'd, unless it has ended; may be NULL.
  * snapshot: as in run_kept_plan.

@@ -166,7 +166,7 @@ BEGIN
   IF the_connection.blocked_until > now() THEN
     RAISE EXCEPTION 'the provider has asked for a pause until %', the_connection.blocked_until USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Try again then.';
   END IF;
-  PERFORM keypup.record_action(the_account, 'connection.discover', the_connection.name);
+  PERFORM keypup.record_durably(the_account, 'connection.discover', the_connection.name, a.kind, keypup.asking_role(), true, NULL::bytea) FROM keypup.asking() a;
   -- A page after the other; a provider that never ends shall not keep the session for ever.
   FOR page IN 1 .. 400 LOOP
     LOOP

@@ -78,7 +78,7 @@ BEGIN
     PERFORM keypup.hash_password('nobody''s password');
   ELSIF octet_length(password) BETWEEN 1 AND 72 AND keypup.password_matches(password, found_hash) THEN
     PERFORM keypup.end_attempts(name);
-    RETURN keypup.start_session(found_account, 'person', person, 'a password', interval '12 hours', NULL::text);
+    RETURN keypup.start_session(found_account, 'person', person, 'a password', interval '12 hours', NULL::text, NULL::bytea);
   END IF;
   PERFORM keypup.note_refusal((SELECT a.account_id FROM keypup.accounts a WHERE a.name = account), 'session.start', person, 'a password');
   RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification', HINT = 'Check account, person and password.';

@@ -82,7 +82,7 @@ BEGIN
       HINT = 'The account must allow it (allow_provider_sign_in), and the token must be of somebody who belongs to its'
         ' organizations or repositories. Where it allows it for several connections, name one instead of the provider.';
   END IF;
-  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours', asked.issuer);
+  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours', asked.issuer, NULL::bytea);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_provider(text, text, text) FROM PUBLIC;

@@ -207,7 +207,7 @@ text *
 find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapshot)
 {
 	static KeptPlan holder =
-		KEPT_PLAN("SELECT s.holder, s.kind FROM keypup.sessions s"
+		KEPT_PLAN("SELECT s.holder, s.kind, s.xmin FROM keypup.sessions s"
 				  " WHERE s.account_id OPERATOR(pg_catalog.=) $1"
 				  " AND s.handle_digest OPERATOR(pg_catalog.=) $2"
 				  " AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()",
@@ -223,10 +223,13 @@ find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapsh
 		bool isnull;
 		Datum found = kept_plan_column(0, 1, &isnull);
 		Datum found_kind = kept_plan_column(0, 2, &isnull);
+		Datum started_by = kept_plan_column(0, 3, &isnull);
 
 		MemoryContextSwitchTo(context);
-		name = DatumGetTextPCopy(found);
-		if (kind != NULL)
+		/* The transaction that signs in may still be rolled back: until then nobody is anybody by it. */
+		if (!TransactionIdIsCurrentTransactionId(DatumGetTransactionId(started_by)))
+			name = DatumGetTextPCopy(found);
+		if (name != NULL && kind != NULL)
 			*kind = DatumGetTextPCopy(found_kind);
 	}
 	SPI_finish();
@@ -255,7 +258,9 @@ keypup_use_session(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("session is not valid"),
-				 errhint("It may have ended; sign in again for another."), errhidestmt(true)));
+				 errhint("It begins when the transaction that signs in is committed, and may have "
+						 "ended; sign in again for another."),
+				 errhidestmt(true)));
 	}
 	use(&identity);
 	PG_RETURN_VOID();

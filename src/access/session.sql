@@ -72,7 +72,7 @@ REVOKE ALL ON FUNCTION keypup.guard_snapshot(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_snapshot(uuid) IS
   'A serialization failure where the transaction does not see the newest change of the account''s members and roles.';
 
-CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text) RETURNS text
+CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text, token_digest bytea) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -84,12 +84,14 @@ BEGIN
   SELECT h.handle, h.digest INTO made FROM keypup.new_handle(account_id) h;
   INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at, issuer)
   VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts, start_session.issuer);
-  PERFORM keypup.record_action(account_id, 'session.start', shown, kind, holder);
+  PERFORM keypup.record_durably(account_id, 'session.start', shown, kind, holder, false, token_digest);
   RETURN made.handle;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text) IS 'Starts a session for whoever was recognised already, by what they have shown; returns its handle.';
+REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea) IS
+  'Starts a session for whoever was recognised already, by what they have shown, which may have a digest that was marked'
+  ' as used. Returns its handle, which serves from the commit on.';
 
 CREATE FUNCTION keypup.sign_out(handle text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -193,9 +195,9 @@ BEGIN
       substring(api_key FROM '^keypup_[0-9a-f]{8}'), 'an API key');
     RAISE EXCEPTION 'API key is not valid' USING ERRCODE = 'invalid_authorization_specification', HINT = 'It may have ended or been revoked; an admin of the account makes another.';
   END IF;
-  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, 'an API key', least(interval '12 hours', found_key.expires_at - now()), NULL::text);
+  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, 'an API key', least(interval '12 hours', found_key.expires_at - now()), NULL::text, NULL::bytea);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_api_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sign_in_with_api_key(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.sign_in_with_api_key(text) IS 'Starts a session for an API key; pass the handle to use_session.';
+COMMENT ON FUNCTION keypup.sign_in_with_api_key(text) IS 'Starts a session for an API key; pass the handle to use_session, in a later transaction.';

@@ -1,37 +1,28 @@
 -- access/sign_in.sql: sign_in with an ID token. Every check that fails has one answer.
 
-CREATE FUNCTION keypup.find_signed_in(id_token text, header jsonb, claims jsonb, nonce text, account text, OUT account_id uuid, OUT person text, OUT issuer text)
+-- Another account may trust the same issuer, with the same client: what it has set up counts only where it is named.
+CREATE FUNCTION keypup.find_signed_in(account_id uuid, id_token text, header jsonb, claims jsonb, nonce text) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  provider record;
-  found_person text;
+  verified_issuer text;
 BEGIN
-  FOR provider IN
-    SELECT p.account_id, p.issuer
-    FROM keypup.identity_providers p
-    JOIN keypup.accounts a ON a.account_id = p.account_id AND (account IS NULL OR a.name = account)
-    JOIN LATERAL (SELECT k FROM jsonb_array_elements(p.keys) k
-                  WHERE CASE WHEN header ? 'kid' THEN k -> 'kid' = header -> 'kid' ELSE jsonb_array_length(p.keys) = 1 END) AS key (k)
-      ON keypup.id_token_is_signed(id_token, key.k)
-    WHERE p.issuer = claims ->> 'iss' AND p.kind = 'openid' AND keypup.accepts_claims(claims, p.client_ids, nonce)
-      AND (NOT p.fetches_keys OR p.keys_read_at > clock_timestamp() - interval '24 hours')
-  LOOP
-    found_person := keypup.recognise_person(provider.account_id, provider.issuer, claims);
-    IF found_person IS NOT NULL AND person IS NOT NULL THEN
-      RAISE EXCEPTION 'you belong to several accounts' USING ERRCODE = 'ambiguous_parameter', HINT = 'Name one of them.';
-    ELSIF found_person IS NOT NULL THEN
-      person := found_person;
-      account_id := provider.account_id;
-      issuer := provider.issuer;
-    END IF;
-  END LOOP;
+  SELECT p.issuer INTO verified_issuer
+  FROM keypup.identity_providers p
+  JOIN LATERAL (SELECT k FROM jsonb_array_elements(p.keys) k
+                WHERE CASE WHEN header ? 'kid' THEN k -> 'kid' = header -> 'kid' ELSE jsonb_array_length(p.keys) = 1 END) AS key (k)
+    ON keypup.id_token_is_signed(id_token, key.k)
+  WHERE p.account_id = find_signed_in.account_id AND p.issuer = claims ->> 'iss' AND p.kind = 'openid'
+    AND keypup.accepts_claims(claims, p.client_ids, nonce)
+    AND (NOT p.fetches_keys OR p.keys_read_at > clock_timestamp() - interval '24 hours')
+  LIMIT 1;
+  RETURN CASE WHEN verified_issuer IS NOT NULL THEN keypup.recognise_person(account_id, verified_issuer, claims) END;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.find_signed_in(text, jsonb, jsonb, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.find_signed_in(text, jsonb, jsonb, text, text) IS 'Whose ID token it is, and in which account; NULL for nobody.';
+REVOKE ALL ON FUNCTION keypup.find_signed_in(uuid, text, jsonb, jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.find_signed_in(uuid, text, jsonb, jsonb, text) IS 'Who of the account an ID token is about; NULL for nobody.';
 
-CREATE FUNCTION keypup.fetch_unknown_key(header jsonb, claims jsonb) RETURNS boolean
+CREATE FUNCTION keypup.fetch_unknown_key(account_id uuid, header jsonb, claims jsonb) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -39,7 +30,7 @@ DECLARE
 BEGIN
   SELECT p.account_id, p.issuer INTO provider
   FROM keypup.identity_providers p
-  WHERE p.issuer = claims ->> 'iss' AND p.fetches_keys AND header ? 'kid'
+  WHERE p.account_id = fetch_unknown_key.account_id AND p.issuer = claims ->> 'iss' AND p.fetches_keys AND header ? 'kid'
     AND NOT EXISTS (SELECT FROM jsonb_array_elements(p.keys) k WHERE k -> 'kid' = header -> 'kid')
     AND coalesce(p.keys_tried_at <= clock_timestamp() - interval '1 minute', true)
   LIMIT 1;
@@ -53,37 +44,36 @@ EXCEPTION
     RETURN false;  -- no worker, or many others ask: as if the key did not exist
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.fetch_unknown_key(jsonb, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.fetch_unknown_key(jsonb, jsonb) IS 'Has the worker fetch the issuer''s key set when a token names a key that is not in it; at most once a minute for an account. Returns whether it did.';
+REVOKE ALL ON FUNCTION keypup.fetch_unknown_key(uuid, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.fetch_unknown_key(uuid, jsonb, jsonb) IS 'Has the worker fetch the issuer''s key set when a token names a key that is not in it; at most once a minute for an account. Returns whether it did.';
 
-CREATE FUNCTION keypup.sign_in(id_token text, nonce text DEFAULT NULL, account text DEFAULT NULL) RETURNS text
+CREATE FUNCTION keypup.sign_in(account text, id_token text, nonce text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+  the_account uuid := (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account);
   token record;
-  signer record;
+  person text;
+  digest bytea := keypup.digest_secret(id_token);
+  ends_at timestamptz;
 BEGIN
   PERFORM keypup.guard_writes();
   SELECT t.header, t.payload INTO token FROM keypup.read_id_token(id_token) t;
-  SELECT f.account_id, f.person, f.issuer INTO signer FROM keypup.find_signed_in(id_token, token.header, token.payload, nonce, account) f;
-  IF signer.person IS NULL AND keypup.fetch_unknown_key(token.header, token.payload) THEN
-    SELECT f.account_id, f.person, f.issuer INTO signer FROM keypup.find_signed_in(id_token, token.header, token.payload, nonce, account) f;
+  person := keypup.find_signed_in(the_account, id_token, token.header, token.payload, nonce);
+  IF person IS NULL AND keypup.fetch_unknown_key(the_account, token.header, token.payload) THEN
+    person := keypup.find_signed_in(the_account, id_token, token.header, token.payload, nonce);
   END IF;
-  IF signer.person IS NOT NULL THEN
-    DELETE FROM keypup.used_id_tokens u WHERE u.account_id = signer.account_id AND u.expires_at <= now();
-    INSERT INTO keypup.used_id_tokens (account_id, token_digest, expires_at)
-    VALUES (signer.account_id, keypup.digest_secret(id_token), to_timestamp((token.payload ->> 'exp')::double precision)) ON CONFLICT DO NOTHING;
-  END IF;
-  IF signer.person IS NULL OR NOT FOUND THEN
-    PERFORM keypup.note_refusal(coalesce(signer.account_id, (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account)), 'session.start', signer.person, 'an ID token');
+  ends_at := CASE WHEN person IS NOT NULL THEN to_timestamp((token.payload ->> 'exp')::double precision) END;
+  IF person IS NULL OR NOT keypup.use_token(the_account, digest, ends_at) THEN
+    PERFORM keypup.note_refusal(the_account, 'session.start', person, 'an ID token');
     -- One answer for every reason: it must not tell a guesser how far the guess went.
     RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification',
       HINT = 'The ID token must be fresh, unused, of a provider that the account trusts, and of a person who is its member.';
   END IF;
-  RETURN keypup.start_session(signer.account_id, 'person', signer.person, 'an ID token',
-    least(interval '12 hours', to_timestamp((token.payload ->> 'exp')::double precision) - now()), signer.issuer);
+  RETURN keypup.start_session(the_account, 'person', person, 'an ID token',
+    least(interval '12 hours', ends_at - now()), token.payload ->> 'iss', digest);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sign_in(text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.sign_in(text, text, text) IS 'Starts a session for the person of an ID token; pass the handle to use_session. Each token signs in once.';
+COMMENT ON FUNCTION keypup.sign_in(text, text, text) IS 'Starts a session in the account for the person of an ID token; pass the handle to use_session, in a later transaction. Each token signs in once.';

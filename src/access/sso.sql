@@ -83,20 +83,36 @@ COMMENT ON COLUMN keypup.identity_groups.role IS 'The role; never owner.';
 SELECT keypup.protect_table('keypup.identity_groups', 'users.read');
 REVOKE ALL ON keypup.identity_groups FROM keypup_worker;
 
-CREATE TABLE keypup.used_id_tokens (
+CREATE TABLE keypup.used_tokens (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   token_digest bytea NOT NULL,
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (account_id, token_digest)
 );
-CREATE INDEX used_id_tokens_expiry ON keypup.used_id_tokens (account_id, expires_at);
-COMMENT ON TABLE keypup.used_id_tokens IS 'ID tokens that were used: each signs in once. Kept until they expire.';
-COMMENT ON COLUMN keypup.used_id_tokens.account_id IS 'The account.';
-COMMENT ON COLUMN keypup.used_id_tokens.token_digest IS 'SHA-256 of the token.';
-COMMENT ON COLUMN keypup.used_id_tokens.expires_at IS 'When it could no longer be used anyway.';
-SELECT keypup.protect_table('keypup.used_id_tokens', 'users.read');
-REVOKE ALL ON keypup.used_id_tokens FROM keypup_member, keypup_worker;
-DROP POLICY member_reads ON keypup.used_id_tokens;
+CREATE INDEX used_tokens_expiry ON keypup.used_tokens (account_id, expires_at);
+COMMENT ON TABLE keypup.used_tokens IS 'ID tokens that were used: each signs in once. Kept until they expire.';
+COMMENT ON COLUMN keypup.used_tokens.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.used_tokens.token_digest IS 'SHA-256 of the token.';
+COMMENT ON COLUMN keypup.used_tokens.expires_at IS 'When it could no longer be used anyway.';
+SELECT keypup.protect_table('keypup.used_tokens', 'users.read');
+REVOKE ALL ON keypup.used_tokens FROM keypup_member, keypup_worker;
+DROP POLICY member_reads ON keypup.used_tokens;
+
+CREATE FUNCTION keypup.use_token(account_id uuid, token_digest bytea, expires_at timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+  IF keypup.token_is_left(token_digest) THEN
+    RETURN false;
+  END IF;
+  DELETE FROM keypup.used_tokens u WHERE u.account_id = use_token.account_id AND u.expires_at <= now();
+  INSERT INTO keypup.used_tokens (account_id, token_digest, expires_at)
+  VALUES (use_token.account_id, use_token.token_digest, use_token.expires_at) ON CONFLICT DO NOTHING;
+  RETURN FOUND;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.use_token(uuid, bytea, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.use_token(uuid, bytea, timestamptz) IS 'Marks a token as used; false where it was used before.';
 
 CREATE FUNCTION keypup.guard_issuer(account_id uuid, issuer text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

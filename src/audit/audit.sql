@@ -18,7 +18,7 @@ CREATE TABLE keypup.audit_log (
 );
 CREATE INDEX audit_log_time ON keypup.audit_log (account_id, occurred_at);
 CREATE INDEX audit_log_noted ON keypup.audit_log (account_id, occurred_at) WHERE outcome = 'refused' OR action = 'support.read';
-COMMENT ON TABLE keypup.audit_log IS 'Who did what in an account, and who was refused what. What was done is recorded with it, or not at all; what was refused in spite of the rollback.';
+COMMENT ON TABLE keypup.audit_log IS 'Who did what in an account, and who was refused what. What was done is recorded with it, or not at all; what was refused in spite of the rollback, and so are sign-ins and uses of tokens that were rolled back.';
 COMMENT ON COLUMN keypup.audit_log.account_id IS 'The account; NULL when it is none that exists, which only superusers see.';
 COMMENT ON COLUMN keypup.audit_log.record_id IS 'Identifies the record; later ones have higher numbers, which count nothing.';
 COMMENT ON COLUMN keypup.audit_log.occurred_at IS 'When; of several times, the first.';
@@ -58,11 +58,32 @@ COMMENT ON FUNCTION keypup.note_refusal(uuid, text, text) IS 'Has the worker rec
 COMMENT ON FUNCTION keypup.note_refusal(uuid, text, text, text) IS
   'The same of somebody who has not proven to be who they say (claimed; NULL: they say nothing), as at a sign-in.';
 
+CREATE FUNCTION keypup.note_if_undone(account_id uuid, action text, actor_kind text, actor text, detail text, was_done boolean, token_digest bytea) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_note_if_undone';
+CREATE FUNCTION keypup.token_is_left(token_digest bytea) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_token_is_left';
+REVOKE ALL ON FUNCTION keypup.note_if_undone(uuid, text, text, text, text, boolean, bytea), keypup.token_is_left(bytea) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.note_if_undone(uuid, text, text, text, text, boolean, bytea) IS
+  'Has the worker record what this transaction does, should it be rolled back: as done, or as refused where it has no'
+  ' effect then. A token that was shown for it stays used.';
+COMMENT ON FUNCTION keypup.token_is_left(bytea) IS 'Whether the token was shown in a transaction that was rolled back, which the worker is to record.';
+
+CREATE FUNCTION keypup.record_durably(account_id uuid, action text, detail text, actor_kind text, actor text, was_done boolean, token_digest bytea) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT keypup.record_action(record_durably.account_id, record_durably.action, record_durably.detail, record_durably.actor_kind, record_durably.actor);
+  SELECT keypup.note_if_undone(record_durably.account_id, record_durably.action, record_durably.actor_kind, record_durably.actor,
+    record_durably.detail || ', rolled back', record_durably.was_done, record_durably.token_digest)
+$$;
+REVOKE ALL ON FUNCTION keypup.record_durably(uuid, text, text, text, text, boolean, bytea) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.record_durably(uuid, text, text, text, text, boolean, bytea) IS
+  'Records what is done in this transaction, also if it is rolled back: see note_if_undone.';
+
 -- What is noted again within the hour by the same, from the same place, is counted, and not written anew: somebody who
 -- tries for long must not fill an account's log, nor hide in it what others did.
 CREATE FUNCTION keypup.record_note(account_id uuid, first_at timestamptz, last_at timestamptz, times bigint, action text, outcome text,
-  actor_kind text, actor text, claimed text, database_role text, client_address text, detail text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  actor_kind text, actor text, claimed text, database_role text, client_address text, detail text, token_digest bytea) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
 AS $$
 DECLARE
   known record;
@@ -100,9 +121,20 @@ BEGIN
     UPDATE keypup.audit_log l SET times = l.times + record_note.times, last_at = greatest(l.last_at, record_note.last_at)
     WHERE (l.account_id = record_note.account_id OR record_note.account_id IS NULL AND l.account_id IS NULL) AND l.record_id = counted;
   END IF;
+  IF token_digest IS NOT NULL THEN
+    BEGIN
+      -- No token is accepted for longer than a day.
+      INSERT INTO keypup.used_tokens (account_id, token_digest, expires_at)
+      SELECT a.account_id, record_note.token_digest, now() + interval '1 day'
+      FROM keypup.accounts a WHERE a.account_id = record_note.account_id ON CONFLICT DO NOTHING;
+    EXCEPTION
+      -- Whoever shows the same token just now marks it, or is noted in turn; or the account is being dropped.
+      WHEN lock_not_available THEN NULL;
+    END;
+  END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.record_note(uuid, timestamptz, timestamptz, bigint, text, text, text, text, text, text, text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.record_note(uuid, timestamptz, timestamptz, bigint, text, text, text, text, text, text, text, text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.record_note(uuid, timestamptz, timestamptz, bigint, text, text, text, text, text, text, text, text) IS
-  'Records what was noted, or counts it where the same was recorded within the hour; for the worker.';
+REVOKE ALL ON FUNCTION keypup.record_note(uuid, timestamptz, timestamptz, bigint, text, text, text, text, text, text, text, text, bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.record_note(uuid, timestamptz, timestamptz, bigint, text, text, text, text, text, text, text, text, bytea) TO keypup_worker;
+COMMENT ON FUNCTION keypup.record_note(uuid, timestamptz, timestamptz, bigint, text, text, text, text, text, text, text, text, bytea) IS
+  'Records what was noted, or counts it where the same was recorded within the hour, and marks the token that was shown as used; for the worker.';

@@ -97,7 +97,9 @@ is_of_source(const Refusal *a, const Refusal *b)
 static bool
 is_of_case(const Refusal *a, const Refusal *b)
 {
-	return is_of_account(a, b) && is_of_source(a, b) && a->was_done == b->was_done &&
+	/* Each token that was shown has a place of its own, which says that it is used. */
+	return !a->has_token && !b->has_token && is_of_account(a, b) && is_of_source(a, b) &&
+		   a->was_done == b->was_done &&
 		   strcmp(a->action, b->action) == 0 && strcmp(a->actor_kind, b->actor_kind) == 0 &&
 		   strcmp(a->actor, b->actor) == 0;
 }
@@ -167,8 +169,9 @@ leave(const Refusal *refusal)
 
 /* --- noting --- */
 
-static void
-describe(Refusal *refusal, const pg_uuid_t *account, const char *action)
+void
+describe_refusal(Refusal *refusal, const pg_uuid_t *account, const char *action,
+				 const char *actor_kind, const char *actor, const char *claimed, const char *detail)
 {
 	memset(refusal, 0, sizeof(*refusal));
 	refusal->database = MyDatabaseId;
@@ -178,6 +181,10 @@ describe(Refusal *refusal, const pg_uuid_t *account, const char *action)
 	if (account != NULL)
 		refusal->account = *account;
 	clip(refusal->action, sizeof(refusal->action), action);
+	clip(refusal->actor_kind, sizeof(refusal->actor_kind), actor == NULL ? NULL : actor_kind);
+	clip(refusal->actor, sizeof(refusal->actor), actor);
+	clip(refusal->claimed, sizeof(refusal->claimed), claimed);
+	clip(refusal->detail, sizeof(refusal->detail), detail);
 	clip(refusal->database_role, sizeof(refusal->database_role),
 		 GetUserNameFromId(GetSessionUserId(), true));
 	clip(refusal->client_address, sizeof(refusal->client_address), find_client_address());
@@ -212,13 +219,32 @@ note(const Refusal *refusal, int patience)
 }
 
 void
+leave_refusal(const Refusal *refusal)
+{
+	note(refusal, 0);
+}
+
+bool
+token_is_left(const uint8 *digest)
+{
+	bool found = false;
+
+	if (shared == NULL)
+		return false;
+	LWLockAcquire(area.lock, LW_SHARED);
+	for (int i = 0; i < PLACES && !found; i++)
+		found = shared->places[i].number != 0 && shared->places[i].has_token &&
+				memcmp(shared->places[i].token_digest, digest, TOKEN_DIGEST_BYTES) == 0;
+	LWLockRelease(area.lock);
+	return found;
+}
+
+void
 note_refusal(const pg_uuid_t *account, const char *action, const char *claimed, const char *detail)
 {
 	Refusal refusal;
 
-	describe(&refusal, account, action);
-	clip(refusal.claimed, sizeof(refusal.claimed), claimed);
-	clip(refusal.detail, sizeof(refusal.detail), detail);
+	describe_refusal(&refusal, account, action, NULL, NULL, claimed, detail);
 	note(&refusal, PATIENCE_MILLISECONDS);
 }
 
@@ -227,10 +253,8 @@ note_support_reading(const pg_uuid_t *account, const char *role)
 {
 	Refusal reading;
 
-	describe(&reading, account, "support.read");
+	describe_refusal(&reading, account, "support.read", "database_role", role, NULL, NULL);
 	reading.was_done = true;
-	clip(reading.actor_kind, sizeof(reading.actor_kind), "database_role");
-	clip(reading.actor, sizeof(reading.actor), role);
 	note(&reading, 0);
 }
 
@@ -307,11 +331,10 @@ keypup_note_refusal(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		PG_RETURN_VOID();
 	actor = name_asker(fcinfo, &kind);
-	describe(&refusal, PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0), text_argument(fcinfo, 1));
-	clip(refusal.actor_kind, sizeof(refusal.actor_kind),
-		 actor == NULL ? NULL : text_to_cstring(kind));
-	clip(refusal.actor, sizeof(refusal.actor), actor == NULL ? NULL : text_to_cstring(actor));
-	clip(refusal.detail, sizeof(refusal.detail), text_argument(fcinfo, 2));
+	describe_refusal(&refusal, PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0),
+					 text_argument(fcinfo, 1), actor == NULL ? NULL : text_to_cstring(kind),
+					 actor == NULL ? NULL : text_to_cstring(actor), NULL,
+					 text_argument(fcinfo, 2));
 	note(&refusal, PATIENCE_MILLISECONDS);
 	PG_RETURN_VOID();
 }

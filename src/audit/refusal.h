@@ -1,7 +1,8 @@
 /*
  * refusal.h
- *		Refusals, and reading by support, on their way to the audit log: past the
- *		transaction that is rolled back, or that writes nothing.
+ *		Records on their way to the audit log, past the transaction that is
+ *		rolled back, or that writes nothing: of what was refused, of what was done
+ *		and undone, and of reading by support.
  */
 #ifndef KEYPUP_REFUSAL_H
 #define KEYPUP_REFUSAL_H
@@ -14,6 +15,7 @@
 #define REFUSAL_NAME_BYTES 208
 #define REFUSAL_DETAIL_BYTES 256
 #define REFUSAL_ADDRESS_BYTES 64
+#define TOKEN_DIGEST_BYTES 32
 
 /* Texts are ended by a NUL, and clipped to what fits; empty: NULL. */
 typedef struct Refusal
@@ -24,7 +26,7 @@ typedef struct Refusal
 	TimestampTz first_at;
 	TimestampTz last_at;
 	int64 times;
-	bool was_done; /* no refusal: it is only noted */
+	bool was_done; /* no refusal: it was done, or had its effect before it was rolled back */
 	bool has_account;
 	pg_uuid_t account;
 	char action[REFUSAL_ACTION_BYTES];
@@ -34,6 +36,8 @@ typedef struct Refusal
 	char database_role[NAMEDATALEN];
 	char client_address[REFUSAL_ADDRESS_BYTES];
 	char detail[REFUSAL_DETAIL_BYTES];
+	bool has_token;
+	uint8 token_digest[TOKEN_DIGEST_BYTES]; /* of what was shown, which stays used */
 } Refusal;
 
 /*
@@ -60,6 +64,27 @@ note_refusal(const pg_uuid_t *account, const char *action, const char *claimed, 
  *		by consent, or by break-glass. Does not wait. Raises nothing.
  */
 extern void note_support_reading(const pg_uuid_t *account, const char *role);
+
+/*
+ * describe_refusal
+ *		Fills a record, to be left later. Any text but the action may be NULL.
+ */
+extern void describe_refusal(Refusal *refusal, const pg_uuid_t *account, const char *action,
+							 const char *actor_kind, const char *actor, const char *claimed,
+							 const char *detail);
+
+/*
+ * leave_refusal
+ *		As note_refusal, without waiting for room: for a transaction that is ending.
+ *		Raises nothing.
+ */
+extern void leave_refusal(const Refusal *refusal);
+
+/*
+ * token_is_left
+ *		Whether a record with this token is on its way.
+ */
+extern bool token_is_left(const uint8 *digest);
 
 /*
  * take_refusals

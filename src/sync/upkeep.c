@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/refusal.h"
+#include "datum.h"
 #include "sync/upkeep.h"
 
 typedef struct UpkeepBatch
@@ -73,8 +74,8 @@ static void
 record_refusals(void *argument)
 {
 	RefusalBatch *batch = argument;
-	Oid types[] = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID,
-				   TEXTOID, TEXTOID,		TEXTOID,		TEXTOID, TEXTOID, TEXTOID};
+	Oid types[] = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID, TEXTOID,
+				   TEXTOID, TEXTOID,		TEXTOID,		TEXTOID, TEXTOID, BYTEAOID};
 
 	for (int i = 0; i < batch->count; i++)
 	{
@@ -82,7 +83,7 @@ record_refusals(void *argument)
 		Datum values[lengthof(types)] = {
 			UUIDPGetDatum(&refusal->account), TimestampTzGetDatum(refusal->first_at),
 			TimestampTzGetDatum(refusal->last_at), Int64GetDatum(refusal->times)};
-		char nulls[lengthof(types) + 1] = "            ";
+		char nulls[lengthof(types) + 1] = "             ";
 
 		nulls[0] = refusal->has_account ? ' ' : 'n';
 		put_text(&values[4], &nulls[4], refusal->action);
@@ -93,7 +94,9 @@ record_refusals(void *argument)
 		put_text(&values[9], &nulls[9], refusal->database_role);
 		put_text(&values[10], &nulls[10], refusal->client_address);
 		put_text(&values[11], &nulls[11], refusal->detail);
-		run_query("SELECT keypup.record_note($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+		values[12] = make_bytea(refusal->token_digest, TOKEN_DIGEST_BYTES);
+		nulls[12] = refusal->has_token ? ' ' : 'n';
+		run_query("SELECT keypup.record_note($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 				  lengthof(types), types, values, nulls);
 	}
 }

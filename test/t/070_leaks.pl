@@ -303,7 +303,7 @@ my @of_one_parameter = (
 	[ 'brings a private key that is none', qr/private key cannot be used/,
 		q{SELECT keypup.connect_app('acme', 'github', '1', 1, $1)} ],
 	[ 'signs in with an API key that is none', qr/API key is not valid/, 'SELECT keypup.sign_in_with_api_key($1)' ],
-	[ 'signs in with an ID token that is none', qr/sign-in is refused/, 'SELECT keypup.sign_in($1)' ],
+	[ 'signs in with an ID token that is none', qr/sign-in is refused/, q{SELECT keypup.sign_in('acme', $1)} ],
 	[ 'signs in with a token that is not asked about', qr/sign-in is refused/,
 		q{SELECT keypup.sign_in_with_provider('acme', 'github', $1)} ],
 	[ 'names a session that is none', qr/session is not valid/, 'SELECT keypup.use_session($1)' ],
@@ -437,7 +437,7 @@ my $suspicious = q{SELECT string_agg(DISTINCT a.name, ' ' ORDER BY a.name)
 	WHERE p.pronamespace = 'keypup'::regnamespace AND coalesce(a.mode, 'i') IN ('i', 'b', 'v')
 	  AND a.name ~ 'token|secret|pass|key|credential|handle|hash|digest|code|body|claims|nonce'};
 my @secret = qw(api_key body handle id_token password private_key secret token user_token);
-my @harmless = qw(claims digest hash key key_id key_set may_pass nonce token_revision);
+my @harmless = qw(claims digest hash key key_id key_set may_pass nonce token_digest token_revision);
 is(query($suspicious), join(' ', sort @secret, @harmless), 'L8: which arguments are secrets is known of each');
 my ($code, $out, $error) = $node->psql('postgres', q{CREATE INDEX ON mine (keypup.decrypt_token(envelope, 'mine'))});
 like($error, qr/must be marked IMMUTABLE/, 'L13: no index over opened tokens');

@@ -79,7 +79,7 @@ my ($other) = run_command([ 'node', 'test/sso/tokens.mjs', $issuer, $client ]);
 my $forged = decode_json($other);
 my $key_set = literal(encode_json($tokens->{key_set}));
 my $own_keys = literal(encode_json($forged->{key_set}));
-my $sign_in = sub { return as('app', 'SELECT keypup.sign_in(' . literal($_[0]) . ')'); };
+my $sign_in = sub { return as('app', q{SELECT keypup.sign_in('acme', } . literal($_[0]) . ')'); };
 my $handle = qr/^[0-9a-f]{96}$/;
 
 as('adam', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['$client'], $key_set)");
@@ -141,7 +141,7 @@ my %calls = (
 	set_webhook_secret => [ q{'pairs', 'github', 'x'}, 'tokens.create' ], replace_token => [ q{'pairs', 'github', NULL}, 'tokens.rotate' ], replace_app_key => [ q{'pairs', 'github', NULL}, 'tokens.rotate' ], rotate_keys => [ q{'pairs'}, 'tokens.rotate' ],
 	merge_people => [ q{'pairs', 'a', 'b'}, 'users.manage' ], split_person => [ q{'pairs', 'a'}, 'users.manage' ], merge_verified_people => [ q{'pairs'}, 'users.manage' ], set_team => [ q{'pairs', 't', '{}'}, 'users.manage' ]);
 # These show nobody's rights: who asks is found by what is shown.
-my %by_proof = map { $_ => 1 } qw(accept_membership sign_in_with_password sign_in_with_provider);
+my %by_proof = map { $_ => 1 } qw(accept_membership sign_in sign_in_with_password sign_in_with_provider);
 my @functions = split /\n/, query(q{SELECT DISTINCT p.proname FROM pg_proc p WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.prokind = 'f' AND p.proargnames[1] = 'account'
 	AND has_function_privilege('keypup_member', p.oid, 'EXECUTE') ORDER BY 1});
 is(join(' ', grep { !$calls{$_} && !$by_proof{$_} } @functions), '', 'T65: for every function that changes something it is said what it needs');
@@ -231,7 +231,7 @@ query("SELECT keypup.map_group('old', '$issuer', 'readers', 'viewer')");
 my $before = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
 $before->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 query("SELECT keypup.map_group('old', '$issuer', 'readers', NULL)");
-is($before->query_safe('SELECT public.try(' . literal('SELECT keypup.sign_in(' . literal($tokens->{good}{'in a group'}) . q{, NULL, 'old')}) . ')'), '40001', 'T52: nobody signs in by a group that is mapped no longer');
+is($before->query_safe('SELECT public.try(' . literal(q{SELECT keypup.sign_in('old', } . literal($tokens->{good}{'in a group'}) . ')') . ')'), '40001', 'T52: nobody signs in by a group that is mapped no longer');
 $before->query_safe('ROLLBACK');
 $before->quit;
 
@@ -303,18 +303,18 @@ my $person = "subject-7 at $issuer";
 as('olga', qq{SELECT keypup.limit_member('acme', '$person', ARRAY['demo/p1'])});
 sub fresh_token { my ($new) = run_command([ 'node', 'test/sso/tokens.mjs', $issuer, $client ]); my $all = decode_json($new); as('olga', "SELECT keypup.add_identity_provider('acme', '$issuer', ARRAY['$client'], " . literal(encode_json($all->{key_set})) . ')'); return $all->{good}{'in a group'}; }
 my $limited = sub { return as('app', "BEGIN; SELECT keypup.use_session('$_[0]'); SELECT string_agg(name, ' ' ORDER BY name) FROM keypup.projects") =~ s/^\s+//r; };
-my $signed = as('app', 'SELECT keypup.sign_in(' . literal(fresh_token()) . q{, NULL, 'acme')});
+my $signed = as('app', q{SELECT keypup.sign_in('acme', } . literal(fresh_token()) . ')');
 is($limited->($signed), 'demo/p1', 'somebody by a group is limited to a project');
 as('olga', "SELECT keypup.remove_identity_provider('acme', '$issuer')");
 my $again = fresh_token();
 as('olga', "SELECT keypup.map_group('acme', '$issuer', 'readers', 'viewer')");
-$signed = as('app', 'SELECT keypup.sign_in(' . literal($again) . q{, NULL, 'acme')});
+$signed = as('app', q{SELECT keypup.sign_in('acme', } . literal($again) . ')');
 is($limited->($signed), 'demo/p1', 'T67: and still is when the provider was removed and added again');
 as('olga', "SELECT keypup.remove_member('acme', '$person')");
-is(as('app', 'SELECT keypup.sign_in(' . literal(fresh_token()) . q{, NULL, 'acme')}), 'sign-in is refused', 'T67: who was removed does not come back by a group');
+is(as('app', q{SELECT keypup.sign_in('acme', } . literal(fresh_token()) . ')'), 'sign-in is refused', 'T67: who was removed does not come back by a group');
 is(query("SELECT count(*) FROM keypup.members WHERE member LIKE 'subject-7%'"), '0', 'T67: and is no member');
 as('olga', "SELECT keypup.add_person('acme', 'Sev', 'viewer'), keypup.link_person('acme', 'Sev', '$issuer', 'subject-7')");
-like(as('app', 'SELECT keypup.sign_in(' . literal(fresh_token()) . q{, NULL, 'acme')}), $handle, 'until somebody links them again');
+like(as('app', q{SELECT keypup.sign_in('acme', } . literal(fresh_token()) . ')'), $handle, 'until somebody links them again');
 
 $node->stop;
 done_testing();

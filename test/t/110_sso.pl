@@ -14,13 +14,13 @@ use Test::More;
 my $shared = getcwd() . '/../shared/data/vectors';
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\n");
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nwal_writer_delay = '10s'\n");
 $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
 sub as { return as_role($node, @_); }
 
 query('CREATE EXTENSION keypup');
-query(q{CREATE ROLE olga LOGIN; CREATE ROLE app LOGIN; GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app;
+query(q{CREATE ROLE olga LOGIN; CREATE ROLE app LOGIN; CREATE ROLE bella LOGIN; GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app;
 	SELECT keypup.create_account('acme'), keypup.create_account('bolt'); SELECT keypup.add_member('acme', 'olga', 'owner')});
 my ($issuer, $client) = ('https://id.example', 'client-1');
 my ($made) = run_command([ 'node', 'test/sso/tokens.mjs', $issuer, $client ]);
@@ -36,7 +36,7 @@ like(as('olga', "SELECT keypup.link_person('acme', 'ann', '$issuer', 'subject-1'
 is(as('olga', "SELECT keypup.add_person('acme', 'ann', 'viewer'); SELECT keypup.link_person('acme', 'ann', '$issuer', 'subject-1')"), "\n", 'a person is added, and linked');
 like(as('olga', "SELECT keypup.link_person('acme', 'ann', '$issuer', 'subject-1')"), qr/linked to a person already/, 'a subject is one person');
 
-my $sign_in = sub { my ($token, $more) = @_; return as('app', 'SELECT keypup.sign_in(' . literal($token) . ($more // '') . ')'); };
+my $sign_in = sub { my ($token, $more) = @_; return as('app', q{SELECT keypup.sign_in('acme', } . literal($token) . ($more // '') . ')'); };
 my %handles;
 foreach my $name ('rs256', 'es256', 'audience in a list')
 {
@@ -46,7 +46,15 @@ is(as('app', "BEGIN; SELECT keypup.use_session('$handles{rs256}'); SELECT keypup
 is($sign_in->($tokens->{good}{rs256}), 'sign-in is refused', 'T41: a token signs in once');
 is($sign_in->($tokens->{good}{nonce}, ", 'n-2'"), 'sign-in is refused', 'a nonce must be the one that was asked for');
 like($sign_in->($tokens->{good}{nonce}, ", 'n-1'"), qr/^[0-9a-f]{96}$/, 'and is');
-is($sign_in->($tokens->{fresh}, ", NULL, 'bolt'"), 'sign-in is refused', 'not in another account');
+is(as('app', "SELECT keypup.sign_in($_, " . literal($tokens->{fresh}) . ')'), 'sign-in is refused', "not in $_") foreach qw('bolt' 'nowhere' NULL);
+
+# T66: another account trusts the same issuer, with the same client and its own keys, and knows the same people.
+query("SELECT keypup.add_member('bolt', 'bella', 'owner')");
+is(as('bella', "SELECT keypup.add_identity_provider('bolt', '$issuer', ARRAY['$client', 'client-2'], $key_set), keypup.map_group('bolt', '$issuer', 'readers', 'viewer'); SELECT keypup.add_person('bolt', 'ann', 'viewer'); SELECT keypup.link_person('bolt', 'ann', '$issuer', 'subject-1')"),
+	"|\n\n", 'T66: a second account sets up the same');
+my $first = $sign_in->($tokens->{good}{'in both accounts'});
+is(as('app', "BEGIN; SELECT keypup.use_session('$first'); SELECT name FROM keypup.accounts"), "\nacme", 'T66: people of the first sign in as ever');
+is($sign_in->($tokens->{good}{'lured'}), 'sign-in is refused', 'T66: a stranger to the first does not land in the second');
 
 # T39, T43: all the ways to be wrong have one answer.
 foreach my $name (sort keys %{ $tokens->{bad} })
@@ -70,10 +78,31 @@ is($sign_in->($tokens->{good}{'groups in text'}), 'sign-in is refused', 'a claim
 
 # T41: twenty at once.
 my $file = PostgreSQL::Test::Utils::tempdir() . '/sign_in.sql';
-append_to_file($file, 'SELECT keypup.sign_in(' . literal($tokens->{good}{parallel}) . ");\n");
+append_to_file($file, q{SELECT keypup.sign_in('acme', } . literal($tokens->{good}{parallel}) . ");\n");
 my $sessions = query('SELECT count(*) FROM keypup.sessions');
 $node->command_fails([ 'pgbench', '-n', '-U', 'app', '-c', '20', '-j', '2', '-t', '1', '-f', $file, 'postgres' ], 'twenty clients sign in with one token');
 is(query('SELECT count(*) FROM keypup.sessions') - $sessions, '1', 'T41: exactly one succeeds');
+
+# T53: nobody is anybody by a sign-in that may be rolled back; and what was shown for it stays used, and is recorded.
+my $signs = sub { my ($name) = @_; return q{SELECT keypup.sign_in('acme', } . literal($tokens->{good}{$name}) . ") AS handle \\gset\n"; };
+my $uses = q{SELECT keypup.use_session(:'handle')};
+sub undone { return "SELECT count(*) = $_[0] FROM keypup.audit_log WHERE action = 'session.start' AND outcome = 'refused' AND actor = 'ann' AND database_role = 'app' AND detail = 'an ID token, rolled back'"; }
+is(as('app', 'BEGIN; ' . $signs->('undone') . "$uses; ROLLBACK"), 'session is not valid', 'T53: a session is not used in the transaction that starts it');
+is(as('app', 'BEGIN; ' . $signs->('undone') . "$uses; ROLLBACK"), 'sign-in is refusedsyntax error at or near ":"', 'T53: and its token signs in no more') foreach 1, 2;
+is(as('app', 'BEGIN; SAVEPOINT s; ' . $signs->('undone in a savepoint') . 'ROLLBACK TO s; ' . $signs->('undone in a savepoint') . 'COMMIT'), 'sign-in is refused', 'T53: nor after a savepoint that was rolled back');
+as('app', 'BEGIN; ' . $signs->('ended') . 'SELECT pg_terminate_backend(pg_backend_pid())');
+is($sign_in->($tokens->{good}{ended}), 'sign-in is refused', 'T53: nor after a session of the server that was ended');
+ok($node->poll_query_until('postgres', undone(3)), 'T53: each is recorded once');
+is($sign_in->($tokens->{good}{$_}), 'sign-in is refused', "T53: a token that was $_ is marked as used") foreach 'undone', 'undone in a savepoint', 'ended';
+like(as('app', 'BEGIN; ' . $signs->('prepared') . q{PREPARE TRANSACTION 'x'}), qr/cannot prepare a transaction that has signed in/, 'T53: none is prepared, to be rolled back by somebody else');
+ok($node->poll_query_until('postgres', undone(4)), 'T53: and that is recorded, too');
+is(as('app', 'BEGIN; SAVEPOINT s; ' . $signs->('kept') . "RELEASE s; SAVEPOINT t; $uses; ROLLBACK TO t; COMMIT; BEGIN; $uses; SELECT keypup.whoami()"), "\nannsession is not valid", 'T53: after the commit it is used');
+# What a crash takes back was not there either.
+is(as('app', 'SET synchronous_commit = off; BEGIN; ' . $signs->('flushed') . q{SELECT pg_current_wal_insert_lsn() AS before \gset} . "\nCOMMIT; SELECT pg_current_wal_flush_lsn() > :'before'"), 't', 'T53: a sign-in is on disk when it is committed');
+my $key = as('olga', q{SELECT keypup.create_api_key('acme', 'dashboard', 'viewer')});
+is(as('app', "BEGIN; SELECT keypup.sign_in_with_api_key('$key') AS handle \\gset\n$uses; ROLLBACK"), 'session is not valid', 'T53: the same for an API key');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM keypup.audit_log WHERE outcome = 'refused' AND actor = left('$key', 15) AND detail = 'an API key, rolled back'"), 'T53: of which there is a record');
+is(query('SELECT last_used_at IS NULL FROM keypup.api_keys'), 't', 'T53: and no use');
 
 # T40: the token's end is the session's.
 my $short = $sign_in->($tokens->{good}{short});

@@ -49,7 +49,7 @@ sub set { return control($openid, 'settings', $_[0]); }
 sub counted { return decode_json(control($openid, 'counters'))->{ $_[0] }; }
 my $serial = 0;
 sub id_token { my ($client, $more) = @_; $serial++; return decode_json(control($openid, "sign_in?client=$client&sub=subject-1&nonce=n-$serial" . ($more // '')))->{id_token}; }
-sub sign_in { return as('app', 'SELECT keypup.sign_in(' . literal($_[0]) . ')'); }
+sub sign_in { return as('app', q{SELECT keypup.sign_in('acme', } . literal($_[0]) . ')'); }
 # As if the last try had been some time ago.
 sub age { my ($time) = @_; query("UPDATE keypup.identity_providers SET keys_tried_at = keys_tried_at - interval '$time'"); }
 
@@ -67,7 +67,7 @@ is(as('app', "BEGIN; SELECT keypup.use_session('$session'); SELECT keypup.whoami
 my $old = id_token('client-1');
 set({ rotate => JSON::PP::true });
 is(sign_in(my $new = id_token('client-1')), 'sign-in is refused', 'a new key is unknown within the minute after a fetch');
-is(last_refusal(1), 'session.start | app | an ID token', 'which is recorded');
+is(last_refusal(1), 'acme | session.start | app | an ID token', 'which is recorded');
 like(sign_in($old), $handle, 'a known one is still known');
 age('2 minutes');
 like(sign_in($new), $handle, 'a minute later the worker fetches the set while the session waits');
@@ -81,12 +81,12 @@ foreach my $number (1 .. 200)
 {
 	require MIME::Base64;
 	my $made = MIME::Base64::encode_base64url(qq({"alg":"RS256","kid":"made-up-$number"}));
-	$flood .= 'SELECT keypup.sign_in(' . literal("$made.$payload.$signature") . ");\n";
+	$flood .= q{SELECT keypup.sign_in('acme', } . literal("$made.$payload.$signature") . ");\n";
 }
 my $answers = as('app', $flood);
 is(scalar(() = $answers =~ /sign-in is refused/g), 200, 'T42: 200 tokens with keys that are not there are refused');
 is(counted('key_set'), '3', 'T42: and the key set is fetched once');
-is(last_refusal(201), 'session.start | app | an ID token', 'each has its record');
+is(last_refusal(201), 'acme | session.start | app | an ID token', 'each has its record');
 
 # The provider is down or hostile: known keys work, with the last good set.
 my $good = query('SELECT keys FROM keypup.identity_providers');

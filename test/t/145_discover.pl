@@ -30,6 +30,11 @@ query(q{SELECT keypup.track('acme', 'demo/closed')});
 is(as('olga', q{SELECT string_agg(project, ',') FROM keypup.discover('acme') WHERE is_tracked}), 'demo/closed', 'what is tracked is told');
 is(query(q{SELECT count(*) FROM keypup.audit_log WHERE action = 'connection.discover' AND outcome = 'done'}), '2', 'each look is in the audit log');
 
+# T53: nor is a look that is rolled back left out of it.
+as('olga', q{BEGIN; SELECT count(*) FROM keypup.discover('acme'); ROLLBACK});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM keypup.audit_log WHERE action = 'connection.discover' AND outcome = 'done' AND actor = 'olga' AND database_role = 'olga' AND detail = 'github, rolled back'}),
+	'T53: also that of one that was rolled back');
+
 # Who may not, and what can go wrong.
 like(as('vera', q{SELECT keypup.discover('acme')}), qr/you may not do this/, 'a viewer may not');
 like(as('mallory', q{SELECT keypup.discover('acme')}), qr/does not exist, or you may not/, 'nor an outsider');
