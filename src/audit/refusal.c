@@ -99,9 +99,8 @@ is_of_case(const Refusal *a, const Refusal *b)
 {
 	/* Each token that was shown has a place of its own, which says that it is used. */
 	return !a->has_token && !b->has_token && is_of_account(a, b) && is_of_source(a, b) &&
-		   a->was_done == b->was_done &&
-		   strcmp(a->action, b->action) == 0 && strcmp(a->actor_kind, b->actor_kind) == 0 &&
-		   strcmp(a->actor, b->actor) == 0;
+		   a->was_done == b->was_done && strcmp(a->action, b->action) == 0 &&
+		   strcmp(a->actor_kind, b->actor_kind) == 0 && strcmp(a->actor, b->actor) == 0;
 }
 
 static bool
@@ -333,8 +332,7 @@ keypup_note_refusal(PG_FUNCTION_ARGS)
 	actor = name_asker(fcinfo, &kind);
 	describe_refusal(&refusal, PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0),
 					 text_argument(fcinfo, 1), actor == NULL ? NULL : text_to_cstring(kind),
-					 actor == NULL ? NULL : text_to_cstring(actor), NULL,
-					 text_argument(fcinfo, 2));
+					 actor == NULL ? NULL : text_to_cstring(actor), NULL, text_argument(fcinfo, 2));
 	note(&refusal, PATIENCE_MILLISECONDS);
 	PG_RETURN_VOID();
 }

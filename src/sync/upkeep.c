@@ -96,8 +96,9 @@ record_refusals(void *argument)
 		put_text(&values[11], &nulls[11], refusal->detail);
 		values[12] = make_bytea(refusal->token_digest, TOKEN_DIGEST_BYTES);
 		nulls[12] = refusal->has_token ? ' ' : 'n';
-		run_query("SELECT keypup.record_note($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-				  lengthof(types), types, values, nulls);
+		run_query(
+			"SELECT keypup.record_note($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+			lengthof(types), types, values, nulls);
 	}
 }
 

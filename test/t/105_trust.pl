@@ -168,7 +168,7 @@ is(join(', ', @wrong), '', 'T65: nobody gives or takes what they have not, and e
 # Calls that are resolved before, as an application's own functions are.
 query('CREATE SCHEMA calls; GRANT USAGE ON SCHEMA calls TO PUBLIC');
 my %as_app = (
-	sign_in => [ literal($tokens->{good}{rs256}) . q{, NULL, 'pairs'}, qr/^1$/ ], sign_in_with_password => [ q{'pairs', 'Pat', 'x'}, qr/sign-in is refused/ ],
+	sign_in => [ q{'pairs', } . literal($tokens->{good}{rs256}), qr/^1$/ ], sign_in_with_password => [ q{'pairs', 'Pat', 'x'}, qr/sign-in is refused/ ],
 	sign_in_with_api_key => [ q{'keypup_0'}, qr/not valid/ ], sign_in_with_provider => [ q{'pairs', 'svn', 'x'}, qr/refused/ ], sign_out => [ q{'x'}, qr/^1$/ ]);
 foreach my $call ((map { [ $_, $calls{$_}[0] ] } sort keys %calls), (map { [ $_, $as_app{$_}[0] ] } sort keys %as_app))
 {

@@ -18,7 +18,8 @@ my $github = start_github($token, '--points', '1000000', '--generate', "$name:pu
 	map { ('--generate', "$_:pulls=2,issues=2,labels=2,milestones=1,seed=" . length) } @others);
 my $node = new_server($github, "keypup.sync_interval = '1d'\n");
 $node->start;
-sub query { return $node->safe_psql('postgres', 'SET client_min_messages = error; ' . $_[0]); }
+my $project = 0;
+sub query { my $sql = shift =~ s/:project\b/$project/gr; return $node->safe_psql('postgres', "SET client_min_messages = error; $sql"); }
 sub change
 {
 	my ($what, %more) = @_;
@@ -37,22 +38,23 @@ query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', 
 query("SELECT keypup.track('acme', '$_')") foreach $name, @others;
 run_all();
 is(differs(), '', 'a repository is read');
+$project = query("SELECT project_id FROM keypup.projects WHERE name = '$name'");
 
 # Equal times are not equal states.
-my $issue = query(q{SELECT min(number) FROM keypup.issues WHERE state = 'open' AND project_id = 1});
+my $issue = query(q{SELECT min(number) FROM keypup.issues WHERE state = 'open' AND project_id = :project});
 # Ahead of the provider's clock: so it is too early for certain, however slow this machine is.
 my $second = query(q{SELECT to_char(now() AT TIME ZONE 'UTC' + interval '10 minutes', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')});
 change('comment', number => $issue, at => $second);
 run_all();
-is(query("SELECT is_read_early FROM keypup.issues WHERE number = $issue AND project_id = 1"), 't', 'what was read in the second of its change is known to be');
+is(query("SELECT is_read_early FROM keypup.issues WHERE number = $issue AND project_id = :project"), 't', 'what was read in the second of its change is known to be');
 change('close', number => $issue, at => $second);
 run_all();
 is(differs(), '', 'a comment and the closing in one second, and a run between them');
-my $old = query(q{SELECT min(number) FROM keypup.pull_requests WHERE state <> 'open' AND project_id = 1});
+my $old = query(q{SELECT min(number) FROM keypup.pull_requests WHERE state <> 'open' AND project_id = :project});
 change('comment', number => $old, at => $second);
 run_all();
 change('review', number => $old, at => $second, state => 'APPROVED', actor => 'reviewer');
-change('label', number => $old, at => $second, label => query(q{SELECT min(name) FROM keypup.labels WHERE project_id = 1 AND name ~ '^[ -~]+$'}));
+change('label', number => $old, at => $second, label => query(q{SELECT min(name) FROM keypup.labels WHERE project_id = :project AND name ~ '^[ -~]+$'}));
 run_all();
 is(differs(), '', 'also where it was closed long ago');
 # Time passes.
@@ -62,7 +64,7 @@ run_all();
 is(counters()->{by_operation}{KeypupIssues} // counters()->{by_operation}{KeypupPullRequests} // 'none', 'none', 'what was read late enough is not read again');
 
 # Names of labels and milestones: rename, swap, chain, deletion, and a name that is given again.
-my @labels = split /\n/, query(q{SELECT name FROM keypup.labels WHERE project_id = 1 AND name ~ '^[ -~]+$' AND EXISTS (SELECT FROM keypup.issues i WHERE i.project_id = 1 AND name = ANY (i.labels)) ORDER BY name LIMIT 4});
+my @labels = split /\n/, query(q{SELECT name FROM keypup.labels WHERE project_id = :project AND name ~ '^[ -~]+$' AND EXISTS (SELECT FROM keypup.issues i WHERE i.project_id = :project AND name = ANY (i.labels)) ORDER BY name LIMIT 4});
 is(scalar(@labels), 4, 'four labels are used');
 sub rename_label { my ($from, $to) = @_; return change('rename_label', label => $from, to => $to); }
 rename_label($labels[0], 'renamed');
@@ -76,12 +78,12 @@ is(differs(), '', 'two that swap names');
 rename_label($labels[3], 'moved');
 rename_label($labels[2], $labels[3]);
 # A single item tells of it before the list does.
-query("SELECT keypup.reread('acme', '$name', number) FROM keypup.issues WHERE project_id = 1 AND '$labels[2]' = ANY (labels) ORDER BY number LIMIT 1");
+query("SELECT keypup.reread('acme', '$name', number) FROM keypup.issues WHERE project_id = :project AND '$labels[2]' = ANY (labels) ORDER BY number LIMIT 1");
 run_all();
 is(differs(), '', 'a chain of renames');
 change('delete_label', label => 'moved');
 change('new_label', label => 'moved');
-my ($fresh) = split /\n/, query(q{SELECT number FROM keypup.issues WHERE project_id = 1 ORDER BY number DESC LIMIT 1});
+my ($fresh) = split /\n/, query(q{SELECT number FROM keypup.issues WHERE project_id = :project ORDER BY number DESC LIMIT 1});
 change('label', number => $fresh, label => 'moved');
 run_all();
 is(differs(), '', 'one that was deleted, and another that has its name now');
@@ -89,7 +91,7 @@ change('delete_label', label => 'renamed');
 run_all();
 is(differs() . stored('issues', "'renamed' = ANY (labels)"), '0', 'one that was deleted');
 
-my @milestones = map { [ split /\|/ ] } split /\n/, query(q{SELECT number, title, open_items + closed_items FROM keypup.milestones WHERE project_id = 1 AND title ~ '^[ -~]+$' AND open_items + closed_items > 0 ORDER BY 1 LIMIT 3});
+my @milestones = map { [ split /\|/ ] } split /\n/, query(q{SELECT number, title, open_items + closed_items FROM keypup.milestones WHERE project_id = :project AND title ~ '^[ -~]+$' AND open_items + closed_items > 0 ORDER BY 1 LIMIT 3});
 is(scalar(@milestones), 3, 'three milestones have items');
 change('rename_milestone', milestone => $milestones[0][1], title => 'renamed');
 run_all();
@@ -115,7 +117,7 @@ change('comment', number => $fresh, actor => $login);
 run_all();
 is(query($of_person), $before, 'nothing of a person moves to the stranger who has the login now');
 is(query("SELECT count(*) FROM keypup.identities WHERE login = '$login' AND external_id <> " . literal($id)), '1', 'who is another identity');
-my ($theirs) = split /\n/, query(q{SELECT number FROM keypup.pull_requests p WHERE project_id = 1 AND author = (SELECT login FROM keypup.identities WHERE external_id = } . literal($id) . ') ORDER BY number LIMIT 1');
+my ($theirs) = split /\n/, query(q{SELECT number FROM keypup.pull_requests p WHERE project_id = :project AND author = (SELECT login FROM keypup.identities WHERE external_id = } . literal($id) . ') ORDER BY number LIMIT 1');
 change('comment', number => $theirs, actor => 'renamed-person');
 run_all();
 is(query('SELECT login FROM keypup.identities WHERE external_id = ' . literal($id)), 'renamed-person', 'when the person is seen again the new login is known');
@@ -123,8 +125,8 @@ is(differs(), '', 'and stands on all that was theirs');
 
 # What bumps nothing: the sweep compares, and reads a slice of all again.
 sub sweep { query('UPDATE keypup.sync_state SET next_sweep_at = now()'); return run_all(); }
-my ($closed) = split /\n/, query(q{SELECT number FROM keypup.issues WHERE project_id = 1 AND state = 'closed' AND closed_at < now() - interval '30 days' ORDER BY number LIMIT 1});
-my ($merged) = split /\n/, query(q{SELECT number FROM keypup.pull_requests WHERE project_id = 1 AND state = 'merged' AND closed_at < now() - interval '30 days' ORDER BY number DESC LIMIT 1});
+my ($closed) = split /\n/, query(q{SELECT number FROM keypup.issues WHERE project_id = :project AND state = 'closed' AND closed_at < now() - interval '30 days' ORDER BY number LIMIT 1});
+my ($merged) = split /\n/, query(q{SELECT number FROM keypup.pull_requests WHERE project_id = :project AND state = 'merged' AND closed_at < now() - interval '30 days' ORDER BY number DESC LIMIT 1});
 my %quiet = (number => $closed, bump => JSON::PP::false);
 change('title', %quiet, title => 'another title', at => '2024-02-02T00:00:00Z');
 change('review', number => $merged, bump => JSON::PP::false, at => '2024-02-02T00:00:00Z', state => 'COMMENTED', actor => 'reviewer');
@@ -135,7 +137,7 @@ is(differs(), '', 'but by the sweep');
 change('comment', %quiet, at => '2024-02-03T00:00:00Z');
 change('assign', number => $merged, bump => JSON::PP::false, at => '2024-02-03T00:00:00Z', assignee => 'reviewer');
 change('demilestone', number => $_, bump => JSON::PP::false, at => '2024-02-03T00:00:00Z')
-	foreach split /\n/, query(q{SELECT min(number) FROM keypup.issues WHERE project_id = 1 AND state = 'closed' AND milestone IS NOT NULL});
+	foreach split /\n/, query(q{SELECT min(number) FROM keypup.issues WHERE project_id = :project AND state = 'closed' AND milestone IS NOT NULL});
 sweep();
 is(differs(), '', 'counts, labels, assignees and the milestone are compared');
 control($github, 'counters/reset', {});
@@ -145,7 +147,7 @@ cmp_ok($asked{KeypupPullRequests}{requests}, '<=', 4, 'a sweep of what did not c
 
 # An edited comment leaves no trace at all: within a round of sweeps everything is read again.
 change('edit_comment', number => $_, at => $second, bump => JSON::PP::false)
-	foreach split /\n/, query(q{SELECT DISTINCT item_number FROM keypup.comments WHERE project_id = 1 AND item_kind = 'issue' AND item_number IN (SELECT number FROM keypup.issues WHERE project_id = 1 AND state = 'closed')});
+	foreach split /\n/, query(q{SELECT DISTINCT item_number FROM keypup.comments WHERE project_id = :project AND item_kind = 'issue' AND item_number IN (SELECT number FROM keypup.issues WHERE project_id = :project AND state = 'closed')});
 isnt(differs(), '', 'comments were edited');
 $node->append_conf('postgresql.conf', "keypup.sweep_interval = '1d'\nkeypup.full_reread_interval = '4d'\n");
 $node->reload;
@@ -161,7 +163,7 @@ is(query(q{SELECT bool_and(reread_to >= (SELECT max(number) FROM keypup.issues i
 
 # Repositories: ids are what they are.
 sub rename_to { my ($from, $to) = @_; return control($github, 'change', { repository => $from, change => 'rename', to => $to }); }
-sub names { return query(q{SELECT string_agg(name, ' ' ORDER BY project_id) FROM keypup.projects WHERE project_id > 1}); }
+sub names { return query(q{SELECT string_agg(name, ' ' ORDER BY project_id) FROM keypup.projects WHERE project_id <> :project}); }
 sub errors { return query(q{SELECT coalesce(string_agg(project || ': ' || last_error, ' '), '') FROM keypup.sync_status WHERE last_error IS NOT NULL}); }
 rename_to('demo/red', 'demo/x');
 rename_to('demo/green', 'demo/red');
