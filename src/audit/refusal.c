@@ -109,6 +109,12 @@ has_same_words(const Refusal *a, const Refusal *b)
 	return strcmp(a->claimed, b->claimed) == 0 && strcmp(a->detail, b->detail) == 0;
 }
 
+bool
+is_same_refusal(const Refusal *a, const Refusal *b)
+{
+	return is_of_case(a, b) && has_same_words(a, b);
+}
+
 /* The place that counts a refusal, or a free one; NULL when there is no room. The lock is held. */
 static Refusal *
 find_place(const Refusal *refusal)

@@ -74,6 +74,13 @@ extern void describe_refusal(Refusal *refusal, const pg_uuid_t *account, const c
 							 const char *detail);
 
 /*
+ * is_same_refusal
+ *		Whether one record says what the other does, but for its times. None that has
+ *		a token does.
+ */
+extern bool is_same_refusal(const Refusal *a, const Refusal *b);
+
+/*
  * leave_refusal
  *		As note_refusal, without waiting for room: for a transaction that is ending.
  *		Raises nothing.

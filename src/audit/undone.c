@@ -71,14 +71,8 @@ is_noted(const Refusal *record)
 {
 	for (Undoable *undoable = undoables; undoable != NULL; undoable = undoable->next)
 	{
-		const Refusal *noted = &undoable->record;
-
-		if (!record->has_token && !noted->has_token &&
-			memcmp(&noted->account, &record->account, sizeof(record->account)) == 0 &&
-			strcmp(noted->action, record->action) == 0 &&
-			strcmp(noted->actor, record->actor) == 0 &&
-			strcmp(noted->detail, record->detail) == 0 &&
-			undoable->level == GetCurrentSubTransactionId())
+		if (undoable->level == GetCurrentSubTransactionId() &&
+			is_same_refusal(&undoable->record, record))
 			return true;
 	}
 	return false;
