@@ -187,7 +187,7 @@ BEGIN
   PERFORM keypup.guard_role(the_account, role);
   the_role_id := keypup.guard_database_role(the_account, member);
   PERFORM keypup.put_member(the_account, member::text, 'database_role', role, the_role_id, keypup.may_act_as(the_role_id));
-  PERFORM keypup.open_schema_to(member);
+  PERFORM keypup.let_in(member);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.add_member(text, name, text) FROM PUBLIC;
@@ -306,7 +306,7 @@ BEGIN
   DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = remove_member.member;
   PERFORM keypup.end_what_was_made(the_account, old.kind, member);
   IF old.kind = 'database_role' THEN
-    PERFORM keypup.close_schema_to(member);
+    PERFORM keypup.let_out(member);
   END IF;
   PERFORM keypup.record_action(the_account, 'member.remove', member);
 END

@@ -143,6 +143,9 @@ BEGIN
   END IF;
   ends_at := now() + valid_for;
   IF made_by.kind = 'api_key' THEN
+    IF NOT keypup.still_may(the_account, made_by, ARRAY['users.manage']) THEN
+      RAISE EXCEPTION 'eight API keys have made one another already' USING ERRCODE = 'program_limit_exceeded', HINT = 'Let a member make it.';
+    END IF;
     ends_at := least(ends_at, (SELECT k.expires_at FROM keypup.api_keys k WHERE k.account_id = the_account AND k.prefix = made_by.name));
   END IF;
   SELECT k.api_key, k.prefix, k.digest INTO made FROM keypup.new_api_key() k;

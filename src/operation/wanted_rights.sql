@@ -103,7 +103,7 @@ BEGIN
   FROM remembered m
   WHERE i.classoid = m.classoid AND i.objoid = m.objoid AND i.objsubid = m.objsubid
     AND cardinality(m.kept) < m.items;
-  PERFORM keypup.open_schema_to(r.rolname)
+  PERFORM keypup.open_schema_to(r.rolname, NULL::xid8)
   FROM pg_roles r
   WHERE EXISTS (SELECT FROM keypup.members m WHERE m.member = r.rolname::text AND m.kind = 'database_role'
                    AND keypup.is_role(m.role_id, m.member, m.origin))

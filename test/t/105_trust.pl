@@ -250,6 +250,19 @@ my $of_minute = as('app', "SELECT keypup.sign_in_with_api_key('$minute')");
 my $year = $new_key->('app', q{'viewer', '365 days'}, "BEGIN; SELECT keypup.use_session('$of_minute'); ") ;
 as('app', "BEGIN; SELECT keypup.use_session('$of_minute'); SELECT keypup.create_api_key('keys', 'long', 'viewer', '365 days'); COMMIT");
 is(query(q{SELECT count(*), bool_and(expires_at < now() + interval '2 minutes') FROM keypup.api_keys WHERE name = 'long'}), '1|t', 'T61: what a key of a minute makes ends within the minute');
+# Each key makes the next: what it costs to ask for their rights grows by one look for each, and is bounded.
+my @chain = $new_key->('kim', q{'admin'});
+foreach (2 .. 9)
+{
+	my $session = as('app', "SELECT keypup.sign_in_with_api_key('$chain[-1]')");
+	push @chain, as('app', "SET statement_timeout = '60s'; BEGIN; SELECT keypup.use_session('$session'); SELECT keypup.create_api_key('keys', 'link', 'admin'); COMMIT") =~ s/^\s+//r;
+}
+is(scalar(grep { /^keypup_/ } @chain), 9, 'keys make keys');
+is(as('app', q{SET statement_timeout = '60s'; BEGIN; SELECT keypup.use_session('} . as('app', "SELECT keypup.sign_in_with_api_key('$chain[-1]')") . q{'); SELECT keypup.create_api_key('keys', 'link', 'admin'); COMMIT}) =~ s/^\s+//r, 'eight API keys have made one another already', 'up to a bound');
+is($reads->('app', $chain[-1]), '1', 'the last serves');
+my ($third) = $chain[2] =~ /^(.{15})/;
+as('olga', "SELECT keypup.revoke_api_key('keys', '$third')");
+is($reads->('app', $chain[-1]), 'API key is not valid', 'and ends with each of those before it');
 query(q{SELECT keypup.add_member('keys', 'kim', 'viewer')});
 is($reads->('app', $kims), 'API key is not valid', 'T61: a key ends when its maker could make it no more');
 is(as('app', "BEGIN; SELECT keypup.use_session('$of_minute'); SELECT count(*) FROM keypup.accounts"), "\n0", 'T61: and its sessions with it');

@@ -222,7 +222,7 @@ BEGIN
   IF arguments ? 'is_first' THEN
     UPDATE keypup.sync_state s
     SET next_watermarks = s.next_watermarks
-      || jsonb_build_object(kind, coalesce(page #> '{nodes,0,createdAt}', s.watermarks -> kind))
+      || jsonb_build_object(kind, coalesce(keypup.github_newest(page, 'createdAt'), s.watermarks -> kind))
       || CASE kind WHEN 'releases' THEN jsonb_build_object('release_total', page -> 'totalCount') ELSE '{}' END
     WHERE s.account_id = account AND s.project_id = project;
   END IF;

@@ -115,6 +115,12 @@ AS $$
               ELSE (s.watermarks ->> kind)::timestamptz - interval '10 minutes' END
   FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project
 $$;
+-- A watermark from the future would hide all changes until then.
+CREATE FUNCTION keypup.github_newest(page jsonb, field text) RETURNS jsonb
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN page -> 'nodes' <> '[]' THEN to_jsonb(least((page #>> ARRAY['nodes', '0', field])::timestamptz, now())) END
+$$;
 CREATE FUNCTION keypup.github_take_stubs(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -125,7 +131,7 @@ BEGIN
   -- Of a page that is not whole, the newest that is there.
   IF arguments ? 'is_first' AND (page -> 'nodes' <> '[]' OR NOT page ? 'all_ids') THEN
     UPDATE keypup.sync_state s
-    SET next_watermarks = s.next_watermarks || jsonb_build_object(kind, page #> '{nodes,0,updatedAt}')
+    SET next_watermarks = s.next_watermarks || jsonb_build_object(kind, keypup.github_newest(page, 'updatedAt'))
     WHERE s.account_id = account AND s.project_id = project;
   END IF;
 
@@ -138,8 +144,9 @@ BEGIN
   PERFORM keypup.github_queue_items(account, project, kind, keypup.github_changed_items(account, project, kind, page -> 'nodes', horizon), true);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb), keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb), keypup.github_newest(jsonb, text), keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb) IS 'Until when a run reads a list, newest first; NULL: all of it.';
+COMMENT ON FUNCTION keypup.github_newest(jsonb, text) IS 'The time of the first element of a page that is newest first, but never one of the future; NULL when it has none.';
 COMMENT ON FUNCTION keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) IS 'Turns a page of stubs, newest change first, into jobs that read what changed.';
 
 CREATE FUNCTION keypup.github_changed_items(account uuid, project bigint, kind text, stubs jsonb, horizon timestamptz) RETURNS jsonb
