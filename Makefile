@@ -8,7 +8,7 @@ OBJS = \
 	src/keypup.o src/datum.o src/kept_plan.o src/shared_area.o \
 	src/token/aes_gcm.o src/token/envelope.o src/token/key_file.o src/token/secret.o \
 	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
-	src/token/digest.o src/token/app_key.o src/token/secret_argument.o \
+	src/token/digest.o src/token/turn.o src/token/app_key.o src/token/secret_argument.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/access/plan_cost.o src/access/caller.o src/access/own_schema.o src/access/role_name.o src/access/role_opener.o src/audit/refusal.o src/audit/undone.o \
 	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/tls.o src/http/client.o src/http/json.o \

@@ -24,8 +24,8 @@
 #include "model/new_id.h"
 #include "sync/launcher.h"
 #include "sync/worker_list.h"
-#include "token/digest.h"
 #include "token/secret_argument.h"
+#include "token/turn.h"
 
 PG_MODULE_MAGIC;
 
@@ -46,6 +46,7 @@ int keypup_deletion_delay = 3600;
 int keypup_sync_interval = 300;
 int keypup_bcrypt_cost = 12;
 int keypup_max_password_digests = 2;
+int keypup_max_password_digests_per_role = 0;
 
 void _PG_init(void);
 
@@ -122,7 +123,12 @@ define_settings(void)
 		"keypup.max_password_digests",
 		"Password digests that are computed at once in the whole server; others wait.",
 		"Each takes a processor for the time that keypup.bcrypt_cost gives it.",
-		&keypup_max_password_digests, 2, 1, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
+		&keypup_max_password_digests, 2, 1, MAX_PASSWORD_DIGESTS, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("keypup.max_password_digests_per_role",
+							"Password digests that are computed at once for one database role.",
+							"0: one less than keypup.max_password_digests, and at least one.",
+							&keypup_max_password_digests_per_role, 0, 0, MAX_PASSWORD_DIGESTS,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("keypup");
 }
 
@@ -139,7 +145,7 @@ _PG_init(void)
 	{
 		register_launcher();
 		register_attempts();
-		register_digests();
+		register_turns();
 		register_inquiries();
 		register_paces();
 		register_refusals();

@@ -6,6 +6,7 @@
 #define KEYPUP_H
 
 #define KEYPUP_VERSION "0.1.0"
+#define MAX_PASSWORD_DIGESTS 64 /* that keypup.max_password_digests may be */
 
 extern char *keypup_key_file;
 extern char *keypup_key_command;
@@ -24,5 +25,6 @@ extern int keypup_full_reread_interval;
 extern int keypup_deletion_delay;
 extern int keypup_bcrypt_cost; /* log2 of bcrypt's rounds */
 extern int keypup_max_password_digests; /* at once, in the server */
+extern int keypup_max_password_digests_per_role; /* 0: one less, at least one */
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * attempts.h
- *		How often a password was guessed wrong, in shared memory.
+ *		How often passwords are tried, in shared memory.
  */
 #ifndef KEYPUP_ATTEMPTS_H
 #define KEYPUP_ATTEMPTS_H

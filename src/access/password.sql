@@ -17,31 +17,146 @@ SELECT keypup.protect_table('keypup.member_passwords', 'users.read');
 REVOKE ALL ON keypup.member_passwords FROM keypup_member, keypup_worker;
 DROP POLICY member_reads ON keypup.member_passwords;
 
-CREATE FUNCTION keypup.begin_attempt(name text) RETURNS integer
-LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_begin_attempt';
-CREATE FUNCTION keypup.end_attempts(name text) RETURNS void
-LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_end_attempts';
-REVOKE ALL ON FUNCTION keypup.begin_attempt(text), keypup.end_attempts(text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.begin_attempt(text) IS 'Counts an attempt to sign in under a name. NULL when it may go on; otherwise the seconds to wait, doubling from the sixth in a row.';
-COMMENT ON FUNCTION keypup.end_attempts(text) IS 'Forgets the attempts under a name, after one that succeeded.';
+-- What a digest costs is read of all.
+CREATE INDEX member_passwords_cost ON keypup.member_passwords (substr(hash, 5, 2));
 
-CREATE FUNCTION keypup.set_password(account text, person text, password text) RETURNS void
+CREATE TABLE keypup.known_sources (
+  account_id uuid NOT NULL,
+  member text NOT NULL,
+  source_digest bytea NOT NULL CHECK (octet_length(source_digest) = 32),
+  last_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (account_id, member, source_digest),
+  FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE CASCADE
+);
+COMMENT ON TABLE keypup.known_sources IS
+  'From where people have signed in with their passwords: guesses from elsewhere do not keep them from signing in there.'
+  ' The 20 latest of a person, for 90 days. Granted to nobody.';
+COMMENT ON COLUMN keypup.known_sources.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.known_sources.member IS 'The person.';
+COMMENT ON COLUMN keypup.known_sources.source_digest IS 'SHA-256 of the source.';
+COMMENT ON COLUMN keypup.known_sources.last_at IS 'When the person last signed in from there, to the day.';
+SELECT keypup.protect_table('keypup.known_sources', 'users.read');
+REVOKE ALL ON keypup.known_sources FROM keypup_member, keypup_worker;
+DROP POLICY member_reads ON keypup.known_sources;
+
+CREATE FUNCTION keypup.name_source(source text) RETURNS bytea
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_name_source';
+CREATE FUNCTION keypup.check_password(account text, person text, source bytea, is_known boolean, password text, hash text, cost integer,
+  OUT is_right boolean, OUT wait_seconds integer)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_check_password';
+CREATE FUNCTION keypup.forgive_attempt() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_forgive_attempt';
+REVOKE ALL ON FUNCTION keypup.name_source(text), keypup.check_password(text, text, bytea, boolean, text, text, integer),
+  keypup.forgive_attempt() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.name_source(text) IS
+  'Digest of where an attempt to sign in comes from: what the application says; NULL: the address of the client.';
+COMMENT ON FUNCTION keypup.check_password(text, text, bytea, boolean, text, text, integer) IS
+  'Counts an attempt to sign in, and whether the password has that digest. It costs the same whatever the answer, also'
+  ' where it came too soon: then wait_seconds says for how long it is not looked at.';
+COMMENT ON FUNCTION keypup.forgive_attempt() IS 'Takes the session''s last attempt out of the count: it has succeeded.';
+
+CREATE FUNCTION keypup.password_cost() RETURNS integer
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT greatest(current_setting('keypup.bcrypt_cost')::integer, (SELECT max(substr(p.hash, 5, 2)) FROM keypup.member_passwords p)::integer)
+$$;
+REVOKE ALL ON FUNCTION keypup.password_cost() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.password_cost() IS
+  'What looking at any password costs, as bcrypt counts: as much as that of the dearest digest, so that nobody learns who has it.';
+
+CREATE FUNCTION keypup.knows_source(account_id uuid, person text, source bytea) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT EXISTS (SELECT FROM keypup.known_sources s
+                 WHERE s.account_id = knows_source.account_id AND s.member = person AND s.source_digest = source
+                   AND s.last_at > now() - interval '90 days')
+$$;
+REVOKE ALL ON FUNCTION keypup.knows_source(uuid, text, bytea) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.knows_source(uuid, text, bytea) IS 'Whether the person has signed in from there within 90 days.';
+
+CREATE FUNCTION keypup.try_password(account text, account_id uuid, person text, source bytea, is_known boolean, password text,
+  OUT is_right boolean, OUT wait_seconds integer)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+  SELECT c.is_right, c.wait_seconds INTO is_right, wait_seconds
+  FROM keypup.check_password(account, person, source, is_known, password,
+    (SELECT p.hash FROM keypup.member_passwords p
+     WHERE p.account_id = try_password.account_id AND p.member = person
+       AND NOT EXISTS (SELECT FROM keypup.identity_providers i WHERE i.account_id = p.account_id)),
+    keypup.password_cost()) c;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.try_password(text, uuid, text, bytea, boolean, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.try_password(text, uuid, text, bytea, boolean, text) IS
+  'Whether that is the person''s password, counted and at the same price for whoever is not there: see check_password.';
+
+CREATE FUNCTION keypup.note_known_source(account_id uuid, person text, source bytea) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+  PERFORM keypup.forgive_attempt();
+  INSERT INTO keypup.known_sources AS s (account_id, member, source_digest)
+  VALUES (note_known_source.account_id, person, source)
+  ON CONFLICT ON CONSTRAINT known_sources_pkey DO UPDATE SET last_at = now() WHERE s.last_at < now() - interval '1 day';
+  IF FOUND THEN
+    DELETE FROM keypup.known_sources s
+    WHERE s.account_id = note_known_source.account_id AND s.member = person
+      AND (s.last_at <= now() - interval '90 days'
+        OR s.source_digest NOT IN (SELECT l.source_digest FROM keypup.known_sources l
+                                   WHERE l.account_id = note_known_source.account_id AND l.member = person
+                                   ORDER BY l.last_at DESC, l.source_digest = source DESC, l.source_digest LIMIT 20));
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.note_known_source(uuid, text, bytea) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.note_known_source(uuid, text, bytea) IS 'The person has signed in from there: the attempt does not count.';
+
+CREATE FUNCTION keypup.guard_old_password(account text, account_id uuid, person text, old_password text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  tried record;
+BEGIN
+  IF NOT EXISTS (SELECT FROM keypup.member_passwords p WHERE p.account_id = guard_old_password.account_id AND p.member = person) THEN
+    RETURN;
+  END IF;
+  -- Counted apart: who guesses at the sign-in does not keep people who are signed in from changing theirs.
+  SELECT t.is_right, t.wait_seconds INTO tried
+  FROM keypup.try_password(account, account_id, person, keypup.digest_secret('a session'), true, old_password) t;
+  IF NOT tried.is_right THEN
+    PERFORM keypup.note_refusal(account_id, 'password.set', 'the old password is missing or wrong');
+    RAISE EXCEPTION 'the old password is missing or wrong' USING ERRCODE = 'invalid_authorization_specification',
+      HINT = coalesce(format('It was tried too often. Try again in %s seconds.', tried.wait_seconds),
+                      'Pass it as old_password; who manages users can set a password without it.');
+  END IF;
+  PERFORM keypup.forgive_attempt();
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_old_password(text, uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_old_password(text, uuid, text, text) IS
+  'Refuses to set another password for a person who has one without it: a session that somebody forgot to end is not enough.';
+
+CREATE FUNCTION keypup.set_password(account text, person text, password text, old_password text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+  is_own boolean := coalesce(person = keypup.asking_role() AND (SELECT a.kind = 'person' FROM keypup.asking() a), false);
   -- People set their own; whoever manages users sets that of those who may not do more.
-  the_account uuid := keypup.authorize_rights(account, CASE
-    WHEN person = keypup.asking_role() AND (SELECT a.kind = 'person' FROM keypup.asking() a) THEN 'data.read'
-    ELSE 'users.manage' END);
+  the_account uuid := keypup.authorize_rights(account, CASE WHEN is_own THEN 'data.read' ELSE 'users.manage' END);
 BEGIN
   PERFORM keypup.guard_person(the_account, account, person);
   IF EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account) THEN
     RAISE EXCEPTION 'the account has single sign-on' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Its people sign in there, and have no passwords here.';
   END IF;
-  IF password IS NULL OR length(password) < 12 OR lower(lower(password COLLATE "C") COLLATE "default") LIKE '%' || lower(lower(person COLLATE "C") COLLATE "default") || '%'
+  IF password IS NULL OR length(password) < 12
+     OR strpos(lower(lower(password COLLATE "C") COLLATE "default"), lower(lower(person COLLATE "C") COLLATE "default")) > 0
      OR (SELECT count(DISTINCT c) FROM string_to_table(password, NULL) c) < 6 THEN
     RAISE EXCEPTION 'password is too weak' USING ERRCODE = 'invalid_parameter_value',
       HINT = 'It has 12 or more characters, six different ones among them, and the person''s name is not in it.';
+  END IF;
+  IF is_own THEN
+    PERFORM keypup.guard_old_password(account, the_account, person, old_password);
   END IF;
   INSERT INTO keypup.member_passwords AS p (account_id, member, hash) VALUES (the_account, person, keypup.hash_password(password))
   ON CONFLICT ON CONSTRAINT member_passwords_pkey DO UPDATE SET hash = excluded.hash, set_at = now();
@@ -50,40 +165,39 @@ BEGIN
   PERFORM keypup.record_action(the_account, 'password.set', person);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.set_password(text, text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.set_password(text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.set_password(text, text, text) IS 'Sets a person''s password, and ends the person''s sessions. Pass it as a bind parameter.';
+REVOKE ALL ON FUNCTION keypup.set_password(text, text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.set_password(text, text, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.set_password(text, text, text, text) IS
+  'Sets a person''s password, and ends the person''s sessions. Pass it as a bind parameter. Who changes the own passes the old one, too.';
 
-CREATE FUNCTION keypup.sign_in_with_password(account text, person text, password text) RETURNS text
+CREATE FUNCTION keypup.sign_in_with_password(account text, person text, password text, source text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  name text := coalesce(account, '') || E'\n' || coalesce(person, '');
-  seconds integer;
-  found_account uuid;
-  found_hash text;
+  the_account uuid := (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account);
+  the_source bytea := keypup.name_source(source);
+  tried record;
 BEGIN
   PERFORM keypup.guard_writes();
-  seconds := keypup.begin_attempt(name);
-  IF seconds IS NOT NULL THEN
-    PERFORM keypup.note_refusal((SELECT a.account_id FROM keypup.accounts a WHERE a.name = account), 'session.start', person, 'too many attempts with a password');
-    RAISE EXCEPTION 'too many attempts to sign in' USING ERRCODE = 'invalid_authorization_specification', HINT = format('Try again in %s seconds.', seconds);
+  SELECT t.is_right, t.wait_seconds INTO tried
+  FROM keypup.try_password(account, the_account, person, the_source, keypup.knows_source(the_account, person, the_source), password) t;
+  IF tried.wait_seconds IS NOT NULL THEN
+    PERFORM keypup.note_refusal(the_account, 'session.start', person, 'too many attempts with a password');
+    RAISE EXCEPTION 'too many attempts to sign in' USING ERRCODE = 'invalid_authorization_specification',
+      HINT = format('Try again in %s seconds.', tried.wait_seconds);
+  ELSIF NOT tried.is_right THEN
+    PERFORM keypup.note_refusal(the_account, 'session.start', person, 'a password');
+    RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification', HINT = 'Check account, person and password.';
   END IF;
-  SELECT p.account_id, p.hash INTO found_account, found_hash
-  FROM keypup.accounts a JOIN keypup.member_passwords p ON p.account_id = a.account_id
-  WHERE a.name = account AND p.member = person
-    AND NOT EXISTS (SELECT FROM keypup.identity_providers i WHERE i.account_id = a.account_id);
-  -- Somebody who is not there takes as long as a wrong password.
-  IF found_hash IS NULL THEN
-    PERFORM keypup.hash_password('nobody''s password');
-  ELSIF octet_length(password) BETWEEN 1 AND 72 AND keypup.password_matches(password, found_hash) THEN
-    PERFORM keypup.end_attempts(name);
-    RETURN keypup.start_session(found_account, 'person', person, 'a password', interval '12 hours', NULL::text, NULL::bytea);
-  END IF;
-  PERFORM keypup.note_refusal((SELECT a.account_id FROM keypup.accounts a WHERE a.name = account), 'session.start', person, 'a password');
-  RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification', HINT = 'Check account, person and password.';
+  PERFORM keypup.note_known_source(the_account, person, the_source);
+  -- What was set when keypup.bcrypt_cost was another.
+  UPDATE keypup.member_passwords p SET hash = keypup.hash_password(password)
+  WHERE p.account_id = the_account AND p.member = person AND substr(p.hash, 5, 2)::integer <> current_setting('keypup.bcrypt_cost')::integer;
+  RETURN keypup.start_session(the_account, 'person', person, 'a password', interval '12 hours', NULL::text, NULL::bytea);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.sign_in_with_password(text, text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.sign_in_with_password(text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.sign_in_with_password(text, text, text) IS 'Starts a session for a person with a password; pass the handle to use_session. Wrong ones make the next wait.';
+REVOKE ALL ON FUNCTION keypup.sign_in_with_password(text, text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.sign_in_with_password(text, text, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.sign_in_with_password(text, text, text, text) IS
+  'Starts a session for a person with a password; pass the handle to use_session. source: where the person is, as the'
+  ' application knows it, such as an address or what it has left in the browser. Wrong ones make the next from there wait.';

@@ -64,8 +64,7 @@ clip(char *into, Size size, const char *text)
 	into[length] = '\0';
 }
 
-/* NULL for a local socket. */
-static const char *
+const char *
 find_client_address(void)
 {
 	LOCAL_FCINFO(call, 0);

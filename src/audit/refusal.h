@@ -47,6 +47,13 @@ typedef struct Refusal
 extern void register_refusals(void);
 
 /*
+ * find_client_address
+ *		From where this session is connected, as inet's host() has it; NULL for a
+ *		local socket. In CurrentMemoryContext.
+ */
+extern const char *find_client_address(void);
+
+/*
  * note_refusal
  *		Has the worker of this database record that something was refused to
  *		somebody who has not proven to be anybody.

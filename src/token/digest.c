@@ -13,16 +13,14 @@
 #include <openssl/rand.h>
 
 #include "fmgr.h"
-#include "pgstat.h"
-#include "storage/condition_variable.h"
 #include "utils/builtins.h"
 
 #include "compat.h"
 #include "datum.h"
 #include "keypup.h"
-#include "shared_area.h"
 #include "token/digest.h"
 #include "token/secret.h"
+#include "token/turn.h"
 
 PG_FUNCTION_INFO_V1(keypup_new_api_key);
 PG_FUNCTION_INFO_V1(keypup_digest_secret);
@@ -38,6 +36,8 @@ PG_FUNCTION_INFO_V1(keypup_password_matches);
 #define MAX_PASSWORD_BYTES 72
 #define SALT_BYTES 16
 #define BCRYPT_PREFIX "$2b$"
+#define MIN_BCRYPT_COST 4
+#define MAX_BCRYPT_COST 16 /* that keypup.bcrypt_cost may be */
 
 static void
 fail_to_digest(void)
@@ -103,6 +103,16 @@ keypup_secret_matches(PG_FUNCTION_ARGS)
 				   CRYPTO_memcmp(VARDATA(digest), VARDATA_ANY(expected), DIGEST_BYTES) == 0);
 }
 
+/* Whether bcrypt would read all of it. */
+static bool
+is_usable(const text *password)
+{
+	Size length = VARSIZE_ANY_EXHDR(password);
+
+	return length >= 1 && length <= MAX_PASSWORD_BYTES &&
+		   memchr(VARDATA_ANY(password), '\0', length) == NULL;
+}
+
 /* The password, ended by a NUL; an error for one that bcrypt would not read whole. */
 static Secret *
 read_password(const text *password)
@@ -110,8 +120,7 @@ read_password(const text *password)
 	Size length = VARSIZE_ANY_EXHDR(password);
 	Secret *copy;
 
-	if (length < 1 || length > MAX_PASSWORD_BYTES ||
-		memchr(VARDATA_ANY(password), '\0', length) != NULL)
+	if (!is_usable(password))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a password has 1 to %d bytes", MAX_PASSWORD_BYTES),
@@ -121,70 +130,7 @@ read_password(const text *password)
 	return copy;
 }
 
-/* --- bcrypt, a few at a time: who guesses passwords must not have all the processors --- */
-
-typedef struct SharedDigests
-{
-	ConditionVariable changed;
-	int running;
-} SharedDigests;
-
-static void
-start_digests(void *memory)
-{
-	ConditionVariableInit(&((SharedDigests *) memory)->changed);
-}
-
-static SharedDigests *shared = NULL;
-static SharedArea area = {.name = "keypup digests",
-						  .size = sizeof(SharedDigests),
-						  .start = start_digests,
-						  .memory = (void **) &shared};
-
-void
-register_digests(void)
-{
-	register_shared_area(&area);
-}
-
-static bool
-try_turn(void)
-{
-	bool mine;
-
-	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	mine = shared->running < keypup_max_password_digests;
-	if (mine)
-		shared->running++;
-	LWLockRelease(area.lock);
-	return mine;
-}
-
-/* Where keypup is not preloaded nobody counts. No error is raised between the turn and its end. */
-static void
-wait_for_turn(void)
-{
-	static uint32 event = 0;
-
-	if (shared == NULL)
-		return;
-	ConditionVariablePrepareToSleep(&shared->changed);
-	while (!try_turn())
-		ConditionVariableSleep(&shared->changed, keypup_wait_event(&event, "KeypupDigest"));
-	ConditionVariableCancelSleep();
-}
-
-static void
-end_turn(void)
-{
-	if (shared == NULL)
-		return;
-	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	shared->running--;
-	LWLockRelease(area.lock);
-	/* All of them: one that is cancelled just now would keep a signal that is meant for one to itself. */
-	ConditionVariableBroadcast(&shared->changed);
-}
+/* --- bcrypt --- */
 
 /* bcrypt's answer in CurrentMemoryContext; NULL when setting is none of bcrypt's. */
 static char *
@@ -193,7 +139,7 @@ compute_bcrypt(const Secret *password, const char *setting)
 	Secret *work = allocate_secret(sizeof(struct crypt_data));
 	char *answer;
 
-	wait_for_turn();
+	take_turn(0);
 	answer = crypt_rn((char *) password->bytes, setting, work->bytes, (int) work->length);
 	end_turn();
 	answer = answer == NULL ? NULL : pstrdup(answer);
@@ -234,4 +180,81 @@ keypup_password_matches(PG_FUNCTION_ARGS)
 						errhint("keypup.hash_password makes one."), errhidestmt(true)));
 	wipe_secret(password);
 	PG_RETURN_BOOL(strlen(hash) == length && CRYPTO_memcmp(hash, expected, length) == 0);
+}
+
+/* --- a password that is shown, at the same price whatever the answer --- */
+
+struct PasswordCheck
+{
+	Secret *password; /* ended by a NUL */
+	Secret *work;
+	const char *hash;
+	int hash_cost;
+	int cost;
+	bool can_match;
+};
+
+/* Any digest of that cost; the salt is nobody's. */
+static void
+write_setting(char *setting, Size size, int cost)
+{
+	snprintf(setting, size, BCRYPT_PREFIX "%02d$CCCCCCCCCCCCCCCCCCCCC.", cost);
+}
+
+/* 0 for what is no digest of bcrypt: libcrypt knows weaker ways. */
+static int
+read_cost(const char *hash)
+{
+	const Size prefix = sizeof(BCRYPT_PREFIX) - 1;
+
+	if (strncmp(hash, BCRYPT_PREFIX, prefix) != 0 || strspn(hash + prefix, "0123456789") != 2)
+		return 0;
+	return atoi(hash + prefix);
+}
+
+PasswordCheck *
+prepare_password_check(const text *password, const text *hash, int cost)
+{
+	PasswordCheck *check = palloc(sizeof(PasswordCheck));
+	char *known = hash == NULL ? NULL : text_to_cstring(hash);
+
+	check->cost = Min(Max(cost, MIN_BCRYPT_COST), MAX_BCRYPT_COST);
+	check->hash_cost = known == NULL ? 0 : read_cost(known);
+	check->can_match = password != NULL && is_usable(password) && check->hash_cost > 0;
+	if (check->hash_cost == 0)
+	{
+		known = palloc(CRYPT_OUTPUT_SIZE);
+		check->hash_cost = check->cost;
+		write_setting(known, CRYPT_OUTPUT_SIZE, check->cost);
+	}
+	check->hash = known;
+	check->password = allocate_secret(MAX_PASSWORD_BYTES + 1);
+	if (password != NULL && is_usable(password))
+		memcpy(check->password->bytes, VARDATA_ANY(password), VARSIZE_ANY_EXHDR(password));
+	check->work = allocate_secret(sizeof(struct crypt_data));
+	return check;
+}
+
+bool
+run_password_check(PasswordCheck *check)
+{
+	Size length = strlen(check->hash);
+	char setting[CRYPT_OUTPUT_SIZE];
+	const char *answer;
+	bool is_right;
+
+	answer = crypt_rn((char *) check->password->bytes, check->hash, check->work->bytes,
+					  (int) check->work->length);
+	is_right = answer != NULL && strlen(answer) == length &&
+			   CRYPTO_memcmp(answer, check->hash, length) == 0 && check->can_match;
+	/* A digest that was made when less was asked for: 2^c and 2^c + ... + 2^(cost - 1) are 2^cost. */
+	for (int cost = check->hash_cost; cost < check->cost; cost++)
+	{
+		write_setting(setting, sizeof(setting), cost);
+		(void) crypt_rn((char *) check->password->bytes, setting, check->work->bytes,
+						(int) check->work->length);
+	}
+	OPENSSL_cleanse(check->work->bytes, check->work->length);
+	OPENSSL_cleanse(check->password->bytes, check->password->length);
+	return is_right;
 }

@@ -35,9 +35,9 @@
 #include "token/secret_argument.h"
 
 /* An argument of ours with such a name is a secret; "body" is a webhook's, of which nothing is kept. */
-static const char *const secret_names[] = {"token",		  "secret",	 "password",
-										   "private_key", "api_key", "id_token",
-										   "user_token",  "handle",	 "body"};
+static const char *const secret_names[] = {"token",		  "secret",	 "password", "old_password",
+										   "private_key", "api_key", "id_token", "user_token",
+										   "handle",	  "body"};
 
 typedef struct KnownFunction
 {

@@ -436,7 +436,7 @@ my $suspicious = q{SELECT string_agg(DISTINCT a.name, ' ' ORDER BY a.name)
 	FROM pg_proc p, unnest(p.proargnames, p.proargmodes) a(name, mode)
 	WHERE p.pronamespace = 'keypup'::regnamespace AND coalesce(a.mode, 'i') IN ('i', 'b', 'v')
 	  AND a.name ~ 'token|secret|pass|key|credential|handle|hash|digest|code|body|claims|nonce'};
-my @secret = qw(api_key body handle id_token password private_key secret token user_token);
+my @secret = qw(api_key body handle id_token old_password password private_key secret token user_token);
 my @harmless = qw(claims digest hash key key_id key_set may_pass nonce token_digest token_revision);
 is(query($suspicious), join(' ', sort @secret, @harmless), 'L8: which arguments are secrets is known of each');
 my ($code, $out, $error) = $node->psql('postgres', q{CREATE INDEX ON mine (keypup.decrypt_token(envelope, 'mine'))});
