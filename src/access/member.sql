@@ -304,6 +304,7 @@ BEGIN
   PERFORM keypup.guard_change(the_account, member, old.role, NULL);
   DELETE FROM keypup.members m WHERE m.account_id = the_account AND m.member = remove_member.member;
   DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = remove_member.member;
+  PERFORM keypup.forget_sources(the_account, member);
   PERFORM keypup.end_what_was_made(the_account, old.kind, member);
   IF old.kind = 'database_role' THEN
     PERFORM keypup.let_out(member);

@@ -51,7 +51,7 @@ DECLARE
 BEGIN
   PERFORM keypup.guard_writes();
   -- One by its name, or the only one of the provider: no server is shown a token that may be another's.
-  SELECT p.account_id, p.issuer, c.connection_id,
+  SELECT p.account_id, p.issuer, p.sign_in_id, c.connection_id,
     count(*) OVER (PARTITION BY c.name = sign_in_with_provider.provider) AS candidates INTO asked
   FROM keypup.accounts a
   JOIN keypup.identity_providers p ON p.account_id = a.account_id AND p.kind = 'repositories'
@@ -82,7 +82,7 @@ BEGIN
       HINT = 'The account must allow it (allow_provider_sign_in), and the token must be of somebody who belongs to its'
         ' organizations or repositories. Where it allows it for several connections, name one instead of the provider.';
   END IF;
-  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours', asked.issuer, NULL::bytea);
+  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours', asked.issuer, NULL::bytea, asked.sign_in_id);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_provider(text, text, text) FROM PUBLIC;

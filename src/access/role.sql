@@ -73,6 +73,7 @@ CREATE TABLE keypup.members (
   confirmed_at timestamptz DEFAULT now(),
   role_id oid,
   origin text NOT NULL DEFAULT keypup.this_database(),
+  sign_in_id bigint NOT NULL DEFAULT keypup.new_id(),
   PRIMARY KEY (account_id, member)
 );
 -- The names of roles, by which it is asked, compare as in C.
@@ -93,4 +94,6 @@ COMMENT ON COLUMN keypup.members.role_id IS
   'The database role. Where the role of that oid no longer has that name, the row gives no rights: see orphaned_members.';
 COMMENT ON COLUMN keypup.members.origin IS
   'The database in which role_id was looked up, as in connections: on another server the name alone counts at first.';
+COMMENT ON COLUMN keypup.members.sign_in_id IS
+  'Of a person: changes when the person is signed out everywhere, as by a new password. Sessions serve that were started under the one that is.';
 SELECT keypup.protect_table('keypup.members', 'users.read');

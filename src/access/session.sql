@@ -40,6 +40,8 @@ CREATE TABLE keypup.sessions (
   issuer text,
   started_at timestamptz NOT NULL DEFAULT now(),
   expires_at timestamptz NOT NULL,
+  member_sign_in_id bigint,
+  issuer_sign_in_id bigint,
   PRIMARY KEY (account_id, handle_digest)
 );
 CREATE INDEX sessions_expiry ON keypup.sessions (account_id, expires_at);
@@ -51,6 +53,8 @@ COMMENT ON COLUMN keypup.sessions.holder IS 'The member, or the prefix of the AP
 COMMENT ON COLUMN keypup.sessions.issuer IS 'Who vouched for the person: an identity provider of the account; NULL for a password or an API key.';
 COMMENT ON COLUMN keypup.sessions.started_at IS 'When it was started.';
 COMMENT ON COLUMN keypup.sessions.expires_at IS 'It ends then.';
+COMMENT ON COLUMN keypup.sessions.member_sign_in_id IS 'Of a person: under which sign_in_id of the member it was started.';
+COMMENT ON COLUMN keypup.sessions.issuer_sign_in_id IS 'The same of the identity provider, where one vouched for the person.';
 SELECT keypup.protect_table('keypup.sessions', 'users.read');
 REVOKE ALL ON keypup.sessions FROM keypup_member, keypup_worker;
 GRANT SELECT (account_id, kind, holder, issuer, started_at, expires_at) ON keypup.sessions TO keypup_member;
@@ -72,7 +76,7 @@ REVOKE ALL ON FUNCTION keypup.guard_snapshot(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_snapshot(uuid) IS
   'A serialization failure where the transaction does not see the newest change of the account''s members and roles.';
 
-CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text, token_digest bytea) RETURNS text
+CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text, token_digest bytea, seen_id bigint) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -82,16 +86,20 @@ BEGIN
   PERFORM keypup.guard_snapshot(account_id);
   DELETE FROM keypup.sessions s WHERE s.account_id = start_session.account_id AND s.expires_at <= now();
   SELECT h.handle, h.digest INTO made FROM keypup.new_handle(account_id) h;
-  INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at, issuer)
-  VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts, start_session.issuer);
+  INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at, issuer, issuer_sign_in_id, member_sign_in_id)
+  VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts, start_session.issuer,
+    CASE WHEN issuer IS NOT NULL THEN seen_id END,
+    CASE WHEN kind = 'person' AND issuer IS NULL THEN seen_id
+         WHEN kind = 'person' THEN (SELECT m.sign_in_id FROM keypup.members m WHERE m.account_id = start_session.account_id AND m.member = holder) END);
   PERFORM keypup.record_durably(account_id, 'session.start', shown, kind, holder, false, token_digest);
   RETURN made.handle;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea) IS
+REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea, bigint) IS
   'Starts a session for whoever was recognised already, by what they have shown, which may have a digest that was marked'
-  ' as used. Returns its handle, which serves from the commit on.';
+  ' as used. seen_id: the sign_in_id of the issuer, or, for a password, of the member, read before anything was believed.'
+  ' Returns its handle, which serves from the commit on.';
 
 CREATE FUNCTION keypup.sign_out(handle text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -198,7 +206,7 @@ BEGIN
       substring(api_key FROM '^keypup_[0-9a-f]{8}'), 'an API key');
     RAISE EXCEPTION 'API key is not valid' USING ERRCODE = 'invalid_authorization_specification', HINT = 'It may have ended or been revoked; an admin of the account makes another.';
   END IF;
-  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, 'an API key', least(interval '12 hours', found_key.expires_at - now()), NULL::text, NULL::bytea);
+  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, 'an API key', least(interval '12 hours', found_key.expires_at - now()), NULL::text, NULL::bytea, NULL::bigint);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_api_key(text) FROM PUBLIC;

@@ -55,10 +55,12 @@ DECLARE
   token record;
   person text;
   digest bytea := keypup.digest_secret(id_token);
+  seen_id bigint;
   ends_at timestamptz;
 BEGIN
   PERFORM keypup.guard_writes();
   SELECT t.header, t.payload INTO token FROM keypup.read_id_token(id_token) t;
+  SELECT p.sign_in_id INTO seen_id FROM keypup.identity_providers p WHERE p.account_id = the_account AND p.issuer = token.payload ->> 'iss';
   person := keypup.find_signed_in(the_account, id_token, token.header, token.payload, nonce);
   IF person IS NULL AND keypup.fetch_unknown_key(the_account, token.header, token.payload) THEN
     person := keypup.find_signed_in(the_account, id_token, token.header, token.payload, nonce);
@@ -71,7 +73,7 @@ BEGIN
       HINT = 'The ID token must be fresh, unused, of a provider that the account trusts, and of a person who is its member.';
   END IF;
   RETURN keypup.start_session(the_account, 'person', person, 'an ID token',
-    least(interval '12 hours', ends_at - now()), token.payload ->> 'iss', digest);
+    least(interval '12 hours', ends_at - now()), token.payload ->> 'iss', digest, seen_id);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in(text, text, text) FROM PUBLIC;

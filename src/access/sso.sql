@@ -26,6 +26,7 @@ CREATE TABLE keypup.identity_providers (
   added_at timestamptz NOT NULL DEFAULT now(),
   added_by text NOT NULL,
   origin text NOT NULL DEFAULT keypup.this_database(),
+  sign_in_id bigint NOT NULL DEFAULT keypup.new_id(),
   PRIMARY KEY (account_id, issuer)
 );
 CREATE INDEX identity_providers_issuer ON keypup.identity_providers (issuer);
@@ -44,6 +45,7 @@ COMMENT ON COLUMN keypup.identity_providers.added_at IS 'When it was added.';
 COMMENT ON COLUMN keypup.identity_providers.added_by IS 'Who added it.';
 COMMENT ON COLUMN keypup.identity_providers.origin IS
   'The database in which it was added or resumed, as in connections: in a copy its keys are not fetched.';
+COMMENT ON COLUMN keypup.identity_providers.sign_in_id IS 'Another one when it is removed and added anew. Sessions serve that were started under the one that is.';
 SELECT keypup.protect_table('keypup.identity_providers', 'users.read');
 REVOKE ALL ON keypup.identity_providers FROM keypup_worker;
 
@@ -153,7 +155,7 @@ CREATE FUNCTION keypup.end_group_memberships(account_id uuid, issuer text) RETUR
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   WITH ended AS (
-    UPDATE keypup.members m SET confirmed_at = NULL
+    UPDATE keypup.members m SET confirmed_at = NULL, sign_in_id = keypup.new_id()
     FROM keypup.person_identities i
     WHERE m.account_id = end_group_memberships.account_id AND m.by_groups
       AND i.account_id = m.account_id AND i.member = m.member AND i.issuer = end_group_memberships.issuer
@@ -334,3 +336,20 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.recognise_person(uuid, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.recognise_person(uuid, text, jsonb) IS 'The member that verified claims are about: linked by name, or by a group; NULL for nobody.';
+
+-- Who ends somebody's sessions deletes those that they see. One whose transaction is still open they do not see, and need not.
+CREATE VIEW keypup.serving_sessions WITH (security_invoker = true) AS
+SELECT s.account_id, s.handle_digest, s.kind, s.holder, s.xmin AS started_by
+FROM keypup.sessions s
+WHERE s.expires_at > clock_timestamp()
+  AND (s.kind = 'api_key'
+       OR EXISTS (SELECT FROM keypup.members m WHERE m.account_id = s.account_id AND m.member = s.holder AND m.sign_in_id = s.member_sign_in_id))
+  AND (s.issuer IS NULL
+       OR EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = s.account_id AND p.issuer = s.issuer AND p.sign_in_id = s.issuer_sign_in_id));
+REVOKE ALL ON keypup.serving_sessions FROM PUBLIC;
+COMMENT ON VIEW keypup.serving_sessions IS 'The sessions by which somebody is somebody at this moment. Granted to nobody.';
+COMMENT ON COLUMN keypup.serving_sessions.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.serving_sessions.handle_digest IS 'SHA-256 of the handle.';
+COMMENT ON COLUMN keypup.serving_sessions.kind IS 'person or api_key.';
+COMMENT ON COLUMN keypup.serving_sessions.holder IS 'The member, or the prefix of the API key.';
+COMMENT ON COLUMN keypup.serving_sessions.started_by IS 'The transaction that started it; it serves in later ones.';
