@@ -44,6 +44,7 @@ int keypup_sweep_interval = 7 * 86400;
 int keypup_full_reread_interval = 90 * 86400;
 int keypup_deletion_delay = 3600;
 int keypup_sync_interval = 300;
+int keypup_change_timeout = 60;
 int keypup_bcrypt_cost = 12;
 int keypup_max_password_digests = 2;
 int keypup_max_password_digests_per_role = 0;
@@ -115,6 +116,11 @@ define_settings(void)
 	DefineCustomIntVariable(
 		"keypup.sync_interval", "Time from the end of a project's run to the start of its next.",
 		NULL, &keypup_sync_interval, 300, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.change_timeout",
+		"How long a transaction that has changed something may stay open; then its session ends.",
+		"Others of the account wait for it. Superusers are free of it; 0: everybody is.",
+		&keypup_change_timeout, 60, 0, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"keypup.bcrypt_cost", "How slow a password's digest is: each step doubles its time.",
 		"Holds for new digests; those that are stored keep the cost they were made with.",

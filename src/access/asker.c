@@ -65,7 +65,8 @@ static bool job_account_is_set = false;
 	" AND (x.kind OPERATOR(pg_catalog.=) 'database_role'"                                          \
 	"  OR x.kind OPERATOR(pg_catalog.=) 'support' AND x.holder OPERATOR(pg_catalog.=) "            \
 	"(SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r"                                \
-	" WHERE r.oid OPERATOR(pg_catalog.=) $2))"
+	" WHERE r.oid OPERATOR(pg_catalog.=) $2)"                                                      \
+	" AND x.holder OPERATOR(pg_catalog.=) SESSION_USER::pg_catalog.text)"
 
 /* Those of a session. $1: the permission; $2: the account; $3: the handle's digest. */
 #define RIGHTS_OF_SESSION                                                                          \

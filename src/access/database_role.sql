@@ -47,6 +47,8 @@ COMMENT ON COLUMN keypup.opened_roles.gave_membership IS 'Whether keypup granted
 COMMENT ON COLUMN keypup.opened_roles.gave_usage IS 'Whether keypup granted it USAGE on the schema, which it had not.';
 COMMENT ON COLUMN keypup.opened_roles.asked_by IS 'The transaction for which it was granted, in another, before that one had ended; NULL: it was granted in that one.';
 REVOKE ALL ON keypup.opened_roles FROM PUBLIC;
+ALTER TABLE keypup.opened_roles ENABLE ROW LEVEL SECURITY;
+ALTER TABLE keypup.opened_roles FORCE ROW LEVEL SECURITY;
 
 CREATE FUNCTION keypup.has_usage(role_id oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -212,6 +214,22 @@ $$;
 REVOKE ALL ON FUNCTION keypup.close_schema_to(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.close_schema_to(text) IS
   'Takes back what open_schema_to has granted a role, and no more, unless it is needed still. Returns whether it did.';
+
+CREATE FUNCTION keypup.allow_application(database_role name) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM keypup.guard_writes();
+  LOCK TABLE keypup.opened_roles IN SHARE ROW EXCLUSIVE MODE;
+  EXECUTE format('GRANT keypup_member TO %I', database_role);
+  EXECUTE format('GRANT USAGE ON SCHEMA keypup TO %I', database_role);
+  DELETE FROM keypup.opened_roles o WHERE o.role_name = database_role::text;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.allow_application(name) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.allow_application(name) IS
+  'Grants a role, by which an application asks for many, what it needs for that: no account can make it a member, or take'
+  ' it back, also one that had made it a member before. For superusers.';
 
 -- Every minute: what ends by the clock, or by a role that is dropped or renamed, tells nobody.
 CREATE FUNCTION keypup.keep_roles() RETURNS bigint

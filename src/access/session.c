@@ -226,7 +226,7 @@ find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapsh
 
 		MemoryContextSwitchTo(context);
 		/* The transaction that signs in may still be rolled back: until then nobody is anybody by it. */
-		if (!TransactionIdIsCurrentTransactionId(DatumGetTransactionId(started_by)))
+		if (!TransactionIdIsCurrentTransactionId((TransactionId) DatumGetInt64(started_by)))
 			name = DatumGetTextPCopy(found);
 		if (name != NULL && kind != NULL)
 			*kind = DatumGetTextPCopy(found_kind);

@@ -25,7 +25,7 @@ COMMENT ON COLUMN keypup.api_keys.digest IS 'SHA-256 of the key.';
 COMMENT ON COLUMN keypup.api_keys.created_at IS 'When it was made.';
 COMMENT ON COLUMN keypup.api_keys.created_by IS 'Who made it.';
 COMMENT ON COLUMN keypup.api_keys.expires_at IS 'It does not serve from then on.';
-COMMENT ON COLUMN keypup.api_keys.last_used_at IS 'When a session was last started with it.';
+COMMENT ON COLUMN keypup.api_keys.last_used_at IS 'When a session was last started with it, as the worker notes within a minute.';
 COMMENT ON COLUMN keypup.api_keys.revoked_at IS 'When it was revoked; NULL while it was not.';
 COMMENT ON COLUMN keypup.api_keys.made_by IS 'The same as created_by, to the very role: the key serves while they could make it.';
 SELECT keypup.protect_table('keypup.api_keys', 'users.read');
@@ -76,6 +76,22 @@ REVOKE ALL ON FUNCTION keypup.guard_snapshot(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_snapshot(uuid) IS
   'A serialization failure where the transaction does not see the newest change of the account''s members and roles.';
 
+-- They serve no more already (serving_sessions): a row that somebody holds is not waited for.
+CREATE FUNCTION keypup.drop_sessions(account_id uuid, person text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH ended AS (
+    SELECT s.handle_digest FROM keypup.sessions s
+    WHERE s.account_id = drop_sessions.account_id AND (s.expires_at <= now() OR s.kind = 'person' AND s.holder = person)
+    FOR UPDATE SKIP LOCKED
+  )
+  DELETE FROM keypup.sessions s USING ended e
+  WHERE s.account_id = drop_sessions.account_id AND s.handle_digest = e.handle_digest
+$$;
+REVOKE ALL ON FUNCTION keypup.drop_sessions(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.drop_sessions(uuid, text) IS
+  'Forgets sessions that serve no more: those that are over, and all of a person who was signed out (NULL: of nobody).';
+
 CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text, token_digest bytea, seen_id bigint) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -84,7 +100,7 @@ DECLARE
 BEGIN
   -- Somebody was recognised by members, groups and keys as this transaction sees them.
   PERFORM keypup.guard_snapshot(account_id);
-  DELETE FROM keypup.sessions s WHERE s.account_id = start_session.account_id AND s.expires_at <= now();
+  PERFORM keypup.drop_sessions(account_id, NULL::text);
   SELECT h.handle, h.digest INTO made FROM keypup.new_handle(account_id) h;
   INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at, issuer, issuer_sign_in_id, member_sign_in_id)
   VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts, start_session.issuer,
@@ -196,10 +212,10 @@ DECLARE
   found_key record;
 BEGIN
   PERFORM keypup.guard_writes();
-  UPDATE keypup.api_keys k SET last_used_at = now()
+  SELECT k.account_id, k.prefix, k.expires_at INTO found_key
+  FROM keypup.api_keys k
   WHERE k.prefix = left(api_key, 15) AND keypup.secret_matches(api_key, k.digest) AND k.revoked_at IS NULL AND k.expires_at > now()
-    AND keypup.still_may(k.account_id, k.made_by, ARRAY['users.manage'])
-  RETURNING k.account_id, k.prefix, k.expires_at INTO found_key;
+    AND keypup.still_may(k.account_id, k.made_by, ARRAY['users.manage']);
   IF found_key.account_id IS NULL THEN
     PERFORM keypup.note_refusal((SELECT k.account_id FROM keypup.api_keys k WHERE k.prefix = left(api_key, 15) LIMIT 1), 'session.start',
       -- Of what may be another secret nothing is repeated.
@@ -212,3 +228,22 @@ $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_api_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sign_in_with_api_key(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.sign_in_with_api_key(text) IS 'Starts a session for an API key; pass the handle to use_session, in a later transaction.';
+
+-- Not by the sign-in itself: whoever left that open would hold the key, and with it whoever revokes it.
+CREATE FUNCTION keypup.note_key_uses() RETURNS bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH used AS (
+    SELECT s.account_id, s.holder, max(s.started_at) AS at FROM keypup.sessions s WHERE s.kind = 'api_key' GROUP BY s.account_id, s.holder
+  ), free AS (
+    SELECT k.account_id, k.prefix, u.at FROM keypup.api_keys k JOIN used u ON u.account_id = k.account_id AND u.holder = k.prefix
+    WHERE coalesce(k.last_used_at < u.at, true)
+    FOR UPDATE OF k SKIP LOCKED
+  ), noted AS (
+    UPDATE keypup.api_keys k SET last_used_at = f.at FROM free f WHERE k.account_id = f.account_id AND k.prefix = f.prefix
+  )
+  SELECT 0::bigint
+$$;
+REVOKE ALL ON FUNCTION keypup.note_key_uses() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.note_key_uses() TO keypup_worker;
+COMMENT ON FUNCTION keypup.note_key_uses() IS 'Writes down when API keys were last used. For the worker.';

@@ -107,7 +107,10 @@ BEGIN
   IF keypup.token_is_left(token_digest) THEN
     RETURN false;
   END IF;
-  DELETE FROM keypup.used_tokens u WHERE u.account_id = use_token.account_id AND u.expires_at <= now();
+  DELETE FROM keypup.used_tokens u
+  WHERE u.account_id = use_token.account_id
+    AND u.token_digest IN (SELECT o.token_digest FROM keypup.used_tokens o
+                           WHERE o.account_id = use_token.account_id AND o.expires_at <= now() FOR UPDATE SKIP LOCKED);
   INSERT INTO keypup.used_tokens (account_id, token_digest, expires_at)
   VALUES (use_token.account_id, use_token.token_digest, use_token.expires_at) ON CONFLICT DO NOTHING;
   RETURN FOUND;
@@ -161,8 +164,7 @@ AS $$
       AND i.account_id = m.account_id AND i.member = m.member AND i.issuer = end_group_memberships.issuer
     RETURNING m.account_id, m.member
   )
-  DELETE FROM keypup.sessions s USING ended e
-  WHERE s.account_id = e.account_id AND s.kind = 'person' AND s.holder = e.member
+  SELECT keypup.drop_sessions(e.account_id, e.member) FROM ended e
 $$;
 REVOKE ALL ON FUNCTION keypup.end_group_memberships(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.end_group_memberships(uuid, text) IS
@@ -181,7 +183,8 @@ BEGIN
     RETURN;
   END IF;
   PERFORM keypup.end_group_memberships(account_id, issuer);
-  DELETE FROM keypup.sessions s WHERE s.account_id = forget_issuer.account_id AND s.issuer = forget_issuer.issuer;
+  PERFORM keypup.drop_sessions(s.account_id, s.holder)
+  FROM (SELECT DISTINCT s.account_id, s.holder FROM keypup.sessions s WHERE s.account_id = forget_issuer.account_id AND s.issuer = forget_issuer.issuer) s;
   PERFORM keypup.record_action(account_id, 'identity_provider.remove', keypup.describe_issuer(old));
 END
 $$;
@@ -339,7 +342,7 @@ COMMENT ON FUNCTION keypup.recognise_person(uuid, text, jsonb) IS 'The member th
 
 -- Who ends somebody's sessions deletes those that they see. One whose transaction is still open they do not see, and need not.
 CREATE VIEW keypup.serving_sessions WITH (security_invoker = true) AS
-SELECT s.account_id, s.handle_digest, s.kind, s.holder, s.xmin AS started_by
+SELECT s.account_id, s.handle_digest, s.kind, s.holder, s.xmin::text::bigint AS started_by
 FROM keypup.sessions s
 WHERE s.expires_at > clock_timestamp()
   AND (s.kind = 'api_key'

@@ -22,7 +22,7 @@ CREATE INDEX support_grants_grantee ON keypup.support_grants (grantee, ends_at);
 COMMENT ON TABLE keypup.support_grants IS 'Consents to support: who of the operator''s staff may read what, until when, and why.';
 COMMENT ON COLUMN keypup.support_grants.account_id IS 'The account that consents.';
 COMMENT ON COLUMN keypup.support_grants.grant_id IS 'Identifies the consent: they are counted.';
-COMMENT ON COLUMN keypup.support_grants.grantee IS 'The database role of the person who may read; its members may not.';
+COMMENT ON COLUMN keypup.support_grants.grantee IS 'The database role of the person who may read, logged in as it; its members may not.';
 COMMENT ON COLUMN keypup.support_grants.reason IS 'Why.';
 COMMENT ON COLUMN keypup.support_grants.all_projects IS 'Whether it holds for all projects; otherwise for those in support_grant_projects.';
 COMMENT ON COLUMN keypup.support_grants.granted_by IS 'Who consented.';

@@ -36,7 +36,22 @@ foreach my $case (
 	like(as($superuser, 'CREATE EXTENSION keypup'), $pattern, "T49: refused after $statements");
 	query('DROP ROLE IF EXISTS keypup_worker, keypup_member');
 }
+my @kinds = qw(TABLES FUNCTIONS SEQUENCES TYPES SCHEMAS);
+query('CREATE ROLE reader LOGIN; CREATE ROLE writer LOGIN; GRANT pg_write_all_data TO writer');
+query("ALTER DEFAULT PRIVILEGES GRANT ALL ON $_ TO reader; ALTER DEFAULT PRIVILEGES GRANT ALL ON $_ TO PUBLIC") foreach @kinds;
 query('CREATE ROLE keypup_member; GRANT keypup_member TO mallory; CREATE EXTENSION keypup; REVOKE keypup_member FROM mallory; CREATE SCHEMA trap AUTHORIZATION mallory; GRANT ALL ON SCHEMA keypup TO mallory; GRANT keypup_member TO mallory');
+is(query(q{SELECT count(*) FROM keypup.stray_rights(true) s WHERE s.grantee <> 'mallory'}), '0', 'what default privileges give to others is taken back');
+is(as('reader', 'SELECT count(*) FROM keypup.opened_roles'), 'permission denied for schema keypup', 'so that they read nothing');
+is(as('reader', 'SELECT keypup.restore_roles()'), 'permission denied for schema keypup', 'and call nothing');
+query("ALTER DEFAULT PRIVILEGES REVOKE ALL ON $_ FROM reader, PUBLIC") foreach @kinds;
+query('ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC; ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO PUBLIC');
+query('GRANT SELECT ON keypup.opened_roles TO reader');
+my $stray = q{SELECT remedy FROM keypup.check_installation() WHERE check_name = 'schema' AND detail ~ 'reader has 1 rights'};
+is(query($stray) =~ s/.*(REVOKE SELECT ON TABLE keypup.opened_roles FROM reader;).*/$1/r, 'REVOKE SELECT ON TABLE keypup.opened_roles FROM reader;', 'what somebody has given since is told, with what takes it back');
+query('REVOKE SELECT ON TABLE keypup.opened_roles FROM reader;');
+# Somebody who may write all tables.
+is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)}), '', 'every table has row-level security');
+like(as('writer', $_), qr/violates row-level security policy|permission denied for schema/, "pg_write_all_data: $_") foreach q{INSERT INTO keypup.wanted_rights VALUES ('keypup_member', 'ALTER ROLE writer SUPERUSER')}, q{INSERT INTO keypup.role_permissions VALUES ('viewer', 'users.manage')}, q{INSERT INTO keypup.accounts (name) VALUES ('theirs')};
 like(query('SELECT detail, remedy FROM keypup.check_installation() WHERE NOT ok'), qr/mallory may create in schema keypup.*REVOKE CREATE ON SCHEMA keypup FROM mallory;/, 'T49: check_installation says who may create in it');
 my @overloads = ('record_action(uuid, text, name)', 'record_action(uuid, text)', 'guard_role(uuid, varchar)', 'note_refusal(uuid, text, text, name)', 'authorize(name, text)', 'has_permission(uuid, varchar)');
 foreach my $overload (@overloads)

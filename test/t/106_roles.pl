@@ -45,6 +45,15 @@ is(query(q{SELECT keypup.has_usage('ann'::regrole), keypup.has_membership('ann':
 query('REVOKE keypup_member FROM ann');
 is(query('SELECT string_agg(role_name, $$ $$ ORDER BY role_name) FROM keypup.opened_roles'), 'bella olga', 'only what was granted is remembered');
 
+# What an operator gives to a role that is a member already.
+query('CREATE ROLE pool LOGIN');
+as('olga', q{SELECT keypup.add_member('acme', 'pool', 'viewer')});
+query(q{SELECT keypup.allow_application('pool')});
+as('olga', q{SELECT keypup.remove_member('acme', 'pool')});
+query('SELECT keypup.keep_roles()');
+is($has->('pool'), 't|t', 'no account takes an application\'s rights back');
+like(as('olga', q{SELECT keypup.add_member('acme', 'pool', 'viewer')}), qr/role "pool" cannot be a member/, 'nor makes it a member');
+
 # --- a customer's open transaction is nobody else's ---
 
 query("CREATE ROLE $_ LOGIN") foreach qw(first second);
@@ -163,7 +172,7 @@ my $other = PostgreSQL::Test::Cluster->new('other');
 $other->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $other->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.workers = 0\n");
 $other->start;
-$other->safe_psql('postgres', "CREATE ROLE $_ LOGIN") foreach qw(bob app);
+$other->safe_psql('postgres', "CREATE ROLE $_ LOGIN") foreach qw(bob app pool);
 $other->safe_psql('postgres', "CREATE ROLE $_ LOGIN") foreach qw(tool ina ida tom sam olga bella);
 $other->safe_psql('postgres', 'CREATE ROLE keypup_member NOLOGIN; CREATE ROLE keypup_worker NOLOGIN; CREATE ROLE staff; GRANT keypup_member TO bella, olga, bob') ;
 $other->safe_psql('postgres', "\\i $dump");
