@@ -433,11 +433,16 @@ BEGIN
     ) AS c
     GROUP BY c.item_number, c.review_external_id
   ), derived AS (
-    SELECT r.ctid AS row, coalesce(c.comment_count, 0) AS comment_count
-    FROM keypup.reviews r
+    SELECT r.row, coalesce(c.comment_count, 0) AS comment_count
+    FROM (SELECT DISTINCT unnest(numbers)) AS n (number)
+    CROSS JOIN LATERAL (
+      SELECT r.ctid AS row, r.pull_request_number, r.external_id, r.comment_count
+      FROM keypup.reviews r
+      WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = n.number
+      OFFSET 0
+    ) AS r
     LEFT JOIN commented c ON c.item_number = r.pull_request_number AND c.review_external_id = r.external_id
-    WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = ANY (numbers)
-      AND r.comment_count <> coalesce(c.comment_count, 0)
+    WHERE r.comment_count <> coalesce(c.comment_count, 0)
   )
   UPDATE keypup.reviews r
   SET comment_count = d.comment_count

@@ -100,11 +100,18 @@ COMMENT ON FUNCTION keypup.github_store_short_lists(uuid, bigint, text, jsonb) I
 CREATE FUNCTION keypup.github_forget_nested(account uuid, project bigint, kind text, items jsonb, numbers bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  events boolean := kind IS NOT NULL OR items @? '$[*].timelineItems';
+  reviews boolean := kind = 'pull_request' OR items @? '$[*].reviews';
+  comments text[] := CASE WHEN kind IS NOT NULL THEN ARRAY[kind] WHEN events THEN '{issue,pull_request,review}' ELSE '{review}' END;
 BEGIN
-  -- Most are new.
-  IF NOT EXISTS (SELECT FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project AND c.item_number = ANY (numbers))
-     AND NOT EXISTS (SELECT FROM keypup.timeline_events t WHERE t.account_id = account AND t.project_id = project AND t.item_number = ANY (numbers))
-     AND NOT EXISTS (SELECT FROM keypup.reviews r WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = ANY (numbers)) THEN
+  -- Most are new: nothing is stored of their lists.
+  IF NOT EXISTS (SELECT FROM keypup.comments c
+                 WHERE c.account_id = account AND c.project_id = project AND c.item_number = ANY (numbers) AND c.item_kind = ANY (comments))
+     AND NOT (events AND EXISTS (SELECT FROM keypup.timeline_events t
+                                 WHERE t.account_id = account AND t.project_id = project AND t.item_number = ANY (numbers)))
+     AND NOT (reviews AND EXISTS (SELECT FROM keypup.reviews r
+                                  WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = ANY (numbers))) THEN
     RETURN;
   END IF;
   WITH item AS MATERIALIZED (
