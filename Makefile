@@ -12,7 +12,7 @@ OBJS = \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/access/plan_cost.o src/access/caller.o src/access/change_timeout.o src/access/own_schema.o src/access/role_name.o src/access/role_opener.o src/audit/refusal.o src/audit/undone.o \
 	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/tls.o src/http/client.o src/http/json.o \
-	src/http/secret_member.o src/http/shape.o \
+	src/http/secret_member.o src/http/shape.o src/http/json_time.o src/http/json_rows.o \
 	src/model/this_database.o src/model/new_id.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
 	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/call.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
@@ -33,7 +33,7 @@ ROOMS = \
 	src/provider/github/shape.sql src/provider/github/part.sql \
 	src/provider/github/request.sql \
 	src/provider/github/queue.sql src/provider/github/repository.sql \
-	src/provider/github/store.sql \
+	src/provider/github/nested.sql src/provider/github/store.sql \
 	src/provider/github/again.sql \
 	src/provider/github/delivery.sql \
 	src/provider/github/sweep.sql \
@@ -91,5 +91,5 @@ $(EXTENSION)--$(EXTVERSION).sql: $(ROOMS) Makefile
 
 # Each query stands in a .graphql file of its own; the database keeps its text in a function.
 GITHUB_QUERIES = $(sort $(wildcard $(srcdir)/src/provider/github/*.graphql))
-src/provider/github/queries.sql: $(GITHUB_QUERIES)
-	sh $(srcdir)/src/provider/queries_to_sql.sh github $^ > $@
+src/provider/github/queries.sql: src/provider/queries_to_sql.sh $(GITHUB_QUERIES)
+	sh $< github $(filter %.graphql,$^) > $@

@@ -290,25 +290,30 @@ GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid
 COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid) IS 'Takes due jobs for the session that holds the lease.';
 
 CREATE FUNCTION keypup.start_run(account uuid, project bigint) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   UPDATE keypup.sync_state s
   SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
   WHERE s.account_id = account AND s.project_id = project;
   -- Whoever started it meanwhile, while we waited for the project, has queued its job.
-  SELECT keypup.queue_job(account, project, 'repository', '{}'::jsonb, true, now(), false)
+  PERFORM keypup.queue_job(account, project, 'repository', '{}'::jsonb, true, now(), false)
   WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.start_run(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.start_run(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.start_run(uuid, bigint) IS 'Starts a run of a project: what changed is found, and read.';
 
 CREATE FUNCTION keypup.time_to_next_run(account uuid, project bigint, interval_seconds integer) RETURNS interval
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  -- Nothing happens in an archived repository until it is unarchived.
-  SELECT make_interval(secs => CASE WHEN p.is_archived THEN greatest(interval_seconds, 86400) ELSE interval_seconds END)
-  FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project
+BEGIN
+  RETURN (
+    -- Nothing happens in an archived repository until it is unarchived.
+    SELECT make_interval(secs => CASE WHEN p.is_archived THEN greatest(interval_seconds, 86400) ELSE interval_seconds END)
+    FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.time_to_next_run(uuid, bigint, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.time_to_next_run(uuid, bigint, integer) TO keypup_worker;

@@ -186,16 +186,17 @@ COMMENT ON FUNCTION keypup.github_give_up(uuid, bigint, text, integer) IS 'Sets 
 
 -- What was set aside, and whose time has come, is asked for in the run that goes on.
 CREATE FUNCTION keypup.github_queue_failures(account uuid, project bigint) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH failure AS MATERIALIZED (SELECT * FROM keypup.take_failures(account, project)),
-  item AS (
-    SELECT keypup.github_queue_items(account, project, f.kind, jsonb_agg(DISTINCT f.item_id), true) AS item FROM failure f
-    WHERE f.kind IN ('pull_requests', 'issues', 'releases', 'deployments') AND f.arguments IS NULL GROUP BY f.kind
-  ), page AS (
-    SELECT keypup.queue_job(account, project, f.kind, f.arguments, true, now(), false) AS page FROM failure f WHERE f.arguments IS NOT NULL
-  )
-  SELECT item FROM item UNION ALL SELECT page FROM page
+DECLARE
+  failures keypup.sync_failures[] := ARRAY(SELECT f FROM keypup.take_failures(account, project) AS f);
+BEGIN
+  PERFORM keypup.github_queue_items(account, project, f.kind, jsonb_agg(DISTINCT f.item_id), true)
+  FROM unnest(failures) AS f
+  WHERE f.kind IN ('pull_requests', 'issues', 'releases', 'deployments') AND f.arguments IS NULL GROUP BY f.kind;
+  PERFORM keypup.queue_job(account, project, f.kind, f.arguments, true, now(), false)
+  FROM unnest(failures) AS f WHERE f.arguments IS NOT NULL;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_failures(uuid, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_queue_failures(uuid, bigint) IS 'Asks again for what was set aside in a project.';
