@@ -15,7 +15,7 @@ OBJS = \
 	src/http/secret_member.o src/http/shape.o \
 	src/model/this_database.o src/model/new_id.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
-	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/call.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
+	src/sync/step.o src/sync/set_aside.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/call.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
 	src/sync/command.o src/sync/launcher.o \
 	src/operation/worker_status.o src/operation/installation.o \
 	src/insight/time_zone.o
@@ -66,7 +66,7 @@ installcheck: export PGOPTIONS = -c client_min_messages=notice -c default_transa
 	-c extra_float_digits=1 -c jit=off -c lock_timeout=0 -c quote_all_identifiers=off -c row_security=on -c standard_conforming_strings=on -c statement_timeout=0 \
 	-c transform_null_equals=off
 REGRESS_OPTS = --inputdir=$(srcdir) --outputdir=.
-ISOLATION = last_owner
+ISOLATION = last_owner lock_order
 ISOLATION_OPTS = --inputdir=$(srcdir) --outputdir=.
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement

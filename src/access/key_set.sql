@@ -95,15 +95,20 @@ COMMENT ON FUNCTION keypup.discovery_url(text) IS 'Where an OpenID Connect provi
 CREATE FUNCTION keypup.claim_key_sets(only_account uuid, only_issuer text, OUT account_id uuid, OUT issuer text, OUT url text) RETURNS SETOF record
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
+  WITH due AS (
+    SELECT p.account_id, p.issuer FROM keypup.identity_providers p
+    WHERE p.fetches_keys AND p.origin = (SELECT keypup.this_database())
+      AND (only_account IS NULL OR p.account_id = only_account AND p.issuer = only_issuer)
+      AND (p.keys_tried_at IS NULL
+        OR p.keys_tried_at <= now() - CASE WHEN only_account IS NOT NULL THEN interval '1 minute'
+                                           WHEN p.keys_error IS NOT NULL OR p.keys_read_at IS NULL THEN interval '5 minutes'
+                                           ELSE interval '1 hour' END
+        -- A clock that was set back.
+        OR p.keys_tried_at > now() + interval '1 minute')
+    FOR NO KEY UPDATE SKIP LOCKED
+  )
   UPDATE keypup.identity_providers p SET keys_tried_at = now()
-  WHERE p.fetches_keys AND p.origin = (SELECT keypup.this_database())
-    AND (only_account IS NULL OR p.account_id = only_account AND p.issuer = only_issuer)
-    AND (p.keys_tried_at IS NULL
-      OR p.keys_tried_at <= now() - CASE WHEN only_account IS NOT NULL THEN interval '1 minute'
-                                         WHEN p.keys_error IS NOT NULL OR p.keys_read_at IS NULL THEN interval '5 minutes'
-                                         ELSE interval '1 hour' END
-      -- A clock that was set back.
-      OR p.keys_tried_at > now() + interval '1 minute')
+  FROM due d WHERE p.account_id = d.account_id AND p.issuer = d.issuer
   RETURNING p.account_id, p.issuer, keypup.discovery_url(p.issuer)
 $$;
 REVOKE ALL ON FUNCTION keypup.claim_key_sets(uuid, text) FROM PUBLIC;

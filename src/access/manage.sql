@@ -208,11 +208,12 @@ DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
   the_project bigint := keypup.find_project(the_account, project);
 BEGIN
-  PERFORM FROM keypup.connections c
-  WHERE c.account_id = the_account
-    AND c.connection_id = (SELECT p.connection_id FROM keypup.projects p
-                           WHERE p.account_id = the_account AND p.project_id = the_project)
-  FOR UPDATE;
+  -- In the order of model/connection.sql, before its rows go by the foreign keys in any order.
+  PERFORM keypup.hold_connection(p.account_id, p.connection_id)
+  FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project;
+  PERFORM FROM keypup.sync_state s WHERE s.account_id = the_account AND s.project_id = the_project FOR UPDATE;
+  PERFORM FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project FOR UPDATE;
+  DELETE FROM keypup.sync_jobs j WHERE j.account_id = the_account AND j.project_id = the_project;
   DELETE FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project;
   PERFORM keypup.record_action(the_account, 'project.untrack', project);
 END

@@ -19,6 +19,7 @@
 #include "provider/provider.h"
 #include "sync/errand.h"
 #include "sync/reply.h"
+#include "sync/set_aside.h"
 #include "token/token.h"
 
 #define KEY_SETS_MILLISECONDS 2000
@@ -77,6 +78,9 @@ run_reply_query(void *argument)
 static void
 log_failure(const StepError *error)
 {
+	/* Somebody holds what it needs: it is done another time. */
+	if (error->is_lock)
+		return;
 	ereport(LOG, (errmsg("keypup could not do an errand: %s", error->message),
 				  error->hint != NULL ? errhint("%s", error->hint) : 0));
 }
@@ -106,11 +110,11 @@ take_key_set(Runner *runner, SentRequest *sent, HttpReply *reply)
 						.reply = reply};
 	StepError *error;
 
-	begin_step(&runner->steps);
+	begin_account_step(&runner->steps, &errand->account);
 	query.values[0] = CStringGetTextDatum(errand->issuer);
 	query.values[1] = CStringGetTextDatum(errand->url);
 	query.values[2] = UUIDPGetDatum(&errand->account);
-	error = try_action(run_reply_query, &query);
+	error = try_for_account(&errand->account, run_reply_query, &query);
 	if (error != NULL)
 		log_failure(error);
 	end_step(&runner->steps);
@@ -178,9 +182,8 @@ take_answer(Runner *runner, SentRequest *sent, HttpReply *reply)
 		.reply = reply};
 	StepError *error;
 
-	begin_step(&runner->steps);
-	set_job_account(&errand->account);
-	error = try_action(run_reply_query, &query);
+	begin_account_step(&runner->steps, &errand->account);
+	error = try_for_account(&errand->account, run_reply_query, &query);
 	if (error != NULL)
 		log_failure(error);
 	end_step(&runner->steps);
@@ -292,9 +295,8 @@ ask_provider(Runner *runner, InquiryQuestion *question, void (*prepare)(void *))
 	StepError *error;
 
 	memcpy(request.errand->connection.data, question->bytes, UUID_LEN);
-	begin_step(&runner->steps);
-	set_job_account(&question->account);
-	error = try_action(prepare, &request);
+	begin_account_step(&runner->steps, &question->account);
+	error = try_for_account(&question->account, prepare, &request);
 	if (error != NULL)
 		log_failure(error);
 	end_step(&runner->steps);

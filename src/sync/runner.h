@@ -6,6 +6,7 @@
 #ifndef KEYPUP_RUNNER_H
 #define KEYPUP_RUNNER_H
 
+#include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
 #include "http/client.h"
@@ -29,6 +30,8 @@ typedef struct Runner
 	HttpClient *client;
 	pg_uuid_t after_account; /* where its last turn ended; it goes on behind */
 	pg_uuid_t after_connection;
+	struct KeptJob *kept_jobs; /* that are to be given back: job.c */
+	TimestampTz put_back_at; /* when that was last tried */
 } Runner;
 
 /* A request that is under way. The first member of its sender's own struct. */

@@ -122,16 +122,25 @@ AS $$
   WITH held AS (
     SELECT c.account_id, c.connection_id FROM keypup.connections c
     WHERE now_at_once AND (only_account IS NULL OR c.account_id = only_account) FOR KEY SHARE SKIP LOCKED
+  ), put_off AS (
+    SELECT j.account_id, j.job_id
+    FROM keypup.sync_jobs j JOIN held USING (account_id, connection_id)
+    WHERE j.due_at > now() AND j.in_run AND (only_project IS NULL OR j.project_id = only_project)
+    FOR UPDATE OF j SKIP LOCKED
   )
   UPDATE keypup.sync_jobs j SET due_at = now()
-  FROM held
-  WHERE j.account_id = held.account_id AND j.connection_id = held.connection_id AND j.due_at > now() AND j.in_run
-    AND (only_project IS NULL OR j.project_id = only_project);
+  FROM put_off o WHERE j.account_id = o.account_id AND j.job_id = o.job_id;
 
   -- Somebody waits: what was set aside is tried, too.
+  WITH put_off AS (
+    SELECT f.* FROM keypup.sync_failures f
+    WHERE now_at_once AND f.next_try_at > now()
+      AND (only_account IS NULL OR f.account_id = only_account) AND (only_project IS NULL OR f.project_id = only_project)
+    FOR UPDATE SKIP LOCKED
+  )
   UPDATE keypup.sync_failures f SET next_try_at = now()
-  WHERE now_at_once AND f.next_try_at > now()
-    AND (only_account IS NULL OR f.account_id = only_account) AND (only_project IS NULL OR f.project_id = only_project);
+  FROM put_off o
+  WHERE f.account_id = o.account_id AND f.project_id = o.project_id AND f.kind = o.kind AND f.item_id = o.item_id AND f.part = o.part;
 
   WITH due AS MATERIALIZED (
     SELECT s.account_id, s.project_id, p.connection_id,
@@ -187,7 +196,7 @@ COMMENT ON FUNCTION keypup.live_leases() IS 'The leases of sessions that are the
 -- looked for from the one after which the caller's last turn ended, and no more of them than it has room for: what it costs does not
 -- depend on how many wait. The last row has the connection where this turn ends.
 CREATE FUNCTION keypup.claim_jobs(lease integer, how_many integer, only_account uuid, only_project bigint,
-  after_account uuid DEFAULT NULL, after_connection uuid DEFAULT NULL,
+  after_account uuid DEFAULT NULL, after_connection uuid DEFAULT NULL, accounts_set_aside uuid[] DEFAULT '{}',
   OUT account_id uuid, OUT job_id bigint, OUT project_id bigint, OUT connection_id uuid,
   OUT provider text, OUT base_url text, OUT revision bigint, OUT envelope bytea)
 RETURNS SETOF record
@@ -235,7 +244,7 @@ BEGIN
           SELECT count(*) FROM keypup.sync_jobs b
           WHERE b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.lease_id IN (SELECT live.lease_id FROM live))) AS room
       FROM keypup.connections c
-      WHERE c.account_id = w.account_id AND c.connection_id = w.connection_id
+      WHERE c.account_id = w.account_id AND c.connection_id = w.connection_id AND c.account_id <> ALL (accounts_set_aside)
         AND c.origin = (SELECT keypup.this_database())
         AND (c.blocked_until IS NULL OR c.blocked_until <= now()) AND (c.retry_at IS NULL OR c.retry_at <= now())
         -- An app's connection waits for its token.
@@ -285,9 +294,10 @@ BEGIN
   ORDER BY k.connection_turn, k.queued_at, k.job_id;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid) TO keypup_worker;
-COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid) IS 'Takes due jobs for the session that holds the lease.';
+REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid, uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid, uuid[]) TO keypup_worker;
+COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid, uuid[]) IS
+  'Takes due jobs for the session that holds the lease, none of accounts that it has set aside.';
 
 CREATE FUNCTION keypup.start_run(account uuid, project bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -363,6 +373,9 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT keypup.hold_connection(j.account_id, j.connection_id)
   FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  -- Its project first, in the order of locks.
+  SELECT true FROM keypup.sync_jobs j JOIN keypup.sync_state s USING (account_id, project_id)
+  WHERE j.account_id = account AND j.job_id = job FOR NO KEY UPDATE OF s;
   WITH failed AS (
     UPDATE keypup.sync_jobs j
     -- A pause that the provider asks for is no failure of the job.
@@ -370,11 +383,20 @@ AS $$
         -- Jitter, so that what failed together is not tried together.
         due_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(j.attempts, 20)) * (0.9 + 0.2 * random()))
     WHERE j.account_id = account AND j.job_id = job
-    RETURNING coalesce(to_jsonb(j.project_id), j.arguments -> 'projects') AS projects
+    RETURNING j.project_id, j.arguments -> 'projects' AS projects
+  ), told AS (
+    -- Of a job of several, those that are free.
+    SELECT s.project_id FROM failed f JOIN keypup.sync_state s ON s.account_id = account AND s.project_id = f.project_id
+    UNION ALL
+    SELECT o.project_id
+    FROM (SELECT s.project_id FROM keypup.sync_state s
+          WHERE s.account_id = account
+            AND s.project_id = ANY (ARRAY(SELECT p::bigint FROM failed f, jsonb_array_elements(f.projects) AS p))
+          FOR NO KEY UPDATE SKIP LOCKED) AS o
   )
   UPDATE keypup.sync_state s
   SET last_error = error, last_error_hint = hint, last_error_at = now(), failures = s.failures + 1
-  FROM failed WHERE s.account_id = account AND failed.projects @> to_jsonb(s.project_id)
+  FROM told WHERE s.account_id = account AND s.project_id = told.project_id
 $$;
 REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) TO keypup_worker;
@@ -416,15 +438,19 @@ COMMENT ON FUNCTION keypup.doubt_connection(uuid, uuid, text, text, timestamptz)
 CREATE FUNCTION keypup.admit_connection(account uuid, connection uuid, was_replaced boolean) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  -- What the token before could not read is asked for with the next runs.
+  WITH refused AS (
+    SELECT s.account_id, s.project_id
+    FROM keypup.projects p JOIN keypup.sync_state s USING (account_id, project_id)
+    WHERE p.account_id = account AND p.connection_id = connection AND s.refused_at IS NOT NULL
+    ORDER BY s.project_id FOR NO KEY UPDATE OF s
+  )
+  UPDATE keypup.sync_state s SET refused_at = NULL
+  FROM refused r WHERE s.account_id = r.account_id AND s.project_id = r.project_id;
   UPDATE keypup.connections c
   SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL, retry_at = NULL,
       origin = CASE WHEN was_replaced THEN keypup.this_database() ELSE c.origin END
   WHERE c.account_id = account AND c.connection_id = connection;
-  -- What the token before could not read is asked for with the next runs.
-  UPDATE keypup.sync_state s SET refused_at = NULL
-  FROM keypup.projects p
-  WHERE p.account_id = account AND p.connection_id = connection
-    AND s.account_id = account AND s.project_id = p.project_id AND s.refused_at IS NOT NULL;
 $$;
 REVOKE ALL ON FUNCTION keypup.admit_connection(uuid, uuid, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.admit_connection(uuid, uuid, boolean) IS
@@ -437,16 +463,38 @@ REVOKE ALL ON FUNCTION keypup.release_job(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.release_job(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.release_job(uuid, bigint) IS 'Gives a claimed job back that was not asked.';
 
+CREATE FUNCTION keypup.put_back_job(account uuid, job bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH free AS (
+    SELECT j.account_id, j.job_id FROM keypup.sync_jobs j
+    WHERE j.account_id = account AND j.job_id = job FOR UPDATE SKIP LOCKED
+  ), back AS (
+    UPDATE keypup.sync_jobs j SET lease_id = NULL, due_at = greatest(j.due_at, now() + interval '1 second')
+    FROM free f WHERE j.account_id = f.account_id AND j.job_id = f.job_id
+    RETURNING 1
+  )
+  SELECT EXISTS (SELECT FROM back)
+    OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job)
+$$;
+REVOKE ALL ON FUNCTION keypup.put_back_job(uuid, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.put_back_job(uuid, bigint) TO keypup_worker;
+COMMENT ON FUNCTION keypup.put_back_job(uuid, bigint) IS
+  'Gives a claimed job back whose answer cannot be stored, since somebody holds what it belongs to: no failure. False'
+  ' where somebody holds the job itself.';
+
 CREATE FUNCTION keypup.wait_for_budget(account uuid, job bigint, blocked_until timestamptz) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  SELECT keypup.hold_connection(j.account_id, j.connection_id)
+  FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  SELECT keypup.release_job(account, job);
   UPDATE keypup.connections c
   SET blocked_until = wait_for_budget.blocked_until,
       blocked_reason = CASE WHEN c.refused_at IS NULL THEN 'the token''s budget is used up elsewhere' ELSE c.blocked_reason END,
       state = CASE WHEN c.refused_at IS NULL THEN 'ok' ELSE c.state END
   FROM keypup.sync_jobs j
   WHERE j.account_id = account AND j.job_id = job AND c.account_id = account AND c.connection_id = j.connection_id;
-  SELECT keypup.release_job(account, job);
 $$;
 REVOKE ALL ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) TO keypup_worker;
