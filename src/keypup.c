@@ -17,6 +17,7 @@
 #include "access/inquiry.h"
 #include "access/own_schema.h"
 #include "access/plan_cost.h"
+#include "access/throttle.h"
 #include "audit/refusal.h"
 #include "http/pace.h"
 #include "http/proxy.h"
@@ -46,6 +47,8 @@ int keypup_deletion_delay = 3600;
 int keypup_sync_interval = 300;
 int keypup_bcrypt_cost = 12;
 int keypup_max_password_digests = 2;
+int keypup_questions_per_minute = 120;
+int keypup_max_questions = 32;
 
 void _PG_init(void);
 
@@ -123,6 +126,17 @@ define_settings(void)
 		"Password digests that are computed at once in the whole server; others wait.",
 		"Each takes a processor for the time that keypup.bcrypt_cost gives it.",
 		&keypup_max_password_digests, 2, 1, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.questions_per_minute",
+		"Questions a minute that sessions may have providers asked, for each account and kind.",
+		"Sign-ins with a provider's token, pages of discover, key sets of token issuers. Of sign-ins "
+		"from one place two thirds.",
+		&keypup_questions_per_minute, 120, 1, 100000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.max_questions",
+		"Sessions of the whole server that may wait for a worker to ask a provider.",
+		"A quarter of them of one account.", &keypup_max_questions, 32, 4, 512, PGC_POSTMASTER, 0,
+		NULL, NULL, NULL);
 	MarkGUCPrefixReserved("keypup");
 }
 
@@ -141,6 +155,7 @@ _PG_init(void)
 		register_attempts();
 		register_digests();
 		register_inquiries();
+		register_throttle();
 		register_paces();
 		register_refusals();
 		register_ids();

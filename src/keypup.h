@@ -24,5 +24,7 @@ extern int keypup_full_reread_interval;
 extern int keypup_deletion_delay;
 extern int keypup_bcrypt_cost; /* log2 of bcrypt's rounds */
 extern int keypup_max_password_digests; /* at once, in the server */
+extern int keypup_questions_per_minute; /* of an account, each kind */
+extern int keypup_max_questions; /* at once, in the server */
 
 #endif

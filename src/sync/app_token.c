@@ -156,6 +156,7 @@ read_claimed_token(Runner *runner, uint64 row)
 	bool isnull;
 
 	sent->request.take_reply = take_token;
+	sent->request.is_errand = true;
 	sent->account = *DatumGetUUIDP(read_field(row, 1, &isnull));
 	sent->connection = *DatumGetUUIDP(read_field(row, 2, &isnull));
 	sent->provider = find_provider(TextDatumGetCString(read_field(row, 3, &isnull)));

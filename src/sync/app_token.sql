@@ -19,9 +19,12 @@ AS $$
     ORDER BY i.ask_at
     LIMIT 10
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF i SKIP LOCKED
+  ), admitted AS MATERIALIZED (
+    -- Whoever has a key tried again and again asks the provider no more often than others.
+    SELECT d.* FROM due d WHERE keypup.admit_question('app_token', d.account_id)
   ), claimed AS (
     UPDATE keypup.app_installations i SET ask_at = now() + interval '45 seconds', doubt = due.refused_at
-    FROM due WHERE i.account_id = due.account_id AND i.connection_id = due.connection_id
+    FROM admitted due WHERE i.account_id = due.account_id AND i.connection_id = due.connection_id
     RETURNING i.account_id, i.connection_id
   )
   SELECT k.account_id, k.connection_id, c.provider, keypup.token_context(t.account_id, t.connection_id, t.revision, t.purpose), t.envelope

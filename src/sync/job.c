@@ -380,7 +380,8 @@ send_due_jobs(Runner *runner)
 	ClaimArguments claim = {.runner = runner};
 
 	put_back_kept_jobs(runner);
-	claim.room = keypup_max_requests - requests_in_flight(runner->client);
+	/* Twice what one account may have: see claim_jobs. */
+	claim.room = 2 * keypup_max_requests - count_under_way(runner, false, NULL);
 	if (claim.room <= 0)
 		return 0;
 

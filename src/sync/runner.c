@@ -117,8 +117,35 @@ dispatch_request(Runner *runner, const pg_uuid_t *account, const HttpRequest *wa
 		end_step(&runner->steps);
 	}
 	request.proxy_credentials = credentials;
+	sent->account = *account;
+	sent->next = runner->under_way;
+	runner->under_way = sent;
 	send_request(runner->client, account, &request, sent);
 	wipe_secret(credentials);
+}
+
+int
+count_under_way(Runner *runner, bool errands, const pg_uuid_t *account)
+{
+	int count = 0;
+
+	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
+	{
+		if (sent->is_errand == errands &&
+			(account == NULL || memcmp(&sent->account, account, sizeof(*account)) == 0))
+			count++;
+	}
+	return count;
+}
+
+static void
+end_request(Runner *runner, SentRequest *sent)
+{
+	SentRequest **at = &runner->under_way;
+
+	while (*at != sent)
+		at = &(*at)->next;
+	*at = sent->next;
 }
 
 static WorkerTrouble
@@ -158,6 +185,7 @@ exchange(Runner *runner, long timeout)
 
 		show_worker_state(WORKER_STORING);
 		note_reply(judge_reply(reply));
+		end_request(runner, sent);
 		sent->take_reply(runner, sent, reply);
 		pfree(sent);
 		free_reply(reply);

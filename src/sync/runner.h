@@ -30,6 +30,7 @@ typedef struct Runner
 	HttpClient *client;
 	pg_uuid_t after_account; /* where its last turn ended; it goes on behind */
 	pg_uuid_t after_connection;
+	struct SentRequest *under_way;
 	struct KeptJob *kept_jobs; /* that are to be given back: job.c */
 	TimestampTz put_back_at; /* when that was last tried */
 } Runner;
@@ -38,6 +39,9 @@ typedef struct Runner
 typedef struct SentRequest
 {
 	void (*take_reply)(Runner *runner, struct SentRequest *sent, HttpReply *reply);
+	pg_uuid_t account; /* filled in when it is sent */
+	bool is_errand; /* beside the sync */
+	struct SentRequest *next; /* of those that are under way */
 } SentRequest;
 
 /*
@@ -65,6 +69,13 @@ extern void close_runner(Runner *runner);
  */
 extern void dispatch_request(Runner *runner, const pg_uuid_t *account, const HttpRequest *wanted,
 							 SentRequest *sent);
+
+/*
+ * count_under_way
+ *		How many requests of the sync are under way, or how many errands; of an
+ *		account, where one is given.
+ */
+extern int count_under_way(Runner *runner, bool errands, const pg_uuid_t *account);
 
 /*
  * exchange
