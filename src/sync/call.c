@@ -208,7 +208,7 @@ sync_until_done(Call *call)
 	TimestampTz reported = GetCurrentTimestamp();
 
 	call->progressed_at = reported;
-	start_runs(runner, true);
+	(void) start_runs(runner, true);
 	for (;;)
 	{
 		bool busy;

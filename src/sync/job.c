@@ -336,18 +336,16 @@ claim_jobs(void *argument)
 {
 	ClaimArguments *claim = argument;
 	Runner *runner = claim->runner;
-	Oid types[] = {INT4OID, INT4OID, UUIDOID, INT8OID, UUIDOID, UUIDOID, UUIDARRAYOID};
-	Datum values[7];
-	char nulls[8] = "       ";
+	Oid types[] = {INT4OID, INT4OID, UUIDOID, INT8OID, UUIDOID, UUIDARRAYOID};
+	Datum values[6];
+	char nulls[7] = "      ";
 
 	values[0] = Int32GetDatum(runner->lease);
 	values[1] = Int32GetDatum(claim->room);
 	scope_arguments(runner, values + 2, nulls + 2);
 	values[4] = UUIDPGetDatum(&runner->after_account);
-	values[5] = UUIDPGetDatum(&runner->after_connection);
-	values[6] = accounts_set_aside();
-	run_query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4, $5, $6, $7)", 7, types, values,
-			  nulls);
+	values[5] = accounts_set_aside();
+	run_query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
 	claim->count = (int) SPI_processed;
 	claim->claimed = palloc0(sizeof(ClaimedJob *) * Max(claim->count, 1));
 	for (int i = 0; i < claim->count; i++)
@@ -389,10 +387,7 @@ send_due_jobs(Runner *runner)
 	if (!try_for_locks(claim_jobs, &claim))
 		claim.count = 0;
 	if (claim.count > 0)
-	{
 		runner->after_account = claim.claimed[claim.count - 1]->sent->account;
-		runner->after_connection = claim.claimed[claim.count - 1]->connection;
-	}
 	for (int i = 0; i < claim.count; i++)
 	{
 		ClaimedJob *claimed = claim.claimed[i];
@@ -412,6 +407,7 @@ typedef struct StartArguments
 {
 	Runner *runner;
 	bool at_once;
+	int64 started;
 } StartArguments;
 
 static void
@@ -425,17 +421,19 @@ start_due_runs(void *argument)
 	scope_arguments(start->runner, values, nulls);
 	values[2] = BoolGetDatum(start->at_once);
 	run_query("SELECT keypup.start_due_runs($1, $2, $3)", 3, types, values, nulls);
+	start->started = field_or(0, 1, 0);
 }
 
-void
+int64
 start_runs(Runner *runner, bool at_once)
 {
-	StartArguments start = {runner, at_once};
+	StartArguments start = {.runner = runner, .at_once = at_once};
 
 	begin_step(&runner->steps);
 	(void) try_for_locks(start_due_runs, &start);
 	end_step(&runner->steps);
 	reset_step(&runner->steps);
+	return start.started;
 }
 
 /* A text that outlives the step; NULL for NULL. */

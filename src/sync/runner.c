@@ -9,12 +9,16 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "access/asker.h"
 #include "http/proxy.h"
 #include "sync/runner.h"
 #include "sync/worker_list.h"
 #include "token/token.h"
+
+/* After so long of storing what one account was answered, others are asked for. */
+#define STORE_MILLISECONDS 250
 
 /*
  * A lease is live while its lock is held: it ends with its session, however that
@@ -172,6 +176,7 @@ bool
 exchange(Runner *runner, long timeout)
 {
 	HttpReply *reply;
+	TimestampTz began;
 
 	if (requests_in_flight(runner->client) == 0)
 		return false;
@@ -179,7 +184,9 @@ exchange(Runner *runner, long timeout)
 	show_worker_state(WORKER_WAITING);
 	wait_for_replies(runner->client, timeout);
 	CHECK_FOR_INTERRUPTS();
-	while ((reply = next_reply(runner->client)) != NULL)
+	began = GetCurrentTimestamp();
+	while (!TimestampDifferenceExceeds(began, GetCurrentTimestamp(), STORE_MILLISECONDS) &&
+		   (reply = next_reply(runner->client)) != NULL)
 	{
 		SentRequest *sent = reply->caller;
 

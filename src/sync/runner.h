@@ -29,7 +29,6 @@ typedef struct Runner
 	Oid lease_table;
 	HttpClient *client;
 	pg_uuid_t after_account; /* where its last turn ended; it goes on behind */
-	pg_uuid_t after_connection;
 	struct SentRequest *under_way;
 	struct KeptJob *kept_jobs; /* that are to be given back: job.c */
 	TimestampTz put_back_at; /* when that was last tried */

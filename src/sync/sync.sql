@@ -142,10 +142,9 @@ AS $$
   FROM put_off o
   WHERE f.account_id = o.account_id AND f.project_id = o.project_id AND f.kind = o.kind AND f.item_id = o.item_id AND f.part = o.part;
 
-  WITH due AS MATERIALIZED (
-    SELECT s.account_id, s.project_id, p.connection_id,
-      -- Something of it was read, and nothing is wrong: whether it changed can be asked together with others.
-      NOT now_at_once AND s.last_run_finished_at IS NOT NULL AND p.external_id IS NOT NULL AND s.last_error IS NULL AS can_be_polled
+  -- Of an account that has very many, the rest comes with the next look: others are not to wait for it.
+  WITH candidate AS (
+    SELECT s.account_id, s.project_id, row_number() OVER (PARTITION BY s.account_id ORDER BY s.next_run_at, s.project_id) AS turn
     FROM keypup.sync_state s
     JOIN keypup.projects p USING (account_id, project_id)
     JOIN keypup.connections c USING (account_id, connection_id)
@@ -156,6 +155,17 @@ AS $$
       AND (c.state <> 'token_refused' OR coalesce(c.retry_at <= now(), true)) AND c.origin = (SELECT keypup.this_database())
       AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
       AND (now_at_once OR s.poll_job_id IS NULL OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id))
+  ), due AS MATERIALIZED (
+    SELECT s.account_id, s.project_id, p.connection_id,
+      -- Something of it was read, and nothing is wrong: whether it changed can be asked together with others.
+      NOT now_at_once AND s.last_run_finished_at IS NOT NULL AND p.external_id IS NOT NULL AND s.last_error IS NULL AS can_be_polled
+    FROM (SELECT n.* FROM candidate n WHERE now_at_once OR n.turn <= 100) AS n
+    JOIN keypup.sync_state s USING (account_id, project_id)
+    JOIN keypup.projects p USING (account_id, project_id)
+    JOIN keypup.connections c USING (account_id, connection_id)
+    -- Whoever was quicker has begun its run.
+    WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
+      AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF s SKIP LOCKED
   ), numbered AS (
     SELECT d.*, (row_number() OVER (PARTITION BY d.account_id, d.connection_id, d.can_be_polled ORDER BY d.project_id) - 1) / 100 AS part FROM due d
@@ -172,13 +182,23 @@ AS $$
     WHERE s.account_id = poll.account_id AND s.project_id = p.project_id::bigint
     RETURNING 1
   ), started AS (
-    SELECT keypup.start_run(g.account_id, g.project_id) FROM grouped g WHERE NOT g.is_polled
+    -- As start_run does for one.
+    UPDATE keypup.sync_state s
+    SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
+    FROM grouped g WHERE NOT g.is_polled AND s.account_id = g.account_id AND s.project_id = g.project_id
+    RETURNING s.account_id, s.project_id, g.connection_id
+  ), queued AS (
+    INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, queued_at)
+    SELECT t.account_id, t.connection_id, t.project_id, 'repository', greatest(now(), interval '1 second'
+      + (SELECT max(j.queued_at) FROM keypup.sync_jobs j WHERE j.account_id = t.account_id AND j.project_id = t.project_id))
+    FROM started t
+    RETURNING 1
   )
-  SELECT (SELECT count(*) FROM started) + (SELECT count(*) FROM polled)
+  SELECT (SELECT count(*) FROM queued) + (SELECT count(*) FROM polled)
 $$;
 REVOKE ALL ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) IS 'Starts a run for each project whose time has come and that has none; those that were read before are first asked whether they changed. Returns for how many projects.';
+COMMENT ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) IS 'Starts a run for each project whose time has come and that has none; those that were read before are first asked whether they changed; of an account a hundred at a time, unless somebody waits. Returns for how many projects.';
 
 -- Sees all accounts, and so runs as the owner. A lease is live while its lock is held (runner.c).
 CREATE FUNCTION keypup.live_leases() RETURNS SETOF bigint
@@ -192,75 +212,105 @@ $$;
 REVOKE ALL ON FUNCTION keypup.live_leases() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.live_leases() IS 'The leases of sessions that are there.';
 
--- Each connection's jobs in the order of its queue, as many as it may have in flight; connections take turns. Those that have work are
--- looked for from the one after which the caller's last turn ended, and no more of them than it has room for: what it costs does not
--- depend on how many wait. The last row has the connection where this turn ends.
+-- Accounts take turns, in each its connections, and in each of these its jobs in the order of their queue, as many as the
+-- connection may have in flight. Those that have work are looked for from the account behind the one at which the last turn
+-- ended, and no more of them than there is room for; of one account, up to eight connections from anywhere on: what it costs does
+-- not depend on how many wait. An account has no more requests in flight than places are left: alone it gets half of them,
+-- and whoever comes next finds room. The last row has the account where this turn ends.
 CREATE FUNCTION keypup.claim_jobs(lease integer, how_many integer, only_account uuid, only_project bigint,
-  after_account uuid DEFAULT NULL, after_connection uuid DEFAULT NULL, accounts_set_aside uuid[] DEFAULT '{}',
+  after_account uuid DEFAULT NULL, accounts_set_aside uuid[] DEFAULT '{}',
   OUT account_id uuid, OUT job_id bigint, OUT project_id bigint, OUT connection_id uuid,
   OUT provider text, OUT base_url text, OUT revision bigint, OUT envelope bytea)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+  -- Of an account that has more connections than are looked at in one turn, others in the next.
+  anywhere uuid := gen_random_uuid();
 BEGIN
   RETURN QUERY
   WITH RECURSIVE live AS MATERIALIZED (
     SELECT l.lease_id FROM keypup.live_leases() AS l (lease_id)
+  ), under_way AS MATERIALIZED (
+    SELECT j.account_id, count(*) AS jobs FROM keypup.sync_jobs j WHERE j.lease_id = lease GROUP BY j.account_id
   ), bounds AS MATERIALIZED (
-    -- From where to where, in a circle; within one account from its first connection to its last.
-    SELECT b.first_account, b.first_connection, coalesce(only_account, b.first_account) AS last_account,
-      CASE WHEN only_account IS NULL THEN b.first_connection ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END AS last_connection
-    FROM (SELECT coalesce(only_account, after_account, '00000000-0000-0000-0000-000000000000') AS first_account,
-            CASE WHEN only_account IS NULL AND after_connection IS NOT NULL THEN after_connection
-                 ELSE '00000000-0000-0000-0000-000000000000' END AS first_connection) AS b
-  ), waiting (account_id, connection_id, turn, is_second_round) AS (
-    -- The connections that have jobs, by one look into the index for each.
-    SELECT b.first_account, b.first_connection, 0, only_account IS NOT NULL FROM bounds b
+    -- In a circle; only_account alone.
+    SELECT coalesce(only_account, after_account, '00000000-0000-0000-0000-000000000000') AS first_account
+  ), waiting (account_id, turn, is_second_round) AS (
+    -- The accounts that have jobs, by one look into the index for each.
+    SELECT b.first_account, 0, false FROM bounds b WHERE only_account IS NULL
     UNION ALL
-    SELECT n.account_id, n.connection_id, w.turn + 1, n.is_second_round
+    SELECT n.account_id, w.turn + 1, n.is_second_round
     FROM waiting w
     CROSS JOIN LATERAL (
       SELECT k.*
       FROM (
-        (SELECT j.account_id, j.connection_id, w.is_second_round FROM keypup.sync_jobs j
-         WHERE (j.account_id, j.connection_id) > (w.account_id, w.connection_id) ORDER BY j.account_id, j.connection_id LIMIT 1)
+        (SELECT j.account_id, w.is_second_round FROM keypup.sync_jobs j WHERE j.account_id > w.account_id ORDER BY j.account_id LIMIT 1)
         UNION ALL
-        (SELECT j.account_id, j.connection_id, true FROM keypup.sync_jobs j
-         WHERE NOT w.is_second_round ORDER BY j.account_id, j.connection_id LIMIT 1)
-      ) AS k (account_id, connection_id, is_second_round)
+        (SELECT j.account_id, true FROM keypup.sync_jobs j WHERE NOT w.is_second_round ORDER BY j.account_id LIMIT 1)
+      ) AS k (account_id, is_second_round)
       ORDER BY k.is_second_round LIMIT 1
     ) AS n
     CROSS JOIN bounds b
-    WHERE NOT n.is_second_round OR (n.account_id, n.connection_id) <= (b.last_account, b.last_connection)
+    WHERE NOT n.is_second_round OR n.account_id <= b.first_account
+  ), asking AS (
+    SELECT w.account_id, w.turn FROM waiting w WHERE w.turn > 0
+    UNION ALL
+    SELECT only_account, 1 WHERE only_account IS NOT NULL
   ), ready AS MATERIALIZED (
     -- One after the other, until there are enough.
-    SELECT w.account_id, w.connection_id, w.turn, r.room
-    FROM waiting w
+    SELECT a.account_id, a.turn, coalesce(u.jobs, 0) AS under_way, l.connection_id, l.position, l.room
+    FROM (SELECT a.* FROM asking a WHERE a.account_id <> ALL (accounts_set_aside)) AS a
+    LEFT JOIN under_way u USING (account_id)
     CROSS JOIN LATERAL (
-      -- To a token that was refused, one request at a time.
-      SELECT least(how_many, CASE WHEN c.refused_at IS NULL
-        THEN least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) ELSE 1 END - (
-          SELECT count(*) FROM keypup.sync_jobs b
-          WHERE b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.lease_id IN (SELECT live.lease_id FROM live))) AS room
-      FROM keypup.connections c
-      WHERE c.account_id = w.account_id AND c.connection_id = w.connection_id AND c.account_id <> ALL (accounts_set_aside)
-        AND c.origin = (SELECT keypup.this_database())
-        AND (c.blocked_until IS NULL OR c.blocked_until <= now()) AND (c.retry_at IS NULL OR c.retry_at <= now())
-        -- An app's connection waits for its token.
-        AND NOT EXISTS (SELECT FROM keypup.app_installations i
-                        LEFT JOIN keypup.connection_tokens t ON t.account_id = i.account_id AND t.connection_id = i.connection_id AND t.purpose = 'access_token'
-                        WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
-        AND EXISTS (SELECT FROM keypup.sync_jobs j
-                    WHERE j.account_id = c.account_id AND j.connection_id = c.connection_id AND j.due_at <= now()
-                      AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
-                      AND (only_project IS NULL OR j.project_id = only_project))
-      LIMIT 1
-    ) AS r
-    WHERE w.turn > 0 AND r.room > 0
+      WITH RECURSIVE beside (connection_id, position, is_second_round) AS (
+        SELECT anywhere, 0, false
+        UNION ALL
+        SELECT n.connection_id, b.position + 1, n.is_second_round
+        FROM beside b
+        CROSS JOIN LATERAL (
+          SELECT k.*
+          FROM (
+            (SELECT j.connection_id, b.is_second_round FROM keypup.sync_jobs j
+             WHERE j.account_id = a.account_id AND j.connection_id > b.connection_id ORDER BY j.connection_id LIMIT 1)
+            UNION ALL
+            (SELECT j.connection_id, true FROM keypup.sync_jobs j
+             WHERE NOT b.is_second_round AND j.account_id = a.account_id ORDER BY j.connection_id LIMIT 1)
+          ) AS k (connection_id, is_second_round)
+          ORDER BY k.is_second_round LIMIT 1
+        ) AS n
+        WHERE b.position < 64 AND (NOT n.is_second_round OR n.connection_id <= anywhere)
+      )
+      SELECT b.connection_id, b.position, r.room
+      FROM beside b
+      CROSS JOIN LATERAL (
+        -- To a token that was refused, one request at a time.
+        SELECT least(how_many, CASE WHEN c.refused_at IS NULL
+          THEN least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) ELSE 1 END - (
+            SELECT count(*) FROM keypup.sync_jobs o
+            WHERE o.account_id = c.account_id AND o.connection_id = c.connection_id AND o.lease_id IN (SELECT live.lease_id FROM live))) AS room
+        FROM keypup.connections c
+        WHERE c.account_id = a.account_id AND c.connection_id = b.connection_id
+          AND c.origin = (SELECT keypup.this_database())
+          AND (c.blocked_until IS NULL OR c.blocked_until <= now()) AND (c.retry_at IS NULL OR c.retry_at <= now())
+          -- An app's connection waits for its token.
+          AND NOT EXISTS (SELECT FROM keypup.app_installations i
+                          LEFT JOIN keypup.connection_tokens t ON t.account_id = i.account_id AND t.connection_id = i.connection_id AND t.purpose = 'access_token'
+                          WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
+          AND EXISTS (SELECT FROM keypup.sync_jobs j
+                      WHERE j.account_id = c.account_id AND j.connection_id = c.connection_id AND j.due_at <= now()
+                        AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
+                        AND (only_project IS NULL OR j.project_id = only_project))
+        LIMIT 1
+      ) AS r
+      WHERE b.position > 0 AND r.room > 0
+      LIMIT 8
+    ) AS l
+    WHERE coalesce(u.jobs, 0) < how_many
     LIMIT how_many
   ), candidate AS (
-    SELECT r.account_id, f.job_id, f.queued_at, r.turn AS connection_turn,
+    SELECT r.account_id, r.under_way, f.job_id, f.queued_at, r.turn AS account_turn, r.position,
       row_number() OVER (PARTITION BY r.account_id, r.connection_id ORDER BY f.queued_at, f.job_id) AS turn
     FROM ready r
     CROSS JOIN LATERAL (
@@ -273,30 +323,34 @@ BEGIN
       -- Twice as many as are wanted, since some may be locked.
       LIMIT least(r.room, 1 + 2 * how_many / (SELECT count(*) FROM ready))
     ) f
+  ), in_turn AS (
+    SELECT c.*, row_number() OVER (PARTITION BY c.account_id ORDER BY c.turn, c.position, c.queued_at, c.job_id) AS of_account FROM candidate c
+  ), placed AS (
+    SELECT t.*, row_number() OVER (ORDER BY t.of_account, t.account_turn) AS place FROM in_turn t
   ), free AS (
-    SELECT j.account_id, j.job_id, f.connection_turn, c.refused_at
-    FROM candidate f
+    SELECT j.account_id, j.job_id, p.account_turn, c.refused_at
+    FROM (SELECT p.* FROM placed p WHERE p.under_way + p.of_account <= how_many + 1 - p.place) AS p
     JOIN keypup.sync_jobs j USING (account_id, job_id)
     JOIN keypup.connections c USING (account_id, connection_id)
     WHERE j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live)
-    ORDER BY f.turn, f.connection_turn, f.queued_at, f.job_id
+    ORDER BY p.place
     LIMIT how_many
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF j SKIP LOCKED
   ), claimed AS (
     UPDATE keypup.sync_jobs j SET lease_id = lease, may_pass = true, doubt = free.refused_at
     FROM free WHERE j.account_id = free.account_id AND j.job_id = free.job_id
-    RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at, free.connection_turn
+    RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at, free.account_turn
   )
   SELECT k.account_id, k.job_id, k.project_id, c.connection_id, c.provider, c.base_url, t.revision, t.envelope
   FROM claimed k
   JOIN keypup.connections c ON c.account_id = k.account_id AND c.connection_id = k.connection_id
   LEFT JOIN keypup.connection_tokens t ON t.account_id = c.account_id AND t.connection_id = c.connection_id AND t.purpose = 'access_token'
-  ORDER BY k.connection_turn, k.queued_at, k.job_id;
+  ORDER BY k.account_turn, k.queued_at, k.job_id;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid, uuid[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid, uuid[]) TO keypup_worker;
-COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid, uuid[]) IS
+REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[]) TO keypup_worker;
+COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[]) IS
   'Takes due jobs for the session that holds the lease, none of accounts that it has set aside.';
 
 CREATE FUNCTION keypup.start_run(account uuid, project bigint) RETURNS void

@@ -77,16 +77,16 @@ is(counted('key_set'), '2', 'once');
 age('2 minutes');
 my ($header, $payload, $signature) = split /\./, id_token('client-1');
 my $flood = '';
-foreach my $number (1 .. 200)
+foreach my $number (1 .. 60)
 {
 	require MIME::Base64;
 	my $made = MIME::Base64::encode_base64url(qq({"alg":"RS256","kid":"made-up-$number"}));
 	$flood .= q{SELECT keypup.sign_in('acme', } . literal("$made.$payload.$signature") . ");\n";
 }
 my $answers = as('app', $flood);
-is(scalar(() = $answers =~ /sign-in is refused/g), 200, 'T42: 200 tokens with keys that are not there are refused');
+is(scalar(() = $answers =~ /sign-in is refused/g), 60, 'T42: 60 tokens with keys that are not there are refused');
 is(counted('key_set'), '3', 'T42: and the key set is fetched once');
-is(last_refusal(201), 'acme | session.start | app | an ID token', 'each has its record');
+is(last_refusal(61), 'acme | session.start | app | an ID token', 'each has its record');
 
 # The provider is down or hostile: known keys work, with the last good set.
 my $good = query('SELECT keys FROM keypup.identity_providers');
@@ -100,7 +100,7 @@ sub hostile
 	is(query('SELECT keys FROM keypup.identity_providers'), $good, "$what: the last good set stays");
 	like(sign_in(id_token('client-1')), $handle, "$what: and serves");
 	set({ map { $_ => undef } keys %$settings });
-	query('UPDATE keypup.identity_providers SET keys_error = NULL');
+	query('UPDATE keypup.identity_providers SET keys_error = NULL, keys_failures = 0');
 }
 hostile('down', { down => JSON::PP::true }, 'answered 503');
 set({ down => JSON::PP::false });
