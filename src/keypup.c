@@ -90,8 +90,9 @@ define_settings(void)
 							&keypup_workers, 1, 0, MAX_WORKERS_OF_DATABASE, PGC_SUSET, 0, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable(
-		"keypup.max_requests", "Requests that one worker may have in flight.",
-		"Fewer of a connection whose provider asks for less, and then more as its answers come.",
+		"keypup.max_requests", "Requests that one worker may have in flight for an account.",
+		"Twice as many for all. Fewer of a connection whose provider asks for less, and then more "
+		"as its answers come.",
 		&keypup_max_requests, 32, 1, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("keypup.rate_reserve",
 							"Percent of a token's rate limit that is left for its people.",

@@ -257,28 +257,41 @@ keypup_ask_worker(PG_FUNCTION_ARGS)
 
 /* --- the worker's side --- */
 
+/* The question that was asked first. The lock is held. */
+static Inquiry *
+find_question(void)
+{
+	Inquiry *first = NULL;
+
+	for (int i = 0; i < keypup_max_questions; i++)
+	{
+		Inquiry *place = &shared->places[i];
+
+		if (place->state == INQUIRY_ASKED && place->database == MyDatabaseId &&
+			(first == NULL || place->question.ticket < first->question.ticket))
+			first = place;
+	}
+	return first;
+}
+
 bool
 take_question(InquiryQuestion *into)
 {
-	bool taken = false;
+	Inquiry *place;
 
 	if (shared == NULL)
 		return false;
 	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	for (int i = 0; i < keypup_max_questions && !taken; i++)
+	place = find_question();
+	if (place != NULL)
 	{
-		Inquiry *place = &shared->places[i];
-
-		if (place->state != INQUIRY_ASKED || place->database != MyDatabaseId)
-			continue;
 		place->state = INQUIRY_TAKEN;
 		*into = place->question;
 		/* It is in one process only from now on. */
 		OPENSSL_cleanse(place->question.bytes, INQUIRY_QUESTION_BYTES);
-		taken = true;
 	}
 	LWLockRelease(area.lock);
-	return taken;
+	return place != NULL;
 }
 
 void

@@ -27,6 +27,8 @@
 /* Key sets that are fetched at once: of all, and when an account waits for one of its own. */
 #define MAX_KEY_SETS 32
 #define MAX_KEY_SETS_OF_ACCOUNT 4
+/* Errands that are under way at once: more questions than that wait for others' answers. */
+#define MAX_ERRANDS 128
 
 typedef struct Errand
 {
@@ -352,7 +354,7 @@ send_errands(Runner *runner)
 	TimestampTz now = GetCurrentTimestamp();
 	InquiryQuestion question;
 
-	while (take_question(&question))
+	while (count_under_way(runner, true, NULL) < MAX_ERRANDS && take_question(&question))
 	{
 		if (strcmp(question.kind, "key_set") == 0)
 			fetch_key_sets(runner, &question);

@@ -260,9 +260,11 @@ BEGIN
     SELECT only_account, 1 WHERE only_account IS NOT NULL
   ), ready AS MATERIALIZED (
     -- One after the other, until there are enough.
-    SELECT a.account_id, a.turn, coalesce(u.jobs, 0) AS under_way, l.connection_id, l.position, l.room
+    SELECT a.account_id, a.turn, h.jobs AS under_way, l.connection_id, l.position, l.room
     FROM (SELECT a.* FROM asking a WHERE a.account_id <> ALL (accounts_set_aside)) AS a
-    LEFT JOIN under_way u USING (account_id)
+    CROSS JOIN LATERAL (
+      SELECT coalesce((SELECT u.jobs FROM under_way u WHERE u.account_id = a.account_id), 0) AS jobs
+    ) AS h
     CROSS JOIN LATERAL (
       WITH RECURSIVE beside (connection_id, position, is_second_round) AS (
         SELECT anywhere, 0, false
@@ -307,7 +309,7 @@ BEGIN
       WHERE b.position > 0 AND r.room > 0
       LIMIT 8
     ) AS l
-    WHERE coalesce(u.jobs, 0) < how_many
+    WHERE h.jobs < how_many
     LIMIT how_many
   ), candidate AS (
     SELECT r.account_id, r.under_way, f.job_id, f.queued_at, r.turn AS account_turn, r.position,

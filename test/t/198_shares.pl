@@ -132,6 +132,84 @@ let_go($held, 'COMMIT');
 ok(becomes(sprintf $all_idle, 'eva'), 'the account is read on with the token that it was given');
 is(query($told), '0', 'without a failure');
 
+
+# --- more than one's share ---
+
+# Seconds that another account's sync takes, the middle one of three.
+sub time_of_ben
+{
+	my ($when) = @_;
+	my @seconds;
+	foreach (1 .. 3)
+	{
+		my $began = time;
+		ben_syncs($when);
+		push @seconds, time - $began;
+	}
+	return (sort { $a <=> $b } @seconds)[1];
+}
+sub account { my ($name) = @_; query("SELECT keypup.create_account('$name'), keypup.add_member('$name', 'eva', 'owner')"); return; }
+sub requests_of_eva { return query(q{SELECT count(*) FROM keypup.sync_jobs WHERE lease_id IS NOT NULL AND account_id <> (SELECT account_id FROM keypup.accounts WHERE name = 'ben')}); }
+query(q{SELECT keypup.drop_account('eva')});
+# What this one is asked it does not answer before the worker gives up, which takes ten seconds and more.
+control($github{eva}, 'settings', { latency_ms => 60000 });
+my $alone = time_of_ben('alone');
+my $most = 2 * $alone + 4;
+
+# Ten connections, each with more repositories than a worker asks for at once.
+account('drip');
+foreach my $number (1 .. 10)
+{
+	query("SELECT keypup.connect('drip', 'github', '$token{eva}$number', '$github{eva}{url}', 'c$number'); SELECT keypup.track('drip', 'eva/r' || n, 'c$number') FROM generate_series(1, 12) n");
+}
+ok(becomes(q{SELECT count(*) >= 32 FROM keypup.sync_jobs WHERE lease_id IS NOT NULL}), 'ten connections of one account have all the requests that an account may have');
+is(requests_of_eva(), '32', 'and no more');
+cmp_ok(time_of_ben('meanwhile'), '<', $most, "another account takes no more than twice its time ($alone s)");
+is(requests_of_eva(), '32', 'of those ten there are as many still');
+query(q{SELECT keypup.drop_account('drip')});
+
+# Five thousand projects at once.
+account('tracks');
+query("SELECT keypup.connect('tracks', 'github', '$token{eva}', '$github{eva}{url}', 'github')");
+query(q{ALTER SYSTEM SET keypup.workers = 0; SELECT pg_reload_conf()});
+ok(becomes(q{SELECT count(*) = 0 FROM keypup.worker_status WHERE database IS NOT NULL}), 'while nobody looks');
+query(q{WITH new AS (INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) SELECT account_id, connection_id, 'eva/x' || n, 'eva' FROM keypup.connections JOIN keypup.accounts a USING (account_id), generate_series(1, 5000) n
+	WHERE a.name = 'tracks' RETURNING account_id, project_id) INSERT INTO keypup.sync_state (account_id, project_id) SELECT account_id, project_id FROM new});
+$next++;
+query("SELECT keypup.track('ben', 'ben/r$next')");
+query(q{ALTER SYSTEM RESET keypup.workers; SELECT pg_reload_conf()});
+ok(becomes(sprintf $all_idle, 'ben'), 'an account with one project more is synced');
+cmp_ok(query(q{SELECT count(*) FROM keypup.sync_state WHERE last_run_started_at IS NULL}), '>', 500, 'before an account with five thousand has begun with all of them');
+cmp_ok(time_of_ben('meanwhile'), '<', $most + $alone, "and takes no more than twice its time ($alone s) while they begin");
+query(q{SELECT keypup.drop_account('tracks')});
+
+# Two hundred and fifty issuers.
+account('issuers');
+query("SELECT keypup.add_identity_provider('issuers', '$github{eva}{url}/' || n, '{client}') FROM generate_series(1, 250) n");
+my $tried = q{FROM keypup.identity_providers WHERE keys_tried_at IS NOT NULL};
+ok(becomes("SELECT count(*) >= 4 $tried"), 'the key sets of many issuers are fetched');
+cmp_ok(time_of_ben('meanwhile'), '<', $most, "another account takes no more than twice its time ($alone s)");
+cmp_ok(query("SELECT count(*) FILTER (WHERE keys_error IS NULL) $tried"), '<=', 8, 'an account has few of them under way');
+query(q{SELECT keypup.drop_account('issuers')});
+
+# Ten sessions that ask what could be tracked.
+account('asks');
+query("SELECT keypup.connect('asks', 'github', '$token{eva}', '$github{eva}{url}', 'github')");
+my @asking = map
+{
+	my $ask = { out => '', err => '' };
+	$ask->{process} = start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' user=eva', '-c', q{SELECT count(*) FROM keypup.discover('asks')} ], '<', \undef, '>', \$ask->{out}, '2>', \$ask->{err}, timeout(180));
+	$ask;
+} 1 .. 10;
+ok(becomes(q{SELECT count(*) = 8 FROM pg_stat_activity WHERE usename = 'eva' AND state = 'active' AND query ~ 'discover'}), 'eight of them wait');
+my $listed = query(q{SELECT count(*) FROM keypup.discover('ben')});
+is($listed, '40', 'another account is answered meanwhile');
+is(query(q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'eva' AND state = 'active' AND query ~ 'discover'}), '8', 'while the eight wait');
+$_->{process}->finish foreach @asking;
+is(scalar(grep { $_->{err} =~ /too many sessions of the account wait for their provider/ && $_->{err} =~ /An account may have 8, a quarter of keypup.max_questions/ } @asking), 2, 'two were told that they are too many, and how many may');
+ok(becomes(q{SELECT sum(times) = 2 FROM keypup.audit_log WHERE action = 'connection.discover' AND outcome = 'refused'}), 'which is recorded');
+query(q{SELECT keypup.drop_account('asks')});
+
 is(workers(), $workers, 'all by one worker');
 $node->stop;
 my $log = slurp_file($node->logfile);
