@@ -233,7 +233,7 @@ COMMENT ON FUNCTION keypup.allow_application(name) IS
 
 -- Every minute: what ends by the clock, or by a role that is dropped or renamed, tells nobody.
 CREATE FUNCTION keypup.keep_roles() RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   -- A customer's open transaction is not waited for: the next minute will do.

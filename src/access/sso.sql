@@ -23,6 +23,7 @@ CREATE TABLE keypup.identity_providers (
   keys_read_at timestamptz,
   keys_tried_at timestamptz,
   keys_error text,
+  keys_failures bigint NOT NULL DEFAULT 0,
   added_at timestamptz NOT NULL DEFAULT now(),
   added_by text NOT NULL,
   origin text NOT NULL DEFAULT keypup.this_database(),
@@ -41,6 +42,7 @@ COMMENT ON COLUMN keypup.identity_providers.keys IS 'The usable public keys of i
 COMMENT ON COLUMN keypup.identity_providers.keys_read_at IS 'When the key set was last taken over. One that was fetched serves for 24 hours.';
 COMMENT ON COLUMN keypup.identity_providers.keys_tried_at IS 'When the worker last began to fetch it.';
 COMMENT ON COLUMN keypup.identity_providers.keys_error IS 'Why it could not be fetched; NULL when it could.';
+COMMENT ON COLUMN keypup.identity_providers.keys_failures IS 'How often it could not be fetched since it last could: it is tried again after five minutes, doubling to an hour.';
 COMMENT ON COLUMN keypup.identity_providers.added_at IS 'When it was added.';
 COMMENT ON COLUMN keypup.identity_providers.added_by IS 'Who added it.';
 COMMENT ON COLUMN keypup.identity_providers.origin IS

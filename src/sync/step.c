@@ -152,10 +152,23 @@ try_action(void (*action)(void *), void *argument)
 		error = palloc0(sizeof(StepError));
 		error->message = data->message ? data->message : pstrdup("unknown error");
 		error->hint = data->hint;
+		error->is_lock = data->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+						 data->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	SetUserIdAndSecContext(user, security);
 	return error;
+}
+
+bool
+try_for_locks(void (*action)(void *), void *argument)
+{
+	StepError *error = try_action(action, argument);
+
+	if (error != NULL && !error->is_lock)
+		ereport(ERROR, (errmsg_internal("%s", error->message),
+						error->hint != NULL ? errhint("%s", error->hint) : 0));
+	return error == NULL;
 }

@@ -306,6 +306,9 @@ BEGIN
   WHERE s.account_id = account AND s.project_id = the_job.project_id;
   -- Its own job before others that wait, to which something is added: so none that holds this one waits for us.
   PERFORM FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN;  -- untracked while we waited for the project
+  END IF;
 
   SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
   IF v.verdict IN ('page', 'failed') AND status = 200 AND keypup.github_has_errors(reply)
@@ -332,14 +335,17 @@ BEGIN
   -- Where a token is refused, or a pause is asked for, the connection waits, and not the job.
   CASE v.verdict
     WHEN 'page' THEN
-      PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
-      UPDATE keypup.app_installations i SET is_renewed = false WHERE i.account_id = account AND i.connection_id = the_job.connection_id AND i.is_renewed;
       IF the_job.kind = 'existence' AND headers ? 'x-github-sso' THEN
         PERFORM keypup.job_failed(account, job, 'GitHub shows only some organizations to this token', 'Authorize the token for the organization''s single sign-on.',
           NULL::timestamptz, false);
       ELSIF keypup.github_store_page(account, job, reply, interval_seconds, keypup.github_as_of(headers, milliseconds)) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
       END IF;
+      UPDATE keypup.app_installations i SET is_renewed = false
+      WHERE (i.account_id, i.connection_id) IN (
+        SELECT o.account_id, o.connection_id FROM keypup.app_installations o
+        WHERE o.account_id = account AND o.connection_id = the_job.connection_id AND o.is_renewed FOR UPDATE SKIP LOCKED);
+      PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
       -- The rest of it is asked for in smaller pieces; so is what comes next.
       IF reply @? '$.errors[*] ? (@.type == "RESOURCE_LIMITS_EXCEEDED")' THEN
         v.verdict := 'smaller';
