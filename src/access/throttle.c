@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "access/throttle.h"
+#include "compat.h"
 #include "keypup.h"
 #include "shared_area.h"
 
