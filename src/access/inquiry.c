@@ -59,8 +59,7 @@ typedef struct SharedInquiries
 } SharedInquiries;
 
 static SharedInquiries *shared = NULL;
-static SharedArea area = {
-	.name = "keypup inquiries", .memory = (void **) &shared};
+static SharedArea area = {.name = "keypup inquiries", .memory = (void **) &shared};
 
 /* Of this session; 0: none. */
 static uint64 asked_ticket = 0;
@@ -134,7 +133,9 @@ ask(const char *kind, const pg_uuid_t *account, const bytea *question)
 		if (place == NULL && shared->places[i].state == INQUIRY_FREE)
 			place = &shared->places[i];
 	}
-	result = of_account >= SHARE_OF_ACCOUNT ? ASK_NO_SHARE : place == NULL ? ASK_NO_PLACE : ASK_DONE;
+	result = of_account >= SHARE_OF_ACCOUNT ? ASK_NO_SHARE
+			 : place == NULL				? ASK_NO_PLACE
+											: ASK_DONE;
 	if (result == ASK_DONE)
 	{
 		place->state = INQUIRY_ASKED;

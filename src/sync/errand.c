@@ -175,9 +175,8 @@ fetch_key_sets(Runner *runner, const InquiryQuestion *question)
 		values[2] = Int32GetDatum(question != NULL);
 	values[3] = busy_accounts(runner);
 	values[4] = accounts_set_aside();
-	run_query(
-		"SELECT * FROM keypup.claim_key_sets($1, $2, $3, $4 OPERATOR(pg_catalog.||) $5)",
-		lengthof(types), types, values, nulls);
+	run_query("SELECT * FROM keypup.claim_key_sets($1, $2, $3, $4 OPERATOR(pg_catalog.||) $5)",
+			  lengthof(types), types, values, nulls);
 	count = SPI_processed;
 	accounts = palloc(sizeof(pg_uuid_t) * (count + 1));
 	issuers = palloc(sizeof(char *) * (count + 1));

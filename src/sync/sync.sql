@@ -144,17 +144,24 @@ AS $$
 
   -- Of an account that has very many, the rest comes with the next look: others are not to wait for it.
   WITH candidate AS (
+    -- By one look into an index for each, whatever is known of how many there are.
     SELECT s.account_id, s.project_id, row_number() OVER (PARTITION BY s.account_id ORDER BY s.next_run_at, s.project_id) AS turn
     FROM keypup.sync_state s
-    JOIN keypup.projects p USING (account_id, project_id)
-    JOIN keypup.connections c USING (account_id, connection_id)
+    CROSS JOIN LATERAL (
+      SELECT p.connection_id FROM keypup.projects p WHERE p.account_id = s.account_id AND p.project_id = s.project_id LIMIT 1
+    ) AS p
+    CROSS JOIN LATERAL (
+      SELECT FROM keypup.connections c
+      WHERE c.account_id = s.account_id AND c.connection_id = p.connection_id
+        AND (c.state <> 'token_refused' OR coalesce(c.retry_at <= now(), true)) AND c.origin = (SELECT keypup.this_database()) LIMIT 1
+    ) AS c
     WHERE (only_account IS NULL OR s.account_id = only_account)
       AND (only_project IS NULL OR s.project_id = only_project)
       -- What has finished in the future was ordered by a clock that was wrong.
       AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
-      AND (c.state <> 'token_refused' OR coalesce(c.retry_at <= now(), true)) AND c.origin = (SELECT keypup.this_database())
-      AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
-      AND (now_at_once OR s.poll_job_id IS NULL OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id))
+      AND (SELECT true FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run LIMIT 1) IS NULL
+      AND (now_at_once OR s.poll_job_id IS NULL
+           OR (SELECT true FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id LIMIT 1) IS NULL)
   ), due AS MATERIALIZED (
     SELECT s.account_id, s.project_id, p.connection_id,
       -- Something of it was read, and nothing is wrong: whether it changed can be asked together with others.
@@ -164,7 +171,7 @@ AS $$
     JOIN keypup.projects p USING (account_id, project_id)
     JOIN keypup.connections c USING (account_id, connection_id)
     -- Whoever was quicker has begun its run.
-    WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
+    WHERE (SELECT true FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run LIMIT 1) IS NULL
       AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF s SKIP LOCKED
   ), numbered AS (

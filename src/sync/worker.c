@@ -152,6 +152,7 @@ typedef struct Worker
 	uint64 wakes; /* of which it knows */
 	TimestampTz started_at; /* 0: it has run well */
 	TimestampTz looked_at; /* 0: it looks at once */
+	long look_pause; /* milliseconds to the next look */
 	TimestampTz merged_at;
 	bool rewraps; /* there may be data keys to wrap anew */
 	bool reseals; /* there may be tokens to seal anew */
@@ -161,13 +162,14 @@ static bool
 wants_to_look(Worker *worker)
 {
 	return worker->wakes != count_wakes(worker->database) ||
-		   TimestampDifferenceExceeds(worker->looked_at, GetCurrentTimestamp(), LOOK_MILLISECONDS);
+		   TimestampDifferenceExceeds(worker->looked_at, GetCurrentTimestamp(), worker->look_pause);
 }
 
 /* Returns false when there is no work for this worker any more. */
 static bool
 look_what_is_due(Worker *worker)
 {
+	TimestampTz began = GetCurrentTimestamp();
 	int64 started;
 
 	show_worker_state(WORKER_LOOKING);
@@ -185,6 +187,11 @@ look_what_is_due(Worker *worker)
 	(void) do_upkeep(&worker->upkeep_steps, ANALYZE_TABLES);
 	worker->reseals = true;
 	worker->looked_at = GetCurrentTimestamp();
+	worker->look_pause = LOOK_MILLISECONDS;
+	/* Of some account there may be more: soon, with most of the time for what others wait for. */
+	if (started >= RUNS_AT_ONCE)
+		worker->look_pause =
+			Min(4 * TimestampDifferenceMilliseconds(began, worker->looked_at), LOOK_MILLISECONDS);
 	if (TimestampDifferenceExceeds(worker->merged_at, worker->looked_at, MERGE_MILLISECONDS))
 	{
 		(void) do_upkeep(&worker->upkeep_steps, MERGE_PEOPLE);
@@ -197,9 +204,6 @@ look_what_is_due(Worker *worker)
 		note_good_run(worker->database);
 		worker->started_at = 0;
 	}
-	/* Of some account there may be more: after what is to be done meanwhile. */
-	if (started >= RUNS_AT_ONCE)
-		worker->looked_at = 0;
 	return true;
 }
 

@@ -179,6 +179,7 @@ $next++;
 query("SELECT keypup.track('ben', 'ben/r$next')");
 query(q{ALTER SYSTEM RESET keypup.workers; SELECT pg_reload_conf()});
 ok(becomes(sprintf $all_idle, 'ben'), 'an account with one project more is synced');
+$workers = workers();
 cmp_ok(query(q{SELECT count(*) FROM keypup.sync_state WHERE last_run_started_at IS NULL}), '>', 500, 'before an account with five thousand has begun with all of them');
 cmp_ok(time_of_ben('meanwhile'), '<', $most + $alone, "and takes no more than twice its time ($alone s) while they begin");
 query(q{SELECT keypup.drop_account('tracks')});
