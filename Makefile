@@ -8,7 +8,7 @@ OBJS = \
 	src/keypup.o src/datum.o src/kept_plan.o src/shared_area.o \
 	src/token/aes_gcm.o src/token/envelope.o src/token/key_file.o src/token/secret.o \
 	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
-	src/token/digest.o src/token/turn.o src/token/app_key.o src/token/secret_argument.o \
+	src/token/digest.o src/token/turn.o src/token/totp.o src/token/app_key.o src/token/secret_argument.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
 	src/access/inquiry.o src/access/throttle.o src/access/plan_cost.o src/access/caller.o src/access/change_timeout.o src/access/own_schema.o src/access/role_name.o src/access/role_opener.o src/audit/refusal.o src/audit/undone.o \
 	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/tls.o src/http/client.o src/http/json.o \
@@ -25,7 +25,7 @@ ROOMS = \
 	src/access/access.sql src/access/role.sql \
 	src/audit/audit.sql \
 	src/token/token.sql \
-	src/token/digest.sql src/token/app_key.sql \
+	src/token/digest.sql src/token/app_key.sql src/token/totp.sql \
 	src/http/http.sql src/http/proxy.sql \
 	src/model/connection.sql src/model/model.sql src/model/delivery.sql src/model/login.sql src/model/name.sql src/model/app.sql \
 	src/sync/failure.sql src/sync/sync.sql src/sync/app_token.sql src/sync/call.sql \
@@ -43,7 +43,7 @@ ROOMS = \
 	src/operation/status.sql src/operation/worker_status.sql \
 	src/access/support.sql src/access/session.sql src/access/rights.sql \
 	src/access/database_role.sql \
-	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/password.sql src/access/manage.sql src/access/app.sql \
+	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/second_factor.sql src/access/password.sql src/access/totp.sql src/access/manage.sql src/access/app.sql \
 	src/sync/reread.sql \
 	src/token/rotation.sql src/access/remove.sql src/operation/installation.sql \
 	src/provider/github/webhook.sql src/webhook/webhook.sql \

@@ -166,6 +166,7 @@ CREATE TABLE keypup.accounts (
   name text NOT NULL UNIQUE CHECK (name ~ '^[^[:cntrl:]]{1,100}$'),
   created_at timestamptz NOT NULL DEFAULT now(),
   members_changed_at timestamptz NOT NULL DEFAULT now(),
+  requires_second_factor boolean NOT NULL DEFAULT false,
   time_zone text NOT NULL DEFAULT 'UTC' CHECK (time_zone ~ '^[^[:cntrl:]]{1,100}$'),
   -- A pattern that ends in a backslash would make views fail.
   production_environments text[] NOT NULL DEFAULT '{production%,prod,live}' CHECK (strpos(array_to_string(production_environments, ''), '\') = 0),
@@ -176,6 +177,8 @@ COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhe
 COMMENT ON COLUMN keypup.accounts.name IS 'Name by which functions address the account.';
 COMMENT ON COLUMN keypup.accounts.created_at IS 'When create_account made it.';
 COMMENT ON COLUMN keypup.accounts.members_changed_at IS 'When its members or roles last changed; changes wait for each other here.';
+COMMENT ON COLUMN keypup.accounts.requires_second_factor IS
+  'Whether people who sign in with a password show a code, too. Set by require_second_factor.';
 COMMENT ON COLUMN keypup.accounts.time_zone IS 'Where its days, weeks and months begin: a name like Europe/Paris. Set by set_time_zone.';
 COMMENT ON COLUMN keypup.accounts.production_environments IS 'Names of the environments that are production, in lower case, % standing for anything. Set by set_production_environments.';
 COMMENT ON COLUMN keypup.accounts.incident_labels IS 'Labels and types of the issues that are incidents, in lower case, % standing for anything. Set by set_incident_labels.';

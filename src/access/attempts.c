@@ -145,7 +145,7 @@ keypup_name_source(PG_FUNCTION_ARGS)
 	initStringInfo(&name);
 	if (!PG_ARGISNULL(0))
 	{
-		appendStringInfo(&name, "by role %u: ", GetSessionUserId());
+		appendStringInfo(&name, "by role %s: ", GetUserNameFromId(GetSessionUserId(), false));
 		append_source(&name, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	}
 	else

@@ -143,11 +143,11 @@ BEGIN
   -- Counted apart: who guesses at the sign-in does not keep people who are signed in from changing theirs.
   SELECT t.is_right, t.wait_seconds INTO tried
   FROM keypup.try_password(account, account_id, person, keypup.digest_secret('a session'), true, old_password) t;
-  IF NOT tried.is_right THEN
+  IF tried.is_right IS NOT TRUE THEN
     PERFORM keypup.note_refusal(account_id, 'password.set', 'the old password is missing or wrong');
     RAISE EXCEPTION 'the old password is missing or wrong' USING ERRCODE = 'invalid_authorization_specification',
-      HINT = coalesce(format('It was tried too often. Try again in %s seconds.', tried.wait_seconds),
-                      'Pass it as old_password; who manages users can set a password without it.');
+      HINT = CASE WHEN tried.wait_seconds IS NOT NULL THEN format('It was tried too often. Try again in %s seconds.', tried.wait_seconds)
+                  ELSE 'Pass it as old_password; who manages users can set a password without it.' END;
   END IF;
   PERFORM keypup.forgive_attempt();
 END
@@ -182,8 +182,7 @@ BEGIN
   INSERT INTO keypup.member_passwords AS p (account_id, member, hash) VALUES (the_account, person, keypup.hash_password(password))
   ON CONFLICT ON CONSTRAINT member_passwords_pkey DO UPDATE SET hash = excluded.hash, set_at = now();
   -- Whoever knew the old one is signed out, also where they are just signing in.
-  UPDATE keypup.members m SET sign_in_id = keypup.new_id() WHERE m.account_id = the_account AND m.member = person;
-  PERFORM keypup.drop_sessions(the_account, person);
+  PERFORM keypup.sign_out_everywhere(the_account, person);
   PERFORM keypup.record_action(the_account, 'password.set', person);
 END
 $$;
@@ -192,35 +191,72 @@ GRANT EXECUTE ON FUNCTION keypup.set_password(text, text, text, text) TO keypup_
 COMMENT ON FUNCTION keypup.set_password(text, text, text, text) IS
   'Sets a person''s password, and ends the person''s sessions. Pass it as a bind parameter. Who changes the own passes the old one, too.';
 
-CREATE FUNCTION keypup.sign_in_with_password(account text, person text, password text, source text DEFAULT NULL) RETURNS text
+CREATE FUNCTION keypup.prove_person(account text, account_id uuid, person text, password text, code text, source text,
+  action text, seed_state text, needs_code boolean, OUT shown text, OUT code_digest bytea)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+  the_source bytea := keypup.name_source(source);
+  tried record;
+  given record;
+  is_right boolean;
+BEGIN
+  SELECT t.is_right, t.wait_seconds INTO tried
+  FROM keypup.try_password(account, account_id, person, the_source, keypup.knows_source(account_id, person, the_source), password) t;
+  -- Also with a wrong password: it takes as long.
+  SELECT c.enrollment_id, c.digest, c.ends_at, c.is_recovery INTO given FROM keypup.find_code(account_id, person, code, seed_state) c;
+  IF tried.wait_seconds IS NOT NULL THEN
+    PERFORM keypup.note_refusal(account_id, action, person, 'too many attempts with a password');
+    RAISE EXCEPTION 'too many attempts to sign in' USING ERRCODE = 'invalid_authorization_specification',
+      HINT = format('Try again in %s seconds.', tried.wait_seconds);
+  END IF;
+  is_right := tried.is_right;
+  IF is_right AND given.enrollment_id IS NOT NULL THEN
+    is_right := keypup.use_code(account_id, given.digest, given.ends_at, given.is_recovery);
+  ELSIF is_right THEN
+    is_right := NOT needs_code;
+  END IF;
+  IF is_right IS NOT TRUE THEN
+    -- One answer: it must not tell a guesser that one of the two is right.
+    PERFORM keypup.note_refusal(account_id, action, person, 'a password');
+    RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification',
+      HINT = 'Check account, person, password and code; each code serves once. Where the account requires one, keypup.enroll_totp comes first.';
+  END IF;
+  PERFORM keypup.note_known_source(account_id, person, the_source);
+  code_digest := given.digest;
+  shown := CASE WHEN given.is_recovery THEN 'a password and a recovery code' WHEN given.digest IS NOT NULL THEN 'a password and a code'
+                ELSE 'a password' END;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.prove_person(text, uuid, text, text, text, text, text, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.prove_person(text, uuid, text, text, text, text, text, text, boolean) IS
+  'Who shows a person''s password, and a code where the person has a seed in that state, is the person: what was shown, for the'
+  ' record, and the digest of the code, which is used now. Otherwise it is refused, and recorded as that action.';
+
+CREATE FUNCTION keypup.sign_in_with_password(account text, person text, password text, code text DEFAULT NULL, source text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  the_account uuid := (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account);
-  the_source bytea := keypup.name_source(source);
-  seen_id bigint := (SELECT m.sign_in_id FROM keypup.members m WHERE m.account_id = the_account AND m.member = person);
-  tried record;
+  the_account record;
+  proven record;
 BEGIN
   PERFORM keypup.guard_writes();
-  SELECT t.is_right, t.wait_seconds INTO tried
-  FROM keypup.try_password(account, the_account, person, the_source, keypup.knows_source(the_account, person, the_source), password) t;
-  IF tried.wait_seconds IS NOT NULL THEN
-    PERFORM keypup.note_refusal(the_account, 'session.start', person, 'too many attempts with a password');
-    RAISE EXCEPTION 'too many attempts to sign in' USING ERRCODE = 'invalid_authorization_specification',
-      HINT = format('Try again in %s seconds.', tried.wait_seconds);
-  ELSIF NOT tried.is_right THEN
-    PERFORM keypup.note_refusal(the_account, 'session.start', person, 'a password');
-    RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification', HINT = 'Check account, person and password.';
-  END IF;
-  PERFORM keypup.note_known_source(the_account, person, the_source);
+  SELECT a.account_id, a.requires_second_factor,
+    (SELECT m.sign_in_id FROM keypup.members m WHERE m.account_id = a.account_id AND m.member = person) AS seen_id INTO the_account
+  FROM keypup.accounts a WHERE a.name = account;
+  SELECT p.shown, p.code_digest INTO proven
+  FROM keypup.prove_person(account, the_account.account_id, person, password, code, source, 'session.start', 'active',
+    the_account.requires_second_factor) p;
   -- What was set when keypup.bcrypt_cost was another.
   UPDATE keypup.member_passwords p SET hash = keypup.hash_password(password)
-  WHERE p.account_id = the_account AND p.member = person AND substr(p.hash, 5, 2)::integer <> current_setting('keypup.bcrypt_cost')::integer;
-  RETURN keypup.start_session(the_account, 'person', person, 'a password', interval '12 hours', NULL::text, NULL::bytea, seen_id);
+  WHERE p.account_id = the_account.account_id AND p.member = person
+    AND substr(p.hash, 5, 2)::integer <> current_setting('keypup.bcrypt_cost')::integer;
+  RETURN keypup.start_session(the_account.account_id, 'person', person, proven.shown, interval '12 hours', NULL::text, proven.code_digest, the_account.seen_id);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.sign_in_with_password(text, text, text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.sign_in_with_password(text, text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.sign_in_with_password(text, text, text, text) IS
-  'Starts a session for a person with a password; pass the handle to use_session. source: where the person is, as the'
-  ' application knows it, such as an address or what it has left in the browser. Wrong ones make the next from there wait.';
+REVOKE ALL ON FUNCTION keypup.sign_in_with_password(text, text, text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.sign_in_with_password(text, text, text, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.sign_in_with_password(text, text, text, text, text) IS
+  'Starts a session for a person with a password; pass the handle to use_session, in a later transaction. code: of the person''s'
+  ' authenticator app, where there is one, or for recovery. source: where the person is, as the application knows it, such as'
+  ' an address or what it has left in the browser. Wrong ones make the next from there wait.';

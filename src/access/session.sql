@@ -92,6 +92,15 @@ REVOKE ALL ON FUNCTION keypup.drop_sessions(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.drop_sessions(uuid, text) IS
   'Forgets sessions that serve no more: those that are over, and all of a person who was signed out (NULL: of nobody).';
 
+CREATE FUNCTION keypup.sign_out_everywhere(account_id uuid, person text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.members m SET sign_in_id = keypup.new_id() WHERE m.account_id = sign_out_everywhere.account_id AND m.member = person;
+  SELECT keypup.drop_sessions(account_id, person)
+$$;
+REVOKE ALL ON FUNCTION keypup.sign_out_everywhere(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.sign_out_everywhere(uuid, text) IS 'Ends all sessions of a person, also those whose sign-in is not committed yet.';
+
 CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text, token_digest bytea, seen_id bigint) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -139,16 +139,26 @@ REVOKE ALL ON FUNCTION keypup.guard_issuer(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_issuer(uuid, text) IS
   'Refuses who may do less than somebody whom the issuer says who they are: whoever changes it can become each of them.';
 
+CREATE FUNCTION keypup.guard_password_holders(account_id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM keypup.guard_role(guard_password_holders.account_id, r.role)
+  FROM (SELECT DISTINCT m.role
+        FROM keypup.member_passwords w
+        JOIN keypup.members m ON m.account_id = w.account_id AND m.member = w.member
+        WHERE w.account_id = guard_password_holders.account_id) r;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_password_holders(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_password_holders(uuid) IS 'Refuses who may do less than somebody who has a password.';
+
 CREATE FUNCTION keypup.guard_passwords(account_id uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF NOT EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = guard_passwords.account_id) THEN
-    PERFORM keypup.guard_role(guard_passwords.account_id, r.role)
-    FROM (SELECT DISTINCT m.role
-          FROM keypup.member_passwords w
-          JOIN keypup.members m ON m.account_id = w.account_id AND m.member = w.member
-          WHERE w.account_id = guard_passwords.account_id) r;
+    PERFORM keypup.guard_password_holders(account_id);
   END IF;
 END
 $$;

@@ -127,6 +127,8 @@ BEGIN
       INSERT INTO keypup.used_tokens (account_id, token_digest, expires_at)
       SELECT a.account_id, record_note.token_digest, now() + interval '1 day'
       FROM keypup.accounts a WHERE a.account_id = record_note.account_id ON CONFLICT DO NOTHING;
+      -- A code for recovery would be accepted for ever.
+      DELETE FROM keypup.recovery_codes c WHERE c.account_id = record_note.account_id AND c.code_digest = record_note.token_digest;
     EXCEPTION
       -- Whoever shows the same token just now marks it, or is noted in turn; or the account is being dropped.
       WHEN lock_not_available THEN NULL;

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -149,11 +150,19 @@ find_place(const Refusal *refusal)
 	return alike;
 }
 
-/* Returns false when there is no room. */
-static bool
-leave(const Refusal *refusal)
+typedef enum Room
+{
+	NO_ROOM,
+	ROOM,
+	ROOM_AND_LOG
+} Room;
+
+/* Whether there is room for it, and whether the server's log is to have it, too: its time has come on a standby. */
+static Room
+leave(const Refusal *refusal, bool on_standby)
 {
 	Refusal *place;
+	Room room = NO_ROOM;
 
 	LWLockAcquire(area.lock, LW_EXCLUSIVE);
 	place = find_place(refusal);
@@ -167,8 +176,16 @@ leave(const Refusal *refusal)
 		place->times++;
 		place->last_at = Max(place->last_at, refusal->last_at);
 	}
+	if (place != NULL)
+		room = ROOM;
+	if (place != NULL && on_standby &&
+		(place->logged_at == 0 || refusal->last_at - place->logged_at >= USECS_PER_HOUR))
+	{
+		place->logged_at = refusal->last_at;
+		room = ROOM_AND_LOG;
+	}
 	LWLockRelease(area.lock);
-	return place != NULL;
+	return room;
 }
 
 /* --- noting --- */
@@ -194,15 +211,31 @@ describe_refusal(Refusal *refusal, const pg_uuid_t *account, const char *action,
 	clip(refusal->client_address, sizeof(refusal->client_address), find_client_address());
 }
 
+static void
+write_to_log(const Refusal *refusal, const char *why)
+{
+	char account[UUID_LEN * 2 + 1] = "none";
+
+	if (refusal->has_account)
+		account[hex_encode((const char *) refusal->account.data, UUID_LEN, account)] = '\0';
+	ereport(LOG, (errmsg("keypup %s that \"%s\" was %s: actor \"%s\", claimed \"%s\"", why,
+						 refusal->action, refusal->was_done ? "done" : "refused", refusal->actor,
+						 refusal->claimed),
+				  errdetail_log("Account %s. %s", account, refusal->detail), errhidestmt(true),
+				  errhidecontext(true)));
+}
+
 /* patience: how many milliseconds whoever tries too much waits for the worker. Where there is none, nobody does. */
 static void
 note(const Refusal *refusal, int patience)
 {
 	static uint32 event = 0;
-	bool left = false;
+	bool on_standby = RecoveryInProgress();
+	Room room = NO_ROOM;
 	int waited = 0;
 
-	while (shared != NULL && !(left = leave(refusal)) && waited < patience && wake_workers() > 0)
+	while (shared != NULL && (room = leave(refusal, on_standby)) == NO_ROOM && waited < patience &&
+		   wake_workers() > 0)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 PAUSE_MILLISECONDS, keypup_wait_event(&event, "KeypupRefusal"));
@@ -210,16 +243,12 @@ note(const Refusal *refusal, int patience)
 		CHECK_FOR_INTERRUPTS();
 		waited += PAUSE_MILLISECONDS;
 	}
-	if (left)
-		(void) wake_workers();
+	if (room == NO_ROOM)
+		write_to_log(refusal, "could not note for the audit log");
+	else if (room == ROOM_AND_LOG)
+		write_to_log(refusal, "on a standby notes");
 	else
-		ereport(
-			LOG,
-			(errmsg(
-				 "keypup could not note for the audit log that \"%s\" was %s: actor \"%s\", claimed \"%s\"",
-				 refusal->action, refusal->was_done ? "done" : "refused", refusal->actor,
-				 refusal->claimed),
-			 errdetail_log("%s", refusal->detail), errhidestmt(true), errhidecontext(true)));
+		(void) wake_workers();
 }
 
 void

@@ -26,6 +26,8 @@ typedef struct Refusal
 	TimestampTz first_at;
 	TimestampTz last_at;
 	int64 times;
+	TimestampTz
+		logged_at; /* on a standby, where nobody records it: when the server's log last had it */
 	bool was_done; /* no refusal: it was done, or had its effect before it was rolled back */
 	bool has_account;
 	pg_uuid_t account;
@@ -68,7 +70,8 @@ note_refusal(const pg_uuid_t *account, const char *action, const char *claimed, 
 /*
  * note_support_reading
  *		Has the worker of this database record that a database role reads an account
- *		by consent, or by break-glass. Does not wait. Raises nothing.
+ *		by consent, or by break-glass. On a standby the server's log has it, once an hour,
+ *		and the audit log when the standby is promoted. Does not wait. Raises nothing.
  */
 extern void note_support_reading(const pg_uuid_t *account, const char *role);
 

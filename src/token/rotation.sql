@@ -95,6 +95,35 @@ $$;
 REVOKE ALL ON FUNCTION keypup.reseal_proxy_credentials() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.reseal_proxy_credentials() IS 'Seals the credentials for the proxy again if they are under a key which is active no more. Returns how many were tried: 0 or 1.';
 
+CREATE FUNCTION keypup.reseal_totp_seeds(how_many integer) RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH old AS MATERIALIZED (
+    SELECT s.account_id, s.enrollment_id, s.member, s.revision, s.envelope
+    FROM keypup.totp_seeds s
+    JOIN keypup.data_keys k ON k.key_id = s.key_id
+    WHERE k.state = 'decrypt_only' AND (s.reseal_failed_at IS NULL OR s.reseal_failed_at < now() - interval '1 minute')
+    LIMIT how_many
+    FOR UPDATE OF s SKIP LOCKED
+  ), new AS MATERIALIZED (
+    SELECT o.account_id, o.enrollment_id, o.revision, o.envelope AS old_envelope,
+      keypup.reseal_token(o.envelope, keypup.totp_context(o.account_id, o.enrollment_id, o.member, o.revision),
+        keypup.totp_context(o.account_id, o.enrollment_id, o.member, o.revision + 1)) AS envelope
+    FROM old o
+  ), stored AS (
+    UPDATE keypup.totp_seeds s
+    SET envelope = coalesce(n.envelope, n.old_envelope),
+        revision = n.revision + CASE WHEN n.envelope IS NULL THEN 0 ELSE 1 END,
+        reseal_failed_at = CASE WHEN n.envelope IS NULL THEN now() END
+    FROM new n
+    WHERE s.account_id = n.account_id AND s.enrollment_id = n.enrollment_id
+    RETURNING 1
+  )
+  SELECT count(*) FROM stored
+$$;
+REVOKE ALL ON FUNCTION keypup.reseal_totp_seeds(integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.reseal_totp_seeds(integer) IS 'Seals so many seeds of one-time codes again that are under a key which is active no more. Returns how many were tried.';
+
 CREATE FUNCTION keypup.reseal_tokens(how_many integer) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -119,7 +148,7 @@ AS $$
     WHERE t.account_id = n.account_id AND t.connection_id = n.connection_id AND t.purpose = n.purpose
     RETURNING 1
   )
-  SELECT (SELECT count(*) FROM stored) + keypup.reseal_proxy_credentials()
+  SELECT (SELECT count(*) FROM stored) + keypup.reseal_proxy_credentials() + keypup.reseal_totp_seeds(how_many)
 $$;
 REVOKE ALL ON FUNCTION keypup.reseal_tokens(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.reseal_tokens(integer) TO keypup_worker;
@@ -163,6 +192,7 @@ BEGIN
   PERFORM keypup.lock_data_key(key);
   SELECT k.state, k.account_id INTO found_key FROM keypup.data_keys k WHERE k.key_id = key;
   SELECT (SELECT count(*) FROM keypup.connection_tokens t WHERE t.key_id = key)
+    + (SELECT count(*) FROM keypup.totp_seeds s WHERE s.key_id = key)
     + (SELECT count(*) FROM keypup.proxy_credentials p WHERE p.key_id = key) INTO records;
   IF found_key.state IS NULL OR found_key.state = 'destroyed' THEN
     RAISE EXCEPTION 'data key % does not exist', key USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.key_status shows the keys.';
@@ -195,9 +225,10 @@ BEGIN
   UPDATE keypup.connection_tokens t SET revision = t.revision + 1 WHERE t.account_id = destroy_account_keys.account_id;
   LOOP
     -- A token that is being sealed goes with the others: its transaction is waited for.
+    -- The older first, as those come to hold them who seal while keys are rotated.
     PERFORM keypup.lock_data_key(k.key_id)
-    FROM keypup.data_keys k
-    WHERE k.account_id = destroy_account_keys.account_id AND k.state <> 'destroyed' ORDER BY k.key_id;
+    FROM (SELECT d.key_id FROM keypup.data_keys d
+          WHERE d.account_id = destroy_account_keys.account_id AND d.state <> 'destroyed' ORDER BY d.encryptions_before) k;
     UPDATE keypup.data_keys k SET state = 'destroyed', wrapped = NULL, check_value = NULL
     WHERE k.account_id = destroy_account_keys.account_id AND k.state <> 'destroyed';
     GET DIAGNOSTICS in_round = ROW_COUNT;
@@ -247,7 +278,11 @@ AS $$
     SELECT keypup.has_permission('00000000-0000-0000-0000-000000000000'::uuid, 'tokens.rotate') AS for_all,
            ARRAY(SELECT keypup.my_accounts('tokens.rotate')) AS accounts
   ), sealed AS (
-    SELECT t.key_id, count(*) AS records, count(t.reseal_failed_at) AS damaged FROM keypup.connection_tokens t GROUP BY t.key_id
+    SELECT t.key_id, count(*) AS records, count(t.reseal_failed_at) AS damaged
+    FROM (SELECT c.key_id, c.reseal_failed_at FROM keypup.connection_tokens c
+          UNION ALL
+          SELECT d.key_id, d.reseal_failed_at FROM keypup.totp_seeds d) t
+    GROUP BY t.key_id
     UNION ALL
     SELECT p.key_id, 1, count(p.reseal_failed_at) FROM keypup.proxy_credentials p WHERE p.envelope IS NOT NULL GROUP BY p.key_id
   )
@@ -271,12 +306,12 @@ FROM keypup.list_keys() k;
 REVOKE ALL ON keypup.key_status FROM PUBLIC;
 GRANT SELECT ON keypup.key_status TO keypup_member;
 COMMENT ON VIEW keypup.key_status IS 'One row a data key: its state, and how many records are still sealed with it.';
-COMMENT ON COLUMN keypup.key_status.key_id IS 'The number that stands in the envelopes sealed with it.';
+COMMENT ON COLUMN keypup.key_status.key_id IS 'The number that stands in the envelopes sealed with it; drawn at random.';
 COMMENT ON COLUMN keypup.key_status.account_id IS 'Whose secrets it seals; NULL for callers'' own tables, zeros for the credentials of the proxy.';
 COMMENT ON COLUMN keypup.key_status.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.key_status.state IS 'active, decrypt_only (its records are being sealed again) or destroyed.';
 COMMENT ON COLUMN keypup.key_status.kek_id IS 'Number of the key in the key file that wraps it.';
 COMMENT ON COLUMN keypup.key_status.created_at IS 'When it was made.';
-COMMENT ON COLUMN keypup.key_status.records IS 'Tokens sealed with it; NULL for callers'' own tables, which keypup does not know.';
+COMMENT ON COLUMN keypup.key_status.records IS 'Tokens and seeds of one-time codes sealed with it; NULL for callers'' own tables, which keypup does not know.';
 COMMENT ON COLUMN keypup.key_status.damaged_records IS 'Those that could not be opened to be sealed again; they are tried every minute.';
 COMMENT ON COLUMN keypup.key_status.encryptions_at_most IS 'Upper bound of what the active key has sealed; it is renewed at 2^31. For superusers: it counts what was sealed for all accounts.';

@@ -37,7 +37,7 @@
 /* An argument of ours with such a name is a secret; "body" is a webhook's, of which nothing is kept. */
 static const char *const secret_names[] = {"token",		  "secret",	 "password", "old_password",
 										   "private_key", "api_key", "id_token", "user_token",
-										   "handle",	  "body"};
+										   "handle",	  "code",	 "body"};
 
 typedef struct KnownFunction
 {

@@ -118,15 +118,26 @@ open_into(const bytea *envelope, const char *context, Size context_length, uint8
 }
 
 Secret *
-open_token(bytea *envelope, const char *context)
+try_open_token(bytea *envelope, const char *context)
 {
 	Size length = VARSIZE_ANY_EXHDR(envelope);
 	Secret *token;
 
 	if (length < ENVELOPE_MIN_BYTES || length > ENVELOPE_MAX_BYTES)
-		fail_to_open();
+		return NULL;
 	token = allocate_secret(length - ENVELOPE_OVERHEAD);
-	if (!open_into(envelope, context, strlen(context), token->bytes))
+	if (open_into(envelope, context, strlen(context), token->bytes))
+		return token;
+	wipe_secret(token);
+	return NULL;
+}
+
+Secret *
+open_token(bytea *envelope, const char *context)
+{
+	Secret *token = try_open_token(envelope, context);
+
+	if (token == NULL)
 		fail_to_open();
 	return token;
 }

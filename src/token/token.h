@@ -1,6 +1,6 @@
 /*
  * token.h
- *		Opening and sealing a connection's secrets, for other C code.
+ *		Opening and sealing secrets, for other C code.
  */
 #ifndef KEYPUP_TOKEN_H
 #define KEYPUP_TOKEN_H
@@ -17,6 +17,12 @@
  * ERRCODE_CONFIG_FILE_ERROR for missing keys.
  */
 extern Secret *open_token(bytea *envelope, const char *context);
+
+/*
+ * try_open_token
+ *		The same, but NULL for an envelope that does not open.
+ */
+extern Secret *try_open_token(bytea *envelope, const char *context);
 
 /*
  * seal_secret

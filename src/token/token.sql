@@ -1,8 +1,5 @@
 -- token/token.sql: data keys, and the functions that seal and open.
 
-CREATE SEQUENCE keypup.data_key_ids AS integer;
-REVOKE ALL ON SEQUENCE keypup.data_key_ids FROM PUBLIC;
-
 -- Numbers of encryptions, under all keys: see keyring.c, which takes them in blocks of this increment.
 CREATE SEQUENCE keypup.encryptions INCREMENT 1024 MINVALUE 0 START 0;
 REVOKE ALL ON SEQUENCE keypup.encryptions FROM PUBLIC;
@@ -25,7 +22,7 @@ REVOKE ALL ON keypup.data_keys FROM PUBLIC;
 ALTER TABLE keypup.data_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE keypup.data_keys FORCE ROW LEVEL SECURITY;
 COMMENT ON TABLE keypup.data_keys IS 'Keys that tokens are sealed with, each wrapped by a key of the key file. Granted to nobody.';
-COMMENT ON COLUMN keypup.data_keys.key_id IS 'The number that stands in the envelopes sealed with it.';
+COMMENT ON COLUMN keypup.data_keys.key_id IS 'The number that stands in the envelopes sealed with it; drawn at random.';
 COMMENT ON COLUMN keypup.data_keys.account_id IS 'Whose secrets it seals; NULL for callers'' own tables, zeros for the credentials of the proxy.';
 COMMENT ON COLUMN keypup.data_keys.kek_id IS 'Number of the key in the key file that wraps it.';
 COMMENT ON COLUMN keypup.data_keys.wrapped IS 'The key itself, in an envelope; NULL once it is destroyed.';
@@ -43,8 +40,13 @@ CREATE FUNCTION keypup.start_data_key(account uuid, replaced integer) RETURNS in
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  new_id integer := nextval('keypup.data_key_ids');
+  new_id integer;
 BEGIN
+  -- Drawn, not counted: an account sees its keys' numbers, and must not see by them how many others have.
+  LOOP
+    new_id := ('x' || left(gen_random_uuid()::text, 8))::bit(32)::integer & 2147483647;
+    EXIT WHEN new_id > 0 AND NOT EXISTS (SELECT FROM keypup.data_keys k WHERE k.key_id = new_id);
+  END LOOP;
   UPDATE keypup.data_keys k SET state = 'decrypt_only' WHERE k.state = 'active' AND k.key_id = replaced;
   -- Where another transaction was faster, its key stays.
   INSERT INTO keypup.data_keys (key_id, account_id, kek_id, wrapped, check_value, state, encryptions_before)

@@ -268,6 +268,14 @@ my @ends = (
 		bound($_[0], q{SELECT keypup.set_password('acme', 'ann', $1)}, $password) } ],
 	[ 'signs in with it', qr/^$/, sub {
 		bound($_[0], q{SELECT keypup.sign_in_with_password('acme', 'ann', $1)}, $password) } ],
+	[ 'signs in with a wrong code', qr/sign-in is refused|too many attempts/, sub {
+		bound($_[0], q{SELECT keypup.remove_totp('acme', 'ann', $1, $2, source => $3)}, $password, probe(), "source $number") } ],
+	[ 'changes the own password', qr/^$/, sub {
+		my $old = $password;
+		$password = probe();
+		bound($_[0], q{SELECT keypup.set_password('acme', 'ann', $1, $2)}, $password, $old) } ],
+	[ 'enrolls an app', qr/^$/, sub {
+		bound($_[0], q{SELECT keypup.enroll_totp('acme', 'ann', $1, source => 'home')}, $password) } ],
 	[ 'opens under EXPLAIN', qr/^$/, sub { bound($_[0], q{EXPLAIN (ANALYZE, VERBOSE) SELECT keypup.decrypt_token(envelope, 'mine') FROM mine}) } ],
 	[ 'fails to open', qr/cannot open token/, sub {
 		passed_on($_[0], q{SELECT keypup.decrypt_token(envelope, $1) FROM mine}, probe()) } ],
@@ -436,8 +444,8 @@ my $suspicious = q{SELECT string_agg(DISTINCT a.name, ' ' ORDER BY a.name)
 	FROM pg_proc p, unnest(p.proargnames, p.proargmodes) a(name, mode)
 	WHERE p.pronamespace = 'keypup'::regnamespace AND coalesce(a.mode, 'i') IN ('i', 'b', 'v')
 	  AND a.name ~ 'token|secret|pass|key|credential|handle|hash|digest|code|body|claims|nonce'};
-my @secret = qw(api_key body handle id_token old_password password private_key secret token user_token);
-my @harmless = qw(claims digest hash key key_id key_set may_pass nonce token_digest token_revision);
+my @secret = qw(api_key body code handle id_token old_password password private_key secret token user_token);
+my @harmless = qw(claims digest hash key key_id key_set may_pass needs_code nonce token_digest token_revision);
 is(query($suspicious), join(' ', sort @secret, @harmless), 'L8: which arguments are secrets is known of each');
 my ($code, $out, $error) = $node->psql('postgres', q{CREATE INDEX ON mine (keypup.decrypt_token(envelope, 'mine'))});
 like($error, qr/must be marked IMMUTABLE/, 'L13: no index over opened tokens');

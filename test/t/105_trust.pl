@@ -143,20 +143,21 @@ query(q{SELECT keypup.create_account('pairs'), keypup.add_member('pairs', 'olga'
 as('olga', qq{SELECT keypup.track('pairs', 'demo/p1'); SELECT keypup.add_person('pairs', 'Olga', 'owner'), keypup.add_identity_provider('pairs', '$issuer', ARRAY['$client'], $key_set), keypup.link_person('pairs', 'Olga', '$issuer', 'subject-1');
 	SELECT keypup.allow_provider_sign_in('pairs', 'admin'); SELECT keypup.map_group('pairs', '$issuer', 'leads', 'admin'); SELECT keypup.define_role('pairs', 'wide', (SELECT array_agg(permission) FROM keypup.role_permissions WHERE role = 'admin'))});
 my $owners_key = substr(as('olga', q{SELECT keypup.create_api_key('pairs', 'k', 'owner')}), 0, 15);
+query(q{INSERT INTO keypup.member_passwords (account_id, member, hash) SELECT account_id, 'Olga', '$2b$10$' FROM keypup.accounts WHERE name = 'pairs'});
 my $consent = query(q{SELECT keypup.grant_support('pairs', 'sam', 'looks at a sync', '1 hour')});
 my @permissions = split /\n/, query(q{SELECT permission FROM keypup.role_permissions WHERE role = 'owner' ORDER BY 1});
 # What a call is for an owner, and which one permission suffices for it; where there is none, what it gives or takes is more.
 my %calls = (
 	add_member => [q{'pairs', 'sam', 'viewer'}], add_person => [q{'pairs', 'x', 'viewer'}], remove_member => [q{'pairs', 'olga'}], limit_member => [q{'pairs', 'Olga', ARRAY['demo/p1']}], define_role => [q{'pairs', 'wide', ARRAY['data.read']}],
 	link_person => [qq{'pairs', 'Olga', '$issuer', 'other'}], map_group => [qq{'pairs', '$issuer', 'leads', NULL}], add_identity_provider => [qq{'pairs', '$issuer', ARRAY['x'], $own_keys}], remove_identity_provider => [qq{'pairs', '$issuer'}],
-	allow_provider_sign_in => [q{'pairs', NULL}], set_password => [q{'pairs', 'Olga', 'correct horse battery'}], create_api_key => [q{'pairs', 'x', 'viewer'}], revoke_api_key => [qq{'pairs', '$owners_key'}],
+	allow_provider_sign_in => [q{'pairs', NULL}], set_password => [q{'pairs', 'Olga', 'correct horse battery'}], reset_totp => [q{'pairs', 'Olga'}], require_second_factor => [q{'pairs', false}], create_api_key => [q{'pairs', 'x', 'viewer'}], revoke_api_key => [qq{'pairs', '$owners_key'}],
 	grant_support => [q{'pairs', 'sam', 'looks at a sync', '1 hour'}], revoke_support => [qq{'pairs', $consent}], disconnect => [q{'pairs', 'github'}], drop_account => [ q{'pairs'}, 'account.delete' ], shred_account => [ q{'pairs'}, 'account.delete' ],
 	track => [q{'pairs', 'demo/p9'}], untrack => [ q{'pairs', 'demo/p1'}, 'settings.write' ], reread => [ q{'pairs', 'demo/p2'}, 'settings.write' ], discover => [ q{'pairs'}, 'settings.write' ], set_time_zone => [ q{'pairs', 'UTC'}, 'settings.write' ],
 	set_production_environments => [ q{'pairs', ARRAY['x']}, 'settings.write' ], set_incident_labels => [ q{'pairs', ARRAY['x']}, 'settings.write' ], connect => [ q{'pairs', 'svn', 'x'}, 'tokens.create' ], connect_app => [ q{'pairs', 'svn', 'x', 1, 'x'}, 'tokens.create' ],
 	set_webhook_secret => [ q{'pairs', 'github', 'x'}, 'tokens.create' ], replace_token => [ q{'pairs', 'github', NULL}, 'tokens.rotate' ], replace_app_key => [ q{'pairs', 'github', NULL}, 'tokens.rotate' ], rotate_keys => [ q{'pairs'}, 'tokens.rotate' ],
 	merge_people => [ q{'pairs', 'a', 'b'}, 'users.manage' ], split_person => [ q{'pairs', 'a'}, 'users.manage' ], merge_verified_people => [ q{'pairs'}, 'users.manage' ], set_team => [ q{'pairs', 't', '{}'}, 'users.manage' ]);
 # These show nobody's rights: who asks is found by what is shown.
-my %by_proof = map { $_ => 1 } qw(accept_membership sign_in sign_in_with_password sign_in_with_provider);
+my %by_proof = map { $_ => 1 } qw(accept_membership sign_in sign_in_with_password sign_in_with_provider enroll_totp confirm_totp remove_totp);
 my @functions = split /\n/, query(q{SELECT DISTINCT p.proname FROM pg_proc p WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.prokind = 'f' AND p.proargnames[1] = 'account'
 	AND has_function_privilege('keypup_member', p.oid, 'EXECUTE') ORDER BY 1});
 is(join(' ', grep { !$calls{$_} && !$by_proof{$_} } @functions), '', 'T65: for every function that changes something it is said what it needs');
@@ -184,6 +185,7 @@ is(join(', ', @wrong), '', 'T65: nobody gives or takes what they have not, and e
 query('CREATE SCHEMA calls; GRANT USAGE ON SCHEMA calls TO PUBLIC');
 my %as_app = (
 	sign_in => [ q{'pairs', } . literal($tokens->{good}{rs256}), qr/^1$/ ], sign_in_with_password => [ q{'pairs', 'Pat', 'x'}, qr/sign-in is refused/ ],
+	enroll_totp => [ q{'pairs', 'Pat', 'x'}, qr/sign-in is refused/ ], confirm_totp => [ q{'pairs', 'Pat', 'x', 'x'}, qr/sign-in is refused/ ], remove_totp => [ q{'pairs', 'Pat', 'x', 'x'}, qr/sign-in is refused|too many/ ],
 	sign_in_with_api_key => [ q{'keypup_0'}, qr/not valid/ ], sign_in_with_provider => [ q{'pairs', 'svn', 'x'}, qr/refused/ ], sign_out => [ q{'x'}, qr/^1$/ ]);
 foreach my $call ((map { [ $_, $calls{$_}[0] ] } sort keys %calls), (map { [ $_, $as_app{$_}[0] ] } sort keys %as_app))
 {

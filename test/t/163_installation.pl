@@ -113,7 +113,7 @@ with_key_file('missing', undef, 0600, qr/^key\|f\|key file "[^"]*" cannot be use
 with_key_file('open', '1 ' . ('0f' x 32), 0644, qr/^key\|f\|key file "[^"]*" cannot be used: its owner or permissions are wrong\|.* mode 0600 /m, 'one that others can read');
 with_key_file('empty', "# none\n", 0600, qr/^key\|f\|the key file is malformed: line 1 has no key\|/m, 'one without a key');
 with_key_file('bad', "1 5\n", 0600, qr/^key\|f\|the key file is malformed: line 1 does not have 64 hexadecimal digits\|/m, 'one that is malformed');
-with_key_file('others', '1 ' . ('1e' x 32), 0600, qr/^data_keys\|f\|1 of 1 do not open, the first is number 1\|Have keypup\.key_file or keypup\.key_command give the keys that wrap them: 1\.$/m, 'another server\'s');
+with_key_file('others', '1 ' . ('1e' x 32), 0600, qr/^data_keys\|f\|1 of 1 do not open, the first is number \d+\|Have keypup\.key_file or keypup\.key_command give the keys that wrap them: 1\.$/m, 'another server\'s');
 reload($node, "keypup.key_file = ''");
 finds($node, qr/^key\|f\|no encryption key is configured\|Set keypup\.key_file or keypup\.key_command, and reload\.$/m, 'none at all');
 reload($node, "keypup.key_command = 'exit 3'");

@@ -26,6 +26,7 @@ my $hostile = KeypupTest::start_node('test/lib/hostile.mjs', '--cert', "$work/ce
 my $node = new_server($github, <<CONF);
 shared_preload_libraries = 'keypup'
 shared_buffers = '1MB'
+keypup.questions_per_minute = 100000
 keypup.sync_interval = '1d'
 CONF
 system_or_bail('cc', '-shared', '-fPIC', '-O1', '-o', "$work/no_memory.so", "$FindBin::RealBin/../attack/no_memory.c", '-ldl');
