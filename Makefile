@@ -10,12 +10,12 @@ OBJS = \
 	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
 	src/token/digest.o src/token/turn.o src/token/totp.o src/token/app_key.o src/token/secret_argument.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
-	src/access/inquiry.o src/access/plan_cost.o src/access/caller.o src/access/own_schema.o src/access/role_name.o src/audit/refusal.o src/audit/undone.o \
+	src/access/inquiry.o src/access/throttle.o src/access/plan_cost.o src/access/caller.o src/access/change_timeout.o src/access/own_schema.o src/access/role_name.o src/access/role_opener.o src/audit/refusal.o src/audit/undone.o \
 	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/tls.o src/http/client.o src/http/json.o \
-	src/http/secret_member.o src/http/shape.o \
+	src/http/secret_member.o src/http/shape.o src/http/json_time.o src/http/json_rows.o \
 	src/model/this_database.o src/model/new_id.o \
 	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
-	src/sync/step.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/call.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
+	src/sync/step.o src/sync/set_aside.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/call.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
 	src/sync/command.o src/sync/launcher.o \
 	src/operation/worker_status.o src/operation/installation.o \
 	src/insight/time_zone.o
@@ -33,7 +33,7 @@ ROOMS = \
 	src/provider/github/shape.sql src/provider/github/part.sql \
 	src/provider/github/request.sql \
 	src/provider/github/queue.sql src/provider/github/repository.sql \
-	src/provider/github/store.sql \
+	src/provider/github/nested.sql src/provider/github/store.sql \
 	src/provider/github/again.sql \
 	src/provider/github/delivery.sql \
 	src/provider/github/sweep.sql \
@@ -66,7 +66,7 @@ installcheck: export PGOPTIONS = -c client_min_messages=notice -c default_transa
 	-c extra_float_digits=1 -c jit=off -c lock_timeout=0 -c quote_all_identifiers=off -c row_security=on -c standard_conforming_strings=on -c statement_timeout=0 \
 	-c transform_null_equals=off
 REGRESS_OPTS = --inputdir=$(srcdir) --outputdir=.
-ISOLATION = last_owner
+ISOLATION = last_owner lock_order
 ISOLATION_OPTS = --inputdir=$(srcdir) --outputdir=.
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement
@@ -91,5 +91,5 @@ $(EXTENSION)--$(EXTVERSION).sql: $(ROOMS) Makefile
 
 # Each query stands in a .graphql file of its own; the database keeps its text in a function.
 GITHUB_QUERIES = $(sort $(wildcard $(srcdir)/src/provider/github/*.graphql))
-src/provider/github/queries.sql: $(GITHUB_QUERIES)
-	sh $(srcdir)/src/provider/queries_to_sql.sh github $^ > $@
+src/provider/github/queries.sql: src/provider/queries_to_sql.sh $(GITHUB_QUERIES)
+	sh $< github $(filter %.graphql,$^) > $@

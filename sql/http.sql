@@ -112,3 +112,38 @@ SELECT keypup.misfits('[1]', 'Item', '{"Item": 1}');
 -- As deep as a reply may be, and no deeper.
 SELECT keypup.misfits(('[' || repeat('{"a": ', 62) || '1' || repeat('}', 62) || ']')::jsonb, 'Deep', '{"Deep": {"a": "Deep?"}}');
 SELECT keypup.misfits(('[' || repeat('{"a": ', 200) || 'null' || repeat('}', 200) || ']')::jsonb, 'Deep', '{"Deep": {"a": "Deep?"}}');
+
+-- Rows of lists, with columns of their types.
+\set items '[{"number": 1, "labels": {"nodes": [{"name": "b"}, {"name": "a"}, {"name": "b"}, {"name": null}]}, "reviews": {"nodes": [{"id": "x", "at": "2024-02-29T23:59:59.1234567+05:30", "author": {"login": "z"}, "good": true}, {"key": 5, "author": null, "id": "y"}]}, "first": {"nodes": [{"at": "2024-01-01T00:00:00Z"}, {"at": "soon"}]}}, {"number": 2, "reviews": {"nodes": []}, "first": {"nodes": []}}, null, {"number": -9223372036854775808, "reviews": null}]'
+SELECT * FROM keypup.json_rows(:'items', '', '{number,labels.nodes.name,first.nodes.0.at,reviews.nodes}') AS r (number bigint, labels text[], first timestamptz, reviews jsonb);
+SELECT * FROM keypup.json_rows(:'items', 'reviews.nodes', '{../number,key|id,at,author.login,good,../labels.nodes.name}') AS r (number bigint, id text, at timestamptz, login text, good boolean, labels text[]);
+SELECT * FROM keypup.json_rows('[{"id": "t", "threads": [{"id": 7, "comments": {"nodes": [{"id": "c"}]}}]}]', 'threads.comments.nodes', '{../../id,../id,id}') AS r (a text, b text, c text);
+SELECT * FROM keypup.json_objects('{"login": null, "a": [{"login": "a", "b": {"login": "b", "id": 2}}, {"login": {"login": "c"}}, 5]}', 'login', '{login,id}') AS r (login text, id text);
+-- Times are read as PostgreSQL reads them.
+SELECT t.time FROM unnest(ARRAY['0001-01-01T00:00:00Z', '9999-12-31T23:59:59.9999995Z', '2024-02-29T23:59:59.5+14:59', '2000-01-01T00:00:00.000001-00:00', '1999-12-31T23:59:59.1234565Z', '2026-07-08T09:10:11.Z']) AS t (time),
+  keypup.json_rows(jsonb_build_array(jsonb_build_object('at', t.time)), '', '{at}') AS r (at timestamptz)
+WHERE r.at IS DISTINCT FROM t.time::timestamptz;
+-- What is of another kind is an error.
+SELECT * FROM keypup.json_rows('[{"a": {}}]', '', '{a}') AS r (a text);
+SELECT * FROM keypup.json_rows('[{"a": true}]', '', '{a}') AS r (a text);
+SELECT * FROM keypup.json_rows('[{"a": "1"}]', '', '{a}') AS r (a bigint);
+SELECT * FROM keypup.json_rows('[{"a": 1.5}]', '', '{a}') AS r (a bigint);
+SELECT * FROM keypup.json_rows('[{"a": 9223372036854775808}]', '', '{a}') AS r (a bigint);
+SELECT * FROM keypup.json_rows('[{"a": "true"}]', '', '{a}') AS r (a boolean);
+SELECT * FROM keypup.json_rows('[{"a": "infinity"}]', '', '{a}') AS r (a timestamptz);
+SELECT * FROM keypup.json_rows('[{"a": "2026-13-45T00:00:00Z"}]', '', '{a}') AS r (a timestamptz);
+SELECT * FROM keypup.json_rows('[{"a": [{"b": {}}]}]', '', '{a.b}') AS r (a text[]);
+SELECT * FROM keypup.json_rows('[{"a": ["b"]}]', '', '{a.b}') AS r (a text[]);
+SELECT * FROM keypup.json_rows('[{"a": "b"}]', '', '{a.b}') AS r (a text);
+SELECT * FROM keypup.json_rows('[{"a": [1]}]', '', '{a.b}') AS r (a text);
+SELECT * FROM keypup.json_rows('[5]', '', '{a}') AS r (a text);
+SELECT * FROM keypup.json_rows('{"a": 1}', '', '{a}') AS r (a text);
+SELECT * FROM keypup.json_rows('5', '', '{a}') AS r (a text);
+SELECT * FROM keypup.json_rows('[{"a": {}}]', 'a', '{a}') AS r (a text);
+SELECT * FROM keypup.json_rows('[{"a": 5}]', 'a', '{a}') AS r (a text);
+-- And so is what cannot be meant.
+SELECT * FROM keypup.json_rows('[{"a": 5}]', '', '{a,b}') AS r (a text);
+SELECT * FROM keypup.json_rows('[{"a": 5}]', '', '{../a}') AS r (a text);
+SELECT * FROM keypup.json_rows('[{"a": 5}]', '', '{a..b}') AS r (a text);
+SELECT * FROM keypup.json_rows('[{"a": 5}]', '', '{a}') AS r (a double precision);
+SELECT * FROM keypup.json_rows('[{"a": 5}]', repeat('a.', 6) || 'a', '{a}') AS r (a text);

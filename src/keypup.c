@@ -17,6 +17,7 @@
 #include "access/inquiry.h"
 #include "access/own_schema.h"
 #include "access/plan_cost.h"
+#include "access/throttle.h"
 #include "audit/refusal.h"
 #include "http/pace.h"
 #include "http/proxy.h"
@@ -44,9 +45,12 @@ int keypup_sweep_interval = 7 * 86400;
 int keypup_full_reread_interval = 90 * 86400;
 int keypup_deletion_delay = 3600;
 int keypup_sync_interval = 300;
+int keypup_change_timeout = 60;
 int keypup_bcrypt_cost = 12;
 int keypup_max_password_digests = 2;
 int keypup_max_password_digests_per_role = 0;
+int keypup_questions_per_minute = 120;
+int keypup_max_questions = 32;
 
 void _PG_init(void);
 
@@ -88,8 +92,9 @@ define_settings(void)
 							&keypup_workers, 1, 0, MAX_WORKERS_OF_DATABASE, PGC_SUSET, 0, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable(
-		"keypup.max_requests", "Requests that one worker may have in flight.",
-		"Fewer of a connection whose provider asks for less, and then more as its answers come.",
+		"keypup.max_requests", "Requests that one worker may have in flight for an account.",
+		"Twice as many for all. Fewer of a connection whose provider asks for less, and then more "
+		"as its answers come.",
 		&keypup_max_requests, 32, 1, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("keypup.rate_reserve",
 							"Percent of a token's rate limit that is left for its people.",
@@ -116,6 +121,11 @@ define_settings(void)
 		"keypup.sync_interval", "Time from the end of a project's run to the start of its next.",
 		NULL, &keypup_sync_interval, 300, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
+		"keypup.change_timeout",
+		"How long a transaction that has changed something may stay open; then its session ends.",
+		"Others of the account wait for it. Superusers are free of it; 0: everybody is.",
+		&keypup_change_timeout, 60, 0, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
 		"keypup.bcrypt_cost", "How slow a password's digest is: each step doubles its time.",
 		"Holds for new digests; those that are stored keep the cost they were made with.",
 		&keypup_bcrypt_cost, 12, 10, 16, PGC_SIGHUP, 0, NULL, NULL, NULL);
@@ -129,6 +139,17 @@ define_settings(void)
 							"0: one less than keypup.max_password_digests, and at least one.",
 							&keypup_max_password_digests_per_role, 0, 0, MAX_PASSWORD_DIGESTS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.questions_per_minute",
+		"Questions a minute that sessions may have providers asked, for each account and kind.",
+		"Sign-ins with a provider's token, pages of discover, key sets of token issuers. Of sign-ins "
+		"from one place two thirds.",
+		&keypup_questions_per_minute, 120, 1, 100000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.max_questions",
+		"Sessions of the whole server that may wait for a worker to ask a provider.",
+		"A quarter of them of one account.", &keypup_max_questions, 32, 4, 512, PGC_POSTMASTER, 0,
+		NULL, NULL, NULL);
 	MarkGUCPrefixReserved("keypup");
 }
 
@@ -147,6 +168,7 @@ _PG_init(void)
 		register_attempts();
 		register_turns();
 		register_inquiries();
+		register_throttle();
 		register_paces();
 		register_refusals();
 		register_ids();

@@ -23,8 +23,11 @@ extern int keypup_recheck_interval;
 extern int keypup_sweep_interval;
 extern int keypup_full_reread_interval;
 extern int keypup_deletion_delay;
+extern int keypup_change_timeout; /* seconds; 0: none */
 extern int keypup_bcrypt_cost; /* log2 of bcrypt's rounds */
 extern int keypup_max_password_digests; /* at once, in the server */
 extern int keypup_max_password_digests_per_role; /* 0: one less, at least one */
+extern int keypup_questions_per_minute; /* of an account, each kind */
+extern int keypup_max_questions; /* at once, in the server */
 
 #endif

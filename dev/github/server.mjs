@@ -65,13 +65,19 @@ async function refuseClient(emulator, request, response) {
   return sendJson(request, response, status, { ...headersOf(emulator, request), ...headers }, body);
 }
 
+/** Waits for the latency; a change of it holds for what waits already. */
+async function waitAsSet(emulator) {
+  const begun = performance.now();
+  for (let waited = 0; waited < emulator.latency; waited = performance.now() - begun) await wait(Math.min(50, emulator.latency - waited));
+}
+
 async function answerClient(emulator, request, response, url) {
   const text = await readBody(request);
   const query = readJson(text);
   const isGraphql = request.method === 'POST' && GRAPHQL_PATHS.has(url.pathname);
   const operation = isGraphql ? operationNameOf(query) : undefined;
   const fault = emulator.faults.take({ operation, path: url.pathname, repository: (name) => asksAbout(emulator.world, name, query?.variables) });
-  if (emulator.latency > 0) await wait(emulator.latency);
+  await waitAsSet(emulator);
   if (fault) {
     emulator.counters.faulted += 1;
     if (fault.delay_ms) await wait(fault.delay_ms);

@@ -65,16 +65,16 @@ static bool job_account_is_set = false;
 	" AND (x.kind OPERATOR(pg_catalog.=) 'database_role'"                                          \
 	"  OR x.kind OPERATOR(pg_catalog.=) 'support' AND x.holder OPERATOR(pg_catalog.=) "            \
 	"(SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r"                                \
-	" WHERE r.oid OPERATOR(pg_catalog.=) $2))"
+	" WHERE r.oid OPERATOR(pg_catalog.=) $2)"                                                      \
+	" AND x.holder OPERATOR(pg_catalog.=) SESSION_USER::pg_catalog.text)"
 
 /* Those of a session. $1: the permission; $2: the account; $3: the handle's digest. */
 #define RIGHTS_OF_SESSION                                                                          \
-	" FROM keypup.sessions s"                                                                      \
+	" FROM keypup.serving_sessions s"                                                              \
 	" JOIN keypup.rights x ON x.account_id OPERATOR(pg_catalog.=) s.account_id"                    \
 	" AND x.kind OPERATOR(pg_catalog.=) s.kind AND x.holder OPERATOR(pg_catalog.=) s.holder"       \
 	" WHERE x.permission OPERATOR(pg_catalog.=) $1 AND s.account_id OPERATOR(pg_catalog.=) $2"     \
-	" AND s.handle_digest OPERATOR(pg_catalog.=) $3"                                               \
-	" AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()"
+	" AND s.handle_digest OPERATOR(pg_catalog.=) $3"
 
 #define ACCOUNTS                                                                                   \
 	"SELECT x.account_id, pg_catalog.bool_and(x.all_projects),"                                    \

@@ -36,7 +36,8 @@ CREATE TABLE keypup.opened_roles (
   role_id oid NOT NULL,
   origin text NOT NULL DEFAULT keypup.this_database(),
   gave_membership boolean NOT NULL,
-  gave_usage boolean NOT NULL
+  gave_usage boolean NOT NULL,
+  asked_by xid8
 );
 COMMENT ON TABLE keypup.opened_roles IS 'What keypup itself has granted to database roles. Nobody''s to read.';
 COMMENT ON COLUMN keypup.opened_roles.role_name IS 'The role.';
@@ -44,7 +45,10 @@ COMMENT ON COLUMN keypup.opened_roles.role_id IS 'Its oid.';
 COMMENT ON COLUMN keypup.opened_roles.origin IS 'The database in which it was granted, as in members.';
 COMMENT ON COLUMN keypup.opened_roles.gave_membership IS 'Whether keypup granted it keypup_member, which it had not.';
 COMMENT ON COLUMN keypup.opened_roles.gave_usage IS 'Whether keypup granted it USAGE on the schema, which it had not.';
+COMMENT ON COLUMN keypup.opened_roles.asked_by IS 'The transaction for which it was granted, in another, before that one had ended; NULL: it was granted in that one.';
 REVOKE ALL ON keypup.opened_roles FROM PUBLIC;
+ALTER TABLE keypup.opened_roles ENABLE ROW LEVEL SECURITY;
+ALTER TABLE keypup.opened_roles FORCE ROW LEVEL SECURITY;
 
 CREATE FUNCTION keypup.has_usage(role_id oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -98,7 +102,9 @@ COMMENT ON FUNCTION keypup.guard_database_role(uuid, name) IS
   'The oid of a database role, if an account may give it rights: none of the system, and, unless an operator asks, none'
   ' that serves others or administers the server.';
 
-CREATE FUNCTION keypup.open_schema_to(database_role name) RETURNS void
+-- A grant holds what all accounts share until its transaction ends (role_opener.c): so who grants or takes back does it one after
+-- the other, and customers never in a transaction of their own.
+CREATE FUNCTION keypup.open_schema_to(database_role name, asked_by xid8) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -106,8 +112,7 @@ DECLARE
   gives_membership boolean;
   gives_usage boolean;
 BEGIN
-  -- Whoever takes back has this row, too.
-  PERFORM FROM keypup.opened_roles o WHERE o.role_name = database_role::text FOR UPDATE;
+  LOCK TABLE keypup.opened_roles IN SHARE ROW EXCLUSIVE MODE;
   DELETE FROM keypup.opened_roles o
   WHERE o.role_name = database_role::text AND NOT keypup.is_role(o.role_id, o.role_name, o.origin);
   gives_membership := NOT keypup.has_membership(the_role_id);
@@ -121,16 +126,49 @@ BEGIN
   IF gives_usage THEN
     EXECUTE format('GRANT USAGE ON SCHEMA keypup TO %I', database_role);
   END IF;
-  INSERT INTO keypup.opened_roles AS o (role_name, role_id, gave_membership, gave_usage)
-  VALUES (database_role::text, the_role_id, gives_membership, gives_usage)
+  INSERT INTO keypup.opened_roles AS o (role_name, role_id, gave_membership, gave_usage, asked_by)
+  VALUES (database_role::text, the_role_id, gives_membership, gives_usage, open_schema_to.asked_by)
   ON CONFLICT ON CONSTRAINT opened_roles_pkey DO UPDATE
     SET gave_membership = o.gave_membership OR excluded.gave_membership, gave_usage = o.gave_usage OR excluded.gave_usage,
-        role_id = excluded.role_id, origin = excluded.origin;
+        role_id = excluded.role_id, origin = excluded.origin, asked_by = excluded.asked_by;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.open_schema_to(name) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.open_schema_to(name) IS
-  'Lets a database role ask; what it sees is for row-level security to say. What it had not is granted, and remembered.';
+REVOKE ALL ON FUNCTION keypup.open_schema_to(name, xid8) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.open_schema_to(name, xid8) IS
+  'Lets a database role ask; what it sees is for row-level security to say. What it had not is granted, and remembered.'
+  ' asked_by: the other transaction that it is done for, or NULL.';
+
+CREATE FUNCTION keypup.open_schema_aside(role_id oid) RETURNS void
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_open_schema_aside';
+REVOKE ALL ON FUNCTION keypup.open_schema_aside(oid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.open_schema_aside(oid) IS 'Does open_schema_to for a role in a transaction of its own, and waits for its end.';
+
+CREATE FUNCTION keypup.let_in(database_role name) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_role_id oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = database_role);
+BEGIN
+  IF keypup.is_operator() THEN
+    PERFORM keypup.open_schema_to(database_role, NULL::xid8);
+  ELSIF NOT keypup.has_membership(the_role_id) OR NOT keypup.has_usage(the_role_id) THEN
+    PERFORM keypup.open_schema_aside(the_role_id);
+  END IF;
+END
+$$;
+CREATE FUNCTION keypup.let_out(database_role text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF keypup.is_operator() THEN
+    PERFORM keypup.close_schema_to(database_role);
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.let_in(name), keypup.let_out(text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.let_in(name) IS 'Lets a database role ask from now on: at once for an operator, otherwise in a transaction of its own.';
+COMMENT ON FUNCTION keypup.let_out(text) IS
+  'Takes back what a database role was granted, if nothing needs it any more: at once for an operator; otherwise the worker does, within a minute.';
 
 CREATE FUNCTION keypup.close_schema_to(database_role text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -139,7 +177,11 @@ DECLARE
   given keypup.opened_roles;
   holder record;
 BEGIN
-  SELECT o.* INTO given FROM keypup.opened_roles o WHERE o.role_name = database_role FOR UPDATE SKIP LOCKED;
+  IF NOT EXISTS (SELECT FROM keypup.opened_roles o WHERE o.role_name = database_role) THEN
+    RETURN false;
+  END IF;
+  LOCK TABLE keypup.opened_roles IN SHARE ROW EXCLUSIVE MODE;
+  SELECT o.* INTO given FROM keypup.opened_roles o WHERE o.role_name = database_role;
   IF NOT FOUND THEN
     RETURN false;
   END IF;
@@ -173,9 +215,25 @@ REVOKE ALL ON FUNCTION keypup.close_schema_to(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.close_schema_to(text) IS
   'Takes back what open_schema_to has granted a role, and no more, unless it is needed still. Returns whether it did.';
 
+CREATE FUNCTION keypup.allow_application(database_role name) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM keypup.guard_writes();
+  LOCK TABLE keypup.opened_roles IN SHARE ROW EXCLUSIVE MODE;
+  EXECUTE format('GRANT keypup_member TO %I', database_role);
+  EXECUTE format('GRANT USAGE ON SCHEMA keypup TO %I', database_role);
+  DELETE FROM keypup.opened_roles o WHERE o.role_name = database_role::text;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.allow_application(name) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.allow_application(name) IS
+  'Grants a role, by which an application asks for many, what it needs for that: no account can make it a member, or take'
+  ' it back, also one that had made it a member before. For superusers.';
+
 -- Every minute: what ends by the clock, or by a role that is dropped or renamed, tells nobody.
 CREATE FUNCTION keypup.keep_roles() RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   -- A customer's open transaction is not waited for: the next minute will do.
@@ -188,7 +246,9 @@ BEGIN
   FROM foreign_row f
   JOIN pg_roles r ON r.rolname = f.member
   WHERE m.account_id = f.account_id AND m.member = f.member;
-  PERFORM keypup.close_schema_to(o.role_name) FROM keypup.opened_roles o;
+  -- Nor is it known before its end what a transaction needs.
+  PERFORM keypup.close_schema_to(o.role_name) FROM keypup.opened_roles o
+  WHERE o.asked_by IS NULL OR NOT keypup.is_of_this_server(o.origin) OR pg_visible_in_snapshot(o.asked_by, pg_current_snapshot());
   RETURN 0;
 END
 $$;

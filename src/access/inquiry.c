@@ -1,6 +1,7 @@
 /*
  * inquiry.c
- *		A few places in shared memory, each for one question and its answer.
+ *		A few places in shared memory, each for one question and its answer
+ *		(keypup.max_questions). An account has a quarter of them.
  *
  * A session never connects to the outside: the worker does, under its policy of
  * requests. The one who asked frees the place, however its wait ends.
@@ -21,13 +22,15 @@
 #include "utils/timestamp.h"
 
 #include "access/inquiry.h"
+#include "access/throttle.h"
 #include "compat.h"
+#include "keypup.h"
 #include "shared_area.h"
 #include "sync/worker_list.h"
 
 PG_FUNCTION_INFO_V1(keypup_ask_worker);
 
-#define PLACES 8
+#define SHARE_OF_ACCOUNT (keypup_max_questions / 4)
 /* Two requests of the worker may take 30 seconds each. */
 #define PATIENCE_MILLISECONDS 65000
 
@@ -52,12 +55,12 @@ typedef struct Inquiry
 typedef struct SharedInquiries
 {
 	uint64 last_ticket;
-	Inquiry places[PLACES];
+	Inquiry places[FLEXIBLE_ARRAY_MEMBER];
 } SharedInquiries;
 
 static SharedInquiries *shared = NULL;
 static SharedArea area = {
-	.name = "keypup inquiries", .size = sizeof(SharedInquiries), .memory = (void **) &shared};
+	.name = "keypup inquiries", .memory = (void **) &shared};
 
 /* Of this session; 0: none. */
 static uint64 asked_ticket = 0;
@@ -65,6 +68,7 @@ static uint64 asked_ticket = 0;
 void
 register_inquiries(void)
 {
+	area.size = offsetof(SharedInquiries, places) + (Size) keypup_max_questions * sizeof(Inquiry);
 	register_shared_area(&area);
 }
 
@@ -72,7 +76,7 @@ register_inquiries(void)
 static Inquiry *
 find_inquiry(uint64 ticket)
 {
-	for (int i = 0; i < PLACES; i++)
+	for (int i = 0; i < keypup_max_questions; i++)
 	{
 		if (shared->places[i].state != INQUIRY_FREE && shared->places[i].question.ticket == ticket)
 			return &shared->places[i];
@@ -101,19 +105,37 @@ withdraw_at_exit(int code, Datum argument)
 	withdraw();
 }
 
-/* Returns false when all places are taken. */
+typedef enum AskResult
+{
+	ASK_DONE,
+	ASK_NO_PLACE,
+	ASK_NO_SHARE
+} AskResult;
+
+/* The account has a place; the lock is held. */
 static bool
+holds_place(const Inquiry *place, const pg_uuid_t *account)
+{
+	return place->state != INQUIRY_FREE && place->database == MyDatabaseId &&
+		   memcmp(&place->question.account, account, sizeof(*account)) == 0;
+}
+
+static AskResult
 ask(const char *kind, const pg_uuid_t *account, const bytea *question)
 {
 	Inquiry *place = NULL;
+	int of_account = 0;
+	AskResult result;
 
 	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	for (int i = 0; i < PLACES && place == NULL; i++)
+	for (int i = 0; i < keypup_max_questions; i++)
 	{
-		if (shared->places[i].state == INQUIRY_FREE)
+		of_account += holds_place(&shared->places[i], account);
+		if (place == NULL && shared->places[i].state == INQUIRY_FREE)
 			place = &shared->places[i];
 	}
-	if (place != NULL)
+	result = of_account >= SHARE_OF_ACCOUNT ? ASK_NO_SHARE : place == NULL ? ASK_NO_PLACE : ASK_DONE;
+	if (result == ASK_DONE)
 	{
 		place->state = INQUIRY_ASKED;
 		place->database = MyDatabaseId;
@@ -125,7 +147,37 @@ ask(const char *kind, const pg_uuid_t *account, const bytea *question)
 		memcpy(place->question.bytes, VARDATA_ANY(question), VARSIZE_ANY_EXHDR(question));
 	}
 	LWLockRelease(area.lock);
-	return place != NULL;
+	return result;
+}
+
+/* Counts the question, and finds a place for it. */
+static void
+begin_inquiry(const char *kind, const pg_uuid_t *account, const bytea *question)
+{
+	int wait = admit_question(kind, account, true);
+	AskResult result;
+
+	if (wait > 0)
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("too many questions to the provider within a minute"),
+						errhint("Try again in %d s. keypup.questions_per_minute is %d for each "
+								"account.",
+								wait, keypup_questions_per_minute),
+						errhidestmt(true)));
+	result = ask(kind, account, question);
+	if (result == ASK_NO_SHARE)
+		ereport(ERROR, (errcode(ERRCODE_TOO_MANY_CONNECTIONS),
+						errmsg("too many sessions of the account wait for their provider"),
+						errhint("Try again in a moment. An account may have %d, a quarter of "
+								"keypup.max_questions.",
+								SHARE_OF_ACCOUNT),
+						errhidestmt(true)));
+	if (result == ASK_NO_PLACE)
+		ereport(ERROR, (errcode(ERRCODE_TOO_MANY_CONNECTIONS),
+						errmsg("too many sessions wait for their provider"),
+						errhint("Try again in a moment, or have the server's administrator raise "
+								"keypup.max_questions."),
+						errhidestmt(true)));
 }
 
 /* Whether the answer is there; then it is copied, ended by a NUL: an empty text when none could be had. */
@@ -181,10 +233,7 @@ keypup_ask_worker(PG_FUNCTION_ARGS)
 	registered = true;
 	/* Before the place is taken: an error while its lock is held would have withdraw wait for that lock. */
 	answer = palloc(INQUIRY_ANSWER_BYTES);
-	if (!ask(kind, PG_GETARG_UUID_P(1), question))
-		ereport(ERROR, (errcode(ERRCODE_TOO_MANY_CONNECTIONS),
-						errmsg("too many sessions wait for their provider"),
-						errhint("Try again in a moment."), errhidestmt(true)));
+	begin_inquiry(kind, PG_GETARG_UUID_P(1), question);
 	PG_TRY();
 	{
 		if (wake_workers() == 0)
@@ -201,33 +250,48 @@ keypup_ask_worker(PG_FUNCTION_ARGS)
 	PG_END_TRY();
 	if (answer[0] == '\0')
 		PG_RETURN_NULL();
+	if (strcmp(answer, INQUIRY_LATER) == 0)
+		take_back_question(kind, PG_GETARG_UUID_P(1));
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(answer)));
 }
 
 /* --- the worker's side --- */
 
+/* The question that was asked first. The lock is held. */
+static Inquiry *
+find_question(void)
+{
+	Inquiry *first = NULL;
+
+	for (int i = 0; i < keypup_max_questions; i++)
+	{
+		Inquiry *place = &shared->places[i];
+
+		if (place->state == INQUIRY_ASKED && place->database == MyDatabaseId &&
+			(first == NULL || place->question.ticket < first->question.ticket))
+			first = place;
+	}
+	return first;
+}
+
 bool
 take_question(InquiryQuestion *into)
 {
-	bool taken = false;
+	Inquiry *place;
 
 	if (shared == NULL)
 		return false;
 	LWLockAcquire(area.lock, LW_EXCLUSIVE);
-	for (int i = 0; i < PLACES && !taken; i++)
+	place = find_question();
+	if (place != NULL)
 	{
-		Inquiry *place = &shared->places[i];
-
-		if (place->state != INQUIRY_ASKED || place->database != MyDatabaseId)
-			continue;
 		place->state = INQUIRY_TAKEN;
 		*into = place->question;
 		/* It is in one process only from now on. */
 		OPENSSL_cleanse(place->question.bytes, INQUIRY_QUESTION_BYTES);
-		taken = true;
 	}
 	LWLockRelease(area.lock);
-	return taken;
+	return place != NULL;
 }
 
 void

@@ -11,6 +11,8 @@
 #define INQUIRY_KIND_BYTES 16
 #define INQUIRY_QUESTION_BYTES 8192
 #define INQUIRY_ANSWER_BYTES 16384
+/* The answer to a question for which nobody was asked yet: to be asked again. */
+#define INQUIRY_LATER "{\"later\": true}"
 
 typedef struct InquiryQuestion
 {

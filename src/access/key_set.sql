@@ -1,5 +1,6 @@
 -- access/key_set.sql: the public keys of OpenID Connect providers. An admin gives them, or the worker fetches them:
--- every hour, five minutes after a failure, and at most once a minute when a token names a key that is not there.
+-- every hour, after failures in five minutes, doubling to an hour, and when a token names a key that is not there, at most
+-- once a minute, doubling likewise.
 
 CREATE FUNCTION keypup.usable_keys(key_set jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -51,6 +52,7 @@ BEGIN
         keys = CASE WHEN p.fetches_keys AND excluded.fetches_keys THEN p.keys ELSE excluded.keys END,
         keys_read_at = CASE WHEN p.fetches_keys AND excluded.fetches_keys THEN p.keys_read_at ELSE excluded.keys_read_at END,
         keys_tried_at = CASE WHEN p.fetches_keys AND excluded.fetches_keys THEN p.keys_tried_at END, keys_error = NULL, added_by = excluded.added_by,
+        keys_failures = CASE WHEN p.fetches_keys AND excluded.fetches_keys THEN p.keys_failures ELSE 0 END,
         origin = excluded.origin
   RETURNING * INTO new;
   PERFORM keypup.record_action(the_account, 'identity_provider.add',
@@ -91,31 +93,54 @@ AS $$ SELECT rtrim(issuer, '/') || '/.well-known/openid-configuration' $$;
 REVOKE ALL ON FUNCTION keypup.discovery_url(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.discovery_url(text) IS 'Where an OpenID Connect provider says where its key set is.';
 
+CREATE FUNCTION keypup.admit_question(kind text, account_id uuid) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_admit_question';
+REVOKE ALL ON FUNCTION keypup.admit_question(text, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.admit_question(text, uuid) IS
+  'Counts a question of a worker to a provider; false where the account has asked too much within a minute.';
+
 -- Sees all accounts, and so runs as the owner. Each account's set is fetched by itself: when it was, tells of no other.
-CREATE FUNCTION keypup.claim_key_sets(only_account uuid, only_issuer text, OUT account_id uuid, OUT issuer text, OUT url text) RETURNS SETOF record
+-- Accounts take turns, and each has a few at a time.
+CREATE FUNCTION keypup.claim_key_sets(only_account uuid, only_issuer text, how_many integer, accounts_left_out uuid[],
+  OUT account_id uuid, OUT issuer text, OUT url text) RETURNS SETOF record
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
+  WITH due AS (
+    SELECT p.account_id, p.issuer, row_number() OVER (PARTITION BY p.account_id ORDER BY p.keys_tried_at NULLS FIRST, p.issuer) AS turn
+    FROM keypup.identity_providers p
+    WHERE p.fetches_keys AND p.origin = (SELECT keypup.this_database())
+      AND (only_account IS NULL AND p.account_id <> ALL (accounts_left_out) OR p.account_id = only_account AND p.issuer = only_issuer)
+      AND (p.keys_tried_at IS NULL
+        OR p.keys_tried_at <= now() - least(interval '1 hour', 2 ^ least(p.keys_failures, 10)
+             * CASE WHEN only_account IS NOT NULL THEN interval '1 minute'
+                    WHEN p.keys_error IS NOT NULL OR p.keys_read_at IS NULL THEN interval '2.5 minutes'
+                    ELSE interval '1 hour' END)
+        -- A clock that was set back.
+        OR p.keys_tried_at > now() + interval '1 minute')
+  ), free AS (
+    SELECT p.account_id, p.issuer
+    FROM due d JOIN keypup.identity_providers p USING (account_id, issuer)
+    WHERE d.turn <= 4
+    ORDER BY d.turn, p.account_id LIMIT how_many
+    FOR NO KEY UPDATE OF p SKIP LOCKED
+  ), admitted AS MATERIALIZED (
+    -- Whoever asks is counted already.
+    SELECT f.account_id, f.issuer FROM free f
+    WHERE CASE WHEN only_account IS NULL THEN keypup.admit_question('key_set', f.account_id) ELSE true END
+  )
   UPDATE keypup.identity_providers p SET keys_tried_at = now()
-  WHERE p.fetches_keys AND p.origin = (SELECT keypup.this_database())
-    AND (only_account IS NULL OR p.account_id = only_account AND p.issuer = only_issuer)
-    AND (p.keys_tried_at IS NULL
-      OR p.keys_tried_at <= now() - CASE WHEN only_account IS NOT NULL THEN interval '1 minute'
-                                         WHEN p.keys_error IS NOT NULL OR p.keys_read_at IS NULL THEN interval '5 minutes'
-                                         ELSE interval '1 hour' END
-      -- A clock that was set back.
-      OR p.keys_tried_at > now() + interval '1 minute')
+  FROM admitted d WHERE p.account_id = d.account_id AND p.issuer = d.issuer
   RETURNING p.account_id, p.issuer, keypup.discovery_url(p.issuer)
 $$;
-REVOKE ALL ON FUNCTION keypup.claim_key_sets(uuid, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.claim_key_sets(uuid, text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.claim_key_sets(uuid, text) IS
+REVOKE ALL ON FUNCTION keypup.claim_key_sets(uuid, text, integer, uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.claim_key_sets(uuid, text, integer, uuid[]) TO keypup_worker;
+COMMENT ON FUNCTION keypup.claim_key_sets(uuid, text, integer, uuid[]) IS
   'The accounts'' issuers whose key sets are to be fetched now, and where to begin; or that one, at most once a minute.';
 
-CREATE FUNCTION keypup.take_key_set(account_id uuid, issuer text, url text, status integer, reply jsonb, failure text) RETURNS text
+CREATE FUNCTION keypup.take_key_set(account_id uuid, issuer text, is_discovery boolean, status integer, reply jsonb, failure text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  is_discovery boolean := url = keypup.discovery_url(issuer);
   new_keys jsonb;
   problem text;
 BEGIN
@@ -125,9 +150,12 @@ BEGIN
     WHEN reply IS NULL OR pg_column_size(reply) > 262144 THEN 'the answer is not JSON of at most 256 KiB'
     WHEN is_discovery AND reply ->> 'issuer' IS DISTINCT FROM issuer THEN 'the provider calls itself by another issuer'
     WHEN is_discovery AND coalesce(reply ->> 'jwks_uri' !~ '^https://[^[:cntrl:][:space:]]+$' OR length(reply ->> 'jwks_uri') > 500, true) THEN 'the provider names no key set with https://'
+    WHEN is_discovery AND reply ->> 'jwks_uri' = keypup.discovery_url(issuer) THEN 'the provider names its own description as its key set'
   END;
   IF problem IS NULL AND is_discovery THEN
-    RETURN reply ->> 'jwks_uri';
+    -- What was removed meanwhile is asked for no more.
+    RETURN (SELECT reply ->> 'jwks_uri' FROM keypup.identity_providers p
+            WHERE p.account_id = take_key_set.account_id AND p.issuer = take_key_set.issuer AND p.fetches_keys);
   ELSIF problem IS NULL THEN
     BEGIN
       new_keys := keypup.usable_keys(reply);
@@ -137,11 +165,13 @@ BEGIN
   END IF;
   -- The last good set stays.
   UPDATE keypup.identity_providers p
-  SET keys = coalesce(new_keys, p.keys), keys_read_at = CASE WHEN new_keys IS NULL THEN p.keys_read_at ELSE now() END, keys_error = left(problem, 300)
+  SET keys = coalesce(new_keys, p.keys), keys_read_at = CASE WHEN new_keys IS NULL THEN p.keys_read_at ELSE now() END, keys_error = left(problem, 300),
+      keys_failures = CASE WHEN problem IS NULL THEN 0 ELSE p.keys_failures + 1 END
   WHERE p.account_id = take_key_set.account_id AND p.issuer = take_key_set.issuer AND p.fetches_keys;
   RETURN NULL;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.take_key_set(uuid, text, text, integer, jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.take_key_set(uuid, text, text, integer, jsonb, text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.take_key_set(uuid, text, text, integer, jsonb, text) IS 'Takes an answer of an issuer: what is to be asked next, or NULL when it is done.';
+REVOKE ALL ON FUNCTION keypup.take_key_set(uuid, text, boolean, integer, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.take_key_set(uuid, text, boolean, integer, jsonb, text) TO keypup_worker;
+COMMENT ON FUNCTION keypup.take_key_set(uuid, text, boolean, integer, jsonb, text) IS
+  'Takes an answer of an issuer: after where its key set is (is_discovery), what is to be asked next; NULL when it is done.';

@@ -149,6 +149,36 @@ REVOKE ALL ON FUNCTION keypup.track(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.track(text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.track(text, text, text) IS 'Starts keeping a project in tables; the background worker reads it, or CALL keypup.sync.';
 
+CREATE FUNCTION keypup.ask_for_projects(account_id uuid, connection uuid, goes_on_at text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  answer jsonb;
+BEGIN
+  LOOP
+    BEGIN
+      answer := keypup.ask_worker('projects', ask_for_projects.account_id, uuid_send(connection) || convert_to(goes_on_at, 'UTF8'));
+      IF answer IS NULL OR NOT answer ? 'later' THEN
+        RETURN answer;
+      -- An app has no token while nothing is read: the worker gets one first.
+      ELSIF clock_timestamp() > now() + interval '1 minute' THEN
+        RETURN '{"failed": "the app got no token", "hint": "SELECT state, blocked_reason FROM keypup.connections says more."}';
+      END IF;
+    EXCEPTION
+      WHEN configuration_limit_exceeded OR too_many_connections THEN
+        -- A list that has begun goes on as soon as it may.
+        IF goes_on_at = '' THEN
+          PERFORM keypup.note_refusal(ask_for_projects.account_id, 'connection.discover', SQLERRM);
+          RAISE;
+        END IF;
+    END;
+    PERFORM pg_sleep(0.3);
+  END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.ask_for_projects(uuid, uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.ask_for_projects(uuid, uuid, text) IS 'A page of what the connection could track, from the worker; the first where goes_on_at is empty.';
+
 CREATE FUNCTION keypup.discover(account text, connection text DEFAULT NULL,
   OUT project text, OUT visibility text, OUT is_archived boolean, OUT is_fork boolean, OUT is_tracked boolean)
 RETURNS SETOF record
@@ -169,16 +199,7 @@ BEGIN
   PERFORM keypup.record_durably(the_account, 'connection.discover', the_connection.name, a.kind, keypup.asking_role(), true, NULL::bytea) FROM keypup.asking() a;
   -- A page after the other; a provider that never ends shall not keep the session for ever.
   FOR page IN 1 .. 400 LOOP
-    LOOP
-      answer := keypup.ask_worker('projects', the_account, uuid_send(asked) || convert_to(goes_on_at, 'UTF8'));
-      EXIT WHEN answer IS NULL OR NOT answer ? 'later';
-      -- An app has no token while nothing is read: the worker gets one first.
-      IF clock_timestamp() > now() + interval '1 minute' THEN
-        answer := '{"failed": "the app got no token", "hint": "SELECT state, blocked_reason FROM keypup.connections says more."}';
-        EXIT;
-      END IF;
-      PERFORM pg_sleep(0.3);
-    END LOOP;
+    answer := keypup.ask_for_projects(the_account, asked, goes_on_at);
     IF answer IS NULL OR answer ? 'failed' THEN
       RAISE EXCEPTION 'the provider could not be asked: %', coalesce(answer ->> 'failed', 'no answer')
         USING ERRCODE = 'connection_exception', HINT = coalesce(answer ->> 'hint', 'Try again in a moment; the server''s log says more.');
@@ -208,11 +229,12 @@ DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
   the_project bigint := keypup.find_project(the_account, project);
 BEGIN
-  PERFORM FROM keypup.connections c
-  WHERE c.account_id = the_account
-    AND c.connection_id = (SELECT p.connection_id FROM keypup.projects p
-                           WHERE p.account_id = the_account AND p.project_id = the_project)
-  FOR UPDATE;
+  -- In the order of model/connection.sql, before its rows go by the foreign keys in any order.
+  PERFORM keypup.hold_connection(p.account_id, p.connection_id)
+  FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project;
+  PERFORM FROM keypup.sync_state s WHERE s.account_id = the_account AND s.project_id = the_project FOR UPDATE;
+  PERFORM FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project FOR UPDATE;
+  DELETE FROM keypup.sync_jobs j WHERE j.account_id = the_account AND j.project_id = the_project;
   DELETE FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project;
   PERFORM keypup.record_action(the_account, 'project.untrack', project);
 END

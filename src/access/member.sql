@@ -1,8 +1,14 @@
 -- access/member.sql: accounts, and who belongs to them. These functions run as their owner; each asks
 -- keypup.authorize first, which knows who called, and says no unless the caller may.
 
+CREATE FUNCTION keypup.bound_transaction() RETURNS void
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_bound_transaction';
+REVOKE ALL ON FUNCTION keypup.bound_transaction() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.bound_transaction() IS
+  'From now on this transaction may stay open for keypup.change_timeout; then its session ends. Not for superusers.';
+
 CREATE FUNCTION keypup.guard_writes() RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF pg_is_in_recovery() THEN
@@ -14,12 +20,13 @@ BEGIN
       USING ERRCODE = 'read_only_sql_transaction', DETAIL = 'It changes rows.',
             HINT = 'Begin the transaction with BEGIN READ WRITE, or SET default_transaction_read_only = off.';
   END IF;
+  PERFORM keypup.bound_transaction();
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.guard_writes() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_writes() IS
-  'Refuses to go on where nothing can be written: on a standby, in a read-only transaction. Functions that change'
-  ' something call it, most of them through authorize.';
+  'Refuses to go on where nothing can be written: on a standby, in a read-only transaction; and bounds the transaction.'
+  ' Functions that change something call it, most of them through authorize.';
 
 CREATE FUNCTION keypup.authorize(account text, permission text) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -187,7 +194,7 @@ BEGIN
   PERFORM keypup.guard_role(the_account, role);
   the_role_id := keypup.guard_database_role(the_account, member);
   PERFORM keypup.put_member(the_account, member::text, 'database_role', role, the_role_id, keypup.may_act_as(the_role_id));
-  PERFORM keypup.open_schema_to(member);
+  PERFORM keypup.let_in(member);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.add_member(text, name, text) FROM PUBLIC;
@@ -303,10 +310,11 @@ BEGIN
   old := keypup.find_member(the_account, account, member);
   PERFORM keypup.guard_change(the_account, member, old.role, NULL);
   DELETE FROM keypup.members m WHERE m.account_id = the_account AND m.member = remove_member.member;
-  DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = remove_member.member;
+  PERFORM keypup.drop_sessions(the_account, member);
+  PERFORM keypup.forget_sources(the_account, member);
   PERFORM keypup.end_what_was_made(the_account, old.kind, member);
   IF old.kind = 'database_role' THEN
-    PERFORM keypup.close_schema_to(member);
+    PERFORM keypup.let_out(member);
   END IF;
   PERFORM keypup.record_action(the_account, 'member.remove', member);
 END

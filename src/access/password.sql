@@ -20,13 +20,13 @@ DROP POLICY member_reads ON keypup.member_passwords;
 -- What a digest costs is read of all.
 CREATE INDEX member_passwords_cost ON keypup.member_passwords (substr(hash, 5, 2));
 
+-- No foreign key to members: who removes a member would wait for the end of the transaction in which they sign in.
 CREATE TABLE keypup.known_sources (
-  account_id uuid NOT NULL,
+  account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   member text NOT NULL,
   source_digest bytea NOT NULL CHECK (octet_length(source_digest) = 32),
   last_at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (account_id, member, source_digest),
-  FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE CASCADE
+  PRIMARY KEY (account_id, member, source_digest)
 );
 COMMENT ON TABLE keypup.known_sources IS
   'From where people have signed in with their passwords: guesses from elsewhere do not keep them from signing in there.'
@@ -91,11 +91,30 @@ REVOKE ALL ON FUNCTION keypup.try_password(text, uuid, text, bytea, boolean, tex
 COMMENT ON FUNCTION keypup.try_password(text, uuid, text, bytea, boolean, text) IS
   'Whether that is the person''s password, counted and at the same price for whoever is not there: see check_password.';
 
+CREATE FUNCTION keypup.forget_sources(account_id uuid, person text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH free AS (
+    SELECT k.source_digest FROM keypup.known_sources k
+    WHERE k.account_id = forget_sources.account_id AND k.member = person FOR UPDATE SKIP LOCKED
+  )
+  DELETE FROM keypup.known_sources k USING free f
+  WHERE k.account_id = forget_sources.account_id AND k.member = person AND k.source_digest = f.source_digest
+$$;
+REVOKE ALL ON FUNCTION keypup.forget_sources(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.forget_sources(uuid, text) IS 'Forgets from where somebody who was removed has signed in; waits for nobody.';
+
 CREATE FUNCTION keypup.note_known_source(account_id uuid, person text, source bytea) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
   PERFORM keypup.forgive_attempt();
+  -- A row that is there is left alone, and unlocked, for a day.
+  IF EXISTS (SELECT FROM keypup.known_sources s
+             WHERE s.account_id = note_known_source.account_id AND s.member = person AND s.source_digest = source
+               AND s.last_at >= now() - interval '1 day') THEN
+    RETURN;
+  END IF;
   INSERT INTO keypup.known_sources AS s (account_id, member, source_digest)
   VALUES (note_known_source.account_id, person, source)
   ON CONFLICT ON CONSTRAINT known_sources_pkey DO UPDATE SET last_at = now() WHERE s.last_at < now() - interval '1 day';
@@ -142,10 +161,12 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   is_own boolean := coalesce(person = keypup.asking_role() AND (SELECT a.kind = 'person' FROM keypup.asking() a), false);
-  -- People set their own; whoever manages users sets that of those who may not do more.
-  the_account uuid := keypup.authorize_rights(account, CASE WHEN is_own THEN 'data.read' ELSE 'users.manage' END);
+  -- People set their own, for which nobody else waits; whoever manages users sets that of those who may not do more.
+  the_account uuid := CASE WHEN is_own THEN keypup.authorize(account, 'data.read') ELSE keypup.authorize_rights(account, 'users.manage') END;
 BEGIN
-  PERFORM keypup.guard_person(the_account, account, person);
+  IF NOT is_own THEN
+    PERFORM keypup.guard_person(the_account, account, person);
+  END IF;
   IF EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account) THEN
     RAISE EXCEPTION 'the account has single sign-on' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Its people sign in there, and have no passwords here.';
   END IF;
@@ -160,8 +181,9 @@ BEGIN
   END IF;
   INSERT INTO keypup.member_passwords AS p (account_id, member, hash) VALUES (the_account, person, keypup.hash_password(password))
   ON CONFLICT ON CONSTRAINT member_passwords_pkey DO UPDATE SET hash = excluded.hash, set_at = now();
-  -- Whoever knew the old one is signed out.
-  DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = person;
+  -- Whoever knew the old one is signed out, also where they are just signing in.
+  UPDATE keypup.members m SET sign_in_id = keypup.new_id() WHERE m.account_id = the_account AND m.member = person;
+  PERFORM keypup.drop_sessions(the_account, person);
   PERFORM keypup.record_action(the_account, 'password.set', person);
 END
 $$;
@@ -191,7 +213,7 @@ BEGIN
   END IF;
   is_right := tried.is_right;
   IF is_right AND given.enrollment_id IS NOT NULL THEN
-    is_right := keypup.use_code(account_id, given.digest, given.ends_at, given.is_recovery);
+    is_right := given.digest IS NOT NULL AND keypup.use_token(account_id, given.digest, given.ends_at);
   ELSIF is_right THEN
     is_right := NOT needs_code;
   END IF;
@@ -220,7 +242,9 @@ DECLARE
   proven record;
 BEGIN
   PERFORM keypup.guard_writes();
-  SELECT a.account_id, a.requires_second_factor INTO the_account FROM keypup.accounts a WHERE a.name = account;
+  SELECT a.account_id, a.requires_second_factor, m.sign_in_id INTO the_account
+  FROM keypup.accounts a LEFT JOIN keypup.members m ON m.account_id = a.account_id AND m.member = person
+  WHERE a.name = account;
   SELECT p.shown, p.code_digest INTO proven
   FROM keypup.prove_person(account, the_account.account_id, person, password, code, source, 'session.start', 'active',
     the_account.requires_second_factor) p;
@@ -228,7 +252,8 @@ BEGIN
   UPDATE keypup.member_passwords p SET hash = keypup.hash_password(password)
   WHERE p.account_id = the_account.account_id AND p.member = person
     AND substr(p.hash, 5, 2)::integer <> current_setting('keypup.bcrypt_cost')::integer;
-  RETURN keypup.start_session(the_account.account_id, 'person', person, proven.shown, interval '12 hours', NULL::text, proven.code_digest);
+  RETURN keypup.start_session(the_account.account_id, 'person', person, proven.shown, interval '12 hours', NULL::text, proven.code_digest,
+    the_account.sign_in_id);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_password(text, text, text, text, text) FROM PUBLIC;

@@ -4,7 +4,9 @@
 CREATE FUNCTION keypup.ask_worker(kind text, account_id uuid, question bytea) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_ask_worker';
 REVOKE ALL ON FUNCTION keypup.ask_worker(text, uuid, bytea) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.ask_worker(text, uuid, bytea) IS 'Has the worker ask outside, and waits for the answer: NULL when none could be had. Granted to nobody.';
+COMMENT ON FUNCTION keypup.ask_worker(text, uuid, bytea) IS
+  'Has the worker ask outside, and waits for the answer: NULL when none could be had. configuration_limit_exceeded: the'
+  ' account, or who asks, has asked too much within a minute. Granted to nobody.';
 
 CREATE FUNCTION keypup.allow_provider_sign_in(account text, role text, connection text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -45,13 +47,15 @@ CREATE FUNCTION keypup.sign_in_with_provider(account text, provider text, user_t
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+  began timestamptz := clock_timestamp();
   asked record;
   answer jsonb;
   person text;
+  why text := 'a token of the provider';
 BEGIN
   PERFORM keypup.guard_writes();
   -- One by its name, or the only one of the provider: no server is shown a token that may be another's.
-  SELECT p.account_id, p.issuer, c.connection_id,
+  SELECT p.account_id, p.issuer, p.sign_in_id, c.connection_id,
     count(*) OVER (PARTITION BY c.name = sign_in_with_provider.provider) AS candidates INTO asked
   FROM keypup.accounts a
   JOIN keypup.identity_providers p ON p.account_id = a.account_id AND p.kind = 'repositories'
@@ -63,9 +67,16 @@ BEGIN
     FROM keypup.halted_connections h
     WHERE h.account_id = asked.account_id AND h.connection_id = asked.connection_id AND h.phase = 'restored';
     IF NOT FOUND THEN
-      answer := keypup.ask_worker('user_token', asked.account_id, uuid_send(asked.connection_id)
-        || keypup.encrypt_token(user_token,
-             keypup.token_context(asked.account_id, asked.connection_id, 0::bigint, 'user_token')));
+      BEGIN
+        answer := keypup.ask_worker('user_token', asked.account_id, uuid_send(asked.connection_id)
+          || keypup.encrypt_token(user_token,
+               keypup.token_context(asked.account_id, asked.connection_id, 0::bigint, 'user_token')));
+      EXCEPTION
+        -- Not told apart, since only an account that has this set up is asked about.
+        WHEN configuration_limit_exceeded OR too_many_connections THEN
+          answer := '{}';
+          why := 'too many sign-ins with tokens of the provider';
+      END;
     END IF;
     IF answer IS NULL OR answer ? 'failed' THEN
       PERFORM keypup.note_refusal(asked.account_id, 'session.start', NULL, 'the provider could not be asked about a token');
@@ -77,12 +88,14 @@ BEGIN
   END IF;
   IF person IS NULL THEN
     PERFORM keypup.note_refusal(coalesce(asked.account_id, (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account)), 'session.start', answer ->> 'login',
-      coalesce('a token of the provider: ' || (answer ->> 'refused'), 'a token of the provider'));
+      coalesce('a token of the provider: ' || (answer ->> 'refused'), why));
+    PERFORM keypup.wait_before_refusal(began, interval '1 second');
     RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification',
       HINT = 'The account must allow it (allow_provider_sign_in), and the token must be of somebody who belongs to its'
-        ' organizations or repositories. Where it allows it for several connections, name one instead of the provider.';
+        ' organizations or repositories. Where it allows it for several connections, name one instead of the provider.'
+        ' Of too many sign-ins within a minute (keypup.questions_per_minute) the rest is refused, too.';
   END IF;
-  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours', asked.issuer, NULL::bytea);
+  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours', asked.issuer, NULL::bytea, asked.sign_in_id);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_provider(text, text, text) FROM PUBLIC;

@@ -75,7 +75,7 @@ BEGIN
                  WHERE m.account_id = the_account AND m.kind = 'database_role' ORDER BY m.member);
   DELETE FROM keypup.connections c WHERE c.account_id = the_account;
   DELETE FROM keypup.accounts a WHERE a.account_id = the_account;
-  PERFORM keypup.close_schema_to(r.role) FROM unnest(roles) AS r (role);
+  PERFORM keypup.let_out(r.role) FROM unnest(roles) AS r (role);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.drop_account(text) FROM PUBLIC;

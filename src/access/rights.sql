@@ -31,29 +31,44 @@ COMMENT ON COLUMN keypup.member_rights.holder IS 'Name of the role or person.';
 COMMENT ON COLUMN keypup.member_rights.permission IS 'The permission.';
 COMMENT ON COLUMN keypup.member_rights.all_projects IS 'Whether it holds for all projects of the account.';
 
+-- Along the keys that have made one another, each once: what each of them gives is not looked up as a right of its own, whose
+-- makers would be looked up again for each. A chain of more than eight has no rights.
 CREATE FUNCTION keypup.still_may(account_id uuid, made_by keypup.maker, permissions text[]) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  maker record;
+  maker keypup.maker := made_by;
+  needed text[] := permissions;
+  its_role record;
 BEGIN
-  IF made_by.kind = 'database_role' THEN
-    SELECT r.oid, r.rolsuper INTO maker
-    FROM pg_roles r WHERE r.rolname = made_by.name AND keypup.is_role(made_by.role_id, made_by.name, made_by.origin);
-    RETURN coalesce(maker.rolsuper, false) OR NOT EXISTS (
-      SELECT FROM unnest(permissions) AS p (permission)
+  FOR i IN 1..8 LOOP
+    EXIT WHEN maker.kind <> 'api_key';
+    SELECT (k.made_by).* INTO maker FROM keypup.api_keys k
+    WHERE k.account_id = still_may.account_id AND k.prefix = maker.name AND k.revoked_at IS NULL AND k.expires_at > clock_timestamp()
+      AND NOT EXISTS (
+        SELECT FROM unnest(needed) AS p (permission)
+        WHERE NOT EXISTS (SELECT FROM keypup.role_rights r WHERE r.role = k.role AND (r.account_id IS NULL OR r.account_id = k.account_id) AND r.permission = p.permission));
+    IF NOT FOUND THEN
+      RETURN false;
+    END IF;
+    needed := needed || 'users.manage'::text;
+  END LOOP;
+  IF maker.kind <> 'database_role' THEN
+    RETURN maker.kind <> 'api_key' AND NOT EXISTS (
+      SELECT FROM unnest(needed) AS p (permission)
       WHERE NOT EXISTS (
         SELECT FROM keypup.member_rights w
-        JOIN pg_roles h ON h.rolname = w.holder
-        WHERE w.account_id = still_may.account_id AND w.kind = 'database_role' AND w.permission = p.permission
-          AND w.all_projects AND pg_has_role(maker.oid, h.oid, 'USAGE')));
+        WHERE w.account_id = still_may.account_id AND w.kind = maker.kind AND w.holder = maker.name AND w.permission = p.permission AND w.all_projects));
   END IF;
-  RETURN NOT EXISTS (
-    SELECT FROM unnest(permissions) AS p (permission)
+  SELECT r.oid, r.rolsuper INTO its_role
+  FROM pg_roles r WHERE r.rolname = maker.name AND keypup.is_role(maker.role_id, maker.name, maker.origin);
+  RETURN coalesce(its_role.rolsuper, false) OR NOT EXISTS (
+    SELECT FROM unnest(needed) AS p (permission)
     WHERE NOT EXISTS (
-      SELECT FROM keypup.rights x
-      WHERE x.account_id = still_may.account_id AND x.kind = made_by.kind AND x.holder = made_by.name
-        AND x.permission = p.permission AND x.all_projects));
+      SELECT FROM keypup.member_rights w
+      JOIN pg_roles h ON h.rolname = w.holder
+      WHERE w.account_id = still_may.account_id AND w.kind = 'database_role' AND w.permission = p.permission
+        AND w.all_projects AND pg_has_role(its_role.oid, h.oid, 'USAGE')));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.still_may(uuid, keypup.maker, text[]) FROM PUBLIC;

@@ -10,6 +10,10 @@ COMMENT ON COLUMN keypup.role_permissions.role IS 'owner, admin, member or viewe
 COMMENT ON COLUMN keypup.role_permissions.permission IS 'One right, as subject.action; tokens can be created, used, rotated and deleted, never read.';
 REVOKE ALL ON keypup.role_permissions FROM PUBLIC;
 GRANT SELECT ON keypup.role_permissions TO keypup_member;
+-- Read by all, and written by nobody, also of those who may write all tables.
+ALTER TABLE keypup.role_permissions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE keypup.role_permissions FORCE ROW LEVEL SECURITY;
+CREATE POLICY member_reads ON keypup.role_permissions FOR SELECT TO keypup_member USING (true);
 
 INSERT INTO keypup.role_permissions (role, permission)
 SELECT r.role, p.permission
@@ -73,6 +77,7 @@ CREATE TABLE keypup.members (
   confirmed_at timestamptz DEFAULT now(),
   role_id oid,
   origin text NOT NULL DEFAULT keypup.this_database(),
+  sign_in_id bigint NOT NULL DEFAULT keypup.new_id(),
   PRIMARY KEY (account_id, member)
 );
 -- The names of roles, by which it is asked, compare as in C.
@@ -93,4 +98,6 @@ COMMENT ON COLUMN keypup.members.role_id IS
   'The database role. Where the role of that oid no longer has that name, the row gives no rights: see orphaned_members.';
 COMMENT ON COLUMN keypup.members.origin IS
   'The database in which role_id was looked up, as in connections: on another server the name alone counts at first.';
+COMMENT ON COLUMN keypup.members.sign_in_id IS
+  'Of a person: changes when the person is signed out everywhere, as by a new password. Sessions serve that were started under the one that is.';
 SELECT keypup.protect_table('keypup.members', 'users.read');

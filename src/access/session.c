@@ -207,10 +207,9 @@ text *
 find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapshot)
 {
 	static KeptPlan holder =
-		KEPT_PLAN("SELECT s.holder, s.kind, s.xmin FROM keypup.sessions s"
+		KEPT_PLAN("SELECT s.holder, s.kind, s.started_by FROM keypup.serving_sessions s"
 				  " WHERE s.account_id OPERATOR(pg_catalog.=) $1"
-				  " AND s.handle_digest OPERATOR(pg_catalog.=) $2"
-				  " AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()",
+				  " AND s.handle_digest OPERATOR(pg_catalog.=) $2",
 				  2, UUIDOID, BYTEAOID);
 	Datum values[] = {UUIDPGetDatum(&session->account),
 					  make_bytea(session->handle_digest, HANDLE_DIGEST_BYTES)};
@@ -227,7 +226,7 @@ find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapsh
 
 		MemoryContextSwitchTo(context);
 		/* The transaction that signs in may still be rolled back: until then nobody is anybody by it. */
-		if (!TransactionIdIsCurrentTransactionId(DatumGetTransactionId(started_by)))
+		if (!TransactionIdIsCurrentTransactionId((TransactionId) DatumGetInt64(started_by)))
 			name = DatumGetTextPCopy(found);
 		if (name != NULL && kind != NULL)
 			*kind = DatumGetTextPCopy(found_kind);

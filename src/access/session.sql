@@ -25,7 +25,7 @@ COMMENT ON COLUMN keypup.api_keys.digest IS 'SHA-256 of the key.';
 COMMENT ON COLUMN keypup.api_keys.created_at IS 'When it was made.';
 COMMENT ON COLUMN keypup.api_keys.created_by IS 'Who made it.';
 COMMENT ON COLUMN keypup.api_keys.expires_at IS 'It does not serve from then on.';
-COMMENT ON COLUMN keypup.api_keys.last_used_at IS 'When a session was last started with it.';
+COMMENT ON COLUMN keypup.api_keys.last_used_at IS 'When a session was last started with it, as the worker notes within a minute.';
 COMMENT ON COLUMN keypup.api_keys.revoked_at IS 'When it was revoked; NULL while it was not.';
 COMMENT ON COLUMN keypup.api_keys.made_by IS 'The same as created_by, to the very role: the key serves while they could make it.';
 SELECT keypup.protect_table('keypup.api_keys', 'users.read');
@@ -40,6 +40,8 @@ CREATE TABLE keypup.sessions (
   issuer text,
   started_at timestamptz NOT NULL DEFAULT now(),
   expires_at timestamptz NOT NULL,
+  member_sign_in_id bigint,
+  issuer_sign_in_id bigint,
   PRIMARY KEY (account_id, handle_digest)
 );
 CREATE INDEX sessions_expiry ON keypup.sessions (account_id, expires_at);
@@ -51,6 +53,8 @@ COMMENT ON COLUMN keypup.sessions.holder IS 'The member, or the prefix of the AP
 COMMENT ON COLUMN keypup.sessions.issuer IS 'Who vouched for the person: an identity provider of the account; NULL for a password or an API key.';
 COMMENT ON COLUMN keypup.sessions.started_at IS 'When it was started.';
 COMMENT ON COLUMN keypup.sessions.expires_at IS 'It ends then.';
+COMMENT ON COLUMN keypup.sessions.member_sign_in_id IS 'Of a person: under which sign_in_id of the member it was started.';
+COMMENT ON COLUMN keypup.sessions.issuer_sign_in_id IS 'The same of the identity provider, where one vouched for the person.';
 SELECT keypup.protect_table('keypup.sessions', 'users.read');
 REVOKE ALL ON keypup.sessions FROM keypup_member, keypup_worker;
 GRANT SELECT (account_id, kind, holder, issuer, started_at, expires_at) ON keypup.sessions TO keypup_member;
@@ -72,7 +76,23 @@ REVOKE ALL ON FUNCTION keypup.guard_snapshot(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_snapshot(uuid) IS
   'A serialization failure where the transaction does not see the newest change of the account''s members and roles.';
 
-CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text, token_digest bytea) RETURNS text
+-- They serve no more already (serving_sessions): a row that somebody holds is not waited for.
+CREATE FUNCTION keypup.drop_sessions(account_id uuid, person text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH ended AS (
+    SELECT s.handle_digest FROM keypup.sessions s
+    WHERE s.account_id = drop_sessions.account_id AND (s.expires_at <= now() OR s.kind = 'person' AND s.holder = person)
+    FOR UPDATE SKIP LOCKED
+  )
+  DELETE FROM keypup.sessions s USING ended e
+  WHERE s.account_id = drop_sessions.account_id AND s.handle_digest = e.handle_digest
+$$;
+REVOKE ALL ON FUNCTION keypup.drop_sessions(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.drop_sessions(uuid, text) IS
+  'Forgets sessions that serve no more: those that are over, and all of a person who was signed out (NULL: of nobody).';
+
+CREATE FUNCTION keypup.start_session(account_id uuid, kind text, holder text, shown text, lasts interval, issuer text, token_digest bytea, seen_id bigint) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -80,18 +100,22 @@ DECLARE
 BEGIN
   -- Somebody was recognised by members, groups and keys as this transaction sees them.
   PERFORM keypup.guard_snapshot(account_id);
-  DELETE FROM keypup.sessions s WHERE s.account_id = start_session.account_id AND s.expires_at <= now();
+  PERFORM keypup.drop_sessions(account_id, NULL::text);
   SELECT h.handle, h.digest INTO made FROM keypup.new_handle(account_id) h;
-  INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at, issuer)
-  VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts, start_session.issuer);
+  INSERT INTO keypup.sessions (account_id, handle_digest, kind, holder, expires_at, issuer, issuer_sign_in_id, member_sign_in_id)
+  VALUES (start_session.account_id, made.digest, start_session.kind, start_session.holder, now() + lasts, start_session.issuer,
+    CASE WHEN issuer IS NOT NULL THEN seen_id END,
+    CASE WHEN kind = 'person' AND issuer IS NULL THEN seen_id
+         WHEN kind = 'person' THEN (SELECT m.sign_in_id FROM keypup.members m WHERE m.account_id = start_session.account_id AND m.member = holder) END);
   PERFORM keypup.record_durably(account_id, 'session.start', shown, kind, holder, false, token_digest);
   RETURN made.handle;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea) IS
+REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea, bigint) IS
   'Starts a session for whoever was recognised already, by what they have shown, which may have a digest that was marked'
-  ' as used. Returns its handle, which serves from the commit on.';
+  ' as used. seen_id: the sign_in_id of the issuer, or, for a password, of the member, read before anything was believed.'
+  ' Returns its handle, which serves from the commit on.';
 
 CREATE FUNCTION keypup.sign_out(handle text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -143,6 +167,9 @@ BEGIN
   END IF;
   ends_at := now() + valid_for;
   IF made_by.kind = 'api_key' THEN
+    IF NOT keypup.still_may(the_account, made_by, ARRAY['users.manage']) THEN
+      RAISE EXCEPTION 'eight API keys have made one another already' USING ERRCODE = 'program_limit_exceeded', HINT = 'Let a member make it.';
+    END IF;
     ends_at := least(ends_at, (SELECT k.expires_at FROM keypup.api_keys k WHERE k.account_id = the_account AND k.prefix = made_by.name));
   END IF;
   SELECT k.api_key, k.prefix, k.digest INTO made FROM keypup.new_api_key() k;
@@ -185,19 +212,38 @@ DECLARE
   found_key record;
 BEGIN
   PERFORM keypup.guard_writes();
-  UPDATE keypup.api_keys k SET last_used_at = now()
+  SELECT k.account_id, k.prefix, k.expires_at INTO found_key
+  FROM keypup.api_keys k
   WHERE k.prefix = left(api_key, 15) AND keypup.secret_matches(api_key, k.digest) AND k.revoked_at IS NULL AND k.expires_at > now()
-    AND keypup.still_may(k.account_id, k.made_by, ARRAY['users.manage'])
-  RETURNING k.account_id, k.prefix, k.expires_at INTO found_key;
+    AND keypup.still_may(k.account_id, k.made_by, ARRAY['users.manage']);
   IF found_key.account_id IS NULL THEN
     PERFORM keypup.note_refusal((SELECT k.account_id FROM keypup.api_keys k WHERE k.prefix = left(api_key, 15) LIMIT 1), 'session.start',
       -- Of what may be another secret nothing is repeated.
       substring(api_key FROM '^keypup_[0-9a-f]{8}'), 'an API key');
     RAISE EXCEPTION 'API key is not valid' USING ERRCODE = 'invalid_authorization_specification', HINT = 'It may have ended or been revoked; an admin of the account makes another.';
   END IF;
-  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, 'an API key', least(interval '12 hours', found_key.expires_at - now()), NULL::text, NULL::bytea);
+  RETURN keypup.start_session(found_key.account_id, 'api_key', found_key.prefix, 'an API key', least(interval '12 hours', found_key.expires_at - now()), NULL::text, NULL::bytea, NULL::bigint);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_api_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sign_in_with_api_key(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.sign_in_with_api_key(text) IS 'Starts a session for an API key; pass the handle to use_session, in a later transaction.';
+
+-- Not by the sign-in itself: whoever left that open would hold the key, and with it whoever revokes it.
+CREATE FUNCTION keypup.note_key_uses() RETURNS bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH used AS (
+    SELECT s.account_id, s.holder, max(s.started_at) AS at FROM keypup.sessions s WHERE s.kind = 'api_key' GROUP BY s.account_id, s.holder
+  ), free AS (
+    SELECT k.account_id, k.prefix, u.at FROM keypup.api_keys k JOIN used u ON u.account_id = k.account_id AND u.holder = k.prefix
+    WHERE coalesce(k.last_used_at < u.at, true)
+    FOR UPDATE OF k SKIP LOCKED
+  ), noted AS (
+    UPDATE keypup.api_keys k SET last_used_at = f.at FROM free f WHERE k.account_id = f.account_id AND k.prefix = f.prefix
+  )
+  SELECT 0::bigint
+$$;
+REVOKE ALL ON FUNCTION keypup.note_key_uses() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.note_key_uses() TO keypup_worker;
+COMMENT ON FUNCTION keypup.note_key_uses() IS 'Writes down when API keys were last used. For the worker.';

@@ -23,9 +23,11 @@ CREATE TABLE keypup.identity_providers (
   keys_read_at timestamptz,
   keys_tried_at timestamptz,
   keys_error text,
+  keys_failures bigint NOT NULL DEFAULT 0,
   added_at timestamptz NOT NULL DEFAULT now(),
   added_by text NOT NULL,
   origin text NOT NULL DEFAULT keypup.this_database(),
+  sign_in_id bigint NOT NULL DEFAULT keypup.new_id(),
   PRIMARY KEY (account_id, issuer)
 );
 CREATE INDEX identity_providers_issuer ON keypup.identity_providers (issuer);
@@ -40,10 +42,12 @@ COMMENT ON COLUMN keypup.identity_providers.keys IS 'The usable public keys of i
 COMMENT ON COLUMN keypup.identity_providers.keys_read_at IS 'When the key set was last taken over. One that was fetched serves for 24 hours.';
 COMMENT ON COLUMN keypup.identity_providers.keys_tried_at IS 'When the worker last began to fetch it.';
 COMMENT ON COLUMN keypup.identity_providers.keys_error IS 'Why it could not be fetched; NULL when it could.';
+COMMENT ON COLUMN keypup.identity_providers.keys_failures IS 'How often it could not be fetched since it last could: it is tried again after five minutes, doubling to an hour.';
 COMMENT ON COLUMN keypup.identity_providers.added_at IS 'When it was added.';
 COMMENT ON COLUMN keypup.identity_providers.added_by IS 'Who added it.';
 COMMENT ON COLUMN keypup.identity_providers.origin IS
   'The database in which it was added or resumed, as in connections: in a copy its keys are not fetched.';
+COMMENT ON COLUMN keypup.identity_providers.sign_in_id IS 'Another one when it is removed and added anew. Sessions serve that were started under the one that is.';
 SELECT keypup.protect_table('keypup.identity_providers', 'users.read');
 REVOKE ALL ON keypup.identity_providers FROM keypup_worker;
 
@@ -90,10 +94,10 @@ CREATE TABLE keypup.used_tokens (
   PRIMARY KEY (account_id, token_digest)
 );
 CREATE INDEX used_tokens_expiry ON keypup.used_tokens (account_id, expires_at);
-COMMENT ON TABLE keypup.used_tokens IS 'ID tokens that were used: each signs in once. Kept until they expire.';
+COMMENT ON TABLE keypup.used_tokens IS 'ID tokens and one-time codes that were used: each signs in once. Kept until they expire.';
 COMMENT ON COLUMN keypup.used_tokens.account_id IS 'The account.';
-COMMENT ON COLUMN keypup.used_tokens.token_digest IS 'SHA-256 of the token.';
-COMMENT ON COLUMN keypup.used_tokens.expires_at IS 'When it could no longer be used anyway.';
+COMMENT ON COLUMN keypup.used_tokens.token_digest IS 'SHA-256 of the token, or of what the code was for.';
+COMMENT ON COLUMN keypup.used_tokens.expires_at IS 'When it could no longer be used anyway; infinity for a recovery code.';
 SELECT keypup.protect_table('keypup.used_tokens', 'users.read');
 REVOKE ALL ON keypup.used_tokens FROM keypup_member, keypup_worker;
 DROP POLICY member_reads ON keypup.used_tokens;
@@ -105,7 +109,10 @@ BEGIN
   IF keypup.token_is_left(token_digest) THEN
     RETURN false;
   END IF;
-  DELETE FROM keypup.used_tokens u WHERE u.account_id = use_token.account_id AND u.expires_at <= now();
+  DELETE FROM keypup.used_tokens u
+  WHERE u.account_id = use_token.account_id
+    AND u.token_digest IN (SELECT o.token_digest FROM keypup.used_tokens o
+                           WHERE o.account_id = use_token.account_id AND o.expires_at <= now() FOR UPDATE SKIP LOCKED);
   INSERT INTO keypup.used_tokens (account_id, token_digest, expires_at)
   VALUES (use_token.account_id, use_token.token_digest, use_token.expires_at) ON CONFLICT DO NOTHING;
   RETURN FOUND;
@@ -163,14 +170,13 @@ CREATE FUNCTION keypup.end_group_memberships(account_id uuid, issuer text) RETUR
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   WITH ended AS (
-    UPDATE keypup.members m SET confirmed_at = NULL
+    UPDATE keypup.members m SET confirmed_at = NULL, sign_in_id = keypup.new_id()
     FROM keypup.person_identities i
     WHERE m.account_id = end_group_memberships.account_id AND m.by_groups
       AND i.account_id = m.account_id AND i.member = m.member AND i.issuer = end_group_memberships.issuer
     RETURNING m.account_id, m.member
   )
-  DELETE FROM keypup.sessions s USING ended e
-  WHERE s.account_id = e.account_id AND s.kind = 'person' AND s.holder = e.member
+  SELECT keypup.drop_sessions(e.account_id, e.member) FROM ended e
 $$;
 REVOKE ALL ON FUNCTION keypup.end_group_memberships(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.end_group_memberships(uuid, text) IS
@@ -189,7 +195,8 @@ BEGIN
     RETURN;
   END IF;
   PERFORM keypup.end_group_memberships(account_id, issuer);
-  DELETE FROM keypup.sessions s WHERE s.account_id = forget_issuer.account_id AND s.issuer = forget_issuer.issuer;
+  PERFORM keypup.drop_sessions(s.account_id, s.holder)
+  FROM (SELECT DISTINCT s.account_id, s.holder FROM keypup.sessions s WHERE s.account_id = forget_issuer.account_id AND s.issuer = forget_issuer.issuer) s;
   PERFORM keypup.record_action(account_id, 'identity_provider.remove', keypup.describe_issuer(old));
 END
 $$;
@@ -344,3 +351,20 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.recognise_person(uuid, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.recognise_person(uuid, text, jsonb) IS 'The member that verified claims are about: linked by name, or by a group; NULL for nobody.';
+
+-- Who ends somebody's sessions deletes those that they see. One whose transaction is still open they do not see, and need not.
+CREATE VIEW keypup.serving_sessions WITH (security_invoker = true) AS
+SELECT s.account_id, s.handle_digest, s.kind, s.holder, s.xmin::text::bigint AS started_by
+FROM keypup.sessions s
+WHERE s.expires_at > clock_timestamp()
+  AND (s.kind = 'api_key'
+       OR EXISTS (SELECT FROM keypup.members m WHERE m.account_id = s.account_id AND m.member = s.holder AND m.sign_in_id = s.member_sign_in_id))
+  AND (s.issuer IS NULL
+       OR EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = s.account_id AND p.issuer = s.issuer AND p.sign_in_id = s.issuer_sign_in_id));
+REVOKE ALL ON keypup.serving_sessions FROM PUBLIC;
+COMMENT ON VIEW keypup.serving_sessions IS 'The sessions by which somebody is somebody at this moment. Granted to nobody.';
+COMMENT ON COLUMN keypup.serving_sessions.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.serving_sessions.handle_digest IS 'SHA-256 of the handle.';
+COMMENT ON COLUMN keypup.serving_sessions.kind IS 'person or api_key.';
+COMMENT ON COLUMN keypup.serving_sessions.holder IS 'The member, or the prefix of the API key.';
+COMMENT ON COLUMN keypup.serving_sessions.started_by IS 'The transaction that started it; it serves in later ones.';

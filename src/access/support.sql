@@ -22,7 +22,7 @@ CREATE INDEX support_grants_grantee ON keypup.support_grants (grantee, ends_at);
 COMMENT ON TABLE keypup.support_grants IS 'Consents to support: who of the operator''s staff may read what, until when, and why.';
 COMMENT ON COLUMN keypup.support_grants.account_id IS 'The account that consents.';
 COMMENT ON COLUMN keypup.support_grants.grant_id IS 'Identifies the consent: they are counted.';
-COMMENT ON COLUMN keypup.support_grants.grantee IS 'The database role of the person who may read; its members may not.';
+COMMENT ON COLUMN keypup.support_grants.grantee IS 'The database role of the person who may read, logged in as it; its members may not.';
 COMMENT ON COLUMN keypup.support_grants.reason IS 'Why.';
 COMMENT ON COLUMN keypup.support_grants.all_projects IS 'Whether it holds for all projects; otherwise for those in support_grant_projects.';
 COMMENT ON COLUMN keypup.support_grants.granted_by IS 'Who consented.';
@@ -86,7 +86,7 @@ BEGIN
     grantee_id, keypup.name_maker())
   RETURNING grant_id INTO new_id;
   INSERT INTO keypup.support_grant_projects (account_id, grant_id, project_id) SELECT the_account, new_id, p FROM unnest(the_projects) p;
-  PERFORM keypup.open_schema_to(grantee);
+  PERFORM keypup.let_in(grantee);
   PERFORM keypup.record_action(the_account, 'support.grant', format('%s to "%s" for %s: %s', new_id, grantee, lasts, left(reason, 500)));
   RETURN new_id;
 END
@@ -107,7 +107,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'consent % does not exist', grant_id USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.support_grants shows them.';
   END IF;
-  PERFORM keypup.close_schema_to(g.grantee)
+  PERFORM keypup.let_out(g.grantee)
   FROM keypup.support_grants g WHERE g.account_id = the_account AND g.grant_id = revoke_support.grant_id;
   PERFORM keypup.record_action(the_account, 'support.revoke', grant_id::text);
 END
@@ -225,7 +225,7 @@ BEGIN
   new_end := clock_timestamp() + interval '60 minutes';
   UPDATE keypup.break_glass b SET second_approver = session_user::text, ends_at = new_end
   WHERE b.account_id = request.account_id AND b.request_id = request.request_id;
-  PERFORM keypup.open_schema_to(request.grantee::name);
+  PERFORM keypup.let_in(request.grantee::name);
   PERFORM keypup.record_action(request.account_id, 'break_glass.approve', format('%s, second: open to "%s" until %s', request_id, request.grantee, new_end));
   PERFORM pg_notify('keypup_' || replace(request.account_id::text, '-', ''), 'break_glass ' || request.request_id);
   RETURN new_end;

@@ -1,6 +1,22 @@
 -- access/totp.sql: people enroll an authenticator app, by password, and give it up; accounts require one of everybody who
 -- signs in with a password. Who may act as a person can take the person's away.
 
+-- Of the account nothing is locked: it need not wait for what people do with their own.
+CREATE FUNCTION keypup.hold_person(account_id uuid, person text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT FROM keypup.members m WHERE m.account_id = hold_person.account_id AND m.member = person FOR NO KEY UPDATE
+$$;
+CREATE FUNCTION keypup.sign_out_person(account_id uuid, person text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.members m SET sign_in_id = keypup.new_id() WHERE m.account_id = sign_out_person.account_id AND m.member = person;
+  SELECT keypup.drop_sessions(account_id, person)
+$$;
+REVOKE ALL ON FUNCTION keypup.hold_person(uuid, text), keypup.sign_out_person(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.hold_person(uuid, text) IS 'Has changes of a person''s second factor come one after the other.';
+COMMENT ON FUNCTION keypup.sign_out_person(uuid, text) IS 'Ends a person''s sessions, also those that are just being started.';
+
 CREATE FUNCTION keypup.enroll_totp(account text, person text, password text, code text DEFAULT NULL, source text DEFAULT NULL,
   OUT uri text, OUT recovery_codes text[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -14,7 +30,7 @@ BEGIN
   PERFORM keypup.guard_writes();
   SELECT p.shown, p.code_digest INTO proven
   FROM keypup.prove_person(account, the_account, person, password, code, source, 'totp.enroll', 'active', false) p;
-  PERFORM keypup.lock_members(the_account);
+  PERFORM keypup.hold_person(the_account, person);
   DELETE FROM keypup.totp_seeds s WHERE s.account_id = the_account AND s.member = person AND s.state = 'pending';
   SELECT n.envelope, n.uri INTO made
   FROM keypup.new_totp_seed(keypup.totp_context(the_account, new_id, person, 1::bigint), account, person) n;
@@ -43,11 +59,11 @@ BEGIN
   PERFORM keypup.guard_writes();
   SELECT p.shown, p.code_digest INTO proven
   FROM keypup.prove_person(account, the_account, person, password, code, source, 'totp.confirm', 'pending', true) p;
-  PERFORM keypup.lock_members(the_account);
+  PERFORM keypup.hold_person(the_account, person);
   DELETE FROM keypup.totp_seeds s WHERE s.account_id = the_account AND s.member = person AND s.state = 'active';
   UPDATE keypup.totp_seeds s SET confirmed_at = now() WHERE s.account_id = the_account AND s.member = person;
-  -- Whoever knows the password alone is signed out.
-  DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = person;
+  -- Whoever knows the password alone is signed out, also where they are just signing in.
+  PERFORM keypup.sign_out_person(the_account, person);
   PERFORM keypup.record_durably(the_account, 'totp.confirm', proven.shown, 'person', person, false, proven.code_digest);
 END
 $$;
@@ -69,7 +85,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.forget_totp(uuid, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.forget_totp(uuid, text) IS 'Forgets a person''s seeds and recovery codes; false where none was in use. lock_members comes first.';
+COMMENT ON FUNCTION keypup.forget_totp(uuid, text) IS 'Forgets a person''s seeds and recovery codes; false where none was in use.';
 
 CREATE FUNCTION keypup.remove_totp(account text, person text, password text, code text, source text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -81,7 +97,7 @@ BEGIN
   PERFORM keypup.guard_writes();
   SELECT p.shown, p.code_digest INTO proven
   FROM keypup.prove_person(account, the_account, person, password, code, source, 'totp.remove', 'active', true) p;
-  PERFORM keypup.lock_members(the_account);
+  PERFORM keypup.hold_person(the_account, person);
   PERFORM keypup.forget_totp(the_account, person);
   PERFORM keypup.record_durably(the_account, 'totp.remove', proven.shown, 'person', person, false, proven.code_digest);
 END
@@ -106,7 +122,7 @@ BEGIN
   ELSIF NOT keypup.forget_totp(the_account, person) THEN
     RAISE EXCEPTION 'person "%" has no second factor', person USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.second_factors shows who has one.';
   END IF;
-  DELETE FROM keypup.sessions s WHERE s.account_id = the_account AND s.kind = 'person' AND s.holder = person;
+  PERFORM keypup.sign_out_person(the_account, person);
   PERFORM keypup.record_action(the_account, 'totp.reset', person);
 END
 $$;

@@ -17,6 +17,7 @@
 #include "utils/uuid.h"
 
 #include "audit/refusal.h"
+#include "compat.h"
 
 PG_FUNCTION_INFO_V1(keypup_note_if_undone);
 PG_FUNCTION_INFO_V1(keypup_token_is_left);

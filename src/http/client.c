@@ -22,7 +22,7 @@
 #include "http/client.h"
 #include "http/request.h"
 
-#define MAX_SOCKETS 256
+#define MAX_SOCKETS 512
 /* Of a lane. A session speaks HTTP/1.1 (request.c): it has one for each of the requests that may be in flight. */
 #define MAX_CONNECTIONS (MyBackendType == B_BG_WORKER ? 8L : 64L)
 #define MAX_LANES 16
@@ -55,6 +55,7 @@ struct HttpClient
 	int in_flight;
 	int64 sent;
 	uint32 wait_event;
+	pg_uuid_t answered; /* whose reply was taken last */
 	Lane *lanes; /* malloc'd; the one used last is first */
 	int lane_count;
 	int socket_count;
@@ -309,6 +310,7 @@ send_request(HttpClient *client, const pg_uuid_t *owner, const HttpRequest *want
 
 	if (request == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	request->owner = *owner;
 	request->next = client->requests;
 	client->requests = request;
 	client->in_flight++;
@@ -403,19 +405,40 @@ wait_for_replies(HttpClient *client, long timeout)
 	}
 }
 
+/* A finished request: of the owner whose turn is next, and of that owner the one that was sent first. */
+static Request **
+find_finished(HttpClient *client)
+{
+	Request **first = NULL;
+	Request **next = NULL;
+
+	for (Request **at = &client->requests; *at != NULL; at = &(*at)->next)
+	{
+		const pg_uuid_t *owner = &(*at)->owner;
+
+		if (!(*at)->finished)
+			continue;
+		if (first == NULL || memcmp(owner, &(*first)->owner, sizeof(*owner)) <= 0)
+			first = at;
+		if (memcmp(owner, &client->answered, sizeof(*owner)) > 0 &&
+			(next == NULL || memcmp(owner, &(*next)->owner, sizeof(*owner)) <= 0))
+			next = at;
+	}
+	return next != NULL ? next : first;
+}
+
 HttpReply *
 next_reply(HttpClient *client)
 {
-	Request **at = &client->requests;
+	Request **at = find_finished(client);
 	Request *request;
 	HttpReply *reply;
 	MemoryContext before;
 
-	while (*at != NULL && !(*at)->finished)
-		at = &(*at)->next;
-	if (*at == NULL)
+	if (at == NULL)
 		return NULL;
 	request = *at;
+	client->answered = request->owner;
 
 	before = MemoryContextSwitchTo(
 		AllocSetContextCreate(client->context, "keypup reply", ALLOCSET_DEFAULT_SIZES));

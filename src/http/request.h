@@ -22,6 +22,7 @@ typedef struct Request
 {
 	struct Request *next;
 	struct Lane *lane; /* client.c's; NULL before it has one */
+	pg_uuid_t owner;
 	CURL *easy;
 	struct curl_slist *header_lines;
 	char host[POLICY_HOST_BYTES];

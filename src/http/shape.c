@@ -15,10 +15,11 @@
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+
+#include "http/json_time.h"
 
 PG_FUNCTION_INFO_V1(keypup_misfits);
 
@@ -236,73 +237,6 @@ is_whole_number(Numeric number)
 	return length <= MAX_DIGITS && strspn(digits, "0123456789") == length;
 }
 
-/* The number that the next two digits are. Moves on. */
-static int
-read_two(const char **at)
-{
-	int value = ((*at)[0] - '0') * 10 + (*at)[1] - '0';
-
-	*at += 2;
-	return value;
-}
-
-/* Whether text has the form, where 0 stands for any digit. */
-static bool
-has_form(const char *text, Size length, const char *form)
-{
-	if (length < strlen(form))
-		return false;
-	for (int i = 0; form[i] != '\0'; i++)
-	{
-		if (form[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != form[i])
-			return false;
-	}
-	return true;
-}
-
-/* "Z" or an offset like "+02:00", after a fraction or not. */
-static bool
-is_end_of_time(const char *text, Size length)
-{
-	if (length > 1 && *text == '.')
-	{
-		do
-		{
-			text++;
-			length--;
-		} while (length > 0 && *text >= '0' && *text <= '9');
-	}
-	if (length == 1)
-		return *text == 'Z';
-	return length == 6 && (has_form(text, length, "+00:00") || has_form(text, length, "-00:00")) &&
-		   strncmp(text + 1, "15", 2) < 0 && text[4] < '6';
-}
-
-/*
- * A time that every timestamptz can be made of. To PostgreSQL infinity and today
- * are times, too, and 2026-13-45 is an error in the middle of a page.
- */
-static bool
-is_time(const char *text, Size length)
-{
-	const char *at = text;
-	int year;
-	int month;
-	int day;
-
-	if (!has_form(text, length, "0000-00-00T00:00:00"))
-		return false;
-	year = read_two(&at) * 100;
-	year += read_two(&at);
-	at++;
-	month = read_two(&at);
-	at++;
-	day = read_two(&at);
-	return year > 0 && month >= 1 && month <= MONTHS_PER_YEAR && day >= 1 &&
-		   day <= day_tab[isleap(year)][month - 1] && strncmp(text + 11, "24", 2) < 0 &&
-		   text[14] < '6' && text[17] < '6' && is_end_of_time(text + 19, length - 19);
-}
-
 static const char *
 describe_kind(const JsonbValue *value)
 {
@@ -379,6 +313,8 @@ fits_object(Check *check, JsonbContainer *object, const Shape *shape)
 static bool
 fits_shape(Check *check, JsonbValue *value, const Shape *shape)
 {
+	TimestampTz time;
+
 	switch (shape->kind)
 	{
 		case KIND_TEXT:
@@ -395,7 +331,7 @@ fits_shape(Check *check, JsonbValue *value, const Shape *shape)
 		case KIND_TIME:
 			if (value->type != jbvString)
 				return misfit(check, describe_kind(value), "a time");
-			return is_time(value->val.string.val, value->val.string.len) ||
+			return read_json_time(value->val.string.val, value->val.string.len, &time) ||
 				   misfit(check, "no time that there is", NULL);
 		case KIND_ANY:
 			return true;

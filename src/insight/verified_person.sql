@@ -78,7 +78,7 @@ COMMENT ON FUNCTION keypup.merge_verified_people(text) IS 'Merges the logins tha
 
 -- The worker asks every minute: accounts in which no rule can hold cost it no look at their people.
 CREATE FUNCTION keypup.merge_verified_people_of_accounts() RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '10ms'
 AS $$
 DECLARE
   the_account uuid;
@@ -93,7 +93,11 @@ BEGIN
     -- Somebody who merges by hand, or another worker, is not waited for.
     PERFORM FROM keypup.accounts a WHERE a.account_id = the_account FOR NO KEY UPDATE SKIP LOCKED;
     IF FOUND THEN
-      PERFORM keypup.merge_by_rules(the_account);
+      BEGIN
+        PERFORM keypup.merge_by_rules(the_account);
+      EXCEPTION
+        WHEN lock_not_available OR deadlock_detected THEN NULL;  -- the next minute will do
+      END;
     END IF;
   END LOOP;
   RETURN 0;

@@ -65,9 +65,23 @@ COMMENT ON COLUMN keypup.connections.token_expires_at IS 'When the token ends, w
 COMMENT ON COLUMN keypup.connections.hidden_organizations IS 'Ids of organizations that the provider leaves out, as the token lacks their single sign-on.';
 SELECT keypup.protect_table('keypup.connections', 'settings.read');
 
--- Locks are taken in this order: the account's, the connection's, then those of what belongs to the connection. Whoever
--- changes something that belongs to it holds the connection first, the worker too; whoever removes it locks it, and so
--- waits for nobody who waits for them. They find nothing of it afterwards.
+-- Every transaction takes locks in this order, and leaves out what it does not need:
+--
+--   1. accounts            by whoever changes members, connections or keys of an account
+--   2. connections         held (hold_connection) by whoever changes something that belongs to one; locked by whoever
+--                          removes it. Whoever comes after that finds nothing of it.
+--   3. app_installations, then connection_tokens
+--   4. sync_state          by whoever changes something of a project, in the order of the projects' ids: the worker with
+--                          each page, start_run, reread, untrack
+--   5. projects
+--   6. sync_jobs
+--   7. sync_failures, and the rows that the project has
+--   8. connections         what one says of itself: UPDATEs of it come last, since holding it does not block them
+--
+-- What would be against the order is taken only if it is free (SKIP LOCKED); so is whatever is looked for among the rows
+-- of many accounts. A customer may break the order in a transaction of several calls, and may leave it open for as long
+-- as they like: the worker waits for a moment, puts the job back, and leaves the account alone for a while
+-- (sync/set_aside.c).
 CREATE FUNCTION keypup.hold_connection(account uuid, connection uuid) RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -179,7 +179,7 @@ CREATE TABLE keypup.pull_requests (
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
   CHECK (least(created_at, updated_at, closed_at, merged_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at, merged_at) < '10000-01-01 00:00:00+00' AND isfinite(first_commit_at))
-);
+) WITH (fillfactor = 50);
 -- For the time ranges of dashboards. None on updated_at: each change of a row would have to touch every index.
 CREATE INDEX pull_requests_created ON keypup.pull_requests (account_id, created_at);
 CREATE INDEX pull_requests_merged ON keypup.pull_requests (account_id, merged_at);
@@ -255,7 +255,7 @@ CREATE TABLE keypup.issues (
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
   CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00')
-);
+) WITH (fillfactor = 50);
 CREATE INDEX issues_created ON keypup.issues (account_id, created_at);
 CREATE INDEX issues_closed ON keypup.issues (account_id, closed_at);
 CREATE INDEX issues_read_early ON keypup.issues (account_id, project_id) WHERE is_read_early;
@@ -303,7 +303,7 @@ CREATE TABLE keypup.reviews (
   FOREIGN KEY (account_id, project_id, pull_request_number) REFERENCES keypup.pull_requests ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
   CHECK (least(submitted_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(submitted_at, updated_at) < '10000-01-01 00:00:00+00')
-);
+) WITH (fillfactor = 80);
 CREATE INDEX reviews_submitted ON keypup.reviews (account_id, submitted_at);
 COMMENT ON TABLE keypup.reviews IS 'Reviews of pull requests.';
 COMMENT ON COLUMN keypup.reviews.account_id IS 'The account.';
@@ -422,21 +422,32 @@ BEGIN
     AND (p.ready_at, p.review_requested_at, p.first_review_at, p.first_approval_at, p.review_count, p.comment_count)
         IS DISTINCT FROM (d.ready_at, d.review_requested_at, d.first_review_at, d.first_approval_at, d.review_count, d.comment_count);
 
-  WITH derived AS (
-    SELECT r.ctid AS row, commented.comment_count
-    FROM keypup.reviews r
+  WITH commented AS MATERIALIZED (
+    SELECT c.item_number, c.review_external_id, count(*) AS comment_count
+    FROM (SELECT DISTINCT unnest(numbers)) AS n (number)
     CROSS JOIN LATERAL (
-      SELECT count(*) AS comment_count
+      SELECT c.item_number, c.review_external_id
       FROM keypup.comments c
-      WHERE c.account_id = r.account_id AND c.project_id = r.project_id AND c.item_number = r.pull_request_number
-        AND c.item_kind = 'review' AND c.review_external_id = r.external_id
-    ) AS commented
-    WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = ANY (numbers)
+      WHERE c.account_id = account AND c.project_id = project AND c.item_number = n.number AND c.item_kind = 'review'
+      OFFSET 0
+    ) AS c
+    GROUP BY c.item_number, c.review_external_id
+  ), derived AS (
+    SELECT r.row, coalesce(c.comment_count, 0) AS comment_count
+    FROM (SELECT DISTINCT unnest(numbers)) AS n (number)
+    CROSS JOIN LATERAL (
+      SELECT r.ctid AS row, r.pull_request_number, r.external_id, r.comment_count
+      FROM keypup.reviews r
+      WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = n.number
+      OFFSET 0
+    ) AS r
+    LEFT JOIN commented c ON c.item_number = r.pull_request_number AND c.review_external_id = r.external_id
+    WHERE r.comment_count <> coalesce(c.comment_count, 0)
   )
   UPDATE keypup.reviews r
   SET comment_count = d.comment_count
   FROM derived d
-  WHERE r.ctid = d.row AND r.comment_count <> d.comment_count;
+  WHERE r.ctid = d.row;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) FROM PUBLIC;
@@ -474,8 +485,9 @@ GRANT EXECUTE ON FUNCTION keypup.derive_issues(uuid, bigint, bigint[]) TO keypup
 COMMENT ON FUNCTION keypup.derive_issues(uuid, bigint, bigint[]) IS 'Brings counts and first times of issues up to date with their comments and events.';
 
 CREATE FUNCTION keypup.derive_milestones(account uuid, project bigint) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   WITH item AS (
     SELECT milestone, state FROM keypup.issues
     WHERE account_id = account AND project_id = project AND milestone IS NOT NULL AND deleted_at IS NULL
@@ -492,6 +504,7 @@ AS $$
   WHERE o.account_id = account AND o.project_id = project
     AND m.account_id = o.account_id AND m.project_id = o.project_id AND m.external_id = o.external_id
     AND (m.open_items, m.closed_items) IS DISTINCT FROM (coalesce(c.open_items, 0), coalesce(c.closed_items, 0));
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_milestones(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.derive_milestones(uuid, bigint) TO keypup_worker;

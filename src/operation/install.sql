@@ -14,5 +14,17 @@ BEGIN
 END
 $$;
 
+-- ALTER DEFAULT PRIVILEGES of the database may have opened all of this to others. A script that
+-- updates the extension does the same at its end.
+DO $$
+DECLARE
+  stray text;
+BEGIN
+  FOR stray IN SELECT s.statement FROM keypup.stray_rights(true) s LOOP
+    EXECUTE stray;
+  END LOOP;
+END
+$$;
+
 -- The launcher looks for new databases at once.
 SELECT keypup.wake_launcher();

@@ -155,6 +155,11 @@ BEGIN
         ) g
         WHERE n.nspname = 'keypup' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
         UNION ALL
+        SELECT format('%s has %s rights in schema keypup that keypup does not give', s.grantee, count(*)), string_agg(s.statement, ' ' ORDER BY s.statement)
+        FROM keypup.stray_rights(false) s
+        WHERE s.statement NOT LIKE 'REVOKE CREATE ON SCHEMA %'
+        GROUP BY s.grantee
+        UNION ALL
         SELECT format('%s is not the extension''s', f.oid::regprocedure), format('DROP ROUTINE %s;', f.oid::regprocedure)
         FROM pg_proc f
         WHERE f.pronamespace = 'keypup'::regnamespace

@@ -1,30 +1,52 @@
 -- operation/wanted_rights.sql: what the two roles of the cluster may do here, written down, so that one that was dropped
 -- can be made anew. DROP OWNED takes its grants and policies away, and the tables keep their rows.
 
+CREATE FUNCTION keypup.given_rights(OUT grantee oid, OUT privilege text, OUT kind text, OUT object text) RETURNS SETOF record
+LANGUAGE sql STABLE ROWS 1000 SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT a.grantee, a.privilege_type, 'SCHEMA', quote_ident(n.nspname)
+  FROM pg_namespace n, aclexplode(n.nspacl) a
+  WHERE n.nspname = 'keypup' AND a.grantee <> n.nspowner
+  UNION ALL
+  SELECT a.grantee, a.privilege_type, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text
+  FROM pg_class c, aclexplode(c.relacl) a
+  WHERE c.relnamespace = 'keypup'::regnamespace AND a.grantee <> c.relowner
+  UNION ALL
+  SELECT a.grantee, format('%s (%I)', a.privilege_type, t.attname), 'TABLE', c.oid::regclass::text
+  FROM pg_class c
+  JOIN pg_attribute t ON t.attrelid = c.oid
+  CROSS JOIN aclexplode(t.attacl) a
+  WHERE c.relnamespace = 'keypup'::regnamespace AND a.grantee <> c.relowner
+  UNION ALL
+  SELECT a.grantee, a.privilege_type, 'ROUTINE', p.oid::regprocedure::text
+  FROM pg_proc p, aclexplode(p.proacl) a
+  WHERE p.pronamespace = 'keypup'::regnamespace AND a.grantee <> p.proowner
+$$;
+REVOKE ALL ON FUNCTION keypup.given_rights() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.given_rights() IS 'The rights that any role but the owner has to the schema and what is in it; 0 is PUBLIC.';
+
+CREATE FUNCTION keypup.stray_rights(granted_by_operators boolean, OUT grantee text, OUT statement text) RETURNS SETOF record
+LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce(r.rolname, 'PUBLIC'), format('REVOKE %s ON %s %s FROM %s;', g.privilege, g.kind, g.object, coalesce(quote_ident(r.rolname), 'PUBLIC'))
+  FROM keypup.given_rights() g
+  LEFT JOIN pg_roles r ON r.oid = g.grantee
+  WHERE r.rolname IS NULL
+     OR r.rolname NOT IN ('keypup_member', 'keypup_worker', 'pg_monitor')
+        AND (granted_by_operators
+             OR NOT (g.kind = 'SCHEMA' AND g.privilege = 'USAGE'
+                     OR g.kind = 'ROUTINE' AND g.object ~ '^keypup\.(receive_webhook|request_break_glass|approve_break_glass)\('))
+$$;
+REVOKE ALL ON FUNCTION keypup.stray_rights(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.stray_rights(boolean) IS
+  'Rights of anybody but the owner, keypup_member, keypup_worker and pg_monitor, each with the statement that takes it back;'
+  ' or only those that operators have no reason to grant: they do USAGE on the schema, and the functions for webhooks and break-glass.';
+
 CREATE FUNCTION keypup.held_rights(OUT role_name name, OUT statement text) RETURNS SETOF record
 LANGUAGE sql STABLE ROWS 500 SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH given (grantee, privilege, kind, object) AS (
-    SELECT a.grantee, a.privilege_type, 'SCHEMA', quote_ident(n.nspname)
-    FROM pg_namespace n, aclexplode(n.nspacl) a
-    WHERE n.nspname = 'keypup'
-    UNION ALL
-    SELECT a.grantee, a.privilege_type, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text
-    FROM pg_class c, aclexplode(c.relacl) a
-    WHERE c.relnamespace = 'keypup'::regnamespace
-    UNION ALL
-    SELECT a.grantee, format('%s (%I)', a.privilege_type, t.attname), 'TABLE', c.oid::regclass::text
-    FROM pg_class c
-    JOIN pg_attribute t ON t.attrelid = c.oid
-    CROSS JOIN aclexplode(t.attacl) a
-    WHERE c.relnamespace = 'keypup'::regnamespace
-    UNION ALL
-    SELECT a.grantee, a.privilege_type, 'ROUTINE', p.oid::regprocedure::text
-    FROM pg_proc p, aclexplode(p.proacl) a
-    WHERE p.pronamespace = 'keypup'::regnamespace
-  )
   SELECT r.rolname, format('GRANT %s ON %s %s TO %I;', g.privilege, g.kind, g.object, r.rolname)
-  FROM given g
+  FROM keypup.given_rights() g
   JOIN pg_roles r ON r.oid = g.grantee
   WHERE r.rolname IN ('keypup_member', 'keypup_worker')
   UNION ALL
@@ -51,6 +73,9 @@ COMMENT ON TABLE keypup.wanted_rights IS
 COMMENT ON COLUMN keypup.wanted_rights.role_name IS 'keypup_member or keypup_worker.';
 COMMENT ON COLUMN keypup.wanted_rights.statement IS 'The statement that gives the right.';
 REVOKE ALL ON keypup.wanted_rights FROM PUBLIC;
+-- Its statements are run by superusers: row-level security keeps out whoever may write all tables.
+ALTER TABLE keypup.wanted_rights ENABLE ROW LEVEL SECURITY;
+ALTER TABLE keypup.wanted_rights FORCE ROW LEVEL SECURITY;
 -- All other objects are there by now. A script that updates the extension writes this anew at its end.
 INSERT INTO keypup.wanted_rights (role_name, statement)
 SELECT r.role_name, r.statement FROM keypup.held_rights() r;
@@ -103,7 +128,7 @@ BEGIN
   FROM remembered m
   WHERE i.classoid = m.classoid AND i.objoid = m.objoid AND i.objsubid = m.objsubid
     AND cardinality(m.kept) < m.items;
-  PERFORM keypup.open_schema_to(r.rolname)
+  PERFORM keypup.open_schema_to(r.rolname, NULL::xid8)
   FROM pg_roles r
   WHERE EXISTS (SELECT FROM keypup.members m WHERE m.member = r.rolname::text AND m.kind = 'database_role'
                    AND keypup.is_role(m.role_id, m.member, m.origin))

@@ -15,6 +15,7 @@
 #include "provider/provider.h"
 #include "sync/app_token.h"
 #include "sync/reply.h"
+#include "sync/set_aside.h"
 #include "token/app_key.h"
 #include "token/token.h"
 
@@ -34,18 +35,44 @@ typedef struct ClaimedToken
 	char *url;
 	char *body;
 	Secret *authorization; /* ended by a NUL; NULL when it could not be made */
+	StepError *error; /* why */
 } ClaimedToken;
 
-static void
-put_off_token(TokenRequest *sent, const StepError *error)
+typedef struct FailedToken
 {
+	TokenRequest *sent;
+	const StepError *error;
+} FailedToken;
+
+/* An action. */
+static void
+fail_token(void *argument)
+{
+	FailedToken *failed = argument;
+	const StepError *error = failed->error;
 	Oid types[] = {UUIDOID, UUIDOID, TEXTOID, TEXTOID};
-	Datum values[] = {UUIDPGetDatum(&sent->account), UUIDPGetDatum(&sent->connection),
-					  CStringGetTextDatum(error->message),
+	Datum values[] = {UUIDPGetDatum(&failed->sent->account),
+					  UUIDPGetDatum(&failed->sent->connection), CStringGetTextDatum(error->message),
 					  error->hint ? CStringGetTextDatum(error->hint) : (Datum) 0};
 
 	run_query("SELECT keypup.app_token_failed($1, $2, $3, $4, NULL::pg_catalog.timestamptz, false)",
 			  4, types, values, error->hint ? "    " : "   n");
+}
+
+/* What somebody holds is no failure: the token is asked for again when its claim has run out. */
+static void
+put_off_token(Runner *runner, TokenRequest *sent, const StepError *error)
+{
+	FailedToken failed = {sent, error};
+	StepError *hindrance;
+
+	if (error->is_lock)
+		return;
+	begin_account_step(&runner->steps, &sent->account);
+	hindrance = try_for_account(&sent->account, fail_token, &failed);
+	end_step(&runner->steps);
+	if (hindrance != NULL && !hindrance->is_lock)
+		ereport(ERROR, (errmsg_internal("%s", hindrance->message)));
 }
 
 /* --- the answer --- */
@@ -92,13 +119,12 @@ take_token(Runner *runner, SentRequest *request, HttpReply *reply)
 	TokenAnswer answer = {sent, reply, NULL};
 	StepError *error;
 
-	begin_step(&runner->steps);
-	set_job_account(&sent->account);
-	error = try_action(store_token, &answer);
+	begin_account_step(&runner->steps, &sent->account);
+	error = try_for_account(&sent->account, store_token, &answer);
 	wipe_secret(answer.token);
-	if (error != NULL)
-		put_off_token(sent, error);
 	end_step(&runner->steps);
+	if (error != NULL)
+		put_off_token(runner, sent, error);
 	reset_step(&runner->steps);
 }
 
@@ -130,6 +156,7 @@ read_claimed_token(Runner *runner, uint64 row)
 	bool isnull;
 
 	sent->request.take_reply = take_token;
+	sent->request.is_errand = true;
 	sent->account = *DatumGetUUIDP(read_field(row, 1, &isnull));
 	sent->connection = *DatumGetUUIDP(read_field(row, 2, &isnull));
 	sent->provider = find_provider(TextDatumGetCString(read_field(row, 3, &isnull)));
@@ -139,47 +166,64 @@ read_claimed_token(Runner *runner, uint64 row)
 	return claimed;
 }
 
+typedef struct ClaimArguments
+{
+	Runner *runner;
+	int count;
+	ClaimedToken **claimed;
+} ClaimArguments;
+
+/* An action: locks what is free, and waits for nothing. */
+static void
+claim_tokens(void *argument)
+{
+	ClaimArguments *claim = argument;
+	Runner *runner = claim->runner;
+	Oid types[] = {UUIDOID, UUIDARRAYOID};
+	Datum values[] = {UUIDPGetDatum(&runner->scope.account), accounts_set_aside()};
+	char nulls[] = {runner->scope.has_account ? ' ' : 'n', ' ', '\0'};
+
+	run_query("SELECT * FROM keypup.claim_app_tokens($1, $2)", 2, types, values, nulls);
+	claim->count = (int) SPI_processed;
+	claim->claimed = palloc0(sizeof(ClaimedToken *) * Max(claim->count, 1));
+	for (int i = 0; i < claim->count; i++)
+		claim->claimed[i] = read_claimed_token(runner, i);
+}
+
 void
 ask_for_app_tokens(Runner *runner)
 {
-	Oid types[] = {UUIDOID};
-	Datum values[] = {UUIDPGetDatum(&runner->scope.account)};
-	char nulls[] = {runner->scope.has_account ? ' ' : 'n', '\0'};
-	ClaimedToken **claimed;
-	int count;
+	ClaimArguments claim = {.runner = runner};
 
 	begin_step(&runner->steps);
-	run_query("SELECT * FROM keypup.claim_app_tokens($1)", 1, types, values, nulls);
-	count = (int) SPI_processed;
-	claimed = palloc0(sizeof(ClaimedToken *) * Max(count, 1));
-	for (int i = 0; i < count; i++)
-		claimed[i] = read_claimed_token(runner, i);
-	for (int i = 0; i < count; i++)
+	if (!try_for_locks(claim_tokens, &claim))
+		claim.count = 0;
+	for (int i = 0; i < claim.count; i++)
 	{
-		StepError *error;
+		ClaimedToken *claimed = claim.claimed[i];
 
-		set_job_account(&claimed[i]->sent->account);
-		error = try_action(prepare_token_request, claimed[i]);
-		if (error != NULL)
-			put_off_token(claimed[i]->sent, error);
+		set_job_account(&claimed->sent->account);
+		claimed->error = try_action(prepare_token_request, claimed);
 	}
 	end_step(&runner->steps);
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < claim.count; i++)
 	{
+		ClaimedToken *claimed = claim.claimed[i];
 		HttpRequest wanted;
 
-		if (claimed[i]->authorization == NULL)
+		if (claimed->authorization == NULL)
 		{
-			pfree(claimed[i]->sent);
+			put_off_token(runner, claimed->sent, claimed->error);
+			pfree(claimed->sent);
 			continue;
 		}
-		wanted = (HttpRequest){.url = claimed[i]->url,
-							   .authorization = (char *) claimed[i]->authorization->bytes,
-							   .body = claimed[i]->body,
-							   .headers = claimed[i]->sent->provider->app_headers};
-		dispatch_request(runner, &claimed[i]->sent->account, &wanted, &claimed[i]->sent->request);
-		wipe_secret(claimed[i]->authorization);
+		wanted = (HttpRequest){.url = claimed->url,
+							   .authorization = (char *) claimed->authorization->bytes,
+							   .body = claimed->body,
+							   .headers = claimed->sent->provider->app_headers};
+		dispatch_request(runner, &claimed->sent->account, &wanted, &claimed->sent->request);
+		wipe_secret(claimed->authorization);
 	}
 	reset_step(&runner->steps);
 }

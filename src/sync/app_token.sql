@@ -1,7 +1,7 @@
 -- sync/app_token.sql: when a connection that reads as an app gets its next token, and what happens without one.
 
 -- Sees all accounts, and so runs as the owner. A request that nobody answers, as its worker is gone, is made again after 45 seconds.
-CREATE FUNCTION keypup.claim_app_tokens(only_account uuid,
+CREATE FUNCTION keypup.claim_app_tokens(only_account uuid, accounts_set_aside uuid[],
   OUT account_id uuid, OUT connection_id uuid, OUT provider text, OUT context text, OUT envelope bytea)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
@@ -11,7 +11,7 @@ AS $$
     FROM keypup.app_installations i
     JOIN keypup.connections c USING (account_id, connection_id)
     WHERE i.ask_at <= now()
-      AND (only_account IS NULL OR i.account_id = only_account)
+      AND (only_account IS NULL OR i.account_id = only_account) AND i.account_id <> ALL (accounts_set_aside)
       AND c.origin = (SELECT keypup.this_database())
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
       AND (c.retry_at IS NULL OR c.retry_at <= now())
@@ -19,9 +19,12 @@ AS $$
     ORDER BY i.ask_at
     LIMIT 10
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF i SKIP LOCKED
+  ), admitted AS MATERIALIZED (
+    -- Whoever has a key tried again and again asks the provider no more often than others.
+    SELECT d.* FROM due d WHERE keypup.admit_question('app_token', d.account_id)
   ), claimed AS (
     UPDATE keypup.app_installations i SET ask_at = now() + interval '45 seconds', doubt = due.refused_at
-    FROM due WHERE i.account_id = due.account_id AND i.connection_id = due.connection_id
+    FROM admitted due WHERE i.account_id = due.account_id AND i.connection_id = due.connection_id
     RETURNING i.account_id, i.connection_id
   )
   SELECT k.account_id, k.connection_id, c.provider, keypup.token_context(t.account_id, t.connection_id, t.revision, t.purpose), t.envelope
@@ -29,9 +32,9 @@ AS $$
   JOIN keypup.connections c ON c.account_id = k.account_id AND c.connection_id = k.connection_id
   JOIN keypup.connection_tokens t ON t.account_id = k.account_id AND t.connection_id = k.connection_id AND t.purpose = 'app_key'
 $$;
-REVOKE ALL ON FUNCTION keypup.claim_app_tokens(uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.claim_app_tokens(uuid) TO keypup_worker;
-COMMENT ON FUNCTION keypup.claim_app_tokens(uuid) IS 'The connections whose token is to be asked for now, with the sealed keys of their apps.';
+REVOKE ALL ON FUNCTION keypup.claim_app_tokens(uuid, uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.claim_app_tokens(uuid, uuid[]) TO keypup_worker;
+COMMENT ON FUNCTION keypup.claim_app_tokens(uuid, uuid[]) IS 'The connections whose token is to be asked for now, with the sealed keys of their apps.';
 
 CREATE FUNCTION keypup.want_app_token(account uuid, connection uuid) RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -111,11 +114,17 @@ BEGIN
     PERFORM keypup.doubt_connection(account, connection, reason, hint, doubt);
     RETURN;
   END IF;
-  UPDATE keypup.connections c SET blocked_until = again_at, blocked_reason = reason
-  WHERE c.account_id = account AND c.connection_id = connection;
+  WITH held AS (
+    SELECT s.account_id, s.project_id
+    FROM keypup.projects p JOIN keypup.sync_state s USING (account_id, project_id)
+    WHERE p.account_id = account AND p.connection_id = connection
+    ORDER BY s.project_id FOR NO KEY UPDATE OF s
+  )
   UPDATE keypup.sync_state s
   SET last_error = reason, last_error_hint = hint, last_error_at = now(), failures = s.failures + 1
-  FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection AND s.account_id = account AND s.project_id = p.project_id;
+  FROM held h WHERE s.account_id = h.account_id AND s.project_id = h.project_id;
+  UPDATE keypup.connections c SET blocked_until = again_at, blocked_reason = reason
+  WHERE c.account_id = account AND c.connection_id = connection;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.app_token_failed(uuid, uuid, text, text, timestamptz, boolean) FROM PUBLIC;
@@ -132,20 +141,25 @@ DECLARE
   was_renewed boolean;
   is_current boolean;
 BEGIN
-  SELECT i.is_renewed INTO was_renewed FROM keypup.app_installations i
-  WHERE i.account_id = account AND i.account_id = keypup.job_account() AND i.connection_id = connection FOR UPDATE;
-  IF NOT FOUND THEN
+  IF NOT EXISTS (SELECT FROM keypup.app_installations i
+                 WHERE i.account_id = account AND i.account_id = keypup.job_account() AND i.connection_id = connection) THEN
     RETURN false;
   END IF;
-  SELECT t.revision = refused_revision AND t.expires_at > now() INTO is_current FROM keypup.connection_tokens t
-  WHERE t.account_id = account AND t.connection_id = connection AND t.purpose = 'access_token' FOR UPDATE;
+  -- Against the order of locks, and so only if it is free. Whoever has it gets another token, or gives another key.
+  SELECT i.is_renewed INTO was_renewed FROM keypup.app_installations i
+  WHERE i.account_id = account AND i.connection_id = connection FOR UPDATE SKIP LOCKED;
+  IF FOUND THEN
+    SELECT t.revision = refused_revision AND t.expires_at > now() INTO is_current FROM keypup.connection_tokens t
+    WHERE t.account_id = account AND t.connection_id = connection AND t.purpose = 'access_token' FOR UPDATE SKIP LOCKED;
+  END IF;
   IF is_current AND was_renewed THEN
     RETURN false;
   ELSIF is_current THEN
     UPDATE keypup.connection_tokens t SET expires_at = now() WHERE t.account_id = account AND t.connection_id = connection AND t.purpose = 'access_token';
     UPDATE keypup.app_installations i SET is_renewed = true, ask_at = now() WHERE i.account_id = account AND i.connection_id = connection;
   END IF;
-  UPDATE keypup.sync_jobs j SET lease_id = NULL, due_at = now() WHERE j.account_id = account AND j.job_id = job;
+  UPDATE keypup.sync_jobs j SET lease_id = NULL, due_at = now() + CASE WHEN is_current IS NULL THEN interval '1 second' ELSE interval '0' END
+  WHERE j.account_id = account AND j.job_id = job;
   RETURN true;
 END
 $$;

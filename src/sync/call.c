@@ -23,12 +23,14 @@
 #include "compat.h"
 #include "sync/app_token.h"
 #include "sync/job.h"
+#include "sync/set_aside.h"
 #include "sync/settings.h"
 #include "sync/upkeep.h"
 
 #define PROGRESS_MILLISECONDS 1000
 /* How often it looks whether another worker has done what it is at. */
 #define LOOK_MILLISECONDS 100
+#define HELD "an open transaction of another session holds rows of the account"
 
 PG_FUNCTION_INFO_V1(keypup_sync);
 
@@ -131,10 +133,14 @@ static void
 report_wait(Call *call)
 {
 	MemoryContext context = MemoryContextSwitchTo(call->runner->steps.context);
-	char *wait = psprintf("waiting until %s: %s", show_time(call->left.ready_at),
-						  call->left.waits_for != NULL ? call->left.waits_for
-													   : "the provider is asked again then");
+	char *wait;
 
+	if (is_set_aside(&call->runner->scope.account))
+		wait = pstrdup("waiting: " HELD);
+	else
+		wait = psprintf("waiting until %s: %s", show_time(call->left.ready_at),
+						call->left.waits_for != NULL ? call->left.waits_for
+													 : "the provider is asked again then");
 	MemoryContextSwitchTo(context);
 	if (call->told_wait == NULL || strcmp(wait, call->told_wait) != 0)
 		ereport(NOTICE, (errmsg("%s", wait)));
@@ -157,7 +163,8 @@ wait_for_jobs(Call *call)
 
 	if (call->left.jobs == 0 || ready_at == 0 || Max(ready_at, now) > end_of_patience(call))
 		return false;
-	if (TimestampDifferenceExceeds(now, ready_at, PROGRESS_MILLISECONDS))
+	if (TimestampDifferenceExceeds(now, ready_at, PROGRESS_MILLISECONDS) ||
+		is_set_aside(&call->runner->scope.account))
 		report_wait(call);
 	rest_runner(call->runner);
 	/* Not all of it: meanwhile somebody may end the pause. */
@@ -171,14 +178,19 @@ wait_for_jobs(Call *call)
 }
 
 static void
-warn_of_rest(const JobsLeft *left)
+warn_of_rest(const Call *call)
 {
-	if (left->jobs == 0 && left->last_error == NULL)
+	const JobsLeft *left = &call->left;
+	const char *reason =
+		left->last_error != NULL ? left->last_error : "the provider did not answer";
+
+	if (is_set_aside(&call->runner->scope.account))
+		reason = HELD;
+	else if (left->jobs == 0 && left->last_error == NULL)
 		return;
 	ereport(
 		WARNING,
-		(errmsg("the sync is not complete: %s",
-				left->last_error != NULL ? left->last_error : "the provider did not answer"),
+		(errmsg("the sync is not complete: %s", reason),
 		 errdetail(INT64_FORMAT " of " INT64_FORMAT
 								" issues and pull requests are stored, " INT64_FORMAT
 								" requests are left%s%s.",
@@ -196,7 +208,7 @@ sync_until_done(Call *call)
 	TimestampTz reported = GetCurrentTimestamp();
 
 	call->progressed_at = reported;
-	start_runs(runner, true);
+	(void) start_runs(runner, true);
 	for (;;)
 	{
 		bool busy;
@@ -219,7 +231,7 @@ sync_until_done(Call *call)
 			break;
 	}
 	report_progress(&call->left, &call->told);
-	warn_of_rest(&call->left);
+	warn_of_rest(call);
 }
 
 /* How long a CALL waits while nothing goes on. */

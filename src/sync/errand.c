@@ -10,6 +10,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -19,9 +20,15 @@
 #include "provider/provider.h"
 #include "sync/errand.h"
 #include "sync/reply.h"
+#include "sync/set_aside.h"
 #include "token/token.h"
 
 #define KEY_SETS_MILLISECONDS 2000
+/* Key sets that are fetched at once: of all, and when an account waits for one of its own. */
+#define MAX_KEY_SETS 32
+#define MAX_KEY_SETS_OF_ACCOUNT 4
+/* Errands that are under way at once: more questions than that wait for others' answers. */
+#define MAX_ERRANDS 128
 
 typedef struct Errand
 {
@@ -29,7 +36,7 @@ typedef struct Errand
 	pg_uuid_t account;
 	uint64 ticket; /* of the question that it answers; 0: of none */
 	char *issuer; /* of a key set, or NULL */
-	char *url; /* that was asked for it */
+	bool is_discovery; /* it was asked where the key set is */
 	pg_uuid_t connection; /* whose provider is asked */
 	const char *answer_query; /* what takes its answer */
 } Errand;
@@ -41,6 +48,7 @@ make_errand(Runner *runner, const pg_uuid_t *account, uint64 ticket,
 	Errand *errand = MemoryContextAllocZero(runner->steps.context, sizeof(Errand));
 
 	errand->request.take_reply = take_reply;
+	errand->request.is_errand = true;
 	errand->account = *account;
 	errand->ticket = ticket;
 	return errand;
@@ -77,6 +85,9 @@ run_reply_query(void *argument)
 static void
 log_failure(const StepError *error)
 {
+	/* Somebody holds what it needs: it is done another time. */
+	if (error->is_lock)
+		return;
 	ereport(LOG, (errmsg("keypup could not do an errand: %s", error->message),
 				  error->hint != NULL ? errhint("%s", error->hint) : 0));
 }
@@ -87,13 +98,13 @@ static void take_key_set(Runner *runner, SentRequest *sent, HttpReply *reply);
 
 static void
 fetch_key_set(Runner *runner, const pg_uuid_t *account, uint64 ticket, const char *issuer,
-			  const char *url)
+			  const char *url, bool is_discovery)
 {
 	Errand *errand = make_errand(runner, account, ticket, take_key_set);
 	HttpRequest wanted = {.url = url};
 
 	errand->issuer = MemoryContextStrdup(runner->steps.context, issuer);
-	errand->url = MemoryContextStrdup(runner->steps.context, url);
+	errand->is_discovery = is_discovery;
 	dispatch_request(runner, account, &wanted, &errand->request);
 }
 
@@ -102,26 +113,41 @@ take_key_set(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
 	Errand *errand = (Errand *) sent;
 	ReplyQuery query = {.statement = "SELECT keypup.take_key_set($7, $1, $2, $3, $5, $6)",
-						.types = {TEXTOID, TEXTOID, UUIDOID},
+						.types = {TEXTOID, BOOLOID, UUIDOID},
 						.reply = reply};
 	StepError *error;
 
-	begin_step(&runner->steps);
+	begin_account_step(&runner->steps, &errand->account);
 	query.values[0] = CStringGetTextDatum(errand->issuer);
-	query.values[1] = CStringGetTextDatum(errand->url);
+	query.values[1] = BoolGetDatum(errand->is_discovery);
 	query.values[2] = UUIDPGetDatum(&errand->account);
-	error = try_action(run_reply_query, &query);
+	error = try_for_account(&errand->account, run_reply_query, &query);
 	if (error != NULL)
 		log_failure(error);
 	end_step(&runner->steps);
-	/* What is to be asked next, or else it is done. */
-	if (query.answer != NULL)
-		fetch_key_set(runner, &errand->account, errand->ticket, errand->issuer, query.answer);
+	/* Where the key set is, it is asked for next; and nothing after that, whatever is answered. */
+	if (query.answer != NULL && errand->is_discovery)
+		fetch_key_set(runner, &errand->account, errand->ticket, errand->issuer, query.answer,
+					  false);
 	else if (errand->ticket != 0)
 		answer_question(errand->ticket, NULL);
 	reset_step(&runner->steps);
 	pfree(errand->issuer);
-	pfree(errand->url);
+}
+
+/* The accounts that have their share of errands under way, some of them several times: a uuid[]. */
+static Datum
+busy_accounts(Runner *runner)
+{
+	ArrayBuildState *busy = initArrayResult(UUIDOID, CurrentMemoryContext, false);
+
+	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
+	{
+		if (count_under_way(runner, true, &sent->account) >= MAX_KEY_SETS_OF_ACCOUNT)
+			busy = accumArrayResult(busy, UUIDPGetDatum(&sent->account), false, UUIDOID,
+									CurrentMemoryContext);
+	}
+	return makeArrayResult(busy, CurrentMemoryContext);
 }
 
 /* Fetches the key sets that are due; with a question, that of its account and issuer, unless it was fetched just now. */
@@ -129,9 +155,9 @@ static void
 fetch_key_sets(Runner *runner, const InquiryQuestion *question)
 {
 	uint64 ticket = question == NULL ? 0 : question->ticket;
-	Oid types[] = {UUIDOID, TEXTOID};
-	Datum values[2] = {0};
-	const char *nulls = question == NULL ? "nn" : "  ";
+	Oid types[] = {UUIDOID, TEXTOID, INT4OID, UUIDARRAYOID, UUIDARRAYOID};
+	Datum values[5] = {0};
+	const char *nulls = question == NULL ? "nn   " : "     ";
 	uint64 count;
 	pg_uuid_t *accounts;
 	char **issuers;
@@ -144,7 +170,14 @@ fetch_key_sets(Runner *runner, const InquiryQuestion *question)
 		values[1] = PointerGetDatum(
 			cstring_to_text_with_len((const char *) question->bytes, question->length));
 	}
-	run_query("SELECT * FROM keypup.claim_key_sets($1, $2)", 2, types, values, nulls);
+	values[2] = Int32GetDatum(MAX_KEY_SETS - count_under_way(runner, true, NULL));
+	if (question != NULL || DatumGetInt32(values[2]) < 1)
+		values[2] = Int32GetDatum(question != NULL);
+	values[3] = busy_accounts(runner);
+	values[4] = accounts_set_aside();
+	run_query(
+		"SELECT * FROM keypup.claim_key_sets($1, $2, $3, $4 OPERATOR(pg_catalog.||) $5)",
+		lengthof(types), types, values, nulls);
 	count = SPI_processed;
 	accounts = palloc(sizeof(pg_uuid_t) * (count + 1));
 	issuers = palloc(sizeof(char *) * (count + 1));
@@ -159,7 +192,7 @@ fetch_key_sets(Runner *runner, const InquiryQuestion *question)
 	}
 	end_step(&runner->steps);
 	for (uint64 i = 0; i < count; i++)
-		fetch_key_set(runner, &accounts[i], ticket, issuers[i], urls[i]);
+		fetch_key_set(runner, &accounts[i], ticket, issuers[i], urls[i], true);
 	if (count == 0 && ticket != 0)
 		answer_question(ticket, NULL);
 	reset_step(&runner->steps);
@@ -178,9 +211,8 @@ take_answer(Runner *runner, SentRequest *sent, HttpReply *reply)
 		.reply = reply};
 	StepError *error;
 
-	begin_step(&runner->steps);
-	set_job_account(&errand->account);
-	error = try_action(run_reply_query, &query);
+	begin_account_step(&runner->steps, &errand->account);
+	error = try_for_account(&errand->account, run_reply_query, &query);
 	if (error != NULL)
 		log_failure(error);
 	end_step(&runner->steps);
@@ -292,15 +324,14 @@ ask_provider(Runner *runner, InquiryQuestion *question, void (*prepare)(void *))
 	StepError *error;
 
 	memcpy(request.errand->connection.data, question->bytes, UUID_LEN);
-	begin_step(&runner->steps);
-	set_job_account(&question->account);
-	error = try_action(prepare, &request);
+	begin_account_step(&runner->steps, &question->account);
+	error = try_for_account(&question->account, prepare, &request);
 	if (error != NULL)
 		log_failure(error);
 	end_step(&runner->steps);
 	if (request.authorization == NULL)
 	{
-		answer_question(question->ticket, error != NULL ? NULL : "{\"later\": true}");
+		answer_question(question->ticket, error != NULL ? NULL : INQUIRY_LATER);
 		pfree(request.errand);
 	}
 	else
@@ -323,7 +354,7 @@ send_errands(Runner *runner)
 	TimestampTz now = GetCurrentTimestamp();
 	InquiryQuestion question;
 
-	while (take_question(&question))
+	while (count_under_way(runner, true, NULL) < MAX_ERRANDS && take_question(&question))
 	{
 		if (strcmp(question.kind, "key_set") == 0)
 			fetch_key_sets(runner, &question);

@@ -54,11 +54,14 @@ GRANT EXECUTE ON FUNCTION keypup.set_aside(uuid, bigint, jsonb) TO keypup_worker
 COMMENT ON FUNCTION keypup.set_aside(uuid, bigint, jsonb) IS 'Sets aside what cannot be read or stored: a list of {kind, item_id, part, item_number, reason, arguments}.';
 
 CREATE FUNCTION keypup.take_failures(account uuid, project bigint) RETURNS SETOF keypup.sync_failures
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+  RETURN QUERY
   UPDATE keypup.sync_failures f SET is_tried = true
   WHERE f.account_id = account AND f.project_id = project AND f.next_try_at <= now() AND NOT f.is_tried
-  RETURNING f.*
+  RETURNING f.*;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.take_failures(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.take_failures(uuid, bigint) TO keypup_worker;

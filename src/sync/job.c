@@ -22,6 +22,7 @@
 #include "provider/provider.h"
 #include "sync/job.h"
 #include "sync/reply.h"
+#include "sync/set_aside.h"
 #include "sync/worker_list.h"
 #include "token/token.h"
 
@@ -43,7 +44,9 @@ typedef struct ClaimedJob
 	bytea *envelope; /* NULL when the connection has no token */
 	char *url;
 	char *body;
-	Secret *authorization; /* ended by a NUL */
+	Secret *authorization; /* ended by a NUL; NULL when it is not sent */
+	StepError *error; /* why */
+	TimestampTz blocked_until; /* or until when */
 } ClaimedJob;
 
 static void
@@ -55,17 +58,139 @@ scope_arguments(Runner *runner, Datum *values, char *nulls)
 	nulls[1] = runner->scope.has_project ? ' ' : 'n';
 }
 
-static void
-put_off_job(SentJob *job, StepError *error)
+/* --- how a job that was claimed gets back into the queue --- */
+
+/* Claimed jobs that somebody had locked when they were to be given back. */
+typedef struct KeptJob
 {
+	struct KeptJob *next;
+	pg_uuid_t account;
+	int64 job;
+} KeptJob;
+
+/* Whether the job is back, or gone. Waits for nobody. */
+static bool
+put_back(Runner *runner, const pg_uuid_t *account, int64 job)
+{
+	Oid types[] = {UUIDOID, INT8OID};
+	Datum values[] = {UUIDPGetDatum(account), Int64GetDatum(job)};
+	bool isnull;
+	bool is_back;
+
+	begin_account_step(&runner->steps, account);
+	run_query("SELECT keypup.put_back_job($1, $2)", 2, types, values, NULL);
+	is_back = DatumGetBool(read_field(0, 1, &isnull));
+	end_step(&runner->steps);
+	return is_back;
+}
+
+static void
+put_back_job(Runner *runner, SentJob *job)
+{
+	KeptJob *kept;
+
+	if (put_back(runner, &job->account, job->job))
+		return;
+	kept = MemoryContextAlloc(runner->steps.context, sizeof(KeptJob));
+	kept->account = job->account;
+	kept->job = job->job;
+	kept->next = runner->kept_jobs;
+	runner->kept_jobs = kept;
+}
+
+/* Once a second: what was kept is not there for others while our lease is live. */
+static void
+put_back_kept_jobs(Runner *runner)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	KeptJob **at = &runner->kept_jobs;
+
+	if (*at == NULL || !TimestampDifferenceExceeds(runner->put_back_at, now, 1000))
+		return;
+	runner->put_back_at = now;
+	while (*at != NULL)
+	{
+		KeptJob *kept = *at;
+
+		if (put_back(runner, &kept->account, kept->job))
+		{
+			*at = kept->next;
+			pfree(kept);
+		}
+		else
+			at = &kept->next;
+	}
+}
+
+/* Every role may listen, but not to everything: the name of the channel is known to who knows the account's id. */
+static void
+announce_page(const pg_uuid_t *account)
+{
+	char channel[NAMEDATALEN] = "keypup_";
+	Size length = strlen(channel);
+
+	length += hex_encode((const char *) account->data, UUID_LEN, channel + length);
+	channel[length] = '\0';
+	Async_Notify(channel, "page");
+}
+
+typedef struct FailedJob
+{
+	SentJob *job;
+	const StepError *error;
+	TimestampTz blocked_until;
+} FailedJob;
+
+/* An action. */
+static void
+fail_job(void *argument)
+{
+	FailedJob *failed = argument;
+	const StepError *error = failed->error;
 	Oid types[] = {UUIDOID, INT8OID, TEXTOID, TEXTOID};
-	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job),
+	Datum values[] = {UUIDPGetDatum(&failed->job->account), Int64GetDatum(failed->job->job),
 					  CStringGetTextDatum(error->message),
 					  error->hint ? CStringGetTextDatum(error->hint) : (Datum) 0};
 
 	run_query("SELECT keypup.job_failed($1, $2, $3, $4, NULL::pg_catalog.timestamptz, false)", 4,
 			  types, values, error->hint ? "    " : "   n");
+	announce_page(&failed->job->account);
 }
+
+/* An action. Another that uses the token was told to wait: so do we. */
+static void
+wait_for_budget(void *argument)
+{
+	FailedJob *failed = argument;
+	Oid types[] = {UUIDOID, INT8OID, TIMESTAMPTZOID};
+	Datum values[] = {UUIDPGetDatum(&failed->job->account), Int64GetDatum(failed->job->job),
+					  TimestampTzGetDatum(failed->blocked_until)};
+
+	run_query("SELECT keypup.wait_for_budget($1, $2, $3)", 3, types, values, NULL);
+}
+
+/* Puts off a job by itself, or gives it back where somebody holds what that needs. */
+static void
+put_off_job(Runner *runner, SentJob *job, const StepError *error, TimestampTz blocked_until)
+{
+	FailedJob failed = {.job = job, .error = error, .blocked_until = blocked_until};
+	StepError *hindrance = NULL;
+
+	if (error == NULL || !error->is_lock)
+	{
+		begin_account_step(&runner->steps, &job->account);
+		hindrance =
+			try_for_account(&job->account, error == NULL ? wait_for_budget : fail_job, &failed);
+		end_step(&runner->steps);
+		if (hindrance == NULL)
+			return;
+		if (!hindrance->is_lock)
+			ereport(ERROR, (errmsg_internal("%s", hindrance->message)));
+	}
+	put_back_job(runner, job);
+}
+
+/* --- what was answered --- */
 
 typedef struct StoreArguments
 {
@@ -115,18 +240,6 @@ store_reply(void *argument)
 	store->is_refusal = !isnull && DatumGetBool(is_refusal);
 }
 
-/* Every role may listen, but not to everything: the name of the channel is known to who knows the account's id. */
-static void
-announce_page(const pg_uuid_t *account)
-{
-	char channel[NAMEDATALEN] = "keypup_";
-	Size length = strlen(channel);
-
-	length += hex_encode((const char *) account->data, UUID_LEN, channel + length);
-	channel[length] = '\0';
-	Async_Notify(channel, "page");
-}
-
 static void
 take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
@@ -134,34 +247,26 @@ take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
 	StoreArguments store = {.job = job, .reply = reply, .report = {.limit = -1, .remaining = -1}};
 	StepError *error;
 
-	begin_step(&runner->steps);
-	set_job_account(&job->account);
-	error = try_action(store_reply, &store);
+	begin_account_step(&runner->steps, &job->account);
+	error = try_for_account(&job->account, store_reply, &store);
+	if (error == NULL)
+		announce_page(&job->account);
+	end_step(&runner->steps);
 	if (error != NULL)
 	{
-		put_off_job(job, error);
-		note_reply(TROUBLE_NOT_STORED);
+		if (!error->is_lock)
+			note_reply(TROUBLE_NOT_STORED);
+		put_off_job(runner, job, error, 0);
 	}
 	else if (store.is_refusal)
 		note_reply(TROUBLE_NOT_GIVEN);
 	if (error == NULL && reply->status == 200)
 		note_page();
-	announce_page(&job->account);
-	end_step(&runner->steps);
 	note_pace(job->pace, &store.report);
 	reset_step(&runner->steps);
 }
 
-/* Another that uses the token was told to wait: so do we. */
-static void
-wait_for_budget(SentJob *job, TimestampTz until)
-{
-	Oid types[] = {UUIDOID, INT8OID, TIMESTAMPTZOID};
-	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job),
-					  TimestampTzGetDatum(until)};
-
-	run_query("SELECT keypup.wait_for_budget($1, $2, $3)", 3, types, values, NULL);
-}
+/* --- what is asked --- */
 
 /* Makes the request of a claimed job: its body, and the header that signs it in. */
 static void
@@ -171,7 +276,6 @@ prepare_request(void *argument)
 	SentJob *job = claimed->sent;
 	Oid types[] = {UUIDOID, INT8OID};
 	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job)};
-	TimestampTz until = 0;
 	bool isnull;
 	char *context;
 	Secret *token;
@@ -191,13 +295,10 @@ prepare_request(void *argument)
 		job->revision);
 	token = open_token(claimed->envelope, context);
 	job->pace = pace_key(token);
-	if (pace_admits(job->pace, &until))
+	if (pace_admits(job->pace, &claimed->blocked_until))
 		claimed->authorization = make_authorization(job->provider, token);
 	else
-	{
 		wipe_secret(token);
-		wait_for_budget(job, until);
-	}
 }
 
 static ClaimedJob *
@@ -221,79 +322,118 @@ read_claimed_job(Runner *runner, uint64 row)
 	return claimed;
 }
 
+typedef struct ClaimArguments
+{
+	Runner *runner;
+	int room;
+	int count;
+	ClaimedJob **claimed;
+} ClaimArguments;
+
+/* An action: locks what is free, and waits for nothing. */
+static void
+claim_jobs(void *argument)
+{
+	ClaimArguments *claim = argument;
+	Runner *runner = claim->runner;
+	Oid types[] = {INT4OID, INT4OID, UUIDOID, INT8OID, UUIDOID, UUIDARRAYOID};
+	Datum values[6];
+	char nulls[7] = "      ";
+
+	values[0] = Int32GetDatum(runner->lease);
+	values[1] = Int32GetDatum(claim->room);
+	scope_arguments(runner, values + 2, nulls + 2);
+	values[4] = UUIDPGetDatum(&runner->after_account);
+	values[5] = accounts_set_aside();
+	run_query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
+	claim->count = (int) SPI_processed;
+	claim->claimed = palloc0(sizeof(ClaimedJob *) * Max(claim->count, 1));
+	for (int i = 0; i < claim->count; i++)
+		claim->claimed[i] = read_claimed_job(runner, i);
+}
+
+static void
+send_claimed_job(Runner *runner, ClaimedJob *claimed)
+{
+	SentJob *sent = claimed->sent;
+	HttpRequest wanted;
+
+	if (claimed->authorization == NULL)
+	{
+		put_off_job(runner, sent, claimed->error, claimed->blocked_until);
+		pfree(sent);
+		return;
+	}
+	wanted = (HttpRequest){.url = claimed->url,
+						   .authorization = (char *) claimed->authorization->bytes,
+						   .body = claimed->body,
+						   .headers = sent->provider->headers};
+	dispatch_request(runner, &sent->account, &wanted, &sent->request);
+	wipe_secret(claimed->authorization);
+}
+
 int
 send_due_jobs(Runner *runner)
 {
-	Oid types[] = {INT4OID, INT4OID, UUIDOID, INT8OID, UUIDOID, UUIDOID};
-	Datum values[6];
-	char nulls[7] = "      ";
-	int room = keypup_max_requests - requests_in_flight(runner->client);
-	ClaimedJob **claimed;
-	int count;
+	ClaimArguments claim = {.runner = runner};
 
-	if (room <= 0)
+	put_back_kept_jobs(runner);
+	/* Twice what one account may have: see claim_jobs. */
+	claim.room = 2 * keypup_max_requests - count_under_way(runner, false, NULL);
+	if (claim.room <= 0)
 		return 0;
 
 	begin_step(&runner->steps);
-	values[0] = Int32GetDatum(runner->lease);
-	values[1] = Int32GetDatum(room);
-	scope_arguments(runner, values + 2, nulls + 2);
-	values[4] = UUIDPGetDatum(&runner->after_account);
-	values[5] = UUIDPGetDatum(&runner->after_connection);
-	run_query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
-	count = (int) SPI_processed;
-	claimed = palloc0(sizeof(ClaimedJob *) * Max(count, 1));
-	for (int i = 0; i < count; i++)
-		claimed[i] = read_claimed_job(runner, i);
-	if (count > 0)
+	if (!try_for_locks(claim_jobs, &claim))
+		claim.count = 0;
+	if (claim.count > 0)
+		runner->after_account = claim.claimed[claim.count - 1]->sent->account;
+	for (int i = 0; i < claim.count; i++)
 	{
-		runner->after_account = claimed[count - 1]->sent->account;
-		runner->after_connection = claimed[count - 1]->connection;
-	}
-	for (int i = 0; i < count; i++)
-	{
-		StepError *error;
+		ClaimedJob *claimed = claim.claimed[i];
 
-		set_job_account(&claimed[i]->sent->account);
-		error = try_action(prepare_request, claimed[i]);
-		if (error != NULL)
-			put_off_job(claimed[i]->sent, error);
+		set_job_account(&claimed->sent->account);
+		claimed->error = try_action(prepare_request, claimed);
 	}
 	end_step(&runner->steps);
 
-	for (int i = 0; i < count; i++)
-	{
-		HttpRequest wanted;
-
-		if (claimed[i]->authorization == NULL)
-		{
-			pfree(claimed[i]->sent);
-			continue;
-		}
-		wanted = (HttpRequest){.url = claimed[i]->url,
-							   .authorization = (char *) claimed[i]->authorization->bytes,
-							   .body = claimed[i]->body,
-							   .headers = claimed[i]->sent->provider->headers};
-		dispatch_request(runner, &claimed[i]->sent->account, &wanted, &claimed[i]->sent->request);
-		wipe_secret(claimed[i]->authorization);
-	}
+	for (int i = 0; i < claim.count; i++)
+		send_claimed_job(runner, claim.claimed[i]);
 	reset_step(&runner->steps);
-	return count;
+	return claim.count;
 }
 
-void
-start_runs(Runner *runner, bool at_once)
+typedef struct StartArguments
 {
+	Runner *runner;
+	bool at_once;
+	int64 started;
+} StartArguments;
+
+static void
+start_due_runs(void *argument)
+{
+	StartArguments *start = argument;
 	Oid types[] = {UUIDOID, INT8OID, BOOLOID};
 	Datum values[3];
 	char nulls[4] = "   ";
 
-	begin_step(&runner->steps);
-	scope_arguments(runner, values, nulls);
-	values[2] = BoolGetDatum(at_once);
+	scope_arguments(start->runner, values, nulls);
+	values[2] = BoolGetDatum(start->at_once);
 	run_query("SELECT keypup.start_due_runs($1, $2, $3)", 3, types, values, nulls);
+	start->started = field_or(0, 1, 0);
+}
+
+int64
+start_runs(Runner *runner, bool at_once)
+{
+	StartArguments start = {.runner = runner, .at_once = at_once};
+
+	begin_step(&runner->steps);
+	(void) try_for_locks(start_due_runs, &start);
 	end_step(&runner->steps);
 	reset_step(&runner->steps);
+	return start.started;
 }
 
 /* A text that outlives the step; NULL for NULL. */

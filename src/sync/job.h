@@ -24,8 +24,9 @@ typedef struct JobsLeft
 /*
  * start_runs
  *		Starts the runs that are due; with at_once, those of the scope that are not, too.
+ *		Returns how many: of each account a hundred at most, unless at once.
  */
-extern void start_runs(Runner *runner, bool at_once);
+extern int64 start_runs(Runner *runner, bool at_once);
 
 /*
  * send_due_jobs

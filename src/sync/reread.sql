@@ -7,6 +7,9 @@ DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
   the_project bigint := keypup.find_project(the_account, project);
 BEGIN
+  PERFORM keypup.hold_connection(p.account_id, p.connection_id)
+  FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project;
+  PERFORM FROM keypup.sync_state s WHERE s.account_id = the_account AND s.project_id = the_project FOR NO KEY UPDATE;
   IF EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = the_account AND j.project_id = the_project AND j.in_run) THEN
     -- The rest comes with the run after the one that goes on.
     UPDATE keypup.sync_state s SET next_run_at = least(CASE WHEN s.next_run_at > s.last_run_started_at THEN s.next_run_at END, clock_timestamp())

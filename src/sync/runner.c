@@ -9,12 +9,16 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "access/asker.h"
 #include "http/proxy.h"
 #include "sync/runner.h"
 #include "sync/worker_list.h"
 #include "token/token.h"
+
+/* After so long of storing what one account was answered, others are asked for. */
+#define STORE_MILLISECONDS 250
 
 /*
  * A lease is live while its lock is held: it ends with its session, however that
@@ -117,8 +121,35 @@ dispatch_request(Runner *runner, const pg_uuid_t *account, const HttpRequest *wa
 		end_step(&runner->steps);
 	}
 	request.proxy_credentials = credentials;
+	sent->account = *account;
+	sent->next = runner->under_way;
+	runner->under_way = sent;
 	send_request(runner->client, account, &request, sent);
 	wipe_secret(credentials);
+}
+
+int
+count_under_way(Runner *runner, bool errands, const pg_uuid_t *account)
+{
+	int count = 0;
+
+	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
+	{
+		if (sent->is_errand == errands &&
+			(account == NULL || memcmp(&sent->account, account, sizeof(*account)) == 0))
+			count++;
+	}
+	return count;
+}
+
+static void
+end_request(Runner *runner, SentRequest *sent)
+{
+	SentRequest **at = &runner->under_way;
+
+	while (*at != sent)
+		at = &(*at)->next;
+	*at = sent->next;
 }
 
 static WorkerTrouble
@@ -145,6 +176,7 @@ bool
 exchange(Runner *runner, long timeout)
 {
 	HttpReply *reply;
+	TimestampTz began;
 
 	if (requests_in_flight(runner->client) == 0)
 		return false;
@@ -152,12 +184,15 @@ exchange(Runner *runner, long timeout)
 	show_worker_state(WORKER_WAITING);
 	wait_for_replies(runner->client, timeout);
 	CHECK_FOR_INTERRUPTS();
-	while ((reply = next_reply(runner->client)) != NULL)
+	began = GetCurrentTimestamp();
+	while (!TimestampDifferenceExceeds(began, GetCurrentTimestamp(), STORE_MILLISECONDS) &&
+		   (reply = next_reply(runner->client)) != NULL)
 	{
 		SentRequest *sent = reply->caller;
 
 		show_worker_state(WORKER_STORING);
 		note_reply(judge_reply(reply));
+		end_request(runner, sent);
 		sent->take_reply(runner, sent, reply);
 		pfree(sent);
 		free_reply(reply);

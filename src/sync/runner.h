@@ -6,6 +6,7 @@
 #ifndef KEYPUP_RUNNER_H
 #define KEYPUP_RUNNER_H
 
+#include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
 #include "http/client.h"
@@ -28,13 +29,18 @@ typedef struct Runner
 	Oid lease_table;
 	HttpClient *client;
 	pg_uuid_t after_account; /* where its last turn ended; it goes on behind */
-	pg_uuid_t after_connection;
+	struct SentRequest *under_way;
+	struct KeptJob *kept_jobs; /* that are to be given back: job.c */
+	TimestampTz put_back_at; /* when that was last tried */
 } Runner;
 
 /* A request that is under way. The first member of its sender's own struct. */
 typedef struct SentRequest
 {
 	void (*take_reply)(Runner *runner, struct SentRequest *sent, HttpReply *reply);
+	pg_uuid_t account; /* filled in when it is sent */
+	bool is_errand; /* beside the sync */
+	struct SentRequest *next; /* of those that are under way */
 } SentRequest;
 
 /*
@@ -62,6 +68,13 @@ extern void close_runner(Runner *runner);
  */
 extern void dispatch_request(Runner *runner, const pg_uuid_t *account, const HttpRequest *wanted,
 							 SentRequest *sent);
+
+/*
+ * count_under_way
+ *		How many requests of the sync are under way, or how many errands; of an
+ *		account, where one is given.
+ */
+extern int count_under_way(Runner *runner, bool errands, const pg_uuid_t *account);
 
 /*
  * exchange

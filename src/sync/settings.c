@@ -5,8 +5,8 @@
  *		other reasons: what would break them, or change what they store, is pinned.
  *
  * Not pinned is what is the DBA's to decide for whatever runs: memory and disk,
- * costs of plans, how commits are made safe, what is logged. Nor, in CALL, the
- * timeouts of the caller, who waits.
+ * costs of plans, how commits are made safe, what is logged. Nor, in CALL, how long
+ * the caller lets a statement or a transaction take.
  */
 #include "postgres.h"
 
@@ -51,9 +51,10 @@ static const PinnedSetting pinned_settings[] = {
 	{"timezone_abbreviations", "Default", IN_BOTH},
 	{"bytea_output", "hex", IN_BOTH},
 	{"extra_float_digits", "1", IN_BOTH},
-	/* One page that fails must not end the process; a wait is no error where nobody waits. */
+	/* One page that fails must not end the process. */
 	{"exit_on_error", "off", IN_BOTH},
-	{"lock_timeout", "0", IN_WORKER},
+	/* Nobody's open transaction is waited for longer: shorter than deadlock_timeout, so that a step gives way first. */
+	{"lock_timeout", "250ms", IN_BOTH},
 	{"transaction_timeout", "0", IN_WORKER},
 	/* Its queries are short and many: neither compiled nor spread over processes, which others may need. */
 	{"jit", "off", IN_BOTH},
@@ -79,6 +80,13 @@ pin_settings_of_worker(void)
 		if (setting->where != IN_PROCEDURE && is_known(setting->name))
 			SetConfigOption(setting->name, setting->value, PGC_SUSET, PGC_S_OVERRIDE);
 	}
+}
+
+void
+limit_lock_waits(const char *timeout)
+{
+	(void) set_config_option("lock_timeout", timeout, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+							 true, 0, false);
 }
 
 void

@@ -18,4 +18,11 @@ extern void pin_settings_of_worker(void);
  */
 extern void pin_settings_of_transaction(void);
 
+/*
+ * limit_lock_waits
+ *		Has the rest of the transaction wait for a lock for so long at most, as
+ *		lock_timeout has it.
+ */
+extern void limit_lock_waits(const char *timeout);
+
 #endif

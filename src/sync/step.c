@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -69,12 +70,43 @@ reset_step(Steps *steps)
 	MemoryContextReset(steps->step_context);
 }
 
+/* A statement that was planned once in this session; a plan that has become stale is made anew by PostgreSQL. */
+typedef struct PlannedQuery
+{
+	const char *text;
+	SPIPlanPtr plan;
+	struct PlannedQuery *next;
+} PlannedQuery;
+
+static PlannedQuery *planned = NULL;
+
+/* What we ask are calls of functions, whose plans do not depend on their arguments. */
+static SPIPlanPtr
+plan_query(const char *text, int nargs, Oid *types)
+{
+	PlannedQuery *query;
+	SPIPlanPtr plan;
+
+	for (query = planned; query != NULL; query = query->next)
+	{
+		if (strcmp(query->text, text) == 0)
+			return query->plan;
+	}
+	plan = SPI_prepare_cursor(text, nargs, types, CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+	query = MemoryContextAlloc(TopMemoryContext, sizeof(PlannedQuery));
+	*query = (PlannedQuery){MemoryContextStrdup(TopMemoryContext, text), plan, planned};
+	planned = query;
+	return plan;
+}
+
 /* SPI_execute leaves its own context current, which does not outlive the step; ours does. */
 void
 run_query(const char *text, int nargs, Oid *types, Datum *values, const char *nulls)
 {
 	MemoryContext context = CurrentMemoryContext;
-	int result = SPI_execute_with_args(text, nargs, types, values, nulls, false, 0);
+	int result = SPI_execute_plan(plan_query(text, nargs, types), values, nulls, false, 0);
 
 	MemoryContextSwitchTo(context);
 
@@ -120,10 +152,23 @@ try_action(void (*action)(void *), void *argument)
 		error = palloc0(sizeof(StepError));
 		error->message = data->message ? data->message : pstrdup("unknown error");
 		error->hint = data->hint;
+		error->is_lock = data->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+						 data->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	SetUserIdAndSecContext(user, security);
 	return error;
+}
+
+bool
+try_for_locks(void (*action)(void *), void *argument)
+{
+	StepError *error = try_action(action, argument);
+
+	if (error != NULL && !error->is_lock)
+		ereport(ERROR, (errmsg_internal("%s", error->message),
+						error->hint != NULL ? errhint("%s", error->hint) : 0));
+	return error == NULL;
 }

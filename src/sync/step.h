@@ -22,6 +22,7 @@ typedef struct StepError
 {
 	char *message;
 	char *hint; /* or NULL */
+	bool is_lock; /* somebody holds a lock: nothing failed */
 } StepError;
 
 /*
@@ -61,5 +62,12 @@ extern Datum read_field(uint64 row, int column, bool *isnull);
  * the transaction goes on. A cancel or a shutdown is raised on.
  */
 extern StepError *try_action(void (*action)(void *), void *argument);
+
+/*
+ * try_for_locks
+ *		Runs action(argument) in a subtransaction. Returns false when somebody holds a
+ *		lock that it needs; any other failure is raised.
+ */
+extern bool try_for_locks(void (*action)(void *), void *argument);
 
 #endif

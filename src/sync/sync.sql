@@ -122,21 +122,29 @@ AS $$
   WITH held AS (
     SELECT c.account_id, c.connection_id FROM keypup.connections c
     WHERE now_at_once AND (only_account IS NULL OR c.account_id = only_account) FOR KEY SHARE SKIP LOCKED
+  ), put_off AS (
+    SELECT j.account_id, j.job_id
+    FROM keypup.sync_jobs j JOIN held USING (account_id, connection_id)
+    WHERE j.due_at > now() AND j.in_run AND (only_project IS NULL OR j.project_id = only_project)
+    FOR UPDATE OF j SKIP LOCKED
   )
   UPDATE keypup.sync_jobs j SET due_at = now()
-  FROM held
-  WHERE j.account_id = held.account_id AND j.connection_id = held.connection_id AND j.due_at > now() AND j.in_run
-    AND (only_project IS NULL OR j.project_id = only_project);
+  FROM put_off o WHERE j.account_id = o.account_id AND j.job_id = o.job_id;
 
   -- Somebody waits: what was set aside is tried, too.
+  WITH put_off AS (
+    SELECT f.* FROM keypup.sync_failures f
+    WHERE now_at_once AND f.next_try_at > now()
+      AND (only_account IS NULL OR f.account_id = only_account) AND (only_project IS NULL OR f.project_id = only_project)
+    FOR UPDATE SKIP LOCKED
+  )
   UPDATE keypup.sync_failures f SET next_try_at = now()
-  WHERE now_at_once AND f.next_try_at > now()
-    AND (only_account IS NULL OR f.account_id = only_account) AND (only_project IS NULL OR f.project_id = only_project);
+  FROM put_off o
+  WHERE f.account_id = o.account_id AND f.project_id = o.project_id AND f.kind = o.kind AND f.item_id = o.item_id AND f.part = o.part;
 
-  WITH due AS MATERIALIZED (
-    SELECT s.account_id, s.project_id, p.connection_id,
-      -- Something of it was read, and nothing is wrong: whether it changed can be asked together with others.
-      NOT now_at_once AND s.last_run_finished_at IS NOT NULL AND p.external_id IS NOT NULL AND s.last_error IS NULL AS can_be_polled
+  -- Of an account that has very many, the rest comes with the next look: others are not to wait for it.
+  WITH candidate AS (
+    SELECT s.account_id, s.project_id, row_number() OVER (PARTITION BY s.account_id ORDER BY s.next_run_at, s.project_id) AS turn
     FROM keypup.sync_state s
     JOIN keypup.projects p USING (account_id, project_id)
     JOIN keypup.connections c USING (account_id, connection_id)
@@ -147,6 +155,17 @@ AS $$
       AND (c.state <> 'token_refused' OR coalesce(c.retry_at <= now(), true)) AND c.origin = (SELECT keypup.this_database())
       AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
       AND (now_at_once OR s.poll_job_id IS NULL OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id))
+  ), due AS MATERIALIZED (
+    SELECT s.account_id, s.project_id, p.connection_id,
+      -- Something of it was read, and nothing is wrong: whether it changed can be asked together with others.
+      NOT now_at_once AND s.last_run_finished_at IS NOT NULL AND p.external_id IS NOT NULL AND s.last_error IS NULL AS can_be_polled
+    FROM (SELECT n.* FROM candidate n WHERE now_at_once OR n.turn <= 100) AS n
+    JOIN keypup.sync_state s USING (account_id, project_id)
+    JOIN keypup.projects p USING (account_id, project_id)
+    JOIN keypup.connections c USING (account_id, connection_id)
+    -- Whoever was quicker has begun its run.
+    WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run)
+      AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF s SKIP LOCKED
   ), numbered AS (
     SELECT d.*, (row_number() OVER (PARTITION BY d.account_id, d.connection_id, d.can_be_polled ORDER BY d.project_id) - 1) / 100 AS part FROM due d
@@ -163,13 +182,23 @@ AS $$
     WHERE s.account_id = poll.account_id AND s.project_id = p.project_id::bigint
     RETURNING 1
   ), started AS (
-    SELECT keypup.start_run(g.account_id, g.project_id) FROM grouped g WHERE NOT g.is_polled
+    -- As start_run does for one.
+    UPDATE keypup.sync_state s
+    SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
+    FROM grouped g WHERE NOT g.is_polled AND s.account_id = g.account_id AND s.project_id = g.project_id
+    RETURNING s.account_id, s.project_id, g.connection_id
+  ), queued AS (
+    INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, queued_at)
+    SELECT t.account_id, t.connection_id, t.project_id, 'repository', greatest(now(), interval '1 second'
+      + (SELECT max(j.queued_at) FROM keypup.sync_jobs j WHERE j.account_id = t.account_id AND j.project_id = t.project_id))
+    FROM started t
+    RETURNING 1
   )
-  SELECT (SELECT count(*) FROM started) + (SELECT count(*) FROM polled)
+  SELECT (SELECT count(*) FROM queued) + (SELECT count(*) FROM polled)
 $$;
 REVOKE ALL ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) IS 'Starts a run for each project whose time has come and that has none; those that were read before are first asked whether they changed. Returns for how many projects.';
+COMMENT ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) IS 'Starts a run for each project whose time has come and that has none; those that were read before are first asked whether they changed; of an account a hundred at a time, unless somebody waits. Returns for how many projects.';
 
 -- Sees all accounts, and so runs as the owner. A lease is live while its lock is held (runner.c).
 CREATE FUNCTION keypup.live_leases() RETURNS SETOF bigint
@@ -183,75 +212,107 @@ $$;
 REVOKE ALL ON FUNCTION keypup.live_leases() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.live_leases() IS 'The leases of sessions that are there.';
 
--- Each connection's jobs in the order of its queue, as many as it may have in flight; connections take turns. Those that have work are
--- looked for from the one after which the caller's last turn ended, and no more of them than it has room for: what it costs does not
--- depend on how many wait. The last row has the connection where this turn ends.
+-- Accounts take turns, in each its connections, and in each of these its jobs in the order of their queue, as many as the
+-- connection may have in flight. Those that have work are looked for from the account behind the one at which the last turn
+-- ended, and no more of them than there is room for; of one account, up to eight connections from anywhere on: what it costs does
+-- not depend on how many wait. An account has no more requests in flight than places are left: alone it gets half of them,
+-- and whoever comes next finds room. The last row has the account where this turn ends.
 CREATE FUNCTION keypup.claim_jobs(lease integer, how_many integer, only_account uuid, only_project bigint,
-  after_account uuid DEFAULT NULL, after_connection uuid DEFAULT NULL,
+  after_account uuid DEFAULT NULL, accounts_set_aside uuid[] DEFAULT '{}',
   OUT account_id uuid, OUT job_id bigint, OUT project_id bigint, OUT connection_id uuid,
   OUT provider text, OUT base_url text, OUT revision bigint, OUT envelope bytea)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+  -- Of an account that has more connections than are looked at in one turn, others in the next.
+  anywhere uuid := gen_random_uuid();
 BEGIN
   RETURN QUERY
   WITH RECURSIVE live AS MATERIALIZED (
     SELECT l.lease_id FROM keypup.live_leases() AS l (lease_id)
+  ), under_way AS MATERIALIZED (
+    SELECT j.account_id, count(*) AS jobs FROM keypup.sync_jobs j WHERE j.lease_id = lease GROUP BY j.account_id
   ), bounds AS MATERIALIZED (
-    -- From where to where, in a circle; within one account from its first connection to its last.
-    SELECT b.first_account, b.first_connection, coalesce(only_account, b.first_account) AS last_account,
-      CASE WHEN only_account IS NULL THEN b.first_connection ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END AS last_connection
-    FROM (SELECT coalesce(only_account, after_account, '00000000-0000-0000-0000-000000000000') AS first_account,
-            CASE WHEN only_account IS NULL AND after_connection IS NOT NULL THEN after_connection
-                 ELSE '00000000-0000-0000-0000-000000000000' END AS first_connection) AS b
-  ), waiting (account_id, connection_id, turn, is_second_round) AS (
-    -- The connections that have jobs, by one look into the index for each.
-    SELECT b.first_account, b.first_connection, 0, only_account IS NOT NULL FROM bounds b
+    -- In a circle; only_account alone.
+    SELECT coalesce(only_account, after_account, '00000000-0000-0000-0000-000000000000') AS first_account
+  ), waiting (account_id, turn, is_second_round) AS (
+    -- The accounts that have jobs, by one look into the index for each.
+    SELECT b.first_account, 0, false FROM bounds b WHERE only_account IS NULL
     UNION ALL
-    SELECT n.account_id, n.connection_id, w.turn + 1, n.is_second_round
+    SELECT n.account_id, w.turn + 1, n.is_second_round
     FROM waiting w
     CROSS JOIN LATERAL (
       SELECT k.*
       FROM (
-        (SELECT j.account_id, j.connection_id, w.is_second_round FROM keypup.sync_jobs j
-         WHERE (j.account_id, j.connection_id) > (w.account_id, w.connection_id) ORDER BY j.account_id, j.connection_id LIMIT 1)
+        (SELECT j.account_id, w.is_second_round FROM keypup.sync_jobs j WHERE j.account_id > w.account_id ORDER BY j.account_id LIMIT 1)
         UNION ALL
-        (SELECT j.account_id, j.connection_id, true FROM keypup.sync_jobs j
-         WHERE NOT w.is_second_round ORDER BY j.account_id, j.connection_id LIMIT 1)
-      ) AS k (account_id, connection_id, is_second_round)
+        (SELECT j.account_id, true FROM keypup.sync_jobs j WHERE NOT w.is_second_round ORDER BY j.account_id LIMIT 1)
+      ) AS k (account_id, is_second_round)
       ORDER BY k.is_second_round LIMIT 1
     ) AS n
     CROSS JOIN bounds b
-    WHERE NOT n.is_second_round OR (n.account_id, n.connection_id) <= (b.last_account, b.last_connection)
+    WHERE NOT n.is_second_round OR n.account_id <= b.first_account
+  ), asking AS (
+    SELECT w.account_id, w.turn FROM waiting w WHERE w.turn > 0
+    UNION ALL
+    SELECT only_account, 1 WHERE only_account IS NOT NULL
   ), ready AS MATERIALIZED (
     -- One after the other, until there are enough.
-    SELECT w.account_id, w.connection_id, w.turn, r.room
-    FROM waiting w
+    SELECT a.account_id, a.turn, h.jobs AS under_way, l.connection_id, l.position, l.room
+    FROM (SELECT a.* FROM asking a WHERE a.account_id <> ALL (accounts_set_aside)) AS a
     CROSS JOIN LATERAL (
-      -- To a token that was refused, one request at a time.
-      SELECT least(how_many, CASE WHEN c.refused_at IS NULL
-        THEN least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) ELSE 1 END - (
-          SELECT count(*) FROM keypup.sync_jobs b
-          WHERE b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.lease_id IN (SELECT live.lease_id FROM live))) AS room
-      FROM keypup.connections c
-      WHERE c.account_id = w.account_id AND c.connection_id = w.connection_id
-        AND c.origin = (SELECT keypup.this_database())
-        AND (c.blocked_until IS NULL OR c.blocked_until <= now()) AND (c.retry_at IS NULL OR c.retry_at <= now())
-        -- An app's connection waits for its token.
-        AND NOT EXISTS (SELECT FROM keypup.app_installations i
-                        LEFT JOIN keypup.connection_tokens t ON t.account_id = i.account_id AND t.connection_id = i.connection_id AND t.purpose = 'access_token'
-                        WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
-        AND EXISTS (SELECT FROM keypup.sync_jobs j
-                    WHERE j.account_id = c.account_id AND j.connection_id = c.connection_id AND j.due_at <= now()
-                      AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
-                      AND (only_project IS NULL OR j.project_id = only_project))
-      LIMIT 1
-    ) AS r
-    WHERE w.turn > 0 AND r.room > 0
+      SELECT coalesce((SELECT u.jobs FROM under_way u WHERE u.account_id = a.account_id), 0) AS jobs
+    ) AS h
+    CROSS JOIN LATERAL (
+      WITH RECURSIVE beside (connection_id, position, is_second_round) AS (
+        SELECT anywhere, 0, false
+        UNION ALL
+        SELECT n.connection_id, b.position + 1, n.is_second_round
+        FROM beside b
+        CROSS JOIN LATERAL (
+          SELECT k.*
+          FROM (
+            (SELECT j.connection_id, b.is_second_round FROM keypup.sync_jobs j
+             WHERE j.account_id = a.account_id AND j.connection_id > b.connection_id ORDER BY j.connection_id LIMIT 1)
+            UNION ALL
+            (SELECT j.connection_id, true FROM keypup.sync_jobs j
+             WHERE NOT b.is_second_round AND j.account_id = a.account_id ORDER BY j.connection_id LIMIT 1)
+          ) AS k (connection_id, is_second_round)
+          ORDER BY k.is_second_round LIMIT 1
+        ) AS n
+        WHERE b.position < 64 AND (NOT n.is_second_round OR n.connection_id <= anywhere)
+      )
+      SELECT b.connection_id, b.position, r.room
+      FROM beside b
+      CROSS JOIN LATERAL (
+        -- To a token that was refused, one request at a time.
+        SELECT least(how_many, CASE WHEN c.refused_at IS NULL
+          THEN least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) ELSE 1 END - (
+            SELECT count(*) FROM keypup.sync_jobs o
+            WHERE o.account_id = c.account_id AND o.connection_id = c.connection_id AND o.lease_id IN (SELECT live.lease_id FROM live))) AS room
+        FROM keypup.connections c
+        WHERE c.account_id = a.account_id AND c.connection_id = b.connection_id
+          AND c.origin = (SELECT keypup.this_database())
+          AND (c.blocked_until IS NULL OR c.blocked_until <= now()) AND (c.retry_at IS NULL OR c.retry_at <= now())
+          -- An app's connection waits for its token.
+          AND NOT EXISTS (SELECT FROM keypup.app_installations i
+                          LEFT JOIN keypup.connection_tokens t ON t.account_id = i.account_id AND t.connection_id = i.connection_id AND t.purpose = 'access_token'
+                          WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND coalesce(t.expires_at <= now(), true))
+          AND EXISTS (SELECT FROM keypup.sync_jobs j
+                      WHERE j.account_id = c.account_id AND j.connection_id = c.connection_id AND j.due_at <= now()
+                        AND (j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live))
+                        AND (only_project IS NULL OR j.project_id = only_project))
+        LIMIT 1
+      ) AS r
+      WHERE b.position > 0 AND r.room > 0
+      LIMIT 8
+    ) AS l
+    WHERE h.jobs < how_many
     LIMIT how_many
   ), candidate AS (
-    SELECT r.account_id, f.job_id, f.queued_at, r.turn AS connection_turn,
+    SELECT r.account_id, r.under_way, f.job_id, f.queued_at, r.turn AS account_turn, r.position,
       row_number() OVER (PARTITION BY r.account_id, r.connection_id ORDER BY f.queued_at, f.job_id) AS turn
     FROM ready r
     CROSS JOIN LATERAL (
@@ -264,51 +325,61 @@ BEGIN
       -- Twice as many as are wanted, since some may be locked.
       LIMIT least(r.room, 1 + 2 * how_many / (SELECT count(*) FROM ready))
     ) f
+  ), in_turn AS (
+    SELECT c.*, row_number() OVER (PARTITION BY c.account_id ORDER BY c.turn, c.position, c.queued_at, c.job_id) AS of_account FROM candidate c
+  ), placed AS (
+    SELECT t.*, row_number() OVER (ORDER BY t.of_account, t.account_turn) AS place FROM in_turn t
   ), free AS (
-    SELECT j.account_id, j.job_id, f.connection_turn, c.refused_at
-    FROM candidate f
+    SELECT j.account_id, j.job_id, p.account_turn, c.refused_at
+    FROM (SELECT p.* FROM placed p WHERE p.under_way + p.of_account <= how_many + 1 - p.place) AS p
     JOIN keypup.sync_jobs j USING (account_id, job_id)
     JOIN keypup.connections c USING (account_id, connection_id)
     WHERE j.lease_id IS NULL OR j.lease_id NOT IN (SELECT live.lease_id FROM live)
-    ORDER BY f.turn, f.connection_turn, f.queued_at, f.job_id
+    ORDER BY p.place
     LIMIT how_many
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF j SKIP LOCKED
   ), claimed AS (
     UPDATE keypup.sync_jobs j SET lease_id = lease, may_pass = true, doubt = free.refused_at
     FROM free WHERE j.account_id = free.account_id AND j.job_id = free.job_id
-    RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at, free.connection_turn
+    RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at, free.account_turn
   )
   SELECT k.account_id, k.job_id, k.project_id, c.connection_id, c.provider, c.base_url, t.revision, t.envelope
   FROM claimed k
   JOIN keypup.connections c ON c.account_id = k.account_id AND c.connection_id = k.connection_id
   LEFT JOIN keypup.connection_tokens t ON t.account_id = c.account_id AND t.connection_id = c.connection_id AND t.purpose = 'access_token'
-  ORDER BY k.connection_turn, k.queued_at, k.job_id;
+  ORDER BY k.account_turn, k.queued_at, k.job_id;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid) TO keypup_worker;
-COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid) IS 'Takes due jobs for the session that holds the lease.';
+REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[]) TO keypup_worker;
+COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[]) IS
+  'Takes due jobs for the session that holds the lease, none of accounts that it has set aside.';
 
 CREATE FUNCTION keypup.start_run(account uuid, project bigint) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   UPDATE keypup.sync_state s
   SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
   WHERE s.account_id = account AND s.project_id = project;
   -- Whoever started it meanwhile, while we waited for the project, has queued its job.
-  SELECT keypup.queue_job(account, project, 'repository', '{}'::jsonb, true, now(), false)
+  PERFORM keypup.queue_job(account, project, 'repository', '{}'::jsonb, true, now(), false)
   WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.start_run(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.start_run(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.start_run(uuid, bigint) IS 'Starts a run of a project: what changed is found, and read.';
 
 CREATE FUNCTION keypup.time_to_next_run(account uuid, project bigint, interval_seconds integer) RETURNS interval
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  -- Nothing happens in an archived repository until it is unarchived.
-  SELECT make_interval(secs => CASE WHEN p.is_archived THEN greatest(interval_seconds, 86400) ELSE interval_seconds END)
-  FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project
+BEGIN
+  RETURN (
+    -- Nothing happens in an archived repository until it is unarchived.
+    SELECT make_interval(secs => CASE WHEN p.is_archived THEN greatest(interval_seconds, 86400) ELSE interval_seconds END)
+    FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.time_to_next_run(uuid, bigint, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.time_to_next_run(uuid, bigint, integer) TO keypup_worker;
@@ -363,6 +434,9 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT keypup.hold_connection(j.account_id, j.connection_id)
   FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  -- Its project first, in the order of locks.
+  SELECT true FROM keypup.sync_jobs j JOIN keypup.sync_state s USING (account_id, project_id)
+  WHERE j.account_id = account AND j.job_id = job FOR NO KEY UPDATE OF s;
   WITH failed AS (
     UPDATE keypup.sync_jobs j
     -- A pause that the provider asks for is no failure of the job.
@@ -370,11 +444,20 @@ AS $$
         -- Jitter, so that what failed together is not tried together.
         due_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(j.attempts, 20)) * (0.9 + 0.2 * random()))
     WHERE j.account_id = account AND j.job_id = job
-    RETURNING coalesce(to_jsonb(j.project_id), j.arguments -> 'projects') AS projects
+    RETURNING j.project_id, j.arguments -> 'projects' AS projects
+  ), told AS (
+    -- Of a job of several, those that are free.
+    SELECT s.project_id FROM failed f JOIN keypup.sync_state s ON s.account_id = account AND s.project_id = f.project_id
+    UNION ALL
+    SELECT o.project_id
+    FROM (SELECT s.project_id FROM keypup.sync_state s
+          WHERE s.account_id = account
+            AND s.project_id = ANY (ARRAY(SELECT p::bigint FROM failed f, jsonb_array_elements(f.projects) AS p))
+          FOR NO KEY UPDATE SKIP LOCKED) AS o
   )
   UPDATE keypup.sync_state s
   SET last_error = error, last_error_hint = hint, last_error_at = now(), failures = s.failures + 1
-  FROM failed WHERE s.account_id = account AND failed.projects @> to_jsonb(s.project_id)
+  FROM told WHERE s.account_id = account AND s.project_id = told.project_id
 $$;
 REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) TO keypup_worker;
@@ -416,15 +499,19 @@ COMMENT ON FUNCTION keypup.doubt_connection(uuid, uuid, text, text, timestamptz)
 CREATE FUNCTION keypup.admit_connection(account uuid, connection uuid, was_replaced boolean) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  -- What the token before could not read is asked for with the next runs.
+  WITH refused AS (
+    SELECT s.account_id, s.project_id
+    FROM keypup.projects p JOIN keypup.sync_state s USING (account_id, project_id)
+    WHERE p.account_id = account AND p.connection_id = connection AND s.refused_at IS NOT NULL
+    ORDER BY s.project_id FOR NO KEY UPDATE OF s
+  )
+  UPDATE keypup.sync_state s SET refused_at = NULL
+  FROM refused r WHERE s.account_id = r.account_id AND s.project_id = r.project_id;
   UPDATE keypup.connections c
   SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL, retry_at = NULL,
       origin = CASE WHEN was_replaced THEN keypup.this_database() ELSE c.origin END
   WHERE c.account_id = account AND c.connection_id = connection;
-  -- What the token before could not read is asked for with the next runs.
-  UPDATE keypup.sync_state s SET refused_at = NULL
-  FROM keypup.projects p
-  WHERE p.account_id = account AND p.connection_id = connection
-    AND s.account_id = account AND s.project_id = p.project_id AND s.refused_at IS NOT NULL;
 $$;
 REVOKE ALL ON FUNCTION keypup.admit_connection(uuid, uuid, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.admit_connection(uuid, uuid, boolean) IS
@@ -437,16 +524,38 @@ REVOKE ALL ON FUNCTION keypup.release_job(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.release_job(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.release_job(uuid, bigint) IS 'Gives a claimed job back that was not asked.';
 
+CREATE FUNCTION keypup.put_back_job(account uuid, job bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH free AS (
+    SELECT j.account_id, j.job_id FROM keypup.sync_jobs j
+    WHERE j.account_id = account AND j.job_id = job FOR UPDATE SKIP LOCKED
+  ), back AS (
+    UPDATE keypup.sync_jobs j SET lease_id = NULL, due_at = greatest(j.due_at, now() + interval '1 second')
+    FROM free f WHERE j.account_id = f.account_id AND j.job_id = f.job_id
+    RETURNING 1
+  )
+  SELECT EXISTS (SELECT FROM back)
+    OR NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job)
+$$;
+REVOKE ALL ON FUNCTION keypup.put_back_job(uuid, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.put_back_job(uuid, bigint) TO keypup_worker;
+COMMENT ON FUNCTION keypup.put_back_job(uuid, bigint) IS
+  'Gives a claimed job back whose answer cannot be stored, since somebody holds what it belongs to: no failure. False'
+  ' where somebody holds the job itself.';
+
 CREATE FUNCTION keypup.wait_for_budget(account uuid, job bigint, blocked_until timestamptz) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+  SELECT keypup.hold_connection(j.account_id, j.connection_id)
+  FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  SELECT keypup.release_job(account, job);
   UPDATE keypup.connections c
   SET blocked_until = wait_for_budget.blocked_until,
       blocked_reason = CASE WHEN c.refused_at IS NULL THEN 'the token''s budget is used up elsewhere' ELSE c.blocked_reason END,
       state = CASE WHEN c.refused_at IS NULL THEN 'ok' ELSE c.state END
   FROM keypup.sync_jobs j
   WHERE j.account_id = account AND j.job_id = job AND c.account_id = account AND c.connection_id = j.connection_id;
-  SELECT keypup.release_job(account, job);
 $$;
 REVOKE ALL ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) TO keypup_worker;

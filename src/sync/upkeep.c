@@ -26,7 +26,7 @@ static const char *const statements[] = {[REWRAP_DATA_KEYS] = "SELECT keypup.rew
 										 [ANALYZE_TABLES] = "SELECT keypup.analyze_grown_tables()",
 										 [MERGE_PEOPLE] =
 											 "SELECT keypup.merge_verified_people_of_accounts()",
-										 [KEEP_ROLES] = "SELECT keypup.keep_roles()"};
+										 [KEEP_ROLES] = "SELECT keypup.keep_roles() OPERATOR(pg_catalog.+) keypup.note_key_uses()"};
 
 static void
 run_batch(void *argument)

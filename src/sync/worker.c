@@ -38,6 +38,7 @@
 #define LOOK_MILLISECONDS 1000
 #define MERGE_MILLISECONDS 60000
 #define EXCHANGE_MILLISECONDS 1000
+#define RUNS_AT_ONCE 100
 /* A worker that has lived so long does not fail at once. */
 #define GOOD_RUN_MILLISECONDS 30000
 
@@ -167,6 +168,8 @@ wants_to_look(Worker *worker)
 static bool
 look_what_is_due(Worker *worker)
 {
+	int64 started;
+
 	show_worker_state(WORKER_LOOKING);
 	if (ConfigReloadPending)
 	{
@@ -177,7 +180,7 @@ look_what_is_due(Worker *worker)
 	worker->wakes = count_wakes(worker->database);
 	if (!find_work(worker->database, worker->wakes))
 		return false;
-	start_runs(worker->runner, false);
+	started = start_runs(worker->runner, false);
 	ask_for_app_tokens(worker->runner);
 	(void) do_upkeep(&worker->upkeep_steps, ANALYZE_TABLES);
 	worker->reseals = true;
@@ -194,6 +197,9 @@ look_what_is_due(Worker *worker)
 		note_good_run(worker->database);
 		worker->started_at = 0;
 	}
+	/* Of some account there may be more: after what is to be done meanwhile. */
+	if (started >= RUNS_AT_ONCE)
+		worker->looked_at = 0;
 	return true;
 }
 

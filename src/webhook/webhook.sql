@@ -54,7 +54,7 @@ DECLARE
   old record;
   sealed bytea;
 BEGIN
-  PERFORM FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = the_connection FOR NO KEY UPDATE;
+  PERFORM keypup.hold_connection(the_account, the_connection);
   IF secret IS NULL THEN
     DELETE FROM keypup.connection_tokens t
     WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose IN ('webhook_secret', 'webhook_secret_before');
@@ -69,13 +69,16 @@ BEGIN
     sealed := keypup.reseal_token(old.envelope, keypup.token_context(the_account, the_connection, old.revision, 'webhook_secret'),
       keypup.token_context(the_account, the_connection, new_revision, 'webhook_secret_before'));
     DELETE FROM keypup.connection_tokens t
-    WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose IN ('webhook_secret', 'webhook_secret_before');
+    WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'webhook_secret_before';
     INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope, expires_at, made_by)
     SELECT the_account, the_connection, 'webhook_secret_before', new_revision, sealed, now() + interval '24 hours', old.made_by WHERE sealed IS NOT NULL;
   END IF;
   sealed := keypup.encrypt_token(secret, keypup.token_context(the_account, the_connection, new_revision, 'webhook_secret'));
-  INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope, made_by)
-  VALUES (the_account, the_connection, 'webhook_secret', new_revision, sealed, keypup.name_maker());
+  -- Of two who set the first one at once, the one who is later.
+  INSERT INTO keypup.connection_tokens AS t (account_id, connection_id, purpose, revision, envelope, made_by)
+  VALUES (the_account, the_connection, 'webhook_secret', new_revision, sealed, keypup.name_maker())
+  ON CONFLICT ON CONSTRAINT connection_tokens_pkey DO UPDATE
+    SET revision = excluded.revision, envelope = excluded.envelope, made_by = excluded.made_by, reseal_failed_at = NULL;
   PERFORM keypup.record_action(the_account, 'webhook.set', the_connection::text);
 END
 $$;

@@ -26,7 +26,7 @@ const good = {
   'audience in a list': rs({ aud: [client, 'another'], azp: client }),
   'parallel': rs({ jti: `${serial++}` }),
   lured: rs({ sub: 'subject-9', groups: ['readers'] }),
-  ...Object.fromEntries(['in both accounts', 'undone', 'undone in a savepoint', 'ended', 'prepared', 'kept', 'flushed'].map((name) => [name, rs({ jti: name })])),
+  ...Object.fromEntries(['in both accounts', 'undone', 'undone in a savepoint', 'ended', 'prepared', 'kept', 'flushed', 'open'].map((name) => [name, rs({ jti: name })])),
   'in a group': rs({ sub: 'subject-7', groups: ['people', 'readers'] }),
   'in two groups': rs({ sub: 'subject-7', groups: ['readers', 'leads'] }),
   'in no group of ours': rs({ sub: 'subject-7', groups: ['people'] }),

@@ -36,7 +36,22 @@ foreach my $case (
 	like(as($superuser, 'CREATE EXTENSION keypup'), $pattern, "T49: refused after $statements");
 	query('DROP ROLE IF EXISTS keypup_worker, keypup_member');
 }
+my @kinds = qw(TABLES FUNCTIONS SEQUENCES TYPES SCHEMAS);
+query('CREATE ROLE reader LOGIN; CREATE ROLE writer LOGIN; GRANT pg_write_all_data TO writer');
+query("ALTER DEFAULT PRIVILEGES GRANT ALL ON $_ TO reader; ALTER DEFAULT PRIVILEGES GRANT ALL ON $_ TO PUBLIC") foreach @kinds;
 query('CREATE ROLE keypup_member; GRANT keypup_member TO mallory; CREATE EXTENSION keypup; REVOKE keypup_member FROM mallory; CREATE SCHEMA trap AUTHORIZATION mallory; GRANT ALL ON SCHEMA keypup TO mallory; GRANT keypup_member TO mallory');
+is(query(q{SELECT count(*) FROM keypup.stray_rights(true) s WHERE s.grantee <> 'mallory'}), '0', 'what default privileges give to others is taken back');
+is(as('reader', 'SELECT count(*) FROM keypup.opened_roles'), 'permission denied for schema keypup', 'so that they read nothing');
+is(as('reader', 'SELECT keypup.restore_roles()'), 'permission denied for schema keypup', 'and call nothing');
+query("ALTER DEFAULT PRIVILEGES REVOKE ALL ON $_ FROM reader, PUBLIC") foreach @kinds;
+query('ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC; ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO PUBLIC');
+query('GRANT SELECT ON keypup.opened_roles TO reader');
+my $stray = q{SELECT remedy FROM keypup.check_installation() WHERE check_name = 'schema' AND detail ~ 'reader has 1 rights'};
+is(query($stray) =~ s/.*(REVOKE SELECT ON TABLE keypup.opened_roles FROM reader;).*/$1/r, 'REVOKE SELECT ON TABLE keypup.opened_roles FROM reader;', 'what somebody has given since is told, with what takes it back');
+query('REVOKE SELECT ON TABLE keypup.opened_roles FROM reader;');
+# Somebody who may write all tables.
+is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)}), '', 'every table has row-level security');
+like(as('writer', $_), qr/violates row-level security policy|permission denied for schema/, "pg_write_all_data: $_") foreach q{INSERT INTO keypup.wanted_rights VALUES ('keypup_member', 'ALTER ROLE writer SUPERUSER')}, q{INSERT INTO keypup.role_permissions VALUES ('viewer', 'users.manage')}, q{INSERT INTO keypup.accounts (name) VALUES ('theirs')};
 like(query('SELECT detail, remedy FROM keypup.check_installation() WHERE NOT ok'), qr/mallory may create in schema keypup.*REVOKE CREATE ON SCHEMA keypup FROM mallory;/, 'T49: check_installation says who may create in it');
 my @overloads = ('record_action(uuid, text, name)', 'record_action(uuid, text)', 'guard_role(uuid, varchar)', 'note_refusal(uuid, text, text, name)', 'authorize(name, text)', 'has_permission(uuid, varchar)');
 foreach my $overload (@overloads)
@@ -252,6 +267,19 @@ my $of_minute = as('app', "SELECT keypup.sign_in_with_api_key('$minute')");
 my $year = $new_key->('app', q{'viewer', '365 days'}, "BEGIN; SELECT keypup.use_session('$of_minute'); ") ;
 as('app', "BEGIN; SELECT keypup.use_session('$of_minute'); SELECT keypup.create_api_key('keys', 'long', 'viewer', '365 days'); COMMIT");
 is(query(q{SELECT count(*), bool_and(expires_at < now() + interval '2 minutes') FROM keypup.api_keys WHERE name = 'long'}), '1|t', 'T61: what a key of a minute makes ends within the minute');
+# Each key makes the next: what it costs to ask for their rights grows by one look for each, and is bounded.
+my @chain = $new_key->('kim', q{'admin'});
+foreach (2 .. 9)
+{
+	my $session = as('app', "SELECT keypup.sign_in_with_api_key('$chain[-1]')");
+	push @chain, as('app', "SET statement_timeout = '60s'; BEGIN; SELECT keypup.use_session('$session'); SELECT keypup.create_api_key('keys', 'link', 'admin'); COMMIT") =~ s/^\s+//r;
+}
+is(scalar(grep { /^keypup_/ } @chain), 9, 'keys make keys');
+is(as('app', q{SET statement_timeout = '60s'; BEGIN; SELECT keypup.use_session('} . as('app', "SELECT keypup.sign_in_with_api_key('$chain[-1]')") . q{'); SELECT keypup.create_api_key('keys', 'link', 'admin'); COMMIT}) =~ s/^\s+//r, 'eight API keys have made one another already', 'up to a bound');
+is($reads->('app', $chain[-1]), '1', 'the last serves');
+my ($third) = $chain[2] =~ /^(.{15})/;
+as('olga', "SELECT keypup.revoke_api_key('keys', '$third')");
+is($reads->('app', $chain[-1]), 'API key is not valid', 'and ends with each of those before it');
 query(q{SELECT keypup.add_member('keys', 'kim', 'viewer')});
 is($reads->('app', $kims), 'API key is not valid', 'T61: a key ends when its maker could make it no more');
 is(as('app', "BEGIN; SELECT keypup.use_session('$of_minute'); SELECT count(*) FROM keypup.accounts"), "\n0", 'T61: and its sessions with it');

@@ -45,6 +45,41 @@ is(query(q{SELECT keypup.has_usage('ann'::regrole), keypup.has_membership('ann':
 query('REVOKE keypup_member FROM ann');
 is(query('SELECT string_agg(role_name, $$ $$ ORDER BY role_name) FROM keypup.opened_roles'), 'bella olga', 'only what was granted is remembered');
 
+# What an operator gives to a role that is a member already.
+query('CREATE ROLE pool LOGIN');
+as('olga', q{SELECT keypup.add_member('acme', 'pool', 'viewer')});
+query(q{SELECT keypup.allow_application('pool')});
+as('olga', q{SELECT keypup.remove_member('acme', 'pool')});
+query('SELECT keypup.keep_roles()');
+is($has->('pool'), 't|t', 'no account takes an application\'s rights back');
+like(as('olga', q{SELECT keypup.add_member('acme', 'pool', 'viewer')}), qr/role "pool" cannot be a member/, 'nor makes it a member');
+
+# --- a customer's open transaction is nobody else's ---
+
+query("CREATE ROLE $_ LOGIN") foreach qw(first second);
+my $open = $node->background_psql('postgres', extra_params => [ '-U', 'olga' ]);
+$open->query_safe(q{BEGIN; SELECT keypup.add_member('acme', 'first', 'viewer')});
+is($has->('first'), 't|t', 'what a member needs is granted by a transaction of its own');
+is(as('bella', q{SET statement_timeout = '60s'; SELECT keypup.add_member('bolt', 'second', 'viewer'); SELECT keypup.remove_member('bolt', 'second')}), "\n",
+	'so that another account adds and removes members while one is left open');
+query('SELECT keypup.keep_roles()');
+is($has->('first'), 't|t', 'while it is open, it may need it');
+is($has->('second'), 'f|f', 'what a customer\'s member needed is taken back by the worker');
+$open->query_safe('ROLLBACK');
+$open->quit;
+query('SELECT keypup.keep_roles()');
+is($has->('first'), 'f|f', 'as is what was undone');
+query('ALTER ROLE bella CREATEROLE');
+like(as('bella', q{BEGIN; CREATE ROLE third; SELECT keypup.add_member('bolt', 'third', 'viewer')}), qr/role "third" could not be granted what a member needs/, 'a role that is not committed is told');
+query('ALTER ROLE bella NOCREATEROLE');
+{
+	my $granting = $node->background_psql('postgres');
+	$granting->query_safe(q{BEGIN; SELECT keypup.add_member('acme', 'first', 'viewer')});
+	like(as('bella', q{SET statement_timeout = '60s'; SELECT keypup.add_member('bolt', 'second', 'viewer')}), qr/role "second" could not be granted what a member needs/, 'behind an operator\'s open transaction nobody waits long');
+	$granting->query_safe('ROLLBACK');
+	$granting->quit;
+}
+
 # --- T62: roles of others ---
 
 as('olga', q{SELECT keypup.add_member('acme', 'bella', 'owner')});
@@ -76,6 +111,7 @@ like(as('olga', q{SELECT keypup.grant_support('acme', 'olgas', 'looks at a sync'
 my $consent = as('olga', q{SELECT keypup.grant_support('acme', 'sam', 'looks at a sync', '1 hour')});
 is(as('sam', $count), '1', 'support reads');
 as('olga', "SELECT keypup.revoke_support('acme', $consent)");
+query('SELECT keypup.keep_roles()');
 is($has->('sam'), 'f|f', 'T62: what a consent granted ends with it');
 as('olga', q{SELECT keypup.grant_support('acme', 'tom', 'looks at a sync', '1 hour')});
 query(q{UPDATE keypup.support_grants SET starts_at = now() - interval '2 hours', ends_at = now() - interval '1 hour' WHERE grantee = 'tom'; SELECT keypup.keep_roles()});
@@ -115,7 +151,7 @@ is(as('bob', $count), '0', 'T64: a role that is made anew under the name does no
 like(as('bob', q{SELECT keypup.add_person('acme', 'x', 'viewer')}), qr/may not do this/, 'T64: nor does anything');
 is(as('olga', 'SELECT member, role FROM keypup.orphaned_members'), 'bob|admin', 'T64: the account sees what is nobody\'s any more');
 like(query(q{SELECT detail FROM keypup.check_installation() WHERE check_name = 'members' AND NOT ok}), qr/^of 1 members the database role was dropped or renamed, first of bob in account 'acme'$/, 'T64: and the operator');
-as('olga', q{SELECT keypup.remove_member('acme', 'bob')});
+query(q{SELECT keypup.remove_member('acme', 'bob')});
 query('REVOKE USAGE ON SCHEMA keypup FROM bob; REVOKE keypup_member FROM bob');
 query(q{SELECT keypup.add_member('acme', 'bob', 'admin')});
 query('ALTER ROLE bob RENAME TO rob; CREATE ROLE bob LOGIN');
@@ -136,7 +172,7 @@ my $other = PostgreSQL::Test::Cluster->new('other');
 $other->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $other->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.workers = 0\n");
 $other->start;
-$other->safe_psql('postgres', "CREATE ROLE $_ LOGIN") foreach qw(bob app);
+$other->safe_psql('postgres', "CREATE ROLE $_ LOGIN") foreach qw(bob app pool);
 $other->safe_psql('postgres', "CREATE ROLE $_ LOGIN") foreach qw(tool ina ida tom sam olga bella);
 $other->safe_psql('postgres', 'CREATE ROLE keypup_member NOLOGIN; CREATE ROLE keypup_worker NOLOGIN; CREATE ROLE staff; GRANT keypup_member TO bella, olga, bob') ;
 $other->safe_psql('postgres', "\\i $dump");

@@ -126,6 +126,28 @@ foreach my $large (@{ decode_json(slurp_file('test/vectors/large_rsa_keys.json')
 	is(query("SELECT keypup.id_token_is_signed($jws, $key)"), 'f', 'for what was signed');
 }
 
+# Whoever is just signing in while what vouches for them is taken away is nobody by it, however late their transaction ends.
+query(q{SELECT keypup.create_account('door'), keypup.add_person('door', 'ann', 'viewer')});
+my $trust = sub { query("SELECT keypup.add_identity_provider('door', '$issuer', ARRAY['$client'], $key_set)"); return; };
+$trust->();
+query("SELECT keypup.link_person('door', 'ann', '$issuer', 'subject-1')");
+my $late = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
+sub signing_in
+{
+	my ($call, @meanwhile) = @_;
+	my ($session) = $late->query_safe("BEGIN; SELECT keypup.$call") =~ /([0-9a-f]{96})/;
+	query("SET statement_timeout = '60s'; SELECT $_") foreach @meanwhile;
+	$late->query_safe('COMMIT');
+	return as('app', "BEGIN; SELECT keypup.use_session('$session'); SELECT keypup.whoami()") =~ s/^\s+|current transaction is aborted.*//rg;
+}
+is(signing_in("sign_in('door', " . literal($tokens->{good}{open}) . ')', "keypup.remove_identity_provider('door', '$issuer')", "keypup.add_identity_provider('door', '$issuer', ARRAY['$client'], $key_set)"),
+	'session is not valid', 'an identity provider that is removed, and trusted anew');
+query("SELECT keypup.remove_identity_provider('door', '$issuer'); SELECT keypup.set_password('door', 'ann', 'a first password')");
+is(signing_in(q{sign_in_with_password('door', 'ann', 'a first password')}), 'ann', 'a password serves');
+is(signing_in(q{sign_in_with_password('door', 'ann', 'a first password')}, q{keypup.set_password('door', 'ann', 'another password')}), 'session is not valid', 'a password that is replaced');
+is(signing_in(q{sign_in_with_password('door', 'ann', 'another password')}, q{keypup.remove_member('door', 'ann')}, q{keypup.add_person('door', 'ann', 'viewer')}), 'session is not valid', 'a person who is removed, and another of the name');
+$late->quit;
+
 SKIP:
 {
 	skip 'shared/data/vectors is not here', 3 unless -d $shared;

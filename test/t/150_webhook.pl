@@ -230,10 +230,11 @@ query('UPDATE keypup.connections SET blocked_until = NULL');
 $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM keypup.sync_jobs');
 
 # In the first run: it ends as it would have, and what was asked for during it comes after.
-control($github, 'settings', { latency_ms => 1500 });
+control($github, 'settings', { latency_ms => 3000 });
 query(q{SELECT keypup.track('acme', 'demo/slow')});
 my $slow = q{FROM keypup.sync_state s JOIN keypup.projects p USING (account_id, project_id) WHERE p.tracked_at = (SELECT max(tracked_at) FROM keypup.projects)};
 ok($node->poll_query_until('postgres', "SELECT p.external_id IS NOT NULL AND s.last_run_finished_at IS NULL $slow"), 'a first run goes on');
+control($github, 'settings', { latency_ms => 20_000 });
 my $slow_id = query("SELECT p.external_id $slow");
 my $started = query("SELECT s.last_run_started_at $slow");
 my $truth = decode_json(control($github, 'truth?repository=demo/slow'));

@@ -84,6 +84,16 @@ faults();
 reread($pull->{number});
 is(differs() . failures(), '', 'and holds off no later one');
 
+# Nor does it hide what changes before.
+my ($first, $second) = @{ $main->{pullRequests} }[ 0, 1 ];
+change('comment', number => $first->{number});
+faults(untrue('KeypupRepositoryById', { path => 'node.pullRequests.nodes.0.updatedAt', value => '2099-01-01T00:00:00Z' }));
+run_all();
+faults();
+change('comment', number => $second->{number});
+run_all();
+is(differs() . failures(), '', 'a list whose newest change is of 2099 hides none of today');
+
 # More errors than anybody can read.
 my $flood = { data => undef, errors => [ map { { type => 'SOMETHING', message => "error $_", path => [ 'nodes', $_ ] } } 1 .. 1_200 ] };
 faults({ match => { operation => 'KeypupPullRequests', times => 2 }, body => $flood });

@@ -37,10 +37,17 @@ AS $$
     FROM jsonb_array_elements(list) WITH ORDINALITY AS e (item, position)
     GROUP BY e.position <= jsonb_array_length(list) / 2
     RETURNING job_id, kind, arguments
+  ), free AS (
+    -- One that somebody holds is polled again.
+    SELECT s.project_id FROM keypup.sync_state s
+    WHERE (the_job).kind = 'poll' AND s.account_id = (the_job).account_id
+      AND s.project_id = ANY (ARRAY(SELECT p::bigint FROM jsonb_array_elements((the_job).arguments -> 'projects') AS p))
+    FOR NO KEY UPDATE SKIP LOCKED
   )
   UPDATE keypup.sync_state s SET poll_job_id = half.job_id
-  FROM half, jsonb_array_elements(half.arguments -> 'projects') AS p (project_id)
-  WHERE half.kind = 'poll' AND s.account_id = (the_job).account_id AND s.project_id = p.project_id::bigint
+  FROM free, half, jsonb_array_elements(half.arguments -> 'projects') AS p (project_id)
+  WHERE half.kind = 'poll' AND s.account_id = (the_job).account_id AND s.project_id = free.project_id
+    AND free.project_id = p.project_id::bigint
 $$;
 REVOKE ALL ON FUNCTION keypup.github_halve(uuid, bigint), keypup.github_split(keypup.sync_jobs, text, jsonb, interval) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_halve(uuid, bigint) IS 'Splits a job in two, or has it ask for a shorter page; false when it asks for one item only.';
@@ -168,7 +175,11 @@ BEGIN
   member := (keypup.github_itemized(the_job.kind)).member;
   IF the_job.kind = 'poll' THEN
     -- Its run asks for the repository by itself.
-    PERFORM keypup.start_run(account, p.project_id::bigint) FROM jsonb_array_elements(the_job.arguments -> 'projects') AS p (project_id);
+    PERFORM keypup.start_run(account, o.project_id)
+    FROM (SELECT s.project_id FROM keypup.sync_state s
+          WHERE s.account_id = account
+            AND s.project_id = ANY (ARRAY(SELECT p::bigint FROM jsonb_array_elements(the_job.arguments -> 'projects') AS p))
+          FOR NO KEY UPDATE SKIP LOCKED) AS o;
     RETURN true;
   ELSIF the_job.kind = 'repository' OR the_job.attempts < patience THEN
     RETURN false;
@@ -186,16 +197,17 @@ COMMENT ON FUNCTION keypup.github_give_up(uuid, bigint, text, integer) IS 'Sets 
 
 -- What was set aside, and whose time has come, is asked for in the run that goes on.
 CREATE FUNCTION keypup.github_queue_failures(account uuid, project bigint) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH failure AS MATERIALIZED (SELECT * FROM keypup.take_failures(account, project)),
-  item AS (
-    SELECT keypup.github_queue_items(account, project, f.kind, jsonb_agg(DISTINCT f.item_id), true) AS item FROM failure f
-    WHERE f.kind IN ('pull_requests', 'issues', 'releases', 'deployments') AND f.arguments IS NULL GROUP BY f.kind
-  ), page AS (
-    SELECT keypup.queue_job(account, project, f.kind, f.arguments, true, now(), false) AS page FROM failure f WHERE f.arguments IS NOT NULL
-  )
-  SELECT item FROM item UNION ALL SELECT page FROM page
+DECLARE
+  failures keypup.sync_failures[] := ARRAY(SELECT f FROM keypup.take_failures(account, project) AS f);
+BEGIN
+  PERFORM keypup.github_queue_items(account, project, f.kind, jsonb_agg(DISTINCT f.item_id), true)
+  FROM unnest(failures) AS f
+  WHERE f.kind IN ('pull_requests', 'issues', 'releases', 'deployments') AND f.arguments IS NULL GROUP BY f.kind;
+  PERFORM keypup.queue_job(account, project, f.kind, f.arguments, true, now(), false)
+  FROM unnest(failures) AS f WHERE f.arguments IS NOT NULL;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_failures(uuid, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_queue_failures(uuid, bigint) IS 'Asks again for what was set aside in a project.';

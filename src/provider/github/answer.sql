@@ -29,8 +29,9 @@ CREATE FUNCTION keypup.github_verdict(status integer, headers jsonb, reply jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  types text[];
+  errors record;
   codes jsonb;
+  is_limit boolean;
   words text;
   refusal record;
   has_data boolean := coalesce(jsonb_typeof(reply -> 'data') = 'object', false);
@@ -41,10 +42,18 @@ BEGIN
     verdict := 'page';
     RETURN;
   END IF;
-  types := ARRAY(SELECT DISTINCT e.type FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.type IS NOT NULL);
+  SELECT array_agg(DISTINCT e.type) FILTER (WHERE e.type IS NOT NULL) AS types, bool_or(e.is_saml) AS is_saml,
+    min(e.message) FILTER (WHERE e.position = 1) AS message, min(e.type) FILTER (WHERE e.position = 1) AS type, count(*) AS how_many
+  INTO errors
+  FROM keypup.github_errors(reply, '{}'::text[]) WITH ORDINALITY AS e (type, keys, message, is_saml, position);
   codes := jsonb_path_query_array(reply, 'lax $.errors[*].extensions.code');
-  words := coalesce((SELECT e.words FROM keypup.github_errors(reply, '{}'::text[]) e LIMIT 1), keypup.github_words(reply ->> 'message'), 'no reason given');
-  SELECT * INTO refusal FROM keypup.github_refusal(words, EXISTS (SELECT FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.is_saml));
+  is_limit := coalesce(errors.types && '{RATE_LIMITED,RATE_LIMIT}', false) OR coalesce(codes ? 'graphql_rate_limit', false);
+  IF failure IS NULL AND status = 200 AND has_data AND NOT is_limit THEN
+    verdict := 'page';
+    RETURN;
+  END IF;
+  words := coalesce(keypup.github_words(errors.message), keypup.github_words(reply ->> 'message'), 'no reason given');
+  SELECT * INTO refusal FROM keypup.github_refusal(words, errors.is_saml);
   -- An absurd time is not obeyed: nothing GitHub documents lasts longer than an hour.
   reset_at := CASE WHEN reset_at > now() THEN least(reset_at, now() + interval '1 hour') END;
   verdict := 'failed';
@@ -59,7 +68,7 @@ BEGIN
   ELSIF status IN (403, 429) AND headers ->> 'x-github-sso' LIKE 'required%' THEN
     reason := 'the organization requires single sign-on for this token';
     hint := 'Authorize the token at ' || coalesce(substring(headers ->> 'x-github-sso' FROM 'url=(https://github[.]com/[^ ;]*)'), 'GitHub') || '.';
-  ELSIF status = 429 OR types && '{RATE_LIMITED,RATE_LIMIT}' OR codes ? 'graphql_rate_limit' OR (NOT has_data AND words COLLATE "C" ILIKE '%rate limit%')
+  ELSIF status = 429 OR is_limit OR (NOT has_data AND words COLLATE "C" ILIKE '%rate limit%')
         OR (status = 403 AND (wait_seconds IS NOT NULL OR headers ->> 'x-ratelimit-remaining' = '0')) THEN
     verdict := 'paused';
     reason := 'GitHub''s rate limit is reached';
@@ -84,15 +93,13 @@ BEGIN
   ELSIF reply IS NULL THEN
     reason := 'the reply is not JSON';
     hint := 'A proxy or a sign-in page may stand before the API; check base_url in keypup.connections.';
-  ELSIF has_data THEN
-    verdict := 'page';
-  ELSIF types && '{INSUFFICIENT_SCOPES,FORBIDDEN,NOT_FOUND}' THEN
+  ELSIF errors.types && '{INSUFFICIENT_SCOPES,FORBIDDEN,NOT_FOUND}' THEN
     reason := coalesce(refusal.reason, 'GitHub refused the query: GitHub says "' || words || '"');
     hint := coalesce(refusal.hint, 'Give the token read access to metadata, issues, pull requests and deployments.');
   ELSE
     -- Too much for it (RESOURCE_LIMITS_EXCEEDED), or a thing in it that it cannot answer for: less of it may do.
     verdict := 'smaller';
-    reason := coalesce((SELECT e.why FROM keypup.github_errors(reply, '{}'::text[]) e LIMIT 1), 'GitHub did not answer the query');
+    reason := CASE WHEN errors.how_many > 0 THEN keypup.github_why(errors.message, errors.type) ELSE 'GitHub did not answer the query' END;
   END IF;
 END
 $$;
@@ -102,9 +109,11 @@ COMMENT ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) IS 'What 
 -- A time by GitHub's clock, with which its times are compared, at which nothing of an answer had been read there: before it was asked,
 -- and as much again for clocks of its own that differ. Without its clock, by ours.
 CREATE FUNCTION keypup.github_as_of(headers jsonb, milliseconds integer) RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce(keypup.github_time(headers ->> 'date') - interval '5 seconds', now() - interval '1 minute') - make_interval(secs => milliseconds / 1000.0)
+BEGIN
+  RETURN coalesce(keypup.github_time(headers ->> 'date') - interval '5 seconds', now() - interval '1 minute') - make_interval(secs => milliseconds / 1000.0);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_as_of(jsonb, integer) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_as_of(jsonb, integer) IS 'A time by GitHub''s clock at which an answer that took so long had surely not been read.';
@@ -146,7 +155,7 @@ BEGIN
   ELSE
     rows := judged.whole;
     IF the_job.kind = 'nested_pages' THEN
-      SELECT coalesce(jsonb_agg(a.page || jsonb_build_object('page', n.node -> (a.page ->> 'connection')) ORDER BY a.position), '[]') INTO rows
+      SELECT coalesce(jsonb_agg(jsonb_build_object(a.page ->> 'connection', n.node -> (a.page ->> 'connection')) || a.page ORDER BY a.position), '[]') INTO rows
       FROM jsonb_array_elements(judged.asked) WITH ORDINALITY AS a (page, position)
       JOIN jsonb_array_elements(judged.whole) WITH ORDINALITY AS n (node, position) USING (position);
     ELSIF judged.gone <> '[]' THEN
@@ -269,7 +278,7 @@ CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds i
   token_revision bigint,
   OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz,
   OUT is_refusal boolean)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   v record;
@@ -297,6 +306,9 @@ BEGIN
   WHERE s.account_id = account AND s.project_id = the_job.project_id;
   -- Its own job before others that wait, to which something is added: so none that holds this one waits for us.
   PERFORM FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN;  -- untracked while we waited for the project
+  END IF;
 
   SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
   IF v.verdict IN ('page', 'failed') AND status = 200 AND keypup.github_has_errors(reply)
@@ -323,14 +335,17 @@ BEGIN
   -- Where a token is refused, or a pause is asked for, the connection waits, and not the job.
   CASE v.verdict
     WHEN 'page' THEN
-      PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
-      UPDATE keypup.app_installations i SET is_renewed = false WHERE i.account_id = account AND i.connection_id = the_job.connection_id AND i.is_renewed;
       IF the_job.kind = 'existence' AND headers ? 'x-github-sso' THEN
         PERFORM keypup.job_failed(account, job, 'GitHub shows only some organizations to this token', 'Authorize the token for the organization''s single sign-on.',
           NULL::timestamptz, false);
       ELSIF keypup.github_store_page(account, job, reply, interval_seconds, keypup.github_as_of(headers, milliseconds)) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
       END IF;
+      UPDATE keypup.app_installations i SET is_renewed = false
+      WHERE (i.account_id, i.connection_id) IN (
+        SELECT o.account_id, o.connection_id FROM keypup.app_installations o
+        WHERE o.account_id = account AND o.connection_id = the_job.connection_id AND o.is_renewed FOR UPDATE SKIP LOCKED);
+      PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
       -- The rest of it is asked for in smaller pieces; so is what comes next.
       IF reply @? '$.errors[*] ? (@.type == "RESOURCE_LIMITS_EXCEEDED")' THEN
         v.verdict := 'smaller';

@@ -18,7 +18,7 @@ DECLARE
   refused text[];
 BEGIN
   -- A query that is refused as a whole has no path; its message names the field.
-  SELECT array_agg(DISTINCT keypup.github_refusable(coalesce(to_jsonb(e.keys), jsonb_build_array(substring(e.words FROM 'The ''(\w+)'' field requires')))))
+  SELECT array_agg(DISTINCT keypup.github_refusable(coalesce(to_jsonb(e.keys), jsonb_build_array(substring(e.message FROM 'The ''(\w+)'' field requires')))))
   INTO refused
   FROM keypup.github_errors(reply, '{}'::text[]) e
   WHERE e.type IN ('FORBIDDEN', 'INSUFFICIENT_SCOPES');
@@ -30,12 +30,15 @@ BEGIN
 END
 $$;
 CREATE FUNCTION keypup.github_delivery_fragments(without text[]) RETURNS text[]
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT array_agg(f.fragment) FROM (VALUES ('Repository.releases', 'release_page'), ('Repository.releases', 'release_fields'),
-    ('Repository.deployments', 'deployment_page'), ('Repository.deployments', 'deployment_fields'), ('Repository.deployments', 'deployment_status_page'),
-    (CASE WHEN 'Repository.releases' = ANY (without) THEN 'Repository.deployments' END, 'actor_fields')) AS f (field, fragment)
-  WHERE f.field IS NULL OR f.field <> ALL (without)
+BEGIN
+  RETURN (
+    SELECT array_agg(f.fragment) FROM (VALUES ('Repository.releases', 'release_page'), ('Repository.releases', 'release_fields'),
+      ('Repository.deployments', 'deployment_page'), ('Repository.deployments', 'deployment_fields'), ('Repository.deployments', 'deployment_status_page'),
+      (CASE WHEN 'Repository.releases' = ANY (without) THEN 'Repository.deployments' END, 'actor_fields')) AS f (field, fragment)
+    WHERE f.field IS NULL OR f.field <> ALL (without));
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_refused_fields(uuid, bigint), keypup.github_learn_refused(uuid, bigint, jsonb), keypup.github_delivery_fragments(text[]) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_refused_fields(uuid, bigint) IS 'What is not asked for of a project, since the token may not read it.';
@@ -44,13 +47,19 @@ COMMENT ON FUNCTION keypup.github_delivery_fragments(text[]) IS 'The fragments o
 
 -- What polls compare. The mark of deployments is that of the newest one: others are asked for by id while they are unfinished.
 CREATE FUNCTION keypup.github_release_mark(repository jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT jsonb_build_object('latest_release', jsonb_build_array(repository #> '{latestRelease,id}', repository #> '{latestRelease,updatedAt}')) $$;
-CREATE FUNCTION keypup.github_deployment_mark(repository jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT jsonb_build_object('newest_deployment', jsonb_build_array(repository #> '{deployments,totalCount}', repository #> '{deployments,nodes,0,id}',
-    repository #> '{deployments,nodes,0,state}', repository #> '{deployments,nodes,0,updatedAt}'))
+BEGIN
+  RETURN jsonb_build_object('latest_release', jsonb_build_array(repository #> '{latestRelease,id}', repository #> '{latestRelease,updatedAt}'));
+END
+$$;
+CREATE FUNCTION keypup.github_deployment_mark(repository jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN jsonb_build_object('newest_deployment', jsonb_build_array(repository #> '{deployments,totalCount}', repository #> '{deployments,nodes,0,id}',
+    repository #> '{deployments,nodes,0,state}', repository #> '{deployments,nodes,0,updatedAt}'));
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_release_mark(jsonb), keypup.github_deployment_mark(jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_release_mark(jsonb) IS 'Which release is the latest, and when it changed.';
@@ -58,15 +67,18 @@ COMMENT ON FUNCTION keypup.github_deployment_mark(jsonb) IS 'How many deployment
 
 -- The newest hundred that may still change: what began longer than a week ago is left to rechecks.
 CREATE FUNCTION keypup.github_unfinished(account uuid, projects bigint[]) RETURNS jsonb
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce(jsonb_agg(u.external_id), '[]')
-  FROM (SELECT d.external_id, d.created_at FROM unnest(projects) AS p (project_id) CROSS JOIN LATERAL (
-          SELECT d.external_id, d.created_at FROM keypup.deployments d
-          WHERE d.account_id = account AND d.project_id = p.project_id AND d.deleted_at IS NULL
-            AND d.state IN ('in_progress', 'pending', 'queued', 'waiting') AND d.created_at > now() - interval '7 days'
-          ORDER BY d.created_at DESC LIMIT 100) AS d
-        ORDER BY d.created_at DESC, d.external_id LIMIT 100) AS u
+BEGIN
+  RETURN (
+    SELECT coalesce(jsonb_agg(u.external_id), '[]')
+    FROM (SELECT d.external_id, d.created_at FROM unnest(projects) AS p (project_id) CROSS JOIN LATERAL (
+            SELECT d.external_id, d.created_at FROM keypup.deployments d
+            WHERE d.account_id = account AND d.project_id = p.project_id AND d.deleted_at IS NULL
+              AND d.state IN ('in_progress', 'pending', 'queued', 'waiting') AND d.created_at > now() - interval '7 days'
+            ORDER BY d.created_at DESC LIMIT 100) AS d
+          ORDER BY d.created_at DESC, d.external_id LIMIT 100) AS u);
+END
 $$;
 -- A poll of n repositories costs as many points with some lists more as without: GitHub rounds to a hundred. What is rounded away
 -- is spent on repositories that had no deployment yet, in turns.
@@ -108,8 +120,9 @@ COMMENT ON FUNCTION keypup.github_poll_variables(uuid, bigint, jsonb, text[]) IS
 COMMENT ON FUNCTION keypup.github_deployments_moved(uuid, jsonb) IS 'The projects of deployments that are not as they are stored.';
 
 CREATE FUNCTION keypup.github_store_releases(account uuid, project bigint, nodes jsonb) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   INSERT INTO keypup.releases AS r (account_id, project_id, external_id, tag_name, name, url, author, author_is_bot, is_draft, is_prerelease,
     created_at, published_at, updated_at, commit_at)
   SELECT DISTINCT ON (n.id) account, project, n.id, n."tagName", nullif(n.name, ''), n.url, n.author ->> 'login',
@@ -125,7 +138,8 @@ AS $$
   WHERE r.updated_at <= excluded.updated_at
     AND (r.tag_name, r.name, r.url, r.author, r.author_is_bot, r.is_draft, r.is_prerelease, r.created_at, r.published_at, r.updated_at, r.commit_at, r.deleted_at)
       IS DISTINCT FROM (excluded.tag_name, excluded.name, excluded.url, excluded.author, excluded.author_is_bot, excluded.is_draft, excluded.is_prerelease,
-      excluded.created_at, excluded.published_at, excluded.updated_at, coalesce(excluded.commit_at, r.commit_at), NULL::timestamptz)
+      excluded.created_at, excluded.published_at, excluded.updated_at, coalesce(excluded.commit_at, r.commit_at), NULL::timestamptz);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_releases(uuid, bigint, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_store_releases(uuid, bigint, jsonb) IS 'Stores releases. The time of a commit that is not shown any more is kept.';
@@ -133,27 +147,29 @@ COMMENT ON FUNCTION keypup.github_store_releases(uuid, bigint, jsonb) IS 'Stores
 -- In what order statuses come is not documented, and does not matter: the first success is the earliest that any page shows.
 -- A success that a later deployment makes inactive stays a status, and what is known of it is never taken back.
 CREATE FUNCTION keypup.github_store_statuses(account uuid, project bigint, pages jsonb) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   UPDATE keypup.deployments d
   SET succeeded_at = least(d.succeeded_at, t.succeeded_at), failed_at = least(d.failed_at, t.failed_at)
   FROM (
-    SELECT g.node, min(n."createdAt") FILTER (WHERE n.state = 'SUCCESS') AS succeeded_at, min(n."createdAt") FILTER (WHERE n.state IN ('FAILURE', 'ERROR')) AS failed_at
-    FROM jsonb_to_recordset(pages) AS g(node text, page jsonb), jsonb_to_recordset(g.page -> 'nodes') AS n(state text, "createdAt" timestamptz)
-    GROUP BY g.node
+    SELECT n.node, min(n.created_at) FILTER (WHERE n.state = 'SUCCESS') AS succeeded_at, min(n.created_at) FILTER (WHERE n.state IN ('FAILURE', 'ERROR')) AS failed_at
+    FROM keypup.json_rows(pages, 'statuses.nodes', '{../node,state,createdAt}'::text[]) AS n (node text, state text, created_at timestamptz)
+    GROUP BY n.node
   ) AS t
   WHERE d.account_id = account AND d.project_id = project AND d.external_id = t.node
     AND (d.succeeded_at, d.failed_at) IS DISTINCT FROM (least(d.succeeded_at, t.succeeded_at), least(d.failed_at, t.failed_at));
 
-  SELECT keypup.queue_job(account, project, 'nested_pages', q.arguments, NULL::boolean, now(), false) FROM (
+  PERFORM keypup.queue_job(account, project, 'nested_pages', q.arguments, NULL::boolean, now(), false) FROM (
     SELECT jsonb_build_object('pages', jsonb_agg(w.page)) AS arguments
     FROM (
-      SELECT jsonb_build_object('item', 'deployment', 'node', g.node, 'connection', 'statuses', 'after', g.page #> '{pageInfo,endCursor}') AS page,
+      SELECT jsonb_build_object('item', 'deployment', 'node', g.node, 'connection', 'statuses', 'after', g.after) AS page,
         (row_number() OVER (ORDER BY g.node) - 1) / 20 AS part
-      FROM jsonb_to_recordset(pages) AS g(node text, page jsonb)
-      WHERE (g.page #>> '{pageInfo,hasNextPage}')::boolean
+      FROM keypup.json_rows(pages, '', '{node,statuses.pageInfo.hasNextPage,statuses.pageInfo.endCursor}'::text[]) AS g (node text, goes_on boolean, after text)
+      WHERE g.goes_on
     ) AS w
     GROUP BY w.part) AS q;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_statuses(uuid, bigint, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_store_statuses(uuid, bigint, jsonb) IS 'Takes pages of statuses: when each deployment first succeeded and failed, and what is to be read on.';
@@ -187,7 +203,7 @@ BEGIN
 
   -- Whoever has not changed has no status that is not known.
   PERFORM keypup.github_store_statuses(account, project, (
-    SELECT coalesce(jsonb_agg(jsonb_build_object('node', n -> 'id', 'page', n -> 'statuses')), '[]')
+    SELECT coalesce(jsonb_agg(jsonb_build_object('node', n -> 'id', 'statuses', n -> 'statuses')), '[]')
     FROM jsonb_array_elements(nodes) n
     WHERE jsonb_typeof(n -> 'statuses') = 'object' AND n ->> 'id' IN (SELECT c ->> 'external_id' FROM jsonb_array_elements(changed) c)));
 
@@ -222,7 +238,7 @@ BEGIN
   IF arguments ? 'is_first' THEN
     UPDATE keypup.sync_state s
     SET next_watermarks = s.next_watermarks
-      || jsonb_build_object(kind, coalesce(page #> '{nodes,0,createdAt}', s.watermarks -> kind))
+      || jsonb_build_object(kind, coalesce(keypup.github_newest(page, 'createdAt'), s.watermarks -> kind))
       || CASE kind WHEN 'releases' THEN jsonb_build_object('release_total', page -> 'totalCount') ELSE '{}' END
     WHERE s.account_id = account AND s.project_id = project;
   END IF;

@@ -44,17 +44,31 @@ AS $$
 $$;
 
 CREATE FUNCTION keypup.github_has_errors(reply jsonb) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce(reply -> 'errors', '[]') NOT IN ('[]', 'null') $$;
-
--- The budget is no part; and what is known to be refused was not asked for, or is null for good.
-CREATE FUNCTION keypup.github_errors(reply jsonb, refused text[], OUT type text, OUT keys text[], OUT words text, OUT why text, OUT is_saml boolean)
-RETURNS SETOF record
-LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT e.error ->> 'type', p.keys, p.words,
-    coalesce('GitHub says "' || p.words || '"', 'GitHub gives no reason') || coalesce(' (' || left(keypup.github_words(e.error ->> 'type'), 50) || ')', ''),
-    coalesce(e.error #>> '{extensions,saml_failure}' = 'true', false)
+BEGIN
+  RETURN coalesce(reply -> 'errors', '[]') NOT IN ('[]', 'null');
+END
+$$;
+
+-- Of an error, for people.
+CREATE FUNCTION keypup.github_why(message text, type text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce('GitHub says "' || keypup.github_words(message) || '"', 'GitHub gives no reason')
+    || coalesce(' (' || left(keypup.github_words(type), 50) || ')', '')
+$$;
+-- The budget is no part; and what is known to be refused was not asked for, or is null for good.
+CREATE FUNCTION keypup.github_errors(reply jsonb, refused text[], OUT type text, OUT keys text[], OUT message text, OUT is_saml boolean)
+RETURNS SETOF record
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT keypup.github_has_errors(reply) THEN
+    RETURN;
+  END IF;
+  RETURN QUERY
+  SELECT e.error ->> 'type', p.keys, e.error ->> 'message', coalesce(e.error #>> '{extensions,saml_failure}' = 'true', false)
   FROM (SELECT CASE WHEN jsonb_typeof(reply -> 'errors') = 'array' THEN reply -> 'errors'
                     WHEN keypup.github_has_errors(reply) THEN jsonb_build_array(reply -> 'errors') ELSE '[]' END) AS a (list)
   -- One for each of the two hundred numbers that a request asks for, and some more; of what is beyond them, one that covers all.
@@ -62,25 +76,28 @@ AS $$
     THEN jsonb_path_query_array(a.list, '$[0 to 249]') || '{"message": "more than 250 errors"}' ELSE a.list END) AS e (error)
   CROSS JOIN LATERAL (
     SELECT CASE WHEN jsonb_typeof(e.error -> 'path') = 'array' AND e.error -> 'path' <> '[]'
-                THEN ARRAY(SELECT k.key FROM jsonb_array_elements_text(e.error -> 'path') WITH ORDINALITY AS k (key, position) ORDER BY k.position) END,
-      keypup.github_words(e.error ->> 'message')
-  ) AS p (keys, words)
+                THEN ARRAY(SELECT k.key FROM jsonb_array_elements_text(e.error -> 'path') WITH ORDINALITY AS k (key, position) ORDER BY k.position) END
+  ) AS p (keys)
   WHERE p.keys[1] IS DISTINCT FROM 'rateLimit'
     AND NOT coalesce(e.error ->> 'type' IN ('FORBIDDEN', 'INSUFFICIENT_SCOPES')
-                     AND keypup.github_refusable(CASE WHEN p.keys IS NOT NULL THEN e.error -> 'path' END) = ANY (refused), false)
+                     AND keypup.github_refusable(CASE WHEN p.keys IS NOT NULL THEN e.error -> 'path' END) = ANY (refused), false);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_words(text), keypup.github_refusable(jsonb), keypup.github_has_errors(jsonb),
-  keypup.github_errors(jsonb, text[]) FROM PUBLIC;
+  keypup.github_why(text, text), keypup.github_errors(jsonb, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_why(text, text) IS 'An error as a reason, in GitHub''s words.';
 COMMENT ON FUNCTION keypup.github_words(text) IS 'What GitHub says, fit to be quoted; NULL when it says nothing.';
 COMMENT ON FUNCTION keypup.github_refusable(jsonb) IS 'The field, as Type.field, that is refused where an error FORBIDDEN stands at a path; NULL where that is no field that can be left out.';
 COMMENT ON FUNCTION keypup.github_has_errors(jsonb) IS 'Whether an answer comes with errors.';
-COMMENT ON FUNCTION keypup.github_errors(jsonb, text[]) IS 'The errors of an answer: type, the keys of the path (NULL without one), GitHub''s words, the same as a reason, and whether single sign-on is what is wanted; without those at fields that are known to be refused.';
+COMMENT ON FUNCTION keypup.github_errors(jsonb, text[]) IS 'The errors of an answer: type, the keys of the path (NULL without one), the message, and whether single sign-on is what is wanted; without those at fields that are known to be refused.';
 
 -- Kinds of jobs that ask for several things, each by its id, or by its number.
 CREATE FUNCTION keypup.github_itemized(kind text, OUT member text, OUT shape text, OUT types text[])
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   SELECT k.member, k.shape, k.types
+  INTO member, shape, types
   FROM (VALUES ('pull_requests', 'ids', 'PullRequest', '{PullRequest}'::text[]),
                ('issues', 'ids', 'Issue', '{Issue}'),
                ('releases', 'ids', 'Release', '{Release}'),
@@ -88,13 +105,16 @@ AS $$
                ('existence', 'items', 'Existing', '{PullRequest,Issue,Release,Deployment}'),
                ('numbers', 'numbers', 'Existing', '{PullRequest,Issue}'),
                ('nested_pages', 'pages', 'NestedPage', NULL)) AS k (kind, member, shape, types)
-  WHERE k.kind = github_itemized.kind
+  WHERE k.kind = github_itemized.kind;
+END
 $$;
 -- Kinds of jobs that ask for a page of a list of a repository.
 CREATE FUNCTION keypup.github_listed(kind text, OUT member text, OUT shape text, OUT element text)
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   SELECT k.member, k.shape, k.element
+  INTO member, shape, element
   FROM (VALUES ('labels', 'labels', 'LabelList', 'Label'),
                ('milestones', 'milestones', 'MilestoneList', 'Milestone'),
                ('pull_request_stubs', 'pullRequests', 'StubList', 'Stub'),
@@ -103,7 +123,8 @@ AS $$
                ('issue_sweep', 'issues', 'SweptList', 'Swept'),
                ('release_pages', 'releases', 'ReleaseList', 'Release'),
                ('deployment_pages', 'deployments', 'DeploymentList', 'Deployment')) AS k (kind, member, shape, element)
-  WHERE k.kind = github_listed.kind
+  WHERE k.kind = github_listed.kind;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_itemized(text), keypup.github_listed(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_itemized(text) IS 'Of a job for things by their ids: where they stand in its arguments, the shape of each, and its types. NULL for other jobs.';
@@ -141,39 +162,41 @@ BEGIN
     RETURN;
   END IF;
   WITH error AS MATERIALIZED (
-    SELECT e.type, e.why, cardinality(e.keys) AS depth,
+    SELECT e.type, e.message, e.position,
       -- Which of the parts; NULL: all of them.
-      CASE WHEN n.part < jsonb_array_length(all_asked) THEN n.part END AS part
-    FROM keypup.github_errors(reply, refused) e
+      CASE WHEN n.part < jsonb_array_length(all_asked) THEN n.part END AS part,
+      coalesce(e.type = 'NOT_FOUND' AND n.part < jsonb_array_length(all_asked)
+               AND cardinality(e.keys) = CASE kind WHEN 'nested_pages' THEN 1 ELSE 2 END, false) AS is_not_found
+    FROM keypup.github_errors(reply, refused) WITH ORDINALITY AS e (type, keys, message, is_saml, position)
     CROSS JOIN LATERAL (
       SELECT CASE WHEN kind = 'nested_pages' THEN substring(e.keys[1] FROM '^n([0-9]{1,4})$')
                   WHEN kind = 'numbers' THEN CASE WHEN e.keys[1] = 'node' THEN substring(e.keys[2] FROM '^n([0-9]{1,4})$') END
                   WHEN e.keys[1] = 'nodes' THEN substring(e.keys[2] FROM '^[0-9]{1,4}$') END::integer
     ) AS n (part)
+  ), covered AS MATERIALIZED (
+    SELECT e.part, bool_and(e.is_not_found) AS is_not_found, min(e.position) AS error FROM error e GROUP BY e.part
   ), part AS (
     SELECT a.position, a.asked, answers -> (a.position - 1)::integer AS answer,
       CASE WHEN a.position > jsonb_array_length(answers) THEN 'it is missing' ELSE wrong[a.position] END AS misfit,
-      e.is_covered, e.is_not_found, e.why
+      least(one.error, every.error) AS error, one.is_not_found AND every.error IS NULL AS is_not_found
     FROM jsonb_array_elements(all_asked) WITH ORDINALITY AS a (asked, position)
-    CROSS JOIN LATERAL (
-      SELECT count(*) > 0 AS is_covered, min(error.why) AS why,
-        bool_and(coalesce(error.type = 'NOT_FOUND' AND error.part IS NOT NULL
-                          AND error.depth = CASE kind WHEN 'nested_pages' THEN 1 ELSE 2 END, false)) AS is_not_found
-      FROM error WHERE error.part IS NULL OR error.part = a.position - 1
-    ) AS e
+    LEFT JOIN covered one ON one.part = a.position - 1
+    LEFT JOIN covered every ON every.part IS NULL
   ), judged AS (
     SELECT p.*,
       CASE WHEN p.is_not_found AND coalesce(jsonb_typeof(p.answer), 'null') = 'null' THEN 'gone'
            -- It has become something else.
-           WHEN NOT p.is_covered AND p.answer ->> '__typename' <> ALL (its.types) THEN 'gone'
-           WHEN p.is_covered OR p.misfit IS NOT NULL THEN 'again'
+           WHEN p.error IS NULL AND p.answer ->> '__typename' <> ALL (its.types) THEN 'gone'
+           WHEN p.error IS NOT NULL OR p.misfit IS NOT NULL THEN 'again'
            ELSE 'whole' END AS verdict
     FROM part p
   )
   SELECT coalesce(jsonb_agg(j.answer ORDER BY j.position) FILTER (WHERE j.verdict = 'whole'), '[]'),
     coalesce(jsonb_agg(j.asked ORDER BY j.position) FILTER (WHERE j.verdict = 'whole'), '[]'),
     coalesce(jsonb_agg(j.asked ORDER BY j.position) FILTER (WHERE j.verdict = 'gone'), '[]'),
-    coalesce(jsonb_agg(jsonb_build_object('asked', j.asked, 'why', coalesce(j.why, 'GitHub''s answer is incomplete: ' || j.misfit),
+    coalesce(jsonb_agg(jsonb_build_object('asked', j.asked,
+        'why', coalesce((SELECT keypup.github_why(e.message, e.type) FROM error e WHERE e.position = j.error),
+                        'GitHub''s answer is incomplete: ' || j.misfit),
         'number', CASE WHEN jsonb_typeof(j.answer -> 'number') = 'number' THEN j.answer -> 'number' END) ORDER BY j.position)
       FILTER (WHERE j.verdict = 'again'), '[]')
   INTO whole, asked, gone, again
@@ -207,7 +230,7 @@ BEGIN
     RETURN;
   END IF;
   -- An error at an element; any other that is not at another place than this covers the frame.
-  SELECT min(e.why) INTO why
+  SELECT min(keypup.github_why(e.message, e.type)) INTO why
   FROM keypup.github_errors(reply, refused) e
   WHERE (e.keys IS NULL OR e.keys[1:depth] = place[1:least(depth, cardinality(e.keys))] OR e.keys[1] <> place[1])
     AND NOT coalesce(e.keys[1:depth + 1] = place || 'nodes'::text AND e.keys[depth + 2] ~ '^[0-9]{1,4}$', false);
@@ -218,7 +241,7 @@ BEGIN
   END IF;
   wrong := keypup.misfits(list -> 'nodes', element, keypup.github_shapes());
   WITH error AS MATERIALIZED (
-    SELECT e.why, e.keys[depth + 2]::integer AS position FROM keypup.github_errors(reply, refused) e
+    SELECT keypup.github_why(e.message, e.type) AS why, e.keys[depth + 2]::integer AS position FROM keypup.github_errors(reply, refused) e
     WHERE e.keys[1:depth + 1] = place || 'nodes'::text AND e.keys[depth + 2] ~ '^[0-9]{1,4}$'
   ), node AS (
     SELECT n.node, n.position, CASE WHEN jsonb_typeof(n.node -> 'id') = 'string' THEN n.node -> 'id' END AS id,

@@ -34,7 +34,7 @@ BEGIN
   IF (is_list AND keypup.misfits(reply -> 'repositories', 'FoundByRest', keypup.github_shapes()) IS NOT NULL)
      OR (NOT is_list AND page IS NULL)
      OR EXISTS (SELECT FROM jsonb_to_recordset(broken) AS b (why text)
-                WHERE b.why NOT IN (SELECT e.why FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN'))) THEN
+                WHERE b.why NOT IN (SELECT keypup.github_why(e.message, e.type) FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN'))) THEN
     RETURN jsonb_build_object('failed', 'GitHub did not list the repositories in full', 'hint', 'Try again in a moment.');
   END IF;
   RETURN jsonb_build_object(

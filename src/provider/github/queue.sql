@@ -25,9 +25,12 @@ DECLARE
   used bigint := 0;
   part jsonb[] := '{}';
 BEGIN
+  IF things = '[]' THEN
+    RETURN;
+  END IF;
   SELECT 8 * c.batch_size INTO STRICT room
   FROM keypup.projects p JOIN keypup.connections c USING (account_id, connection_id) WHERE p.account_id = account AND p.project_id = project;
-  IF joins AND things <> '[]' THEN
+  IF joins THEN
     WITH taken AS (
       -- What somebody else is at is left alone.
       DELETE FROM keypup.sync_jobs j
@@ -40,7 +43,8 @@ BEGIN
     SELECT jsonb_agg(e.thing) INTO waiting FROM taken t, jsonb_array_elements(t.things) AS e (thing);
     IF waiting IS NOT NULL THEN
       SELECT waiting || coalesce(jsonb_agg(e.thing ORDER BY e.position), '[]') INTO things
-      FROM jsonb_array_elements(things) WITH ORDINALITY AS e (thing, position) WHERE NOT waiting @> jsonb_build_array(e.thing);
+      FROM jsonb_array_elements(things) WITH ORDINALITY AS e (thing, position)
+      WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(waiting) AS w (thing) WHERE w.thing = e.thing);
     END IF;
   END IF;
   FOR thing, weight IN
@@ -92,8 +96,12 @@ COMMENT ON FUNCTION keypup.github_end_waiting(uuid, bigint, text) IS 'After a jo
 
 -- Items to be read.
 CREATE FUNCTION keypup.github_queue_items(account uuid, project bigint, kind text, ids jsonb, in_run boolean) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$ SELECT keypup.github_queue_parts(account, project, kind, 'ids', ids, in_run) $$;
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM keypup.github_queue_parts(account, project, kind, 'ids', ids, in_run);
+END
+$$;
 REVOKE ALL ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) IS 'Queues the reading of pull requests or issues by their ids.';
 -- Pages of nested lists, in the run that goes on, if one does.
@@ -136,16 +144,18 @@ BEGIN
 END
 $$;
 CREATE FUNCTION keypup.github_take_numbers(account uuid, project bigint, repository text, numbers jsonb, nodes jsonb) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT keypup.github_queue_items(account, project, k.kind, k.ids, true)
+BEGIN
+  PERFORM keypup.github_queue_items(account, project, k.kind, k.ids, true)
   FROM (
     SELECT CASE n.node ->> '__typename' WHEN 'PullRequest' THEN 'pull_requests' ELSE 'issues' END AS kind, jsonb_agg(n.node -> 'id' ORDER BY n.position) AS ids
     FROM jsonb_array_elements(nodes) WITH ORDINALITY AS n (node, position)
     JOIN jsonb_array_elements(numbers) WITH ORDINALITY AS a (number, position) USING (position)
     -- What is another repository's now is not this one's.
     WHERE n.node -> 'number' = a.number AND n.node #>> '{repository,id}' = repository
-    GROUP BY 1) AS k
+    GROUP BY 1) AS k;
+END
 $$;
 -- Numbers may not tell of all, if they were not given in the order of creation, for example by an import: then the list does.
 CREATE FUNCTION keypup.github_end_numbers(account uuid, project bigint, job bigint) RETURNS void

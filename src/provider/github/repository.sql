@@ -2,18 +2,21 @@
 -- requests and issues, newest change first, from which follows what is to be read. Releases and deployments: delivery.sql.
 
 CREATE FUNCTION keypup.github_store_labels(account uuid, project bigint, nodes jsonb) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   INSERT INTO keypup.labels AS l (account_id, project_id, external_id, name, color, created_at, updated_at)
   SELECT account, project, n.id, n.name, n.color, n."createdAt", n."updatedAt"
   FROM jsonb_to_recordset(nodes) AS n(id text, name text, color text, "createdAt" timestamptz, "updatedAt" timestamptz)
   ON CONFLICT (account_id, project_id, external_id) DO UPDATE
   SET name = excluded.name, color = excluded.color, created_at = excluded.created_at, updated_at = excluded.updated_at
-  WHERE (l.name, l.color, l.created_at, l.updated_at) IS DISTINCT FROM (excluded.name, excluded.color, excluded.created_at, excluded.updated_at)
+  WHERE (l.name, l.color, l.created_at, l.updated_at) IS DISTINCT FROM (excluded.name, excluded.color, excluded.created_at, excluded.updated_at);
+END
 $$;
 CREATE FUNCTION keypup.github_store_milestones(account uuid, project bigint, nodes jsonb) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   INSERT INTO keypup.milestones AS m (account_id, project_id, external_id, number, title, state, url, created_at, updated_at, due_on, closed_at)
   SELECT account, project, n.id, n.number, n.title, lower(n.state COLLATE "C"), n.url, n."createdAt", n."updatedAt", n."dueOn", n."closedAt"
   FROM jsonb_to_recordset(nodes) AS n(id text, number bigint, title text, state text, url text,
@@ -22,7 +25,8 @@ AS $$
   SET number = excluded.number, title = excluded.title, state = excluded.state, url = excluded.url, created_at = excluded.created_at,
       updated_at = excluded.updated_at, due_on = excluded.due_on, closed_at = excluded.closed_at
   WHERE (m.number, m.title, m.state, m.url, m.created_at, m.updated_at, m.due_on, m.closed_at)
-        IS DISTINCT FROM (excluded.number, excluded.title, excluded.state, excluded.url, excluded.created_at, excluded.updated_at, excluded.due_on, excluded.closed_at)
+        IS DISTINCT FROM (excluded.number, excluded.title, excluded.state, excluded.url, excluded.created_at, excluded.updated_at, excluded.due_on, excluded.closed_at);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb), keypup.github_store_milestones(uuid, bigint, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb) IS 'Stores a page of labels.';
@@ -81,17 +85,22 @@ COMMENT ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb) IS '
 
 -- As long as this one, since GitHub is as slow for it as it was for this one.
 CREATE FUNCTION keypup.github_next_page(page jsonb, arguments jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT arguments - 'is_first' || jsonb_build_object('after', page #> '{pageInfo,endCursor}') $$;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN arguments - 'is_first' || jsonb_build_object('after', page #> '{pageInfo,endCursor}');
+END
+$$;
 REVOKE ALL ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb), keypup.github_next_page(jsonb, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb) IS 'Stores a page of labels or milestones, asks for the next, and at the end of a list that is whole forgets what is gone.';
 COMMENT ON FUNCTION keypup.github_next_page(jsonb, jsonb) IS 'The arguments of the job for the page after a page, from those of its own.';
 
 -- What was read so soon after its last change that another of the same second may be missing (GitHub's times have whole seconds).
 CREATE FUNCTION keypup.github_queue_read_early(account uuid, project bigint, in_run boolean) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT keypup.github_queue_items(account, project, k.kind, k.ids, in_run)
+BEGIN
+  PERFORM keypup.github_queue_items(account, project, k.kind, k.ids, in_run)
   FROM (
     SELECT 'pull_requests' AS kind, jsonb_agg(p.node_id ORDER BY p.number) AS ids FROM keypup.pull_requests p
     WHERE p.account_id = account AND p.project_id = project AND p.is_read_early AND p.deleted_at IS NULL
@@ -101,7 +110,8 @@ AS $$
     WHERE i.account_id = account AND i.project_id = project AND i.is_read_early AND i.deleted_at IS NULL
       AND NOT EXISTS (SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project AND f.item_id = i.node_id)
   ) AS k
-  WHERE k.ids IS NOT NULL
+  WHERE k.ids IS NOT NULL;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) IS 'Queues once more what was read too soon after its last change.';
@@ -109,11 +119,20 @@ COMMENT ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) IS 'Qu
 -- Ten minutes are read again: what bumps updatedAt, and when it becomes visible, is not documented. A page that was set aside
 -- keeps the horizon of its run.
 CREATE FUNCTION keypup.github_horizon(account uuid, project bigint, kind text, arguments jsonb) RETURNS timestamptz
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN (
+    SELECT CASE WHEN arguments ? 'horizon' THEN (arguments ->> 'horizon')::timestamptz
+                ELSE (s.watermarks ->> kind)::timestamptz - interval '10 minutes' END
+    FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project);
+END
+$$;
+-- A watermark from the future would hide all changes until then.
+CREATE FUNCTION keypup.github_newest(page jsonb, field text) RETURNS jsonb
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT CASE WHEN arguments ? 'horizon' THEN (arguments ->> 'horizon')::timestamptz
-              ELSE (s.watermarks ->> kind)::timestamptz - interval '10 minutes' END
-  FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project
+  SELECT CASE WHEN page -> 'nodes' <> '[]' THEN to_jsonb(least((page #>> ARRAY['nodes', '0', field])::timestamptz, now())) END
 $$;
 CREATE FUNCTION keypup.github_take_stubs(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -125,7 +144,7 @@ BEGIN
   -- Of a page that is not whole, the newest that is there.
   IF arguments ? 'is_first' AND (page -> 'nodes' <> '[]' OR NOT page ? 'all_ids') THEN
     UPDATE keypup.sync_state s
-    SET next_watermarks = s.next_watermarks || jsonb_build_object(kind, page #> '{nodes,0,updatedAt}')
+    SET next_watermarks = s.next_watermarks || jsonb_build_object(kind, keypup.github_newest(page, 'updatedAt'))
     WHERE s.account_id = account AND s.project_id = project;
   END IF;
 
@@ -138,30 +157,36 @@ BEGIN
   PERFORM keypup.github_queue_items(account, project, kind, keypup.github_changed_items(account, project, kind, page -> 'nodes', horizon), true);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb), keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb), keypup.github_newest(jsonb, text), keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb) IS 'Until when a run reads a list, newest first; NULL: all of it.';
+COMMENT ON FUNCTION keypup.github_newest(jsonb, text) IS 'The time of the first element of a page that is newest first, but never one of the future; NULL when it has none.';
 COMMENT ON FUNCTION keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) IS 'Turns a page of stubs, newest change first, into jobs that read what changed.';
 
 CREATE FUNCTION keypup.github_changed_items(account uuid, project bigint, kind text, stubs jsonb, horizon timestamptz) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce(jsonb_agg(n.id ORDER BY n.position), '[]')
-  FROM ROWS FROM (jsonb_to_recordset(stubs) AS (id text, number bigint, "updatedAt" timestamptz)) WITH ORDINALITY AS n(id, number, updated_at, position)
-  WHERE n.id IS NOT NULL
-    AND (horizon IS NULL OR n.updated_at >= horizon)
-    AND NOT EXISTS (SELECT FROM keypup.pull_requests p WHERE kind = 'pull_requests' AND p.account_id = account
-                    AND p.project_id = project AND p.number = n.number AND p.updated_at = n.updated_at AND p.deleted_at IS NULL)
-    AND NOT EXISTS (SELECT FROM keypup.issues i WHERE kind = 'issues' AND i.account_id = account
-                    AND i.project_id = project AND i.number = n.number AND i.updated_at = n.updated_at AND i.deleted_at IS NULL)
+BEGIN
+  RETURN (
+    SELECT coalesce(jsonb_agg(n.id ORDER BY n.position), '[]')
+    FROM ROWS FROM (jsonb_to_recordset(stubs) AS (id text, number bigint, "updatedAt" timestamptz)) WITH ORDINALITY AS n(id, number, updated_at, position)
+    WHERE n.id IS NOT NULL
+      AND (horizon IS NULL OR n.updated_at >= horizon)
+      AND NOT EXISTS (SELECT FROM keypup.pull_requests p WHERE kind = 'pull_requests' AND p.account_id = account
+                      AND p.project_id = project AND p.number = n.number AND p.updated_at = n.updated_at AND p.deleted_at IS NULL)
+      AND NOT EXISTS (SELECT FROM keypup.issues i WHERE kind = 'issues' AND i.account_id = account
+                      AND i.project_id = project AND i.number = n.number AND i.updated_at = n.updated_at AND i.deleted_at IS NULL));
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) IS 'The ids of stubs that are newer than what is stored, and changed since the horizon.';
 
 -- What a poll compares: a milestone's change bumps nothing else.
 CREATE FUNCTION keypup.github_milestone_mark(repository jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT jsonb_build_object('milestones', jsonb_build_array(repository #> '{milestones,totalCount}', repository #> '{milestones,nodes,0,updatedAt}'))
+BEGIN
+  RETURN jsonb_build_object('milestones', jsonb_build_array(repository #> '{milestones,totalCount}', repository #> '{milestones,nodes,0,updatedAt}'));
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_milestone_mark(jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_milestone_mark(jsonb) IS 'How many milestones there are, and when one last changed.';
@@ -286,7 +311,7 @@ BEGIN
   IF jsonb_typeof(reply #> ARRAY['data', place]) = 'object' THEN
     RETURN;
   END IF;
-  SELECT e.type, e.words, e.why, e.is_saml INTO error
+  SELECT e.type, keypup.github_words(e.message) AS words, keypup.github_why(e.message, e.type) AS why, e.is_saml INTO error
   FROM keypup.github_errors(reply, '{}'::text[]) e
   WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN', 'INSUFFICIENT_SCOPES') AND e.keys = ARRAY[place]
   ORDER BY e.type LIMIT 1;
@@ -332,7 +357,7 @@ BEGIN
       RETURN false;
     END IF;
     RAISE EXCEPTION 'GitHub did not answer for repository "%": %', the_job.name,
-        coalesce((SELECT min(e.why) FROM keypup.github_errors(reply, refused) e), 'the answer has none, and no error')
+        coalesce((SELECT min(keypup.github_why(e.message, e.type)) FROM keypup.github_errors(reply, refused) e), 'the answer has none, and no error')
       USING ERRCODE = 'no_data_found', HINT = 'Nothing is lost: it is asked for again.';
   END IF;
 
@@ -348,7 +373,7 @@ BEGIN
      OR EXISTS (SELECT FROM keypup.github_errors(reply, refused) e WHERE e.keys[1:2] = ARRAY[place, 'latestRelease']) THEN
     broken := broken || 'latestRelease'::text;
   END IF;
-  SELECT min(e.why) INTO why
+  SELECT min(keypup.github_why(e.message, e.type)) INTO why
   FROM keypup.github_errors(reply, refused) e
   WHERE coalesce(e.keys[1] <> place OR e.keys[2] NOT IN (
     'labels', 'milestones', 'pullRequests', 'issues', 'newestPullRequest', 'newestIssue', 'releases', 'deployments', 'latestRelease'), true);

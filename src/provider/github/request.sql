@@ -2,8 +2,12 @@
 -- keypup_worker, for the account of the job.
 
 CREATE FUNCTION keypup.github_fragments(names text[]) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT string_agg(keypup.github_query(n.name), '' ORDER BY n.position) FROM unnest(names) WITH ORDINALITY AS n(name, position) $$;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN (SELECT string_agg(keypup.github_query(n.name), '' ORDER BY n.position) FROM unnest(names) WITH ORDINALITY AS n(name, position));
+END
+$$;
 REVOKE ALL ON FUNCTION keypup.github_fragments(text[]) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_fragments(text[]) IS 'The texts of several query files as one document.';
 
@@ -60,6 +64,9 @@ AS $$
 DECLARE
   o record;
 BEGIN
+  IF missing_fields = '{}' THEN
+    RETURN document;
+  END IF;
   FOR o IN SELECT DISTINCT f.pattern, f.replacement FROM keypup.github_optional() f WHERE f.field = ANY (missing_fields) LOOP
     document := regexp_replace(document, o.pattern, o.replacement, 'g');
   END LOOP;
@@ -71,7 +78,7 @@ COMMENT ON FUNCTION keypup.github_optional() IS 'Fields that a server may lack, 
 COMMENT ON FUNCTION keypup.github_adapt(text, text[]) IS 'A query without the fields that the server lacks.';
 
 CREATE FUNCTION keypup.github_request(account uuid, job bigint) RETURNS jsonb
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   the_job record;

@@ -77,7 +77,8 @@ BEGIN
     LEFT JOIN jsonb_array_elements(delivering) AS d (node) ON d.node ->> 'id' = p.external_id
     WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs r WHERE r.account_id = account AND r.project_id = s.project_id AND r.in_run)
     ORDER BY s.project_id
-    FOR UPDATE OF s
+    -- One that somebody holds is polled again.
+    FOR UPDATE OF s SKIP LOCKED
   LOOP
     IF polled.is_unchanged THEN
       PERFORM keypup.github_queue_read_early(account, polled.project_id, false);

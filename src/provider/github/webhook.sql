@@ -37,8 +37,9 @@ BEGIN
   FROM keypup.projects p
   WHERE p.account_id = account AND p.connection_id = connection AND (p.external_id = repository OR lower(p.name COLLATE "C") = lower(repository_name COLLATE "C"))
   ORDER BY 2 DESC LIMIT 1;
-  IF the_project IS NULL THEN
-    RETURN 'ignored';
+  PERFORM FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = the_project FOR KEY SHARE;
+  IF NOT FOUND THEN
+    RETURN 'ignored';  -- it is not tracked, or was untracked just now
   END IF;
 
   IF event IN ('pull_request', 'pull_request_review', 'pull_request_review_comment', 'pull_request_review_thread') THEN

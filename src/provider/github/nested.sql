@@ -1,0 +1,267 @@
+-- provider/github/nested.sql: the nested lists of pull requests and issues: reviews, threads, comments and events, which are rows of
+-- their own, and short lists, which stand in columns of their item: sorted names, or numbers.
+--
+-- An answer holds a page of each list of an item. A further page of one, wherever it was read, is written as an item that has this
+-- list only: {item, number, node, connection, after, seen, LIST: page}. seen holds the ids, or names, of its earlier pages, so that the
+-- last page can tell which stored rows are gone. A further page of the comments of a thread has item "thread", and the thread as node.
+
+-- Most of these lists are empty, and there are thousands of them.
+CREATE FUNCTION keypup.github_closing_numbers(issues jsonb, repository text) RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF issues = '[]' THEN
+    RETURN '{}';
+  END IF;
+  RETURN (
+    SELECT coalesce(array_agg(DISTINCT (e ->> 'number')::bigint ORDER BY (e ->> 'number')::bigint), '{}')
+    FROM jsonb_array_elements(issues) e WHERE e #>> '{repository,id}' = repository);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_closing_numbers(jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_closing_numbers(jsonb, text) IS 'Sorted numbers of the issues of the repository in a list of closing references.';
+
+CREATE FUNCTION keypup.github_short_list(connection text, page jsonb, repository text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN (
+    SELECT CASE connection WHEN 'labels' THEN l.labels WHEN 'assignees' THEN l.assignees WHEN 'reviewRequests' THEN l.reviewers
+    ELSE keypup.github_closing_numbers(page -> 'nodes', repository)::text[] END
+  FROM keypup.json_rows(jsonb_build_array(page), '', '{nodes.name,nodes.login,nodes.requestedReviewer.login|combinedSlug}'::text[])
+    AS l (labels text[], assignees text[], reviewers text[]));
+END
+$$;
+CREATE FUNCTION keypup.github_whole_short_lists(pages jsonb, repository text, OUT item text, OUT number bigint, OUT connection text, OUT names text[])
+RETURNS SETOF record
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT s.item, s.number, s.connection, ARRAY(
+    SELECT n.name FROM (
+      SELECT jsonb_array_elements_text(s.seen) UNION SELECT unnest(keypup.github_short_list(s.connection, p.page, repository))) AS n (name)
+    ORDER BY CASE WHEN s.connection = 'closingIssuesReferences' THEN n.name::bigint END, n.name COLLATE "C")
+  FROM jsonb_array_elements(pages) AS e (page)
+  CROSS JOIN LATERAL jsonb_to_record(e.page) AS s(item text, number bigint, connection text, after text, seen jsonb)
+  CROSS JOIN LATERAL (SELECT e.page -> s.connection) AS p (page)
+  WHERE s.after IS NOT NULL AND NOT (p.page #>> '{pageInfo,hasNextPage}')::boolean
+    AND s.connection IN ('labels', 'assignees', 'reviewRequests', 'closingIssuesReferences');
+END
+$$;
+-- Until all pages of a list are known, what was stored of it stays beside what the first one holds.
+CREATE FUNCTION keypup.github_keep(names text[], stored text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT ARRAY(SELECT DISTINCT n.name COLLATE "C" FROM unnest(names || stored) AS n (name) ORDER BY 1) $$;
+REVOKE ALL ON FUNCTION keypup.github_short_list(text, jsonb, text), keypup.github_whole_short_lists(jsonb, text), keypup.github_keep(text[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_short_list(text, jsonb, text) IS
+  'What stands in an item of a page of labels, assignees, review requests or closing references: sorted logins, organization/name of teams,'
+  ' names or numbers. Deleted users, and teams that the token may not read, have none.';
+COMMENT ON FUNCTION keypup.github_whole_short_lists(jsonb, text) IS 'The short lists of which pages hold the last page, whole.';
+COMMENT ON FUNCTION keypup.github_keep(text[], text[]) IS 'The names of a first page, and those that are stored.';
+
+-- A short list with further pages stands in its item once all of it is known: seen has what the pages before the last one held.
+CREATE FUNCTION keypup.github_store_short_lists(account uuid, project bigint, repository text, pages jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  UPDATE keypup.pull_requests p
+  SET labels = g.labels, assignees = g.assignees, requested_reviewers = g.reviewers, closes_issues = g.closes
+  FROM (
+    SELECT o.number, coalesce(max(l.names) FILTER (WHERE l.connection = 'labels'), o.labels) AS labels,
+      coalesce(max(l.names) FILTER (WHERE l.connection = 'assignees'), o.assignees) AS assignees,
+      coalesce(max(l.names) FILTER (WHERE l.connection = 'reviewRequests'), o.requested_reviewers) AS reviewers,
+      coalesce(max(l.names) FILTER (WHERE l.connection = 'closingIssuesReferences')::bigint[], o.closes_issues) AS closes
+    FROM keypup.github_whole_short_lists(pages, repository) l
+    JOIN keypup.pull_requests o ON l.item = 'pull_request' AND o.account_id = account AND o.project_id = project AND o.number = l.number
+    GROUP BY o.number, o.labels, o.assignees, o.requested_reviewers, o.closes_issues
+  ) AS g
+  WHERE p.account_id = account AND p.project_id = project AND p.number = g.number
+    AND (p.labels, p.assignees, p.requested_reviewers, p.closes_issues) IS DISTINCT FROM (g.labels, g.assignees, g.reviewers, g.closes);
+
+  UPDATE keypup.issues i
+  SET labels = g.labels, assignees = g.assignees
+  FROM (
+    SELECT o.number, coalesce(max(l.names) FILTER (WHERE l.connection = 'labels'), o.labels) AS labels,
+      coalesce(max(l.names) FILTER (WHERE l.connection = 'assignees'), o.assignees) AS assignees
+    FROM keypup.github_whole_short_lists(pages, repository) l
+    JOIN keypup.issues o ON l.item = 'issue' AND o.account_id = account AND o.project_id = project AND o.number = l.number
+    GROUP BY o.number, o.labels, o.assignees
+  ) AS g
+  WHERE i.account_id = account AND i.project_id = project AND i.number = g.number
+    AND (i.labels, i.assignees) IS DISTINCT FROM (g.labels, g.assignees);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_store_short_lists(uuid, bigint, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_short_lists(uuid, bigint, text, jsonb) IS 'Stores the short lists of which pages hold the last page.';
+
+-- kind, here and below: issue or pull_request, of which items are; or NULL for further pages, of which each says it.
+-- The last page of a list: stored rows that no page of it named are gone.
+CREATE FUNCTION keypup.github_forget_nested(account uuid, project bigint, kind text, items jsonb, numbers bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  events boolean := kind IS NOT NULL OR items @? '$[*].timelineItems';
+  reviews boolean := kind = 'pull_request' OR items @? '$[*].reviews';
+  comments text[] := CASE WHEN kind IS NOT NULL THEN ARRAY[kind] WHEN events THEN '{issue,pull_request,review}' ELSE '{review}' END;
+BEGIN
+  -- Most are new: nothing is stored of their lists.
+  IF NOT EXISTS (SELECT FROM keypup.comments c
+                 WHERE c.account_id = account AND c.project_id = project AND c.item_number = ANY (numbers) AND c.item_kind = ANY (comments))
+     AND NOT (events AND EXISTS (SELECT FROM keypup.timeline_events t
+                                 WHERE t.account_id = account AND t.project_id = project AND t.item_number = ANY (numbers)))
+     AND NOT (reviews AND EXISTS (SELECT FROM keypup.reviews r
+                                  WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = ANY (numbers))) THEN
+    RETURN;
+  END IF;
+  WITH item AS MATERIALIZED (
+    SELECT n.number, coalesce(kind, n.item) AS item, n.node, CASE WHEN kind IS NULL THEN n.seen ELSE '{}' END AS seen, n.reviews, n.reviews_go_on, n.events,
+      n.events_go_on, n.threads, CASE WHEN kind IS NULL THEN n.threads_go_on END AS threads_go_on, n.comments, CASE WHEN kind IS NULL THEN n.comments_go_on END AS comments_go_on
+    FROM keypup.json_rows(items, '', ('{number,item,node,seen,reviews.nodes.fullDatabaseId|id,reviews.pageInfo.hasNextPage,'
+        'timelineItems.nodes.fullDatabaseId|id,timelineItems.pageInfo.hasNextPage,reviewThreads.nodes.id,reviewThreads.pageInfo.hasNextPage,'
+        'comments.nodes.fullDatabaseId|id,comments.pageInfo.hasNextPage}')::text[])
+      AS n (number bigint, item text, node text, seen text[], reviews text[], reviews_go_on boolean, events text[], events_go_on boolean,
+        threads text[], threads_go_on boolean, comments text[], comments_go_on boolean)
+  ), whole (number, item, connection, node, ids) AS MATERIALIZED (
+    SELECT i.number, i.item, 'reviews', NULL, i.seen || i.reviews FROM item i WHERE NOT i.reviews_go_on
+    UNION ALL
+    SELECT i.number, i.item, 'timelineItems', NULL, i.seen || i.events FROM item i WHERE NOT i.events_go_on
+    UNION ALL
+    SELECT i.number, i.item, 'reviewThreads', NULL, i.seen || i.threads FROM item i WHERE NOT i.threads_go_on
+    UNION ALL
+    SELECT i.number, i.item, 'comments', i.node, i.seen || i.comments FROM item i WHERE NOT i.comments_go_on
+    UNION ALL
+    SELECT t.number, 'thread', 'comments', t.node, t.comments
+    FROM keypup.json_rows(items, 'reviewThreads.nodes', '{../number,id,comments.nodes.fullDatabaseId|id,comments.pageInfo.hasNextPage}'::text[])
+      AS t (number bigint, node text, comments text[], go_on boolean)
+    WHERE kind IS NULL AND NOT t.go_on
+  ), gone_reviews AS (
+    DELETE FROM keypup.reviews r USING whole w
+    WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = ANY (numbers) AND r.pull_request_number = w.number
+      AND w.connection = 'reviews' AND r.external_id <> ALL (w.ids)
+  ), gone_events AS (
+    DELETE FROM keypup.timeline_events t USING whole w
+    WHERE t.account_id = account AND t.project_id = project AND t.item_number = ANY (numbers) AND t.item_number = w.number AND t.item_kind = w.item
+      AND w.connection = 'timelineItems' AND t.external_id <> ALL (w.ids)
+  )
+  DELETE FROM keypup.comments c USING whole w
+  WHERE c.account_id = account AND c.project_id = project AND c.item_number = ANY (numbers) AND c.item_number = w.number
+    AND ((w.connection = 'timelineItems' AND c.item_kind = w.item AND c.external_id <> ALL (w.ids))
+      OR (w.connection = 'comments' AND c.item_kind = 'review' AND c.thread_id = w.node AND c.external_id <> ALL (w.ids))
+      OR (w.connection = 'reviewThreads' AND c.item_kind = 'review' AND c.thread_id <> ALL (w.ids)));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigint[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigint[]) IS 'Deletes the reviews, comments and events that whole lists of items lack.';
+
+-- What is asked for next: the further pages of lists that go on, as described at the top.
+CREATE FUNCTION keypup.github_further_pages(kind text, items jsonb, repository text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  -- Nearly all end with their first page.
+  IF NOT EXISTS (
+    SELECT FROM keypup.json_rows(items, '', ('{labels.pageInfo.hasNextPage,assignees.pageInfo.hasNextPage,reviewRequests.pageInfo.hasNextPage,'
+        'reviews.pageInfo.hasNextPage,timelineItems.pageInfo.hasNextPage,closingIssuesReferences.pageInfo.hasNextPage,'
+        'reviewThreads.pageInfo.hasNextPage,comments.pageInfo.hasNextPage}')::text[])
+      AS n (labels boolean, assignees boolean, requests boolean, reviews boolean, events boolean, issues boolean, threads boolean, comments boolean)
+    WHERE n.labels OR n.assignees OR n.requests OR n.reviews OR n.events OR n.issues OR n.threads OR n.comments)
+    AND NOT EXISTS (SELECT FROM keypup.json_rows(items, 'reviewThreads.nodes', '{comments.pageInfo.hasNextPage}'::text[]) AS n (go_on boolean) WHERE n.go_on) THEN
+    RETURN NULL;
+  END IF;
+  RETURN (
+    WITH list AS (
+      SELECT coalesce(kind, e.item ->> 'item') AS item, e.item -> 'number' AS number, e.item -> CASE WHEN kind IS NULL THEN 'node' ELSE 'id' END AS node,
+        c.connection, e.item -> c.connection AS page, CASE WHEN kind IS NULL THEN e.item -> 'seen' ELSE '[]' END AS seen
+      FROM jsonb_array_elements(items) AS e (item)
+      CROSS JOIN LATERAL unnest(CASE kind WHEN 'issue' THEN '{labels,assignees,timelineItems}'::text[]
+        WHEN 'pull_request' THEN '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}' ELSE ARRAY[e.item ->> 'connection'] END) AS c (connection)
+      UNION ALL
+      SELECT 'thread', e.item -> 'number', t -> 'id', 'comments', t -> 'comments', '[]'
+      FROM jsonb_array_elements(items) AS e (item), jsonb_array_elements(e.item #> '{reviewThreads,nodes}') AS t
+      WHERE kind IS NULL
+    )
+    SELECT jsonb_agg(jsonb_build_object('item', l.item, 'number', l.number, 'node', l.node, 'connection', l.connection, 'after', l.page #> '{pageInfo,endCursor}',
+      'seen', l.seen || CASE WHEN l.connection IN ('labels', 'assignees', 'reviewRequests', 'closingIssuesReferences')
+        THEN to_jsonb(keypup.github_short_list(l.connection, l.page, repository))
+        ELSE (SELECT coalesce(jsonb_agg(coalesce(n -> 'fullDatabaseId', n -> 'id')), '[]') FROM jsonb_array_elements(l.page -> 'nodes') n) END) ORDER BY l.number)
+    FROM list l
+    WHERE (l.page #>> '{pageInfo,hasNextPage}')::boolean);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_further_pages(text, jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_further_pages(text, jsonb, text) IS 'The pages of nested lists of items that come next; NULL: none.';
+
+-- Returns what is asked for next.
+CREATE FUNCTION keypup.github_store_nested(account uuid, project bigint, repository text, kind text, items jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  -- Before others come, since in a first reading there are none.
+  PERFORM keypup.github_forget_nested(account, project, kind, items,
+    ARRAY(SELECT DISTINCT n.number FROM keypup.json_rows(items, '', '{number}'::text[]) AS n (number bigint)));
+
+  INSERT INTO keypup.reviews AS r (account_id, project_id, pull_request_number, external_id, author, author_is_bot, state, submitted_at, updated_at, url)
+  SELECT DISTINCT ON (n.number, n.id COLLATE "C") account, project, n.number, n.id, n.author, coalesce(n.author_type = 'Bot', false),
+    lower(n.state COLLATE "C"), n.submitted_at, n.updated_at, n.url
+  FROM keypup.json_rows(items, 'reviews.nodes', '{../number,fullDatabaseId,author.login,author.__typename,state,submittedAt,updatedAt,url}'::text[])
+    AS n (number bigint, id text, author text, author_type text, state text, submitted_at timestamptz, updated_at timestamptz, url text)
+  WHERE n.state <> 'PENDING'
+  ON CONFLICT (account_id, project_id, pull_request_number, external_id) DO UPDATE
+  SET author = excluded.author, author_is_bot = excluded.author_is_bot, state = excluded.state,
+      submitted_at = excluded.submitted_at, updated_at = excluded.updated_at, url = excluded.url
+  WHERE (r.updated_at <= excluded.updated_at OR r.updated_at > now() + interval '1 day')
+    AND (r.author, r.author_is_bot, r.state, r.submitted_at, r.updated_at, r.url)
+        IS DISTINCT FROM (excluded.author, excluded.author_is_bot, excluded.state, excluded.submitted_at, excluded.updated_at, excluded.url);
+
+  INSERT INTO keypup.comments AS c (account_id, project_id, item_kind, item_number, external_id, author, author_is_bot, created_at, updated_at, url, review_external_id, thread_id)
+  SELECT DISTINCT ON (n.number, n.item COLLATE "C", n.id COLLATE "C") account, project, n.item, n.number, n.id, n.author,
+    coalesce(n.author_type = 'Bot', false), n.created_at, n.updated_at, n.url, n.review, n.thread
+  FROM (
+    SELECT t.number, coalesce(kind, t.item) AS item, t.id, t.author, t.author_type, t.created_at, t.updated_at, t.url, NULL AS review, NULL AS thread
+    FROM keypup.json_rows(items, 'timelineItems.nodes',
+        '{__typename,../number,../item,fullDatabaseId,author.login,author.__typename,createdAt,updatedAt,url}'::text[])
+      AS t (type text, number bigint, item text, id text, author text, author_type text, created_at timestamptz, updated_at timestamptz, url text)
+    WHERE t.type = 'IssueComment'
+    UNION ALL
+    SELECT t.number, 'review', t.id, t.author, t.author_type, t.created_at, t.updated_at, t.url, t.review, t.thread
+    FROM keypup.json_rows(items, 'reviewThreads.nodes.comments.nodes',
+        '{../../number,../id,fullDatabaseId,author.login,author.__typename,createdAt,updatedAt,url,pullRequestReview.fullDatabaseId}'::text[])
+      AS t (number bigint, thread text, id text, author text, author_type text, created_at timestamptz, updated_at timestamptz, url text, review text)
+    WHERE kind IS NULL
+    UNION ALL
+    SELECT t.number, 'review', t.id, t.author, t.author_type, t.created_at, t.updated_at, t.url, t.review, t.thread
+    FROM keypup.json_rows(items, 'comments.nodes',
+        '{../number,../node,fullDatabaseId,author.login,author.__typename,createdAt,updatedAt,url,pullRequestReview.fullDatabaseId}'::text[])
+      AS t (number bigint, thread text, id text, author text, author_type text, created_at timestamptz, updated_at timestamptz, url text, review text)
+    WHERE kind IS NULL
+  ) AS n
+  ON CONFLICT (account_id, project_id, item_number, item_kind, external_id) DO UPDATE
+  SET author = excluded.author, author_is_bot = excluded.author_is_bot, created_at = excluded.created_at, updated_at = excluded.updated_at,
+      url = excluded.url, review_external_id = excluded.review_external_id, thread_id = excluded.thread_id
+  WHERE (c.updated_at <= excluded.updated_at OR c.updated_at > now() + interval '1 day')
+    AND (c.author, c.author_is_bot, c.created_at, c.updated_at, c.url, c.review_external_id, c.thread_id)
+        IS DISTINCT FROM (excluded.author, excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.url, excluded.review_external_id, excluded.thread_id);
+
+  INSERT INTO keypup.timeline_events AS t (account_id, project_id, item_kind, item_number, external_id, event, actor, subject, occurred_at)
+  SELECT DISTINCT ON (n.number, n.id COLLATE "C") account, project, coalesce(kind, n.item), n.number, n.id,
+    CASE n.type WHEN 'ReadyForReviewEvent' THEN 'ready_for_review' WHEN 'ConvertToDraftEvent' THEN 'convert_to_draft'
+      WHEN 'ReviewRequestedEvent' THEN 'review_requested' WHEN 'ReviewRequestRemovedEvent' THEN 'review_request_removed'
+      WHEN 'AssignedEvent' THEN 'assigned' WHEN 'UnassignedEvent' THEN 'unassigned' WHEN 'MergedEvent' THEN 'merged' WHEN 'ClosedEvent' THEN 'closed' WHEN 'ReopenedEvent' THEN 'reopened' END,
+    n.actor, coalesce(n.reviewer, n.assignee), n.at
+  FROM keypup.json_rows(items, 'timelineItems.nodes',
+      '{__typename,../number,../item,id,actor.login,requestedReviewer.login|combinedSlug,assignee.login,createdAt}'::text[])
+    AS n (type text, number bigint, item text, id text, actor text, reviewer text, assignee text, at timestamptz)
+  WHERE n.type <> 'IssueComment'
+  ON CONFLICT (account_id, project_id, item_number, item_kind, external_id) DO UPDATE
+  SET event = excluded.event, actor = excluded.actor, subject = excluded.subject, occurred_at = excluded.occurred_at
+  WHERE (t.event, t.actor, t.subject, t.occurred_at) IS DISTINCT FROM (excluded.event, excluded.actor, excluded.subject, excluded.occurred_at);
+
+  IF kind IS NULL THEN
+    PERFORM keypup.github_store_short_lists(account, project, repository, items);
+  END IF;
+  RETURN keypup.github_further_pages(kind, items, repository);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_store_nested(uuid, bigint, text, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store_nested(uuid, bigint, text, text, jsonb) IS 'Stores reviews, comments and events of items, and further pages of their lists. Returns the pages that come next; NULL: none.';
