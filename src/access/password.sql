@@ -212,7 +212,7 @@ BEGIN
   END IF;
   is_right := tried.is_right;
   IF is_right AND given.enrollment_id IS NOT NULL THEN
-    is_right := keypup.use_code(account_id, given.digest, given.ends_at, given.is_recovery);
+    is_right := given.digest IS NOT NULL AND keypup.use_token(account_id, given.digest, given.ends_at);
   ELSIF is_right THEN
     is_right := NOT needs_code;
   END IF;
@@ -241,9 +241,9 @@ DECLARE
   proven record;
 BEGIN
   PERFORM keypup.guard_writes();
-  SELECT a.account_id, a.requires_second_factor,
-    (SELECT m.sign_in_id FROM keypup.members m WHERE m.account_id = a.account_id AND m.member = person) AS seen_id INTO the_account
-  FROM keypup.accounts a WHERE a.name = account;
+  SELECT a.account_id, a.requires_second_factor, m.sign_in_id INTO the_account
+  FROM keypup.accounts a LEFT JOIN keypup.members m ON m.account_id = a.account_id AND m.member = person
+  WHERE a.name = account;
   SELECT p.shown, p.code_digest INTO proven
   FROM keypup.prove_person(account, the_account.account_id, person, password, code, source, 'session.start', 'active',
     the_account.requires_second_factor) p;
@@ -251,7 +251,8 @@ BEGIN
   UPDATE keypup.member_passwords p SET hash = keypup.hash_password(password)
   WHERE p.account_id = the_account.account_id AND p.member = person
     AND substr(p.hash, 5, 2)::integer <> current_setting('keypup.bcrypt_cost')::integer;
-  RETURN keypup.start_session(the_account.account_id, 'person', person, proven.shown, interval '12 hours', NULL::text, proven.code_digest, the_account.seen_id);
+  RETURN keypup.start_session(the_account.account_id, 'person', person, proven.shown, interval '12 hours', NULL::text, proven.code_digest,
+    the_account.sign_in_id);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_password(text, text, text, text, text) FROM PUBLIC;

@@ -42,7 +42,8 @@ CREATE TABLE keypup.recovery_codes (
   FOREIGN KEY (account_id, enrollment_id) REFERENCES keypup.totp_seeds ON DELETE CASCADE
 );
 CREATE INDEX recovery_codes_enrollment ON keypup.recovery_codes (account_id, enrollment_id);
-COMMENT ON TABLE keypup.recovery_codes IS 'Codes that were given with a seed and not used yet. Granted to nobody.';
+COMMENT ON TABLE keypup.recovery_codes IS
+  'Codes that were given with a seed. Those that were used are in used_tokens, so that a sign-in locks nothing here. Granted to nobody.';
 COMMENT ON COLUMN keypup.recovery_codes.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.recovery_codes.code_digest IS 'SHA-256 of the code, without hyphens.';
 COMMENT ON COLUMN keypup.recovery_codes.enrollment_id IS 'The seed that it was given with.';
@@ -82,7 +83,7 @@ BEGIN
     ends_at := to_timestamp(30 * (step + 2));
     is_recovery := false;
   ELSIF seed_state = 'active' THEN
-    SELECT c.code_digest, now() + interval '1 day', true INTO digest, ends_at, is_recovery
+    SELECT c.code_digest, 'infinity', true INTO digest, ends_at, is_recovery
     FROM keypup.recovery_codes c
     WHERE c.account_id = find_code.account_id AND c.code_digest = keypup.digest_secret(given) AND c.enrollment_id = seed.enrollment_id;
   END IF;
@@ -90,22 +91,5 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.find_code(uuid, text, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.find_code(uuid, text, text, text) IS
-  'Whether the person has a seed in that state, and the code is one of it now, or one of those to recover: a digest that is'
-  ' marked as used, and until when. No digest: the code is wrong.';
-
-CREATE FUNCTION keypup.use_code(account_id uuid, digest bytea, ends_at timestamptz, is_recovery boolean) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-  IF digest IS NULL OR NOT keypup.use_token(account_id, digest, ends_at) THEN
-    RETURN false;
-  ELSIF is_recovery THEN
-    DELETE FROM keypup.recovery_codes c WHERE c.account_id = use_code.account_id AND c.code_digest = digest;
-    RETURN FOUND;
-  END IF;
-  RETURN true;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.use_code(uuid, bytea, timestamptz, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.use_code(uuid, bytea, timestamptz, boolean) IS
-  'Uses a code that find_code has found; false where it was used before. Whoever calls records it durably, with the digest.';
+  'Whether the person has a seed in that state, and the code is one of it now, or one of those to recover: a digest for use_token,'
+  ' and until when. No digest: the code is wrong.';

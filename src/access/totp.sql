@@ -1,6 +1,15 @@
 -- access/totp.sql: people enroll an authenticator app, by password, and give it up; accounts require one of everybody who
 -- signs in with a password. Who may act as a person can take the person's away.
 
+-- Of the account nothing is locked: it need not wait for what people do with their own.
+CREATE FUNCTION keypup.hold_person(account_id uuid, person text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT FROM keypup.members m WHERE m.account_id = hold_person.account_id AND m.member = person FOR NO KEY UPDATE
+$$;
+REVOKE ALL ON FUNCTION keypup.hold_person(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.hold_person(uuid, text) IS 'Has changes of a person''s second factor come one after the other.';
+
 CREATE FUNCTION keypup.enroll_totp(account text, person text, password text, code text DEFAULT NULL, source text DEFAULT NULL,
   OUT uri text, OUT recovery_codes text[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -14,7 +23,7 @@ BEGIN
   PERFORM keypup.guard_writes();
   SELECT p.shown, p.code_digest INTO proven
   FROM keypup.prove_person(account, the_account, person, password, code, source, 'totp.enroll', 'active', false) p;
-  PERFORM keypup.lock_members(the_account);
+  PERFORM keypup.hold_person(the_account, person);
   DELETE FROM keypup.totp_seeds s WHERE s.account_id = the_account AND s.member = person AND s.state = 'pending';
   SELECT n.envelope, n.uri INTO made
   FROM keypup.new_totp_seed(keypup.totp_context(the_account, new_id, person, 1::bigint), account, person) n;
@@ -43,10 +52,10 @@ BEGIN
   PERFORM keypup.guard_writes();
   SELECT p.shown, p.code_digest INTO proven
   FROM keypup.prove_person(account, the_account, person, password, code, source, 'totp.confirm', 'pending', true) p;
-  PERFORM keypup.lock_members(the_account);
+  PERFORM keypup.hold_person(the_account, person);
   DELETE FROM keypup.totp_seeds s WHERE s.account_id = the_account AND s.member = person AND s.state = 'active';
   UPDATE keypup.totp_seeds s SET confirmed_at = now() WHERE s.account_id = the_account AND s.member = person;
-  -- Whoever knows the password alone is signed out.
+  -- Whoever knows the password alone is signed out, also where they are just signing in.
   PERFORM keypup.sign_out_everywhere(the_account, person);
   PERFORM keypup.record_durably(the_account, 'totp.confirm', proven.shown, 'person', person, false, proven.code_digest);
 END
@@ -69,7 +78,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.forget_totp(uuid, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.forget_totp(uuid, text) IS 'Forgets a person''s seeds and recovery codes; false where none was in use. lock_members comes first.';
+COMMENT ON FUNCTION keypup.forget_totp(uuid, text) IS 'Forgets a person''s seeds and recovery codes; false where none was in use.';
 
 CREATE FUNCTION keypup.remove_totp(account text, person text, password text, code text, source text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -81,7 +90,7 @@ BEGIN
   PERFORM keypup.guard_writes();
   SELECT p.shown, p.code_digest INTO proven
   FROM keypup.prove_person(account, the_account, person, password, code, source, 'totp.remove', 'active', true) p;
-  PERFORM keypup.lock_members(the_account);
+  PERFORM keypup.hold_person(the_account, person);
   PERFORM keypup.forget_totp(the_account, person);
   PERFORM keypup.record_durably(the_account, 'totp.remove', proven.shown, 'person', person, false, proven.code_digest);
 END

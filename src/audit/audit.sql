@@ -123,12 +123,12 @@ BEGIN
   END IF;
   IF token_digest IS NOT NULL THEN
     BEGIN
-      -- No token is accepted for longer than a day.
+      -- No token is accepted for longer than a day, but for codes of recovery.
       INSERT INTO keypup.used_tokens (account_id, token_digest, expires_at)
-      SELECT a.account_id, record_note.token_digest, now() + interval '1 day'
+      SELECT a.account_id, record_note.token_digest,
+        CASE WHEN EXISTS (SELECT FROM keypup.recovery_codes c WHERE c.account_id = a.account_id AND c.code_digest = record_note.token_digest)
+             THEN 'infinity' ELSE now() + interval '1 day' END
       FROM keypup.accounts a WHERE a.account_id = record_note.account_id ON CONFLICT DO NOTHING;
-      -- A code for recovery would be accepted for ever.
-      DELETE FROM keypup.recovery_codes c WHERE c.account_id = record_note.account_id AND c.code_digest = record_note.token_digest;
     EXCEPTION
       -- Whoever shows the same token just now marks it, or is noted in turn; or the account is being dropped.
       WHEN lock_not_available THEN NULL;
