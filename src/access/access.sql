@@ -92,11 +92,11 @@ REVOKE ALL ON FUNCTION keypup.my_projects(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.my_projects(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.my_projects(text) IS 'The projects in which the asker has the permission.';
 
-CREATE FUNCTION keypup.my_logins(permission text) RETURNS SETOF text
+CREATE FUNCTION keypup.my_logins(permission text, OUT account_id uuid, OUT connection_id uuid, OUT login text) RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'keypup_my_logins';
 REVOKE ALL ON FUNCTION keypup.my_logins(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.my_logins(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.my_logins(text) IS 'The logins that stand in rows of the projects in which the asker has the permission.';
+COMMENT ON FUNCTION keypup.my_logins(text) IS 'The logins that stand in rows of the projects in which the asker has the permission, each with the connection of the project.';
 
 CREATE FUNCTION keypup.sees_all_projects(permission text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_sees_all_projects';

@@ -79,18 +79,22 @@ static bool job_account_is_set = false;
 	"SELECT x.account_id, pg_catalog.bool_and(x.all_projects),"                                    \
 	" pg_catalog.bool_and(x.kind OPERATOR(pg_catalog.=) 'support')"
 #define ACCOUNTS_END " GROUP BY x.account_id"
-#define PROJECTS                                                                                   \
-	"SELECT p.project_id FROM keypup.projects p WHERE EXISTS (SELECT"                              \
-	" FROM (SELECT x.account_id, x.all_projects, x.limit_id"
-#define PROJECTS_END                                                                               \
+#define IN_PROJECT                                                                                 \
+	" EXISTS (SELECT FROM (SELECT x.account_id, x.all_projects, x.limit_id"
+#define IN_PROJECT_END                                                                             \
 	") y WHERE y.account_id OPERATOR(pg_catalog.=) p.account_id AND (y.all_projects"               \
 	" OR EXISTS (SELECT FROM keypup.project_limits l WHERE l.account_id OPERATOR(pg_catalog.=) "   \
 	"p.account_id AND l.limit_id OPERATOR(pg_catalog.=) y.limit_id"                                \
 	" AND l.project_id OPERATOR(pg_catalog.=) p.project_id)))"
 
-#define LOGINS "SELECT DISTINCT g.login FROM keypup.project_logins g JOIN (" PROJECTS
-#define LOGINS_END                                                                                 \
-	PROJECTS_END ") q ON q.project_id OPERATOR(pg_catalog.=) g.project_id WHERE g.login IS NOT NULL"
+#define PROJECTS "SELECT p.project_id FROM keypup.projects p WHERE" IN_PROJECT
+
+/* A login is somebody at one connection: elsewhere it may be somebody else. */
+#define LOGINS                                                                                     \
+	"SELECT DISTINCT p.account_id, p.connection_id, g.login FROM keypup.projects p"                \
+	" JOIN keypup.project_logins g ON g.account_id OPERATOR(pg_catalog.=) p.account_id"            \
+	" AND g.project_id OPERATOR(pg_catalog.=) p.project_id"                                        \
+	" WHERE g.login IS NOT NULL AND" IN_PROJECT
 
 /* What is asked, of a role and of a session. */
 typedef struct Question
@@ -106,8 +110,8 @@ typedef struct Question
 	}
 
 static Question accounts_question = QUESTION(ACCOUNTS, ACCOUNTS_END);
-static Question projects_question = QUESTION(PROJECTS, PROJECTS_END);
-static Question logins_question = QUESTION(LOGINS, LOGINS_END);
+static Question projects_question = QUESTION(PROJECTS, IN_PROJECT_END);
+static Question logins_question = QUESTION(LOGINS, IN_PROJECT_END);
 
 Oid
 owner_of_extension_function(Oid function)
@@ -294,7 +298,9 @@ keypup_my_accounts(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* A question whose answer is one column; the rows are the function's. */
+#define MAX_COLUMNS 3
+
+/* The rows of the answer are the function's. */
 static Datum
 answer_question_with_rows(FunctionCallInfo fcinfo, Question *question)
 {
@@ -306,10 +312,12 @@ answer_question_with_rows(FunctionCallInfo fcinfo, Question *question)
 	{
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
-			bool isnull;
-			Datum value = kept_plan_column(row, 1, &isnull);
+			Datum values[MAX_COLUMNS];
+			bool nulls[MAX_COLUMNS];
 
-			tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
+			for (int i = 0; i < result->setDesc->natts; i++)
+				values[i] = kept_plan_column(row, i + 1, &nulls[i]);
+			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 		}
 	}
 	SPI_finish();

@@ -50,7 +50,7 @@ SELECT keypup.protect_table('keypup.person_splits', 'data.read');
 ALTER POLICY member_reads ON keypup.person_splits USING (
   account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts('data.read')))
   AND ((SELECT keypup.sees_all_projects('data.read'))
-    OR external_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT i.external_id FROM keypup.identities i))));
+    OR (account_id, connection_id, external_id) OPERATOR(pg_catalog.=) ANY (SELECT i.account_id, i.connection_id, i.external_id FROM keypup.identities i)));
 REVOKE ALL ON keypup.person_splits FROM keypup_worker;
 
 CREATE TABLE keypup.teams (

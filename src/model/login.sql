@@ -27,7 +27,8 @@ COMMENT ON COLUMN keypup.project_logins.login IS 'The login.';
 
 ALTER POLICY member_reads ON keypup.identities USING (
   account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts('data.read')))
-  AND ((SELECT keypup.sees_all_projects('data.read')) OR login OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_logins('data.read')))));
+  AND ((SELECT keypup.sees_all_projects('data.read'))
+    OR (account_id, connection_id, login) OPERATOR(pg_catalog.=) ANY (SELECT l.account_id, l.connection_id, l.login FROM keypup.my_logins('data.read') l)));
 ALTER POLICY member_reads ON keypup.people USING (
   account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts('data.read')))
   AND ((SELECT keypup.sees_all_projects('data.read'))

@@ -95,7 +95,7 @@ cmp_ok(scalar @relations, '>=', 25, scalar(@relations) . ' tables are tried for 
 is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'wanted_rights', 'opened_roles', 'data_keys', 'proxy_credentials')
 	AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = 'keypup' AND p.tablename = c.relname)}), '', 'every table has its policies');
 # Of people whoever is limited to a project sees those whose logins stand in it.
-my $logins = q{SELECT i.%s FROM keypup.identities i WHERE i.account_id = t.account_id AND i.login IN (SELECT l.login FROM keypup.project_logins l JOIN keypup.projects p USING (account_id, project_id) WHERE p.account_id = t.account_id AND p.name = '%s')};
+my $logins = q{SELECT i.%s FROM keypup.identities i WHERE i.account_id = t.account_id AND (i.connection_id, i.login) IN (SELECT p.connection_id, l.login FROM keypup.project_logins l JOIN keypup.projects p USING (account_id, project_id) WHERE p.account_id = t.account_id AND p.name = '%s')};
 my %of_people = (identities => 'external_id', person_splits => 'external_id', people => 'person_id', team_members => 'person_id', person_merges => 'own_person_id');
 my $cells = 0;
 foreach my $asker (@askers)
@@ -172,6 +172,27 @@ SKIP: {
 		'what is set stays set, where a query fails while it is planned');
 	is($compiles->('mia', -1), 'does not', 'and what is switched off stays off');
 }
+
+# A login is somebody at its connection: the same login of another account, or of another connection, opens nobody.
+query(q{CREATE ROLE mallory LOGIN; SELECT keypup.create_account('mal'), keypup.add_member('mal', 'mallory', 'owner'), keypup.add_member('acme', 'mallory', 'viewer'), keypup.limit_member('acme', 'mallory', ARRAY['demo/two'])});
+my $people = q{SELECT (SELECT count(*) FROM keypup.identities i WHERE i.account_id = a) || ' identities, ' || (SELECT count(*) FROM keypup.people p WHERE p.account_id = a) || ' people, '
+	|| (SELECT count(*) FROM keypup.person_merges m WHERE m.account_id = a) || ' merges, ' || (SELECT count(*) FROM keypup.person_splits s WHERE s.account_id = a) || ' splits, '
+	|| (SELECT count(*) FROM keypup.team_members t WHERE t.account_id = a) || ' in teams, ' || (SELECT count(*) FROM keypup.person_logins l WHERE l.account_id = a) || ' logins'
+	FROM (SELECT account_id FROM keypup.accounts WHERE name = 'acme') x (a)};
+my $others = as('mallory', $people);
+query(q{DELETE FROM keypup.person_splits; INSERT INTO keypup.person_splits (account_id, connection_id, external_id, split_by) SELECT account_id, connection_id, external_id, 'test' FROM keypup.identities});
+my $seen = as('mallory', $people);
+isnt($seen, $others, 'who is limited sees splits of people in the project');
+query(q{SELECT keypup.connect('mal', 'github', 'ghp_another0123456789', 'https://provider.invalid', 'own'), keypup.connect('acme', 'github', 'ghp_another0123456789', 'https://provider.invalid', 'second');
+	INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) SELECT account_id, connection_id, 'mal/own', 'test' FROM keypup.connections WHERE name IN ('own', 'second');
+	INSERT INTO keypup.identities (account_id, connection_id, external_id, login, kind) SELECT c.account_id, c.connection_id, i.external_id, i.login, i.kind FROM keypup.identities i, keypup.connections c
+	WHERE c.name = 'own' AND i.account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme');
+	INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, author, created_at, updated_at)
+	SELECT p.account_id, p.project_id, row_number() OVER (), i.external_id, i.external_id, 'x', 'open', i.login, now(), now() FROM keypup.projects p,
+		(SELECT DISTINCT ON (login) login, external_id FROM keypup.identities i WHERE i.account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme') ORDER BY login) i WHERE p.name = 'mal/own';
+	SELECT keypup.limit_member('acme', 'mallory', ARRAY['demo/two', 'mal/own'])});
+is(as('mallory', 'SELECT count(*) > 20 FROM keypup.issues i JOIN keypup.projects p USING (account_id, project_id) WHERE p.name = $$mal/own$$'), 't', 'rows of an own account, and of another connection, name every login');
+is(as('mallory', $people), $seen, 'and nobody is seen by it');
 
 # Catalog: T26, T31, T23.
 is(query(q{SELECT string_agg(DISTINCT c.relname || ' ' || x.privilege_type, ', ') FROM pg_class c, aclexplode(c.relacl) x JOIN pg_roles r ON r.oid = x.grantee AND NOT r.rolsuper
