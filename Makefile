@@ -10,7 +10,7 @@ OBJS = \
 	src/token/wrapping.o src/token/keyring.o src/token/token.o src/token/rotation.o \
 	src/token/digest.o src/token/turn.o src/token/app_key.o src/token/secret_argument.o \
 	src/access/asker.o src/access/session.o src/access/jws.o src/access/id_token.o src/access/attempts.o \
-	src/access/inquiry.o src/access/plan_cost.o src/access/caller.o src/access/own_schema.o src/access/role_name.o src/access/role_opener.o src/audit/refusal.o src/audit/undone.o \
+	src/access/inquiry.o src/access/plan_cost.o src/access/policy_first.o src/access/statistics.o src/access/caller.o src/access/own_schema.o src/access/role_name.o src/access/role_opener.o src/audit/refusal.o src/audit/undone.o \
 	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/tls.o src/http/client.o src/http/json.o \
 	src/http/secret_member.o src/http/shape.o \
 	src/model/this_database.o src/model/new_id.o \

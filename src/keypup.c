@@ -17,6 +17,8 @@
 #include "access/inquiry.h"
 #include "access/own_schema.h"
 #include "access/plan_cost.h"
+#include "access/policy_first.h"
+#include "access/statistics.h"
 #include "audit/refusal.h"
 #include "http/pace.h"
 #include "http/proxy.h"
@@ -137,6 +139,8 @@ _PG_init(void)
 {
 	define_settings();
 	register_plan_cost();
+	put_policies_first();
+	hide_statistics();
 	register_secret_arguments();
 	guard_own_schema();
 	register_caller();

@@ -10,14 +10,23 @@
  * against a fixed one: whether to compile, and whether to start workers. Both
  * take longer than most queries here do. For these queries the fixed costs
  * are therefore ten times what is set.
+ *
+ * And where a look-up names the account itself, the planner multiplies both
+ * conditions on it, as if they were independent, and takes every index that leads
+ * with the account for one that finds a single row. Which of them is chosen
+ * would be chance. For the cost of an index one condition counts.
  */
 #include "postgres.h"
 
+#include "access/stratnum.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "jit/jit.h"
 #include "nodes/nodeFuncs.h"
+#include "nodes/pathnodes.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/planner.h"
+#include "utils/index_selfuncs.h"
 #include "utils/lsyscache.h"
 
 #include "access/plan_cost.h"
@@ -82,6 +91,59 @@ plan_query(Query *query, const char *text, int cursor_options, ParamListInfo par
 	}
 	PG_END_TRY();
 	return planned;
+}
+
+static bool
+equals_account(const IndexClause *condition, const IndexOptInfo *index)
+{
+	const RestrictInfo *compared = linitial_node(RestrictInfo, condition->indexquals);
+
+	return condition->indexcol == 0 && IsA(compared->clause, OpExpr) &&
+		   get_op_opfamily_strategy(((const OpExpr *) compared->clause)->opno,
+									index->opfamily[0]) == BTEqualStrategyNumber;
+}
+
+static bool
+is_any_of_accounts(const IndexClause *condition)
+{
+	return condition->indexcol == 0 && IsA(condition->rinfo->clause, ScalarArrayOpExpr);
+}
+
+/* One condition that names the account, and what is asked of other columns. */
+static List *
+name_account_once(List *conditions, const IndexOptInfo *index)
+{
+	List *rest = NIL;
+	bool is_named = false;
+	ListCell *cell;
+
+	foreach (cell, conditions)
+	{
+		IndexClause *condition = lfirst_node(IndexClause, cell);
+		bool names_account = equals_account(condition, index);
+
+		if (!(names_account && is_named) && !is_any_of_accounts(condition))
+			rest = lappend(rest, condition);
+		is_named = is_named || names_account;
+	}
+	return is_named ? rest : conditions;
+}
+
+static void
+estimate_index_cost(PlannerInfo *root, IndexPath *path, double loops, Cost *startup, Cost *total,
+					Selectivity *selectivity, double *correlation, double *pages)
+{
+	IndexPath asked = *path;
+
+	asked.indexclauses = name_account_once(path->indexclauses, path->indexinfo);
+	btcostestimate(root, &asked, loops, startup, total, selectivity, correlation, pages);
+}
+
+void
+correct_index_cost(IndexOptInfo *index)
+{
+	if (index->relam == BTREE_AM_OID)
+		index->amcostestimate = estimate_index_cost;
 }
 
 void

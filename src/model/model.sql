@@ -24,9 +24,6 @@ CREATE TABLE keypup.projects (
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX projects_name_key ON keypup.projects (account_id, connection_id, lower(name COLLATE "C"));
--- For the look-ups of the views, here, in identities and pull_requests: under row-level security the planner takes any index that leads with
--- account_id for good enough to find one row, and reads all that the account has.
-CREATE INDEX projects_id ON keypup.projects (project_id);
 COMMENT ON TABLE keypup.projects IS 'The repositories that an account tracks.';
 COMMENT ON COLUMN keypup.projects.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.projects.project_id IS 'Identifies the project in every table of its account.';
@@ -70,7 +67,7 @@ CREATE TABLE keypup.identities (
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, person_id) REFERENCES keypup.people
 );
-CREATE INDEX identities_login ON keypup.identities (connection_id, login);
+CREATE INDEX identities_login ON keypup.identities (account_id, connection_id, login);
 CREATE INDEX identities_person ON keypup.identities (account_id, person_id);
 COMMENT ON TABLE keypup.identities IS 'Logins at a provider, and which person or bot each belongs to.';
 COMMENT ON COLUMN keypup.identities.account_id IS 'The account.';
@@ -183,8 +180,6 @@ CREATE TABLE keypup.pull_requests (
 -- For the time ranges of dashboards. None on updated_at: each change of a row would have to touch every index.
 CREATE INDEX pull_requests_created ON keypup.pull_requests (account_id, created_at);
 CREATE INDEX pull_requests_merged ON keypup.pull_requests (account_id, merged_at);
--- For look-ups, as projects_id.
-CREATE INDEX pull_requests_number ON keypup.pull_requests (project_id, number);
 CREATE INDEX pull_requests_read_early ON keypup.pull_requests (account_id, project_id) WHERE is_read_early;
 COMMENT ON TABLE keypup.pull_requests IS 'Pull requests: metadata only, no source code and no body.';
 COMMENT ON COLUMN keypup.pull_requests.account_id IS 'The account.';

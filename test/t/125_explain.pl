@@ -1,0 +1,160 @@
+# What EXPLAIN and counters tell of rows that a policy hides: the planner's statistics, and what is looked at before the policy.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use KeypupTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $token = 'ghp_explain0123456789';
+my $github = start_github($token, '--generate', 'demo/one:pulls=30,issues=20,seed=3');
+my $node = new_server($github, <<CONF);
+shared_preload_libraries = 'keypup'
+keypup.sync_interval = '1d'
+autovacuum = off
+CONF
+$node->start;
+sub query { return $node->safe_psql('postgres', $_[0]); }
+sub as { return as_role($node, @_); }
+
+# Acme has rows in every table that a member may read. Carl is an owner, of an account of his own without any; app is a member of none.
+query('CREATE EXTENSION keypup');
+query("CREATE ROLE $_ LOGIN") foreach qw(olga carl app sam);
+query('GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app');
+query(qq{SELECT keypup.create_account('acme'), keypup.create_account('void')});
+query(qq{SELECT keypup.connect('acme', 'github', '$token', '$github->{url}'); SELECT keypup.track('acme', 'demo/one')});
+query(q{SELECT keypup.add_member('acme', 'olga', 'owner'), keypup.add_member('void', 'carl', 'owner')});
+ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'acme is synced');
+query(q{SELECT keypup.grant_support('acme', 'sam', 'looking at a sync', '1 hour', ARRAY['demo/one']); SELECT keypup.add_person('acme', 'ann', 'viewer');
+	SELECT keypup.define_role('acme', 'auditor', ARRAY['audit.read']); SELECT keypup.create_api_key('acme', 'k', 'viewer'); SELECT keypup.limit_member('acme', 'ann', ARRAY['demo/one']);
+	INSERT INTO keypup.identity_providers (account_id, issuer, client_ids, added_by) SELECT account_id, 'https://id.example', '{c}', 'test' FROM keypup.projects;
+	INSERT INTO keypup.person_identities SELECT account_id, 'https://id.example', 's', 'ann' FROM keypup.projects;
+	INSERT INTO keypup.identity_groups SELECT account_id, 'https://id.example', 'g', 'viewer' FROM keypup.projects;
+	INSERT INTO keypup.break_glass (account_id, request_id, grantee, reason, requested_by) SELECT account_id, 1, 'sam', 'only asked for, never approved', 'test' FROM keypup.projects;
+	INSERT INTO keypup.teams (account_id, team) SELECT account_id, 'core' FROM keypup.projects;
+	INSERT INTO keypup.team_members (account_id, team, person_id) SELECT account_id, 'core', person_id FROM keypup.people;
+	INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at)
+	SELECT account_id, project_id, 'D', 'production', 'active', now(), now(), now() FROM keypup.projects;
+	INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, published_at, updated_at)
+	SELECT account_id, project_id, 'R', 'v1', false, false, now(), now(), now() FROM keypup.projects});
+
+# Every table gets Acme's rows of 60 further accounts; of what must be different everywhere there is one.
+query(q{SET session_replication_role = replica;
+	DO $$ DECLARE t regclass; generated text; BEGIN
+		FOR t IN SELECT c.oid FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'account_id'
+			WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND has_any_column_privilege('keypup_member', c.oid, 'SELECT') LOOP
+			EXECUTE format('INSERT INTO %1$s OVERRIDING SYSTEM VALUE SELECT r.* FROM %1$s o, generate_series(1, 60) n,
+				jsonb_populate_record(o, jsonb_build_object(''account_id'', md5(n::text)::uuid) || CASE WHEN %2$L = ''keypup.accounts'' THEN jsonb_build_object(''name'', ''customer '' || n) ELSE ''{}'' END) r
+				WHERE o.account_id = (SELECT a.account_id FROM keypup.accounts a WHERE a.name = ''acme'') ON CONFLICT DO NOTHING', t, t);
+		END LOOP; END $$;
+	CREATE STATISTICS keypup.together (mcv) ON state, author FROM keypup.issues;
+	CREATE INDEX upper_title ON keypup.issues (upper(title));
+	ANALYZE});
+
+# What is asked of each column that has statistics: for a value that is there, and for one that is not.
+query(q{
+	CREATE TABLE question (id bigint GENERATED ALWAYS AS IDENTITY, relation text, name text, known text, unknown text);
+	INSERT INTO question (relation, name, known, unknown)
+	SELECT format('keypup.%I', s.tablename), format('%s.%s %s', s.tablename, s.attname, split_part(o.op, ' ', 1)), format('%I %s', s.attname, replace(o.op, '$', quote_literal(v.known) || '::' || v.type)),
+		format('%I %s', s.attname, replace(o.op, '$', quote_literal(v.unknown) || '::' || v.type))
+	FROM pg_stats s JOIN pg_attribute a ON a.attrelid = format('keypup.%I', s.tablename)::regclass AND a.attname = s.attname
+	CROSS JOIN LATERAL (SELECT format_type(a.atttypid, NULL) AS type, coalesce((s.most_common_vals::text::text[])[1], (s.histogram_bounds::text::text[])[array_length(s.histogram_bounds::text::text[], 1) / 2 + 1]) AS known) k
+	CROSS JOIN LATERAL (SELECT k.type, k.known, CASE k.type WHEN 'uuid' THEN md5(k.known) WHEN 'bigint' THEN (4e18::bigint - 7)::text WHEN 'integer' THEN '2000000001'
+		WHEN 'timestamp with time zone' THEN '1970-01-01 00:00:00+00' ELSE '!' || k.known END AS unknown) v
+	CROSS JOIN (VALUES ('= $'), ('< $'), ('>= $'), ('BETWEEN $ AND $'), ('<> $')) o (op)
+	WHERE s.schemaname = 'keypup' AND s.tablename <> 'role_permissions' AND has_column_privilege('keypup_member', a.attrelid, a.attnum, 'SELECT') AND k.known IS NOT NULL
+		-- A partial index serves one value and not the other, whatever is in it.
+		AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND pg_get_expr(i.indpred, i.indrelid) ~ ('\m' || s.attname || '\M'))
+		AND k.type IN ('uuid', 'bigint', 'integer', 'timestamp with time zone', 'text')
+	ORDER BY 1, 2;
+	INSERT INTO question (relation, name, known, unknown)
+	SELECT format('keypup.%I', s.tablename), format('%s.%s has', s.tablename, s.attname), format('%L = ANY (%I)', (s.most_common_elems::text::text[])[1], s.attname), format('%L = ANY (%I)', 'nothing', s.attname)
+	FROM pg_stats s WHERE s.schemaname = 'keypup' AND s.most_common_elems IS NOT NULL AND has_column_privilege('keypup_member', format('keypup.%I', s.tablename), s.attname, 'SELECT')
+		AND (SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = format('keypup.%I', s.tablename)::regclass AND a.attname = s.attname) = 'text[]'::regtype ORDER BY 1;
+	INSERT INTO question (relation, name, known, unknown)
+	SELECT 'keypup.issues', 'issues.state and author', format('state = %L AND author = %L', state, author), format('state = %L AND author = ''nobody''', state)
+	FROM keypup.issues WHERE author IS NOT NULL GROUP BY state, author ORDER BY count(*) DESC LIMIT 1;
+	INSERT INTO question (relation, name, known, unknown) SELECT 'keypup.issues', 'upper(issues.title)', format('upper(title) = %L', upper(title)), 'upper(title) = ''NONE''' FROM keypup.issues GROUP BY title ORDER BY count(*) DESC LIMIT 1;
+	GRANT SELECT ON question TO PUBLIC});
+query(q{
+	CREATE FUNCTION explained(question text, options text) RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE line text; answer text := ''; BEGIN
+		FOR line IN EXECUTE format('EXPLAIN (%s) %s', options, question) LOOP answer := answer || line || E'\n'; END LOOP;
+		RETURN answer; END $$;
+	-- The answer without what the question itself says.
+	CREATE FUNCTION lines(answer text) RETURNS text LANGUAGE sql AS $$ SELECT regexp_replace(answer, '^ *(Filter|Index Cond|Recheck Cond|One-Time Filter): .*$', '', 'gn') $$;});
+sub told
+{
+	my ($role, $settings, $options) = @_;
+	return as($role, qq{$settings; SELECT string_agg(name, ', ' ORDER BY id) FROM question
+		WHERE lines(explained(format('SELECT FROM %s WHERE %s', relation, known), '$options')) <> lines(explained(format('SELECT FROM %s WHERE %s', relation, unknown), '$options'))});
+}
+my $superuser = query('SELECT current_user');
+my $estimated = told($superuser, '', 'COSTS');
+my $columns = query('SELECT count(DISTINCT split_part(name, $$ $$, 1)) FROM question');
+my %told = map { (split / /)[0] => 1 } split /, /, $estimated;
+diag("$columns columns, " . query('SELECT count(*) FROM question') . ' questions');
+cmp_ok(scalar keys %told, '>=', 0.8 * $columns, 'whoever owns the tables is told by estimates what is in four of five of the columns');
+like($estimated, qr/$_/, "$_ is among them") foreach 'issues.title =', 'accounts.name <', 'members.member =', 'issues.labels has', 'issues.state and author', quotemeta 'upper(issues.title)';
+foreach my $role (qw(app carl))
+{
+	is(told($role, '', 'COSTS'), '', "$role: no estimate tells what is in the rows of others");
+	is(told($role, 'SET enable_seqscan = off', 'COSTS'), '', "$role: nor with indexes");
+}
+is(as($superuser, q{SET ROLE keypup_worker; SELECT count(DISTINCT lines(explained('SELECT FROM keypup.issues WHERE state = ' || state, 'COSTS'))) FROM unnest(ARRAY['$$open$$', '$$other$$']) state}),
+	'2', 'the worker is planned for with all statistics');
+
+# Letter by letter, as an attacker would read a title.
+is(as('carl', q{DO $$ DECLARE seen text := ''; letter text; BEGIN
+	FOR i IN 1 .. 12 LOOP
+		SELECT c INTO letter FROM (SELECT chr(n) AS c, (substring(explained(format('SELECT FROM keypup.issues WHERE title >= %L AND title < %L', seen || chr(n), seen || chr(n + 1)), 'COSTS') FROM 'rows=(\d+)'))::bigint AS rows
+			FROM generate_series(32, 125) n) x ORDER BY rows DESC, c LIMIT 1;
+		seen := seen || letter;
+	END LOOP;
+	RAISE EXCEPTION '%', seen; END $$}), ' ' x 12, 'letter by letter nothing is spelt out');
+is(as('carl', $_), '0', "$_: nothing") foreach q{SELECT count(*) FROM pg_stats WHERE schemaname = 'keypup' AND tablename <> 'role_permissions'}, 'SELECT count(*) FROM pg_stats_ext', 'SELECT count(*) FROM pg_stats_ext_exprs';
+like(as('carl', "SELECT count(*) FROM $_"), qr/^permission denied/, "$_ is refused") foreach qw(pg_statistic pg_statistic_ext_data);
+
+# What a query looks at before it asks the policy: by EXPLAIN ANALYZE, and by the transaction's own counters. To ask the policy reads rows as
+# well, now and then: only what differs again and again depends on the question. Values of rows of one's own may be told.
+query(q{
+	CREATE FUNCTION looked_at(relation text, question text) RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE before bigint[]; answer text; counters text := 'SELECT ARRAY[sum(seq_tup_read), sum(idx_tup_fetch), sum(seq_scan), sum(idx_scan)] FROM pg_stat_xact_user_tables WHERE relid = $1'; after bigint[]; BEGIN
+		EXECUTE counters INTO before USING relation::regclass;
+		answer := lines(explained(format('SELECT FROM %s WHERE %s', relation, question), 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF'));
+		EXECUTE counters INTO after USING relation::regclass;
+		RETURN answer || (SELECT string_agg((a - b)::text, ' ' ORDER BY n) FROM unnest(after, before) WITH ORDINALITY AS d (a, b, n)); END $$;
+	CREATE FUNCTION differs(relation text, known text, unknown text) RETURNS boolean LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR try IN 1 .. 5 LOOP
+			IF looked_at(relation, known) = looked_at(relation, unknown) THEN RETURN false; END IF;
+		END LOOP;
+		RETURN true; END $$;
+	CREATE FUNCTION is_own(relation text, question text) RETURNS boolean LANGUAGE plpgsql AS $$
+	DECLARE is_there boolean; BEGIN EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %s)', relation, question) INTO is_there; RETURN is_there; END $$});
+my @ways = ([ 'the plan of choice', '' ], [ 'indexes', 'SET enable_seqscan = off; SET enable_bitmapscan = off' ], [ 'bitmaps', 'SET enable_seqscan = off; SET enable_indexscan = off; SET enable_indexonlyscan = off' ]);
+my $asked = q{FROM question WHERE name !~ '(>=|<>)$'};
+sub looked
+{
+	my ($role, $settings) = @_;
+	return as($role, qq{$settings; SELECT string_agg(name, ', ' ORDER BY id) $asked
+		AND CASE WHEN is_own(relation, known) OR is_own(relation, unknown) THEN false ELSE differs(relation, known, unknown) END});
+}
+foreach my $role (qw(app carl))
+{
+	is(looked($role, $_->[1]), '', "$role, $_->[0]: no more is looked at for what others have than for what nobody has") foreach @ways;
+}
+cmp_ok(as('carl', "SELECT count(*) $asked AND NOT is_own(relation, known) AND NOT is_own(relation, unknown)"), '>=', 300, 'which was asked of hundreds of values');
+
+# The account is named twice, by the policy and by who asks: all the same the index is chosen in which the other columns are, too.
+foreach my $look_up ([ 'pull_requests', 'pull_requests_pkey', 'project_id = x.n AND t.number = x.n' ], [ 'identities', 'identities_login', 'connection_id = x.id AND t.login = x.name' ])
+{
+	my ($table, $index, $condition) = @$look_up;
+	like(as('carl', "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; EXPLAIN (COSTS OFF)
+		SELECT FROM (VALUES (gen_random_uuid(), 7::bigint, gen_random_uuid(), 'x'), (gen_random_uuid(), 8, gen_random_uuid(), 'y')) AS x (account, n, id, name) JOIN keypup.$table t ON t.account_id = x.account AND t.$condition"),
+		qr/using $index on/, "$table are looked up by $index");
+}
+done_testing();
