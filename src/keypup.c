@@ -150,8 +150,10 @@ define_settings(void)
 	DefineCustomIntVariable(
 		"keypup.max_questions",
 		"Sessions of the whole server that may wait for a worker to ask a provider.",
-		"A quarter of them of one account.", &keypup_max_questions, 32, 4, 512, PGC_POSTMASTER, 0,
-		NULL, NULL, NULL);
+		"A quarter of them of one account.", &keypup_max_questions, 32, 4, 512,
+		/* A session that loads keypup by itself has no shared memory, and may not define such a setting. */
+		process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0, NULL, NULL,
+		NULL);
 	MarkGUCPrefixReserved("keypup");
 }
 
