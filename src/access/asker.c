@@ -80,8 +80,7 @@ static bool job_account_is_set = false;
 	"SELECT x.account_id, pg_catalog.bool_and(x.all_projects),"                                    \
 	" pg_catalog.bool_and(x.kind OPERATOR(pg_catalog.=) 'support')"
 #define ACCOUNTS_END " GROUP BY x.account_id"
-#define IN_PROJECT                                                                                 \
-	" EXISTS (SELECT FROM (SELECT x.account_id, x.all_projects, x.limit_id"
+#define IN_PROJECT " EXISTS (SELECT FROM (SELECT x.account_id, x.all_projects, x.limit_id"
 #define IN_PROJECT_END                                                                             \
 	") y WHERE y.account_id OPERATOR(pg_catalog.=) p.account_id AND (y.all_projects"               \
 	" OR EXISTS (SELECT FROM keypup.project_limits l WHERE l.account_id OPERATOR(pg_catalog.=) "   \

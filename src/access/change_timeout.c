@@ -68,9 +68,10 @@ end_transaction(XactEvent event, void *argument)
 	if (begun_at == 0)
 		return;
 	if (event == XACT_EVENT_PRE_PREPARE)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("cannot prepare a transaction that has changed something of keypup"),
-						errdetail("What it has changed would stay locked until somebody ends it.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot prepare a transaction that has changed something of keypup"),
+				 errdetail("What it has changed would stay locked until somebody ends it.")));
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
 	{
 		begun_at = 0;

@@ -69,8 +69,7 @@ answer(bool is_found, Oid relation, AttrNumber column, bool inherited, VariableS
 static bool
 give_statistics(PlannerInfo *root, RangeTblEntry *entry, AttrNumber column, VariableStatData *asked)
 {
-	bool is_found =
-		previous_relation_hook && previous_relation_hook(root, entry, column, asked);
+	bool is_found = previous_relation_hook && previous_relation_hook(root, entry, column, asked);
 
 	if (!is_read_through_policy(entry))
 		return is_found;

@@ -336,7 +336,8 @@ has_connected(Request *request)
 {
 	curl_off_t microseconds = 0;
 
-	return curl_easy_getinfo(request->easy, CURLINFO_PRETRANSFER_TIME_T, &microseconds) == CURLE_OK &&
+	return curl_easy_getinfo(request->easy, CURLINFO_PRETRANSFER_TIME_T, &microseconds) ==
+			   CURLE_OK &&
 		   microseconds > 0;
 }
 

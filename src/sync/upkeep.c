@@ -21,12 +21,12 @@ typedef struct UpkeepBatch
 	int64 handled;
 } UpkeepBatch;
 
-static const char *const statements[] = {[REWRAP_DATA_KEYS] = "SELECT keypup.rewrap_data_keys(500)",
-										 [RESEAL_TOKENS] = "SELECT keypup.reseal_tokens(100)",
-										 [ANALYZE_TABLES] = "SELECT keypup.analyze_grown_tables()",
-										 [MERGE_PEOPLE] =
-											 "SELECT keypup.merge_verified_people_of_accounts()",
-										 [KEEP_ROLES] = "SELECT keypup.keep_roles() OPERATOR(pg_catalog.+) keypup.note_key_uses()"};
+static const char *const statements[] = {
+	[REWRAP_DATA_KEYS] = "SELECT keypup.rewrap_data_keys(500)",
+	[RESEAL_TOKENS] = "SELECT keypup.reseal_tokens(100)",
+	[ANALYZE_TABLES] = "SELECT keypup.analyze_grown_tables()",
+	[MERGE_PEOPLE] = "SELECT keypup.merge_verified_people_of_accounts()",
+	[KEEP_ROLES] = "SELECT keypup.keep_roles() OPERATOR(pg_catalog.+) keypup.note_key_uses()"};
 
 static void
 run_batch(void *argument)
