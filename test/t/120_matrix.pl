@@ -53,6 +53,7 @@ query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kin
 	INSERT INTO keypup.break_glass (account_id, request_id, grantee, reason, requested_by) SELECT account_id, 1, 'sam', 'only asked for, never approved', 'test' FROM keypup.accounts;
 	INSERT INTO keypup.webhook_deliveries (account_id, connection_id, delivery_id, event) SELECT account_id, connection_id, 'd', 'ping' FROM keypup.connections;
 	INSERT INTO keypup.app_installations (account_id, connection_id, app_id, installation_id) SELECT account_id, connection_id, '7', 99 FROM keypup.connections;
+	INSERT INTO keypup.totp_seeds (account_id, enrollment_id, member, envelope) SELECT account_id, gen_random_uuid(), member, '\x4b50010100000001' || decode(repeat('00', 40), 'hex') FROM keypup.members;
 	INSERT INTO keypup.used_tokens SELECT account_id, '\x00', now() + interval '1 hour' FROM keypup.accounts;
 	INSERT INTO keypup.person_merges (account_id, connection_id, external_id, own_person_id, merged_by) SELECT account_id, connection_id, external_id, person_id, 'test' FROM keypup.identities WHERE person_id IS NOT NULL;
 	INSERT INTO keypup.person_splits (account_id, connection_id, external_id, split_by) SELECT account_id, connection_id, min(external_id), 'test' FROM keypup.identities GROUP BY 1, 2;

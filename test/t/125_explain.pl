@@ -45,7 +45,8 @@ query(q{SELECT keypup.grant_support('acme', 'sam', 'looking at a sync', '1 hour'
 query(q{SET session_replication_role = replica;
 	DO $$ DECLARE t regclass; generated text; BEGIN
 		FOR t IN SELECT c.oid FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'account_id'
-			WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND has_any_column_privilege('keypup_member', c.oid, 'SELECT') LOOP
+			WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND has_any_column_privilege('keypup_member', c.oid, 'SELECT')
+				AND NOT EXISTS (SELECT FROM pg_attribute g WHERE g.attrelid = c.oid AND g.attgenerated <> '') LOOP
 			EXECUTE format('INSERT INTO %1$s OVERRIDING SYSTEM VALUE SELECT r.* FROM %1$s o, generate_series(1, 60) n,
 				jsonb_populate_record(o, jsonb_build_object(''account_id'', md5(n::text)::uuid) || CASE WHEN %2$L = ''keypup.accounts'' THEN jsonb_build_object(''name'', ''customer '' || n) ELSE ''{}'' END) r
 				WHERE o.account_id = (SELECT a.account_id FROM keypup.accounts a WHERE a.name = ''acme'') ON CONFLICT DO NOTHING', t, t);
