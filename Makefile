@@ -14,7 +14,7 @@ OBJS = \
 	src/http/pace.o src/http/policy.o src/http/proxy.o src/http/request.o src/http/tls.o src/http/client.o src/http/json.o \
 	src/http/secret_member.o src/http/shape.o src/http/json_time.o src/http/json_rows.o \
 	src/model/this_database.o src/model/new_id.o \
-	src/provider/github/github.o src/provider/provider.o src/webhook/webhook.o \
+	src/provider/provider.o src/webhook/webhook.o \
 	src/sync/step.o src/sync/set_aside.o src/sync/runner.o src/sync/job.o src/sync/reply.o src/sync/app_token.o src/sync/errand.o src/sync/upkeep.o src/sync/settings.o src/sync/worker.o src/sync/call.o src/sync/worker_list.o src/sync/database_list.o src/sync/diagnosis.o \
 	src/sync/command.o src/sync/launcher.o \
 	src/operation/worker_status.o src/operation/installation.o \
@@ -27,6 +27,7 @@ ROOMS = \
 	src/token/token.sql \
 	src/token/digest.sql src/token/app_key.sql src/token/totp.sql \
 	src/http/http.sql src/http/proxy.sql \
+	src/provider/provider.sql src/provider/contract.sql src/provider/github/provider.sql \
 	src/model/connection.sql src/model/model.sql src/model/delivery.sql src/model/login.sql src/model/name.sql src/model/app.sql \
 	src/sync/failure.sql src/sync/sync.sql src/sync/app_token.sql src/sync/call.sql \
 	src/provider/github/queries.sql \
@@ -46,7 +47,7 @@ ROOMS = \
 	src/access/member.sql src/access/sso.sql src/access/key_set.sql src/access/sign_in.sql src/access/provider_sign_in.sql src/access/second_factor.sql src/access/password.sql src/access/totp.sql src/access/manage.sql src/access/app.sql \
 	src/sync/reread.sql \
 	src/token/rotation.sql src/access/remove.sql src/operation/installation.sql \
-	src/provider/github/webhook.sql src/webhook/webhook.sql \
+	src/provider/github/webhook.sql src/provider/github/checked.sql src/webhook/webhook.sql \
 	src/insight/cycle_time.sql src/insight/person.sql src/insight/verified_person.sql src/insight/pull_request.sql \
 	src/insight/time_zone.sql src/insight/issue.sql src/insight/flow.sql \
 	src/insight/delivery.sql src/insight/delivery_series.sql src/insight/devlake.sql \

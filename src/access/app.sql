@@ -5,17 +5,21 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.create');
+  the_provider keypup.providers := keypup.find_provider(provider);
   made keypup.connections;
 BEGIN
-  PERFORM keypup.guard_provider(provider);
+  IF the_provider.grant_kind <> 'app' THEN
+    RAISE EXCEPTION '% has no apps', the_provider.title
+      USING ERRCODE = 'feature_not_supported', HINT = 'Connect with a token, by keypup.connect.';
+  END IF;
   IF app_id IS NULL OR app_id !~ '^[A-Za-z0-9._-]{1,100}$' OR installation_id IS NULL OR installation_id <= 0 THEN
     RAISE EXCEPTION 'an app''s id and an installation''s are needed' USING ERRCODE = 'invalid_parameter_value',
-      HINT = 'The app''s page at GitHub shows its id or client id; the address of its installation''s page ends with the installation''s.';
+      HINT = 'The app''s page at the provider shows its id or client id; the address of its installation''s page ends with the installation''s.';
   END IF;
   IF private_key IS NULL THEN
-    RAISE EXCEPTION 'a private key is needed' USING ERRCODE = 'null_value_not_allowed', HINT = 'Generate one on the app''s page at GitHub, and pass the whole file.';
+    RAISE EXCEPTION 'a private key is needed' USING ERRCODE = 'null_value_not_allowed', HINT = 'Generate one on the app''s page at the provider, and pass the whole file.';
   END IF;
-  made := keypup.make_connection(the_account, provider, base_url, name, 'key of this one with keypup.replace_app_key');
+  made := keypup.make_connection(the_account, the_provider, base_url, name, 'key of this one with keypup.replace_app_key');
   INSERT INTO keypup.app_installations (account_id, connection_id, app_id, installation_id)
   VALUES (the_account, made.connection_id, connect_app.app_id, connect_app.installation_id);
   INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope)

@@ -27,38 +27,65 @@ REVOKE ALL ON FUNCTION keypup.find_connection(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.find_connection(uuid, text) IS 'The connection of that name, or the only one.';
 
 -- What connect and connect_app have in common.
-CREATE FUNCTION keypup.guard_provider(provider text) RETURNS void
+CREATE FUNCTION keypup.find_provider(provider text) RETURNS keypup.providers
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  found keypup.providers;
+  known text;
 BEGIN
-  IF provider IS DISTINCT FROM 'github' THEN
+  SELECT p.* INTO found FROM keypup.providers p WHERE p.provider = find_provider.provider;
+  IF found.provider IS NULL THEN
+    SELECT CASE count(*) WHEN 1 THEN 'The provider is ' ELSE 'Providers are ' END || string_agg(p.provider, ', ' ORDER BY p.provider) || '.'
+    INTO known FROM keypup.providers p;
     -- Only what may be a provider's name is repeated: it could be a token in the wrong place.
-    RAISE EXCEPTION 'provider "%" is unknown', CASE WHEN provider ~ '^[a-z]{1,15}$' THEN provider ELSE '…' END USING ERRCODE = 'invalid_parameter_value', HINT = 'The provider is github.';
+    RAISE EXCEPTION 'provider "%" is unknown', CASE WHEN provider COLLATE "C" ~ '^[a-z]{1,15}$' THEN provider ELSE '…' END
+      USING ERRCODE = 'invalid_parameter_value', HINT = known;
   END IF;
+  RETURN found;
 END
 $$;
-CREATE FUNCTION keypup.make_connection(account_id uuid, provider text, base_url text, name text, replaced_by text) RETURNS keypup.connections
+CREATE FUNCTION keypup.make_connection(account_id uuid, provider keypup.providers, base_url text, name text, replaced_by text)
+RETURNS keypup.connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  url text := keypup.check_base_url(coalesce(base_url, 'https://api.github.com'));
+  url text;
   made keypup.connections;
 BEGIN
-  name := coalesce(name, provider);
+  IF base_url IS NULL AND provider.default_url IS NULL THEN
+    RAISE EXCEPTION 'a base URL is needed'
+      USING ERRCODE = 'null_value_not_allowed', HINT = format('Say where the API of your %s is.', provider.title);
+  END IF;
+  url := keypup.check_base_url(coalesce(base_url, provider.default_url));
+  name := coalesce(name, provider.provider);
   -- What an account connects and gives up comes one after the other.
   PERFORM FROM keypup.accounts a WHERE a.account_id = make_connection.account_id FOR NO KEY UPDATE;
   IF EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = make_connection.account_id AND c.name = make_connection.name) THEN
     RAISE EXCEPTION 'connection "%" exists already', name USING ERRCODE = 'duplicate_object', HINT = format('Give another name, or change the %s.', replaced_by);
   END IF;
   INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by)
-  VALUES (make_connection.account_id, make_connection.provider, make_connection.name, url, keypup.asking_role())
+  VALUES (make_connection.account_id, provider.provider, make_connection.name, url, keypup.asking_role())
   RETURNING * INTO made;
   RETURN made;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.guard_provider(text), keypup.make_connection(uuid, text, text, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.guard_provider(text) IS 'Refuses a provider that is not known.';
-COMMENT ON FUNCTION keypup.make_connection(uuid, text, text, text, text) IS 'A connection without its secret yet. replaced_by: what changes the secret of one that has the name already.';
+REVOKE ALL ON FUNCTION keypup.find_provider(text), keypup.make_connection(uuid, keypup.providers, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.find_provider(text) IS 'The provider of that name.';
+COMMENT ON FUNCTION keypup.make_connection(uuid, keypup.providers, text, text, text) IS 'A connection without its secret yet. replaced_by: what changes the secret of one that has the name already.';
+
+-- The token is looked at in a plain expression only: no statement has it as a parameter, and so no log.
+CREATE FUNCTION keypup.check_token_form(provider keypup.providers, token text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF provider.authorizes_by IN ('basic', 'oauth') AND strpos(token, ':') = 0 THEN
+    RAISE EXCEPTION 'the token has only one part' USING ERRCODE = 'invalid_parameter_value', HINT = provider.token_hint;
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.check_token_form(keypup.providers, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.check_token_form(keypup.providers, text) IS 'Refuses a token that is not written as the provider''s are.';
 
 -- Functions that take a token plan without looking at it: a plan may be logged.
 CREATE FUNCTION keypup.connect(account text, provider text, token text, base_url text DEFAULT NULL, name text DEFAULT NULL) RETURNS uuid
@@ -66,14 +93,15 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.create');
+  the_provider keypup.providers := keypup.find_provider(provider);
   made keypup.connections;
 BEGIN
-  PERFORM keypup.guard_provider(provider);
   IF token IS NULL THEN
-    RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed', HINT = 'Create one at the provider, with read access to metadata, issues, pull requests and deployments.';
+    RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed', HINT = the_provider.token_hint;
   END IF;
   PERFORM keypup.check_token(token);
-  made := keypup.make_connection(the_account, provider, base_url, name, 'token of this one with keypup.replace_token');
+  PERFORM keypup.check_token_form(the_provider, token);
+  made := keypup.make_connection(the_account, the_provider, base_url, name, 'token of this one with keypup.replace_token');
   INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope)
   VALUES (the_account, made.connection_id, 'access_token', 1,
     keypup.encrypt_token(token, keypup.token_context(the_account, made.connection_id, 1::bigint, 'access_token')));
@@ -92,12 +120,17 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.rotate');
   the_connection uuid := keypup.find_connection(the_account, connection);
+  the_provider keypup.providers;
   new_revision bigint;
 BEGIN
   IF token IS NULL THEN
     RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed';
   END IF;
   PERFORM keypup.check_token(token);
+  SELECT p.* INTO STRICT the_provider
+  FROM keypup.connections c JOIN keypup.providers p USING (provider)
+  WHERE c.account_id = the_account AND c.connection_id = the_connection;
+  PERFORM keypup.check_token_form(the_provider, token);
   IF EXISTS (SELECT FROM keypup.app_installations i WHERE i.account_id = the_account AND i.connection_id = the_connection) THEN
     RAISE EXCEPTION 'the connection is an app''s' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'It gets its tokens itself; change its key with keypup.replace_app_key.';
   END IF;
@@ -123,11 +156,15 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
   the_connection uuid := keypup.find_connection(the_account, connection);
+  the_provider keypup.providers;
   new_id bigint;
 BEGIN
-  IF project IS NULL OR project !~ '^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$' OR project ~ '/[.]{1,2}$' THEN
+  SELECT p.* INTO STRICT the_provider
+  FROM keypup.connections c JOIN keypup.providers p USING (provider)
+  WHERE c.account_id = the_account AND c.connection_id = the_connection;
+  IF project IS NULL OR project COLLATE "C" !~ the_provider.project_pattern THEN
     RAISE EXCEPTION 'project name "%" is malformed', regexp_replace(left(project, 150), '[[:cntrl:]]', '?', 'g')
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Write a GitHub repository as owner/name.';
+      USING ERRCODE = 'invalid_parameter_value', HINT = the_provider.project_hint;
   END IF;
   IF EXISTS (SELECT FROM keypup.projects p WHERE p.account_id = the_account AND p.connection_id = the_connection AND lower(p.name COLLATE "C") = lower(project COLLATE "C")) THEN
     RAISE EXCEPTION 'project "%" is tracked already', project USING ERRCODE = 'duplicate_object', HINT = 'SELECT * FROM keypup.sync_status shows how far it is.';

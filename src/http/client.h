@@ -9,13 +9,15 @@
 
 #include "token/secret.h"
 
-/* What is asked. A POST of JSON, or a GET. */
+/* What is asked. A POST, of JSON where its headers say nothing else, or a GET. */
 typedef struct HttpRequest
 {
 	const char *url;
-	const char *authorization; /* value of that header; NULL: none is sent */
+	const char *authorization; /* the header line that shows the token; NULL: none is sent */
 	const char *body; /* NULL: it is a GET */
-	const char *const *headers; /* NULL, or further lines, ended by NULL; an Accept is the first */
+	const char *const *headers; /* NULL, or further lines, ended by NULL */
+	const char
+		*reply_headers; /* NULL, or further headers of the reply that are kept, between blanks */
 	const Secret *proxy_credentials; /* user:password, should it go through the proxy; NULL: none */
 	const char *refused; /* NULL, or why it is not to be sent, which the reply says */
 	const char *refused_hint;
@@ -29,7 +31,7 @@ typedef struct HttpReply
 	char *body; /* decoded; malloc'd, and wiped with the reply's context; NULL: none */
 	Size body_length;
 	MemoryContextCallback body_release;
-	char *headers; /* JSON object of the few headers that are kept, lower-case names */
+	char *headers; /* JSON object of the headers that are kept, lower-case names */
 	int milliseconds; /* from sending to the end of the answer */
 	void *caller; /* as given to send_request */
 } HttpReply;
@@ -60,8 +62,8 @@ extern void close_http_client(HttpClient *client);
  *		Starts a request. All that can go wrong comes back as a reply.
  *
  * owner: whose request; owners share no connection, name or TLS session. Of the
- * request all is copied, and what is secret is wiped when the reply is there; its
- * headers, and why it is refused, must outlive it.
+ * request all is copied, and what is secret is wiped when the reply is there; why
+ * it is refused must outlive it.
  */
 extern void
 send_request(HttpClient *client, const pg_uuid_t *owner, const HttpRequest *wanted, void *caller);

@@ -27,22 +27,8 @@
 #define CONNECT_MILLISECONDS 5000L
 #define REQUEST_MILLISECONDS 30000L
 
-/* The headers that a provider's verdict may need. */
-static const char *const kept_headers[] = {
-	"retry-after",
-	"x-ratelimit-limit",
-	"x-ratelimit-remaining",
-	"x-ratelimit-used",
-	"x-ratelimit-reset",
-	"x-ratelimit-resource",
-	"x-github-sso",
-	"github-authentication-token-expiration",
-	"link",
-	"x-oauth-scopes",
-	"date",
-	"content-type",
-	"location",
-};
+/* The headers that are kept of every reply: HTTP's own (RFC 9110, RFC 8288). A provider names others. */
+static const char kept_headers[] = "content-type date link location retry-after";
 
 void
 free_wiped(void *memory)
@@ -169,26 +155,27 @@ add_header(Request *request, const char *line)
 	return NULL;
 }
 
-/* A value with a control character could start another header. */
+/* A control character in the token could start another header. */
 static const char *
-add_authorization(Request *request, const char *authorization)
+add_authorization(Request *request, const char *line)
 {
-	size_t size = strlen(authorization) + sizeof("Authorization: ");
-	const char *wrong;
-	char *line;
-
-	for (const char *c = authorization; *c != '\0'; c++)
+	for (const char *c = line; *c != '\0'; c++)
 	{
 		if ((unsigned char) *c < 0x20 || (unsigned char) *c >= 0x7F)
 			return "token is malformed";
 	}
-	line = malloc(size);
-	if (line == NULL)
-		return "out of memory";
-	snprintf(line, size, "Authorization: %s", authorization);
-	wrong = add_header(request, line);
-	free_wiped(line);
-	return wrong;
+	return add_header(request, line);
+}
+
+static bool
+has_header(const char *const *headers, const char *name)
+{
+	for (; headers != NULL && *headers != NULL; headers++)
+	{
+		if (pg_strncasecmp(*headers, name, strlen(name)) == 0 && (*headers)[strlen(name)] == ':')
+			return true;
+	}
+	return false;
 }
 
 /* Returns NULL or what is wrong. */
@@ -198,9 +185,9 @@ make_headers(Request *request, const char *authorization, const char *const *hea
 	static const char *const own[] = {"User-Agent: keypup/" KEYPUP_VERSION, NULL};
 	static const char *const accepted[] = {"Accept: application/json", NULL};
 	static const char *const posted[] = {"Content-Type: application/json", NULL};
-	bool accepts = headers != NULL && pg_strncasecmp(headers[0], "Accept:", 7) == 0;
-	const char *const *sets[] = {own, accepts ? NULL : accepted,
-								 request->sent_body == NULL ? NULL : posted, headers};
+	bool is_json = request->sent_body != NULL && !has_header(headers, "Content-Type");
+	const char *const *sets[] = {own, has_header(headers, "Accept") ? NULL : accepted,
+								 is_json ? posted : NULL, headers};
 	const char *wrong = authorization == NULL ? NULL : add_authorization(request, authorization);
 
 	for (int i = 0; i < (int) lengthof(sets) && wrong == NULL; i++)
@@ -277,8 +264,10 @@ prepare_request(Request *request, const HttpRequest *wanted)
 	const char *wrong = NULL;
 
 	request->sent_body = wanted->body == NULL ? NULL : strdup(wanted->body);
+	request->reply_headers = wanted->reply_headers == NULL ? NULL : strdup(wanted->reply_headers);
 	request->easy = curl_easy_init();
-	if ((wanted->body != NULL && request->sent_body == NULL) || request->easy == NULL)
+	if ((wanted->body != NULL && request->sent_body == NULL) ||
+		(wanted->reply_headers != NULL && request->reply_headers == NULL) || request->easy == NULL)
 		return "out of memory";
 	if (!read_url_host(wanted->url, request->host, request->port))
 		return "URL is malformed";
@@ -325,6 +314,7 @@ close_request(Request *request)
 	free_wiped(request->body.text);
 	free_wiped(request->headers.text);
 	free(request->sent_body);
+	free(request->reply_headers);
 	free(request);
 }
 
@@ -387,9 +377,23 @@ describe_failure(Request *request, const char **hint)
 	}
 }
 
+/* The name in a list, separated by blanks, that a header line begins with, and its length; NULL: none. */
+static const char *
+kept_name(const char *list, const char *line, size_t *length)
+{
+	for (const char *name = list; name != NULL && *name != '\0'; name += *length)
+	{
+		name += strspn(name, " ");
+		*length = strcspn(name, " ");
+		if (*length > 0 && pg_strncasecmp(line, name, *length) == 0 && line[*length] == ':')
+			return name;
+	}
+	return NULL;
+}
+
 /* The kept headers of the last response, as a JSON object. */
 static char *
-keep_headers(const char *text)
+keep_headers(const char *text, const char *reply_headers)
 {
 	StringInfoData json;
 	const char *separator = "";
@@ -399,26 +403,26 @@ keep_headers(const char *text)
 	for (const char *line = text; line != NULL && *line != '\0';
 		 line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
 	{
-		for (int i = 0; i < (int) lengthof(kept_headers); i++)
-		{
-			size_t length = strlen(kept_headers[i]);
-			char value[1024];
-			size_t size = 0;
+		size_t length = 0;
+		const char *name = kept_name(kept_headers, line, &length);
+		char value[1024];
+		size_t size = 0;
 
-			if (pg_strncasecmp(line, kept_headers[i], length) != 0 || line[length] != ':')
-				continue;
-			for (const char *c = line + length + 1;
-				 *c != '\r' && *c != '\n' && *c != '\0' && size < sizeof(value) - 1; c++)
-			{
-				/* Plain characters only: a header is not always valid text. */
-				if ((size > 0 || *c != ' ') && *c >= 0x20 && *c < 0x7F)
-					value[size++] = *c;
-			}
-			value[size] = '\0';
-			appendStringInfo(&json, "%s\"%s\":", separator, kept_headers[i]);
-			escape_json(&json, value);
-			separator = ",";
+		if (name == NULL)
+			name = kept_name(reply_headers, line, &length);
+		if (name == NULL)
+			continue;
+		for (const char *c = line + length + 1;
+			 *c != '\r' && *c != '\n' && *c != '\0' && size < sizeof(value) - 1; c++)
+		{
+			/* Plain characters only: a header is not always valid text. */
+			if ((size > 0 || *c != ' ') && *c >= 0x20 && *c < 0x7F)
+				value[size++] = *c;
 		}
+		value[size] = '\0';
+		appendStringInfo(&json, "%s\"%.*s\":", separator, (int) length, name);
+		escape_json(&json, value);
+		separator = ",";
 	}
 	appendStringInfoChar(&json, '}');
 	return json.data;
@@ -444,7 +448,8 @@ make_reply(Request *request)
 		reply->status = (int) status;
 	}
 	reply->headers = keep_headers(
-		request->headers.text == NULL ? NULL : request->headers.text + request->header_start);
+		request->headers.text == NULL ? NULL : request->headers.text + request->header_start,
+		request->reply_headers);
 	if (reply->failure == NULL)
 	{
 		/* It is the reply's now. */

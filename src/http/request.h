@@ -38,6 +38,7 @@ typedef struct Request
 	Bytes headers;
 	size_t header_start; /* of the last response: others are interim, as 103 */
 	char *sent_body; /* malloc'd; NULL: a GET */
+	char *reply_headers; /* malloc'd; NULL: none but those of all replies */
 	char error[CURL_ERROR_SIZE];
 	const char *refused; /* what a callback refused, or why it was not sent */
 	const char *refused_hint; /* may be NULL */

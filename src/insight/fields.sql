@@ -97,7 +97,7 @@ COMMENT ON COLUMN keypup.issue_spells.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_spells.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_spells.number IS 'Number of the issue.';
 COMMENT ON COLUMN keypup.issue_spells.place IS 'Counts from 1.';
-COMMENT ON COLUMN keypup.issue_spells.name IS 'OPEN or CLOSED. GitHub has no other status history.';
+COMMENT ON COLUMN keypup.issue_spells.name IS 'OPEN or CLOSED, where the provider tells of no other status (provider_capabilities).';
 COMMENT ON COLUMN keypup.issue_spells.start_at IS 'When it began.';
 COMMENT ON COLUMN keypup.issue_spells.end_at IS 'When the next began; NULL in the last.';
 
@@ -183,6 +183,6 @@ COMMENT ON COLUMN keypup.issue_fields.resolving_pr_author_usernames IS 'Logins o
 COMMENT ON COLUMN keypup.issue_fields.additions IS 'Lines that they add, together; NULL without one whose size is known.';
 COMMENT ON COLUMN keypup.issue_fields.deletions IS 'Lines that they delete, together.';
 COMMENT ON COLUMN keypup.issue_fields.lines_changed IS 'Both together.';
-COMMENT ON COLUMN keypup.issue_fields.workflow_status IS 'The state: GitHub has no other status.';
+COMMENT ON COLUMN keypup.issue_fields.workflow_status IS 'The state, where the provider has no other status.';
 COMMENT ON COLUMN keypup.issue_fields.workflow_timeline IS 'Array of {name, start_at, end_at}: its spells, as in issue_spells; end_at of the last is null.';
-COMMENT ON COLUMN keypup.issue_fields.cycle_time IS 'Time in work. NULL: it needs a status history, and GitHub has none.';
+COMMENT ON COLUMN keypup.issue_fields.cycle_time IS 'Time in work. NULL where the provider tells no status history (provider_capabilities).';

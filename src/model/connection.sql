@@ -3,7 +3,7 @@
 CREATE TABLE keypup.connections (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   connection_id uuid NOT NULL DEFAULT gen_random_uuid(),
-  provider text NOT NULL CHECK (provider IN ('github')),
+  provider text NOT NULL REFERENCES keypup.providers,
   name text NOT NULL CHECK (name ~ '^[^[:cntrl:]]{1,100}$'),
   base_url text NOT NULL,
   state text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'ok', 'token_doubted', 'token_refused')),
@@ -34,7 +34,7 @@ CREATE UNIQUE INDEX connections_id ON keypup.connections (connection_id);
 COMMENT ON TABLE keypup.connections IS 'A way in to a provider: where it is, and how it answered last. Its token is kept apart, sealed.';
 COMMENT ON COLUMN keypup.connections.account_id IS 'The account that connected.';
 COMMENT ON COLUMN keypup.connections.connection_id IS 'Identifies the connection.';
-COMMENT ON COLUMN keypup.connections.provider IS 'github.';
+COMMENT ON COLUMN keypup.connections.provider IS 'One of providers.';
 COMMENT ON COLUMN keypup.connections.name IS 'Name by which functions address the connection.';
 COMMENT ON COLUMN keypup.connections.base_url IS 'Where the provider''s API is; https only.';
 COMMENT ON COLUMN keypup.connections.state IS

@@ -1,35 +1,272 @@
 /*
  * provider.c
- *		The providers that this build knows.
+ *		What C asks of a provider: its row, the queries that call its functions, and
+ *		the requests that these make. What is common to all requests is judged here.
  */
 #include "postgres.h"
 
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "http/policy.h"
+#include "kept_plan.h"
 #include "provider/provider.h"
 
-static const Provider *const providers[] = {
-	&github_provider,
+static char *
+text_column(int column)
+{
+	bool isnull;
+	Datum value = kept_plan_column(0, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+Provider *
+read_provider(const char *name)
+{
+	static KeptPlan kept = KEPT_PLAN(
+		"SELECT p.authorizes_by, p.token_header, pg_catalog.array_to_string(p.reply_headers, ' ')"
+		" FROM keypup.providers p WHERE p.provider OPERATOR(pg_catalog.=) $1",
+		1, TEXTOID);
+	MemoryContext context = CurrentMemoryContext;
+	Datum values[] = {CStringGetTextDatum(name)};
+	bool found = run_kept_plan(&kept, GetUserId(), values, InvalidSnapshot, true);
+	Provider *provider;
+
+	MemoryContextSwitchTo(context);
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("provider \"%s\" is unknown", name)));
+	provider = palloc(sizeof(Provider));
+	*provider = (Provider){.name = pstrdup(name),
+						   .authorizes_by = text_column(1),
+						   .token_header = text_column(2),
+						   .reply_headers = text_column(3)};
+	return provider;
+}
+
+char *
+provider_query(const char *provider, const char *function, const char *arguments)
+{
+	return psprintf("SELECT * FROM keypup.%s(%s)",
+					quote_identifier(psprintf("%s_%s", provider, function)), arguments);
+}
+
+Datum
+call_provider(const char *provider, const char *function, int nargs, Oid *types, Datum *values)
+{
+	List *name =
+		list_make2(makeString("keypup"), makeString(psprintf("%s_%s", provider, function)));
+	Oid found = LookupFuncName(name, nargs, types, false);
+
+	switch (nargs)
+	{
+		case 1:
+			return OidFunctionCall1(found, values[0]);
+		case 4:
+			return OidFunctionCall4(found, values[0], values[1], values[2], values[3]);
+		default:
+			elog(ERROR, "a provider's function of %d arguments is not called", nargs);
+	}
+}
+
+/* --- requests --- */
+
+static void
+refuse_outgoing(const Provider *provider, const char *why)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("a request to %s may not be sent: %s", provider->name, why),
+					errhint("This is a defect of Keypup's functions for the provider.")));
+}
+
+/* RFC 9110, 5.6.2. */
+#define TOKEN_CHARACTERS                                                                           \
+	"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+/* What says who asks, and whom, is not for SQL to write; nor what says where a request ends. */
+static const char *const own_headers[] = {
+	"Authorization",
+	"Connection",
+	"Content-Length",
+	"Cookie",
+	"Expect",
+	"Host",
+	"Proxy-Authorization",
+	"TE",
+	"Trailer",
+	"Transfer-Encoding",
+	"Upgrade",
+	"User-Agent",
 };
 
-const Provider *
-find_provider(const char *name)
+static void
+check_header(const Provider *provider, const char *line)
 {
-	for (int i = 0; i < (int) lengthof(providers); i++)
+	size_t length = strspn(line, TOKEN_CHARACTERS);
+
+	if (length == 0 || line[length] != ':')
+		refuse_outgoing(provider, "a header is malformed");
+	for (int i = 0; i < (int) lengthof(own_headers); i++)
 	{
-		if (strcmp(providers[i]->name, name) == 0)
-			return providers[i];
+		if (strlen(own_headers[i]) == length && pg_strncasecmp(line, own_headers[i], length) == 0)
+			refuse_outgoing(provider, psprintf("it has a header %s", own_headers[i]));
 	}
-	elog(ERROR, "provider \"%s\" is unknown to this build", name);
-	return NULL; /* not reached */
+	if (strlen(provider->token_header) == length &&
+		pg_strncasecmp(line, provider->token_header, length) == 0)
+		refuse_outgoing(provider, psprintf("it has a header %s", provider->token_header));
+	for (const char *c = line; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c < 0x20 || (unsigned char) *c >= 0x7F)
+			refuse_outgoing(provider, "a header has a character that none may have");
+	}
+}
+
+static const char *const *
+read_headers(const Provider *provider, Datum array)
+{
+	Datum *lines;
+	bool *nulls;
+	int count;
+	const char **headers;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &lines, &nulls,
+					  &count);
+	headers = palloc0(sizeof(char *) * (count + 1));
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			refuse_outgoing(provider, "a header is malformed");
+		headers[i] = TextDatumGetCString(lines[i]);
+		check_header(provider, headers[i]);
+	}
+	return headers;
+}
+
+/* An origin is a scheme, a host and a port (RFC 6454); the scheme is https for all. */
+static bool
+is_same_origin(const char *url, const char *base_url)
+{
+	char host[POLICY_HOST_BYTES];
+	char port[POLICY_PORT_BYTES];
+	char base_host[POLICY_HOST_BYTES];
+	char base_port[POLICY_PORT_BYTES];
+
+	return pg_strncasecmp(url, "https://", 8) == 0 && read_url_host(url, host, port) &&
+		   read_url_host(base_url, base_host, base_port) && pg_strcasecmp(host, base_host) == 0 &&
+		   strcmp(port, base_port) == 0;
+}
+
+void
+read_outgoing(const Provider *provider, const char *base_url, HttpRequest *request)
+{
+	char *method;
+	char *url;
+	bool isnull;
+	Datum headers;
+
+	if (SPI_processed != 1)
+		refuse_outgoing(provider, "there is none");
+	method = text_column(1);
+	url = text_column(2);
+	headers = kept_plan_column(0, 3, &isnull);
+	if (method == NULL || (strcmp(method, "GET") != 0 && strcmp(method, "POST") != 0))
+		refuse_outgoing(provider, "its method is neither GET nor POST");
+	if (url == NULL || !is_same_origin(url, base_url))
+		refuse_outgoing(provider, "it asks another server than the connection's");
+	if (strpbrk(url, "\r\n\t ") != NULL)
+		refuse_outgoing(provider, "its URL is malformed");
+	*request = (HttpRequest){.url = url,
+							 .headers = isnull ? NULL : read_headers(provider, headers),
+							 .reply_headers = provider->reply_headers,
+							 .body = text_column(4)};
+	if ((request->body == NULL) != (strcmp(method, "GET") == 0))
+		refuse_outgoing(provider, "a GET has no body, and a POST has one");
+}
+
+/* --- authorization --- */
+
+/* A line of these parts, the last of which is secret. */
+static Secret *
+make_line(const char *header, const char *scheme, const uint8 *bytes, Size length)
+{
+	Size name = strlen(header);
+	Size used = name + 2 + strlen(scheme);
+	Secret *line = allocate_secret(used + length + 1);
+
+	memcpy(line->bytes, header, name);
+	memcpy(line->bytes + name, ": ", 2);
+	memcpy(line->bytes + name + 2, scheme, strlen(scheme));
+	memcpy(line->bytes + used, bytes, length);
+	return line;
+}
+
+/* RFC 7617: the token is user:secret already. */
+static Secret *
+make_basic(const char *header, const Secret *token)
+{
+	Secret *encoded = allocate_secret(4 * ((token->length + 2) / 3) + 1);
+	int length = EVP_EncodeBlock(encoded->bytes, token->bytes, (int) token->length);
+	Secret *line = make_line(header, "Basic ", encoded->bytes, length);
+
+	wipe_secret(encoded);
+	return line;
+}
+
+/* The form of OAuth 1.0's header (RFC 5849, 3.5.1) that shows a key and a token and signs nothing. */
+static Secret *
+make_oauth(const char *header, const Secret *token)
+{
+	static const char before[] = "OAuth oauth_consumer_key=\"";
+	static const char between[] = "\", oauth_token=\"";
+	uint8 *colon = memchr(token->bytes, ':', token->length);
+	Size key = colon == NULL ? 0 : (Size) (colon - token->bytes);
+	Secret *rest;
+	Secret *line;
+
+	if (colon == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the token has no key")));
+	rest = allocate_secret(token->length + sizeof(between));
+	memcpy(rest->bytes, token->bytes, key);
+	memcpy(rest->bytes + key, between, sizeof(between) - 1);
+	memcpy(rest->bytes + key + sizeof(between) - 1, colon + 1, token->length - key - 1);
+	rest->bytes[token->length + sizeof(between) - 2] = '"';
+	line = make_line(header, before, rest->bytes, token->length + sizeof(between) - 1);
+	wipe_secret(rest);
+	return line;
 }
 
 Secret *
 make_authorization(const Provider *provider, Secret *token)
 {
-	Size length = strlen(provider->authorization_scheme);
-	Secret *value = allocate_secret(length + token->length + 1);
+	const char *header = provider->token_header;
+	Secret *line;
 
-	memcpy(value->bytes, provider->authorization_scheme, length);
-	memcpy(value->bytes + length, token->bytes, token->length);
+	if (strcmp(provider->authorizes_by, "basic") == 0)
+		line = make_basic(header, token);
+	else if (strcmp(provider->authorizes_by, "oauth") == 0)
+		line = make_oauth(header, token);
+	else
+		line = make_line(header, strcmp(provider->authorizes_by, "bearer") == 0 ? "Bearer " : "",
+						 token->bytes, token->length);
 	wipe_secret(token);
-	return value;
+	return line;
+}
+
+Secret *
+make_bearer_authorization(Secret *token)
+{
+	Secret *line = make_line("Authorization", "Bearer ", token->bytes, token->length);
+
+	wipe_secret(token);
+	return line;
 }

@@ -1,98 +1,70 @@
 /*
  * provider.h
- *		What every provider answers. A new provider is a folder and one line in provider.c.
+ *		What C asks of a provider: a row of keypup.providers, and SQL functions with
+ *		fixed names. A new provider is a folder of SQL, and nothing here.
  */
 #ifndef KEYPUP_PROVIDER_H
 #define KEYPUP_PROVIDER_H
 
+#include "http/client.h"
 #include "token/secret.h"
 
 typedef struct Provider
 {
-	const char *name;
-
-	/* The URL that requests go to, palloc'd, from a connection's base URL. */
-	char *(*endpoint)(const char *base_url);
-
-	/* Begins the Authorization header; the token follows. */
-	const char *authorization_scheme;
-
-	/* Further headers, ended by NULL. */
-	const char *const *headers;
-
-	/* SQL: ($1 account uuid, $2 job bigint) -> the request's body, as text. */
-	const char *request_query;
-
-	/*
-	 * SQL: ($1 account, $2 job, $3 seconds to the next run, $4 status, $5
-	 * headers, $6 reply, $7 failure, $8 hint, $9 milliseconds, $10 revision of the
-	 * token), the texts as text: takes the answer, and stores it or says why not. A row of what the answer
-	 * said of the token's budget: limit, remaining, when it is full again, and until
-	 * when no request may be sent; and whether it was answered, but not with what was
-	 * asked for. Each may be NULL.
-	 */
-	const char *store_query;
-
-	/*
-	 * SQL: ($1 account, $2 connection uuid) -> the body of the request that asks, with a
-	 * person's own token, who the person is and where they belong.
-	 */
-	const char *viewer_query;
-
-	/*
-	 * SQL: ($1 account, $2 connection, $3 status, $4 headers, $5 reply, $6 failure) ->
-	 * {sub, login, groups}, {refused} or {failed, hint}, as text.
-	 */
-	const char *viewer_answer_query;
-
-	/*
-	 * SQL: ($1 account, $2 connection, $3 text: where the list goes on, or '') -> url, body:
-	 * the request for the projects that the connection could track. No url: the endpoint;
-	 * with one, a GET.
-	 */
-	const char *projects_query;
-
-	/*
-	 * SQL: ($1 account, $2 connection, $3 status, $4 headers, $5 reply, $6 failure) ->
-	 * {projects: [[name, visibility, is_archived, is_fork]], after} or {failed, hint}, as text.
-	 */
-	const char *projects_answer_query;
-
-	/*
-	 * SQL: ($1 account, $2 connection) -> url, claims, body: the request for the token of
-	 * an app's installation. The claims are signed by the app's key. NULL: there are no apps.
-	 */
-	const char *app_request_query;
-
-	/* Its further headers, ended by NULL. */
-	const char *const *app_headers;
-
-	/* The member of the answer that is the token. */
-	const char *app_token_member;
-
-	/*
-	 * SQL: ($1 account, $2 connection, $3 status, $4 headers, $5 reply, $6 failure, $7
-	 * revision bigint, $8 envelope bytea): takes the answer. The token is in the
-	 * envelope, sealed for that revision, and not in the reply; NULL when there was none.
-	 */
-	const char *app_answer_query;
+	char *name;
+	char *authorizes_by; /* bearer, basic, raw or oauth */
+	char *token_header;
+	char *reply_headers; /* names, separated by blanks */
 } Provider;
 
 /*
- * find_provider
- *		The provider of that name. Raises ERRCODE_INTERNAL_ERROR if there is none:
- *		the tables admit known ones only.
+ * read_provider
+ *		The provider of that name, in CurrentMemoryContext. Raises
+ *		ERRCODE_UNDEFINED_OBJECT if there is none. Called between SPI_connect and
+ *		SPI_finish; SPI_tuptable is another one afterwards.
  */
-extern const Provider *find_provider(const char *name);
+extern Provider *read_provider(const char *name);
+
+/*
+ * provider_query
+ *		A query that calls one of a provider's functions, in CurrentMemoryContext: SELECT *
+ *		FROM keypup.PROVIDER_FUNCTION(ARGUMENTS). The name is one of keypup.providers.
+ */
+extern char *provider_query(const char *provider, const char *function, const char *arguments);
+
+/*
+ * call_provider
+ *		Calls one of a provider's functions, of one to four arguments that are not NULL; its result is not
+ *		NULL, either. Raises ERRCODE_UNDEFINED_FUNCTION if there is none.
+ */
+extern Datum
+call_provider(const char *provider, const char *function, int nargs, Oid *types, Datum *values);
+
+/*
+ * read_outgoing
+ *		The request in the first row of SPI_tuptable, whose first columns are method, url,
+ *		headers and body: a text, a text, a text[] of lines NAME: VALUE, and a text. All
+ *		in CurrentMemoryContext; it has no authorization yet.
+ *
+ * base_url: the connection's. A request to another origin than its would show the
+ * token there, and one that says who it is, or whom it asks, could do as much: raises
+ * ERRCODE_INVALID_PARAMETER_VALUE for these, for line breaks, and for methods but GET
+ * and POST.
+ */
+extern void read_outgoing(const Provider *provider, const char *base_url, HttpRequest *request);
 
 /*
  * make_authorization
- *		The Authorization header's value, ended by a NUL, for the caller to wipe.
+ *		The header line that shows the token, ended by a NUL, for the caller to wipe.
  *
  * token: wiped.
  */
 extern Secret *make_authorization(const Provider *provider, Secret *token);
 
-extern const Provider github_provider;
+/*
+ * make_bearer_authorization
+ *		The same for a web token, which is shown in one way only (RFC 6750).
+ */
+extern Secret *make_bearer_authorization(Secret *token);
 
 #endif

@@ -19,12 +19,15 @@
 #include "token/app_key.h"
 #include "token/token.h"
 
+/* Of the answer, the member that is the token. */
+#define APP_TOKEN_MEMBER "token"
+
 typedef struct TokenRequest
 {
 	SentRequest request;
 	pg_uuid_t account;
 	pg_uuid_t connection;
-	const Provider *provider;
+	char provider[NAMEDATALEN];
 } TokenRequest;
 
 typedef struct ClaimedToken
@@ -32,8 +35,8 @@ typedef struct ClaimedToken
 	TokenRequest *sent;
 	bytea *envelope; /* of the app's key */
 	char *context;
-	char *url;
-	char *body;
+	char *base_url;
+	HttpRequest wanted;
 	Secret *authorization; /* ended by a NUL; NULL when it could not be made */
 	StepError *error; /* why */
 } ClaimedToken;
@@ -95,8 +98,8 @@ store_token(void *argument)
 	bool isnull;
 
 	if (answer->reply->failure == NULL)
-		answer->token = take_secret_member(answer->reply->body, answer->reply->body_length,
-										   sent->provider->app_token_member);
+		answer->token =
+			take_secret_member(answer->reply->body, answer->reply->body_length, APP_TOKEN_MEMBER);
 	values[0] = UUIDPGetDatum(&sent->account);
 	values[1] = UUIDPGetDatum(&sent->connection);
 	reply_arguments(answer->reply, values + 2, nulls + 2);
@@ -109,7 +112,9 @@ store_token(void *argument)
 			seal_secret(answer->token, TextDatumGetCString(read_field(0, 2, &isnull))));
 		nulls[6] = nulls[7] = ' ';
 	}
-	run_query(sent->provider->app_answer_query, 8, types, values, nulls);
+	run_query(provider_query(sent->provider, "app_answer",
+							 "$1, $2, $3, $4::pg_catalog.jsonb, $5, $6, $7, $8"),
+			  8, types, values, nulls);
 }
 
 static void
@@ -139,13 +144,13 @@ prepare_token_request(void *argument)
 	Datum values[] = {UUIDPGetDatum(&sent->account), UUIDPGetDatum(&sent->connection)};
 	bool isnull;
 	char *claims;
+	Provider *provider = read_provider(sent->provider);
 
-	run_query(sent->provider->app_request_query, 2, types, values, NULL);
-	claimed->url = TextDatumGetCString(read_field(0, 1, &isnull));
-	claims = TextDatumGetCString(read_field(0, 2, &isnull));
-	claimed->body = TextDatumGetCString(read_field(0, 3, &isnull));
-	claimed->authorization = make_authorization(
-		sent->provider, sign_with_app_key(claimed->envelope, claimed->context, claims));
+	run_query(provider_query(sent->provider, "app_request", "$1, $2"), 2, types, values, NULL);
+	read_outgoing(provider, claimed->base_url, &claimed->wanted);
+	claims = TextDatumGetCString(read_field(0, 5, &isnull));
+	claimed->authorization =
+		make_bearer_authorization(sign_with_app_key(claimed->envelope, claimed->context, claims));
 }
 
 static ClaimedToken *
@@ -159,10 +164,12 @@ read_claimed_token(Runner *runner, uint64 row)
 	sent->request.is_errand = true;
 	sent->account = *DatumGetUUIDP(read_field(row, 1, &isnull));
 	sent->connection = *DatumGetUUIDP(read_field(row, 2, &isnull));
-	sent->provider = find_provider(TextDatumGetCString(read_field(row, 3, &isnull)));
+	strlcpy(sent->provider, TextDatumGetCString(read_field(row, 3, &isnull)),
+			sizeof(sent->provider));
 	claimed->sent = sent;
-	claimed->context = TextDatumGetCString(read_field(row, 4, &isnull));
-	claimed->envelope = DatumGetByteaPCopy(read_field(row, 5, &isnull));
+	claimed->base_url = TextDatumGetCString(read_field(row, 4, &isnull));
+	claimed->context = TextDatumGetCString(read_field(row, 5, &isnull));
+	claimed->envelope = DatumGetByteaPCopy(read_field(row, 6, &isnull));
 	return claimed;
 }
 
@@ -210,7 +217,6 @@ ask_for_app_tokens(Runner *runner)
 	for (int i = 0; i < claim.count; i++)
 	{
 		ClaimedToken *claimed = claim.claimed[i];
-		HttpRequest wanted;
 
 		if (claimed->authorization == NULL)
 		{
@@ -218,11 +224,9 @@ ask_for_app_tokens(Runner *runner)
 			pfree(claimed->sent);
 			continue;
 		}
-		wanted = (HttpRequest){.url = claimed->url,
-							   .authorization = (char *) claimed->authorization->bytes,
-							   .body = claimed->body,
-							   .headers = claimed->sent->provider->app_headers};
-		dispatch_request(runner, &claimed->sent->account, &wanted, &claimed->sent->request);
+		claimed->wanted.authorization = (char *) claimed->authorization->bytes;
+		dispatch_request(runner, &claimed->sent->account, &claimed->wanted,
+						 &claimed->sent->request);
 		wipe_secret(claimed->authorization);
 	}
 	reset_step(&runner->steps);

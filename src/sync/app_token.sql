@@ -2,7 +2,7 @@
 
 -- Sees all accounts, and so runs as the owner. A request that nobody answers, as its worker is gone, is made again after 45 seconds.
 CREATE FUNCTION keypup.claim_app_tokens(only_account uuid, accounts_set_aside uuid[],
-  OUT account_id uuid, OUT connection_id uuid, OUT provider text, OUT context text, OUT envelope bytea)
+  OUT account_id uuid, OUT connection_id uuid, OUT provider text, OUT base_url text, OUT context text, OUT envelope bytea)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -27,7 +27,7 @@ AS $$
     FROM admitted due WHERE i.account_id = due.account_id AND i.connection_id = due.connection_id
     RETURNING i.account_id, i.connection_id
   )
-  SELECT k.account_id, k.connection_id, c.provider, keypup.token_context(t.account_id, t.connection_id, t.revision, t.purpose), t.envelope
+  SELECT k.account_id, k.connection_id, c.provider, c.base_url, keypup.token_context(t.account_id, t.connection_id, t.revision, t.purpose), t.envelope
   FROM claimed k
   JOIN keypup.connections c ON c.account_id = k.account_id AND c.connection_id = k.connection_id
   JOIN keypup.connection_tokens t ON t.account_id = k.account_id AND t.connection_id = k.connection_id AND t.purpose = 'app_key'

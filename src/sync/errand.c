@@ -38,7 +38,8 @@ typedef struct Errand
 	char *issuer; /* of a key set, or NULL */
 	bool is_discovery; /* it was asked where the key set is */
 	pg_uuid_t connection; /* whose provider is asked */
-	const char *answer_query; /* what takes its answer */
+	char provider[NAMEDATALEN]; /* which that is */
+	const char *answers; /* its function that takes the answer */
 } Errand;
 
 static Errand *
@@ -204,7 +205,9 @@ take_answer(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
 	Errand *errand = (Errand *) sent;
 	ReplyQuery query = {
-		.statement = errand->answer_query,
+		.statement = psprintf("SELECT a.answer::pg_catalog.text FROM (%s) AS a (answer)",
+							  provider_query(errand->provider, errand->answers,
+											 "$1, $2, $3, $4::pg_catalog.jsonb, $5, $6")),
 		.types = {UUIDOID, UUIDOID},
 		.values = {UUIDPGetDatum(&errand->account), UUIDPGetDatum(&errand->connection)},
 		.reply = reply};
@@ -223,9 +226,7 @@ typedef struct ProviderRequest
 {
 	InquiryQuestion *question; /* the connection's id, and what belongs to the kind */
 	Errand *errand;
-	char *url;
-	char *body; /* NULL: it is a GET */
-	const char *const *headers;
+	HttpRequest wanted;
 	Secret *authorization; /* NULL: there is none yet, an app's token is asked for first */
 } ProviderRequest;
 
@@ -240,8 +241,9 @@ prepare_viewer(void *argument)
 	Oid types[] = {UUIDOID, UUIDOID};
 	Datum values[] = {UUIDPGetDatum(&errand->account), UUIDPGetDatum(&errand->connection)};
 	bool isnull;
+	char *base_url;
 	char *context;
-	const Provider *provider;
+	Provider *provider;
 
 	SET_VARSIZE(envelope, VARHDRSZ + length);
 	memcpy(VARDATA(envelope), request->question->bytes + UUID_LEN, length);
@@ -253,13 +255,14 @@ prepare_viewer(void *argument)
 		2, types, values, NULL);
 	if (SPI_processed != 1)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection is gone")));
-	provider = find_provider(TextDatumGetCString(read_field(0, 1, &isnull)));
-	request->url = provider->endpoint(TextDatumGetCString(read_field(0, 2, &isnull)));
-	request->headers = provider->headers;
+	strlcpy(errand->provider, TextDatumGetCString(read_field(0, 1, &isnull)),
+			sizeof(errand->provider));
+	base_url = TextDatumGetCString(read_field(0, 2, &isnull));
 	context = TextDatumGetCString(read_field(0, 3, &isnull));
-	errand->answer_query = provider->viewer_answer_query;
-	run_query(provider->viewer_query, 2, types, values, NULL);
-	request->body = TextDatumGetCString(read_field(0, 1, &isnull));
+	errand->answers = "viewer_answer";
+	provider = read_provider(errand->provider);
+	run_query(provider_query(errand->provider, "viewer_request", "$1, $2"), 2, types, values, NULL);
+	read_outgoing(provider, base_url, &request->wanted);
 	request->authorization = make_authorization(provider, open_token(envelope, context));
 }
 
@@ -275,11 +278,10 @@ prepare_projects(void *argument)
 	Datum values[] = {UUIDPGetDatum(&errand->account), UUIDPGetDatum(&errand->connection),
 					  CStringGetTextDatum(after)};
 	bool isnull;
-	Datum url;
 	char *base_url;
 	char *context;
 	bytea *envelope;
-	const Provider *provider;
+	Provider *provider;
 
 	run_query(
 		"SELECT c.provider, c.base_url,"
@@ -300,17 +302,16 @@ prepare_projects(void *argument)
 					(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection has no token")));
 		return;
 	}
-	provider = find_provider(TextDatumGetCString(read_field(0, 1, &isnull)));
+	strlcpy(errand->provider, TextDatumGetCString(read_field(0, 1, &isnull)),
+			sizeof(errand->provider));
 	base_url = TextDatumGetCString(read_field(0, 2, &isnull));
 	context = TextDatumGetCString(read_field(0, 3, &isnull));
 	envelope = DatumGetByteaPCopy(read_field(0, 4, &isnull));
-	errand->answer_query = provider->projects_answer_query;
-	run_query(provider->projects_query, 3, types, values, NULL);
-	url = read_field(0, 1, &isnull);
-	request->url = isnull ? provider->endpoint(base_url) : TextDatumGetCString(url);
-	request->headers = isnull ? provider->headers : provider->app_headers;
-	if (isnull)
-		request->body = TextDatumGetCString(read_field(0, 2, &isnull));
+	errand->answers = "projects_answer";
+	provider = read_provider(errand->provider);
+	run_query(provider_query(errand->provider, "projects_request", "$1, $2, $3"), 3, types, values,
+			  NULL);
+	read_outgoing(provider, base_url, &request->wanted);
 	request->authorization = make_authorization(provider, open_token(envelope, context));
 }
 
@@ -335,12 +336,8 @@ ask_provider(Runner *runner, InquiryQuestion *question, void (*prepare)(void *))
 	}
 	else
 	{
-		HttpRequest wanted = {.url = request.url,
-							  .authorization = (char *) request.authorization->bytes,
-							  .body = request.body,
-							  .headers = request.headers};
-
-		dispatch_request(runner, &question->account, &wanted, &request.errand->request);
+		request.wanted.authorization = (char *) request.authorization->bytes;
+		dispatch_request(runner, &question->account, &request.wanted, &request.errand->request);
 		wipe_secret(request.authorization);
 	}
 	reset_step(&runner->steps);

@@ -32,7 +32,7 @@ typedef struct SentJob
 	pg_uuid_t account;
 	int64 job;
 	int64 revision; /* of the token that it was sent with */
-	const Provider *provider;
+	char provider[NAMEDATALEN];
 	PaceKey pace; /* of its token */
 } SentJob;
 
@@ -42,8 +42,7 @@ typedef struct ClaimedJob
 	pg_uuid_t connection;
 	char *base_url;
 	bytea *envelope; /* NULL when the connection has no token */
-	char *url;
-	char *body;
+	HttpRequest wanted;
 	Secret *authorization; /* ended by a NUL; NULL when it is not sent */
 	StepError *error; /* why */
 	TimestampTz blocked_until; /* or until when */
@@ -231,7 +230,9 @@ store_reply(void *argument)
 	nulls[7] = reply->failure_hint == NULL ? 'n' : ' ';
 	values[8] = Int32GetDatum(reply->milliseconds);
 	values[9] = Int64GetDatum(job->revision);
-	run_query(job->provider->store_query, 10, types, values, nulls);
+	run_query(provider_query(job->provider, "store",
+							 "$1, $2, $3, $4, $5::pg_catalog.jsonb, $6, $7, $8, $9, $10"),
+			  10, types, values, nulls);
 	store->report.limit = field_or(0, 1, -1);
 	store->report.remaining = field_or(0, 2, -1);
 	store->report.reset_at = field_or(0, 3, 0);
@@ -268,7 +269,7 @@ take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
 
 /* --- what is asked --- */
 
-/* Makes the request of a claimed job: its body, and the header that signs it in. */
+/* Makes the request of a claimed job, and the header that signs it in. */
 static void
 prepare_request(void *argument)
 {
@@ -276,17 +277,17 @@ prepare_request(void *argument)
 	SentJob *job = claimed->sent;
 	Oid types[] = {UUIDOID, INT8OID};
 	Datum values[] = {UUIDPGetDatum(&job->account), Int64GetDatum(job->job)};
-	bool isnull;
 	char *context;
+	Provider *provider;
 	Secret *token;
 
 	if (claimed->envelope == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection has no token"),
 						errhint("Give it one with keypup.replace_token.")));
 
-	run_query(job->provider->request_query, 2, types, values, NULL);
-	claimed->body = TextDatumGetCString(read_field(0, 1, &isnull));
-	claimed->url = job->provider->endpoint(claimed->base_url);
+	provider = read_provider(job->provider);
+	run_query(provider_query(job->provider, "request", "$1, $2"), 2, types, values, NULL);
+	read_outgoing(provider, claimed->base_url, &claimed->wanted);
 
 	context = psprintf(
 		"account:%s/connection:%s/rev:" INT64_FORMAT "/access_token",
@@ -296,7 +297,7 @@ prepare_request(void *argument)
 	token = open_token(claimed->envelope, context);
 	job->pace = pace_key(token);
 	if (pace_admits(job->pace, &claimed->blocked_until))
-		claimed->authorization = make_authorization(job->provider, token);
+		claimed->authorization = make_authorization(provider, token);
 	else
 		wipe_secret(token);
 }
@@ -313,7 +314,8 @@ read_claimed_job(Runner *runner, uint64 row)
 	claimed->sent->account = *DatumGetUUIDP(read_field(row, 1, &isnull));
 	claimed->sent->job = DatumGetInt64(read_field(row, 2, &isnull));
 	claimed->connection = *DatumGetUUIDP(read_field(row, 4, &isnull));
-	claimed->sent->provider = find_provider(TextDatumGetCString(read_field(row, 5, &isnull)));
+	strlcpy(claimed->sent->provider, TextDatumGetCString(read_field(row, 5, &isnull)),
+			sizeof(claimed->sent->provider));
 	claimed->base_url = TextDatumGetCString(read_field(row, 6, &isnull));
 	value = read_field(row, 7, &isnull);
 	claimed->sent->revision = isnull ? 0 : DatumGetInt64(value);
@@ -356,7 +358,6 @@ static void
 send_claimed_job(Runner *runner, ClaimedJob *claimed)
 {
 	SentJob *sent = claimed->sent;
-	HttpRequest wanted;
 
 	if (claimed->authorization == NULL)
 	{
@@ -364,11 +365,8 @@ send_claimed_job(Runner *runner, ClaimedJob *claimed)
 		pfree(sent);
 		return;
 	}
-	wanted = (HttpRequest){.url = claimed->url,
-						   .authorization = (char *) claimed->authorization->bytes,
-						   .body = claimed->body,
-						   .headers = sent->provider->headers};
-	dispatch_request(runner, &sent->account, &wanted, &sent->request);
+	claimed->wanted.authorization = (char *) claimed->authorization->bytes;
+	dispatch_request(runner, &sent->account, &claimed->wanted, &sent->request);
 	wipe_secret(claimed->authorization);
 }
 

@@ -11,23 +11,34 @@
 #include <openssl/hmac.h>
 
 #include "access/detoast.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
 #include "audit/refusal.h"
 #include "compat.h"
+#include "provider/provider.h"
 #include "token/token.h"
 
 PG_FUNCTION_INFO_V1(keypup_webhook_is_signed);
 PG_FUNCTION_INFO_V1(keypup_refuse_webhook);
 PG_FUNCTION_INFO_V1(keypup_check_webhook_secret);
 
-#define DIGEST_BYTES 32
+PG_FUNCTION_INFO_V1(keypup_webhook_head);
+PG_FUNCTION_INFO_V1(keypup_take_webhook);
+
 #define MIN_SECRET_BYTES 16
 #define MAX_SECRET_BYTES 255
 
-static const char prefix[] = "sha256=";
+/* The ways of keypup.providers.webhook_signature. */
+typedef struct Scheme
+{
+	const char *name;
+	const EVP_MD *(*digest)(void);
+	unsigned int bytes;
+	bool (*read)(const char *text, Size length, uint8 *digest, unsigned int bytes);
+} Scheme;
 
 static int
 hexadecimal_digit(char c)
@@ -39,21 +50,16 @@ hexadecimal_digit(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* "sha256=" and 64 hexadecimal digits; false for anything else. */
+/* Two hexadecimal digits a byte, and nothing else. */
 static bool
-read_signature(const text *signature, uint8 *digest)
+read_hexadecimal(const char *text, Size length, uint8 *digest, unsigned int bytes)
 {
-	const char *at = VARDATA_ANY(signature);
-	Size prefix_length = sizeof(prefix) - 1;
-
-	if (VARSIZE_ANY_EXHDR(signature) != prefix_length + 2 * DIGEST_BYTES ||
-		memcmp(at, prefix, prefix_length) != 0)
+	if (length != 2 * (Size) bytes)
 		return false;
-	at += prefix_length;
-	for (int i = 0; i < DIGEST_BYTES; i++)
+	for (unsigned int i = 0; i < bytes; i++)
 	{
-		int high = hexadecimal_digit(at[2 * i]);
-		int low = hexadecimal_digit(at[2 * i + 1]);
+		int high = hexadecimal_digit(text[2 * i]);
+		int low = hexadecimal_digit(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;
@@ -62,37 +68,122 @@ read_signature(const text *signature, uint8 *digest)
 	return true;
 }
 
+/* Base64 with its padding (RFC 4648, 4), and nothing else. */
+static bool
+read_base64(const char *text, Size length, uint8 *digest, unsigned int bytes)
+{
+	uint8 decoded[EVP_MAX_MD_SIZE + 3];
+
+	if (length != 4 * (((Size) bytes + 2) / 3) ||
+		strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") <
+			length ||
+		EVP_DecodeBlock(decoded, (const uint8 *) text, (int) length) < (int) bytes)
+		return false;
+	memcpy(digest, decoded, bytes);
+	return true;
+}
+
+/* The secret itself was sent: two texts are equal when their digests are. */
+static bool
+read_secret(const char *text, Size length, uint8 *digest, unsigned int bytes)
+{
+	return EVP_Digest(text, length, digest, NULL, EVP_sha256(), NULL) == 1;
+}
+
+static const Scheme schemes[] = {
+	{"hmac-sha256-hex", EVP_sha256, 32, read_hexadecimal},
+	{"hmac-sha256-base64", EVP_sha256, 32, read_base64},
+	{"hmac-sha1-base64", EVP_sha1, 20, read_base64},
+	{"secret", EVP_sha256, 32, read_secret},
+};
+
+/* What the provider would have sent: the HMAC of the body (RFC 2104), or, where the secret itself is sent, its digest. */
+static bool
+make_right_digest(const Scheme *scheme, const uint8 *secret, int secret_length, const bytea *body,
+				  uint8 *right)
+{
+	unsigned int length = 0;
+
+	if (scheme->read == read_secret)
+		return EVP_Digest(secret, (size_t) secret_length, right, &length, scheme->digest(), NULL) ==
+				   1 &&
+			   length == scheme->bytes;
+	return HMAC(scheme->digest(), secret, secret_length,
+				body == NULL ? (const uint8 *) "" : (const uint8 *) VARDATA_ANY(body),
+				body == NULL ? 0 : VARSIZE_ANY_EXHDR(body), right, &length) != NULL &&
+		   length == scheme->bytes;
+}
+
+static const Scheme *
+find_scheme(const char *name)
+{
+	for (int i = 0; i < (int) lengthof(schemes); i++)
+	{
+		if (strcmp(schemes[i].name, name) == 0)
+			return &schemes[i];
+	}
+	return NULL;
+}
+
 /*
- * signature text, body bytea, envelope bytea, context text: any may be NULL. The
- * digest is computed whether there is a secret or not: how long it takes does not
- * tell.
+ * scheme text, one of providers.webhook_signature; signature text, body bytea,
+ * envelope bytea, context text: any may be NULL. The digest is computed whether
+ * there is a secret or not: how long it takes does not tell.
  */
 Datum
 keypup_webhook_is_signed(PG_FUNCTION_ARGS)
 {
 	static const uint8 no_secret[MIN_SECRET_BYTES] = {0};
-	bytea *body = PG_ARGISNULL(1) ? NULL : PG_GETARG_BYTEA_PP(1);
-	bool has_secret = !PG_ARGISNULL(2) && !PG_ARGISNULL(3);
+	const Scheme *scheme =
+		PG_ARGISNULL(0) ? NULL : find_scheme(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	char *signature = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bytea *body = PG_ARGISNULL(2) ? NULL : PG_GETARG_BYTEA_PP(2);
+	bool has_secret = !PG_ARGISNULL(3) && !PG_ARGISNULL(4);
+	bool can_be_right = scheme != NULL && signature != NULL && body != NULL && has_secret;
 	Secret *secret = NULL;
-	uint8 given[DIGEST_BYTES] = {0};
+	uint8 given[EVP_MAX_MD_SIZE] = {0};
 	uint8 right[EVP_MAX_MD_SIZE] = {0};
-	unsigned int length = 0;
 	bool is_well_formed;
 	bool computed;
 	bool equal;
 
-	is_well_formed = !PG_ARGISNULL(0) && read_signature(PG_GETARG_TEXT_PP(0), given);
+	if (scheme == NULL)
+		scheme = &schemes[0];
+	is_well_formed =
+		signature != NULL && scheme->read(signature, strlen(signature), given, scheme->bytes);
 	if (has_secret)
-		secret = open_token(PG_GETARG_BYTEA_PP(2), text_to_cstring(PG_GETARG_TEXT_PP(3)));
-	computed = HMAC(EVP_sha256(), has_secret ? secret->bytes : no_secret,
-					has_secret ? (int) secret->length : (int) sizeof(no_secret),
-					body == NULL ? (const uint8 *) "" : (const uint8 *) VARDATA_ANY(body),
-					body == NULL ? 0 : VARSIZE_ANY_EXHDR(body), right, &length) != NULL;
+		secret = open_token(PG_GETARG_BYTEA_PP(3), text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	computed =
+		make_right_digest(scheme, has_secret ? secret->bytes : no_secret,
+						  has_secret ? (int) secret->length : (int) sizeof(no_secret), body, right);
 	wipe_secret(secret);
-	equal = CRYPTO_memcmp(given, right, DIGEST_BYTES) == 0;
+	equal = CRYPTO_memcmp(given, right, scheme->bytes) == 0;
 	OPENSSL_cleanse(right, sizeof(right));
-	PG_RETURN_BOOL(computed && length == DIGEST_BYTES && has_secret && body != NULL &&
-				   is_well_formed && equal);
+	PG_RETURN_BOOL(computed && can_be_right && is_well_formed && equal);
+}
+
+/*
+ * provider text, headers jsonb: what the provider's function says of them. Called as a
+ * function, and not by a statement, which would have the headers as its parameter.
+ */
+Datum
+keypup_webhook_head(PG_FUNCTION_ARGS)
+{
+	Oid types[] = {JSONBOID};
+	Datum values[] = {PG_GETARG_DATUM(1)};
+
+	return call_provider(text_to_cstring(PG_GETARG_TEXT_PP(0)), "webhook_head", 1, types, values);
+}
+
+/* provider text, account uuid, connection uuid, event text, payload jsonb; likewise. */
+Datum
+keypup_take_webhook(PG_FUNCTION_ARGS)
+{
+	Oid types[] = {UUIDOID, UUIDOID, TEXTOID, JSONBOID};
+	Datum values[] = {PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3),
+					  PG_GETARG_DATUM(4)};
+
+	return call_provider(text_to_cstring(PG_GETARG_TEXT_PP(0)), "take_webhook", 4, types, values);
 }
 
 /* account uuid, why text; the account may be NULL. */

@@ -19,29 +19,39 @@ COMMENT ON COLUMN keypup.webhook_deliveries.event IS 'What kind of event; the pr
 COMMENT ON COLUMN keypup.webhook_deliveries.received_at IS 'When it arrived.';
 SELECT keypup.protect_table('keypup.webhook_deliveries', 'settings.read');
 
-CREATE FUNCTION keypup.webhook_is_signed(signature text, body bytea, envelope bytea, context text) RETURNS boolean
+CREATE FUNCTION keypup.webhook_is_signed(scheme text, signature text, body bytea, envelope bytea, context text) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_webhook_is_signed';
+CREATE FUNCTION keypup.webhook_head(provider text, headers jsonb,
+  OUT signature text, OUT delivery text, OUT event text, OUT content_type text)
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_webhook_head';
+CREATE FUNCTION keypup.take_webhook(provider text, account uuid, connection uuid, event text, payload jsonb) RETURNS text
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_take_webhook';
 CREATE FUNCTION keypup.refuse_webhook(account_id uuid, why text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_refuse_webhook';
 CREATE FUNCTION keypup.check_webhook_secret(secret text) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_check_webhook_secret';
-REVOKE ALL ON FUNCTION keypup.webhook_is_signed(text, bytea, bytea, text), keypup.refuse_webhook(uuid, text), keypup.check_webhook_secret(text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.webhook_is_signed(text, bytea, bytea, text) IS 'Whether the signature is the HMAC-SHA256 of the body with the sealed secret; false when one is missing, after the same work.';
+REVOKE ALL ON FUNCTION keypup.webhook_is_signed(text, text, bytea, bytea, text), keypup.webhook_head(text, jsonb),
+  keypup.take_webhook(text, uuid, uuid, text, jsonb), keypup.refuse_webhook(uuid, text), keypup.check_webhook_secret(text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.webhook_is_signed(text, text, bytea, bytea, text) IS
+  'Whether the signature is what the sealed secret makes of the body, in the way of providers.webhook_signature; false when one is'
+  ' missing, after the same work.';
+COMMENT ON FUNCTION keypup.webhook_head(text, jsonb) IS 'What the headers of a webhook say, by the provider''s own function.';
+COMMENT ON FUNCTION keypup.take_webhook(text, uuid, uuid, text, jsonb) IS 'Takes what a webhook says, by the provider''s own function.';
 COMMENT ON FUNCTION keypup.refuse_webhook(uuid, text) IS 'Ends in the one error of webhooks, and has the audit log say why.';
 COMMENT ON FUNCTION keypup.check_webhook_secret(text) IS 'Refuses a secret that is short, long or not ASCII.';
 
-CREATE FUNCTION keypup.webhook_is_signed_safely(signature text, body bytea, envelope bytea, context text) RETURNS boolean
+CREATE FUNCTION keypup.webhook_is_signed_safely(scheme text, signature text, body bytea, envelope bytea, context text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  RETURN keypup.webhook_is_signed(signature, body, envelope, context);
+  RETURN keypup.webhook_is_signed(scheme, signature, body, envelope, context);
 EXCEPTION
   -- A secret that does not open is nobody's business outside.
-  WHEN data_exception OR config_file_error THEN RETURN keypup.webhook_is_signed(signature, body, NULL::bytea, NULL::text);
+  WHEN data_exception OR config_file_error THEN RETURN keypup.webhook_is_signed(scheme, signature, body, NULL::bytea, NULL::text);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.webhook_is_signed_safely(text, bytea, bytea, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.webhook_is_signed_safely(text, bytea, bytea, text) IS 'webhook_is_signed; false when the secret does not open.';
+REVOKE ALL ON FUNCTION keypup.webhook_is_signed_safely(text, text, bytea, bytea, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.webhook_is_signed_safely(text, text, bytea, bytea, text) IS 'webhook_is_signed; false when the secret does not open.';
 
 CREATE FUNCTION keypup.set_webhook_secret(account text, connection text, secret text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -100,30 +110,32 @@ DECLARE
   answer text;
 BEGIN
   PERFORM keypup.guard_writes();
-  SELECT h.* INTO head FROM keypup.github_webhook_head(headers) h;
-  SELECT c.account_id, keypup.still_may(t.account_id, t.made_by, ARRAY['tokens.create']) AS holds,
+  SELECT c.account_id, p.provider, p.webhook_signature AS scheme, keypup.still_may(t.account_id, t.made_by, ARRAY['tokens.create']) AS holds,
          t.envelope, keypup.token_context(c.account_id, c.connection_id, t.revision, t.purpose) AS context,
          b.envelope AS envelope_before, keypup.token_context(c.account_id, c.connection_id, b.revision, b.purpose) AS context_before
   INTO known
   FROM keypup.connections c
+  JOIN keypup.providers p USING (provider)
   LEFT JOIN keypup.connection_tokens t ON t.account_id = c.account_id AND t.connection_id = c.connection_id AND t.purpose = 'webhook_secret'
   LEFT JOIN keypup.connection_tokens b ON b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.purpose = 'webhook_secret_before' AND b.expires_at > now()
     AND keypup.still_may(b.account_id, b.made_by, ARRAY['tokens.create'])
   WHERE c.connection_id = receive_webhook.connection;
+  -- Of a connection that is not there, as of one that is.
+  head := keypup.webhook_head(coalesce(known.provider, 'github'), coalesce(headers, '{}'));
   IF NOT too_large THEN
     -- Both, always: how long it takes does not tell which secret was right, nor whether there is one.
-    signed := keypup.webhook_is_signed_safely(head.signature, body, CASE WHEN known.holds THEN known.envelope END, known.context);
-    signed_before := keypup.webhook_is_signed_safely(head.signature, body, known.envelope_before, known.context_before);
+    signed := keypup.webhook_is_signed_safely(known.scheme, head.signature, body, CASE WHEN known.holds THEN known.envelope END, known.context);
+    signed_before := keypup.webhook_is_signed_safely(known.scheme, head.signature, body, known.envelope_before, known.context_before);
   END IF;
   IF too_large OR NOT (signed OR signed_before) THEN
     PERFORM keypup.refuse_webhook(known.account_id, CASE
       WHEN too_large THEN 'larger than 8 MiB' WHEN known.account_id IS NULL THEN 'there is no such connection' WHEN known.envelope IS NULL THEN 'no secret is set'
       WHEN NOT known.holds THEN 'who set the secret could set none any more'
-      WHEN head.signature IS NULL THEN 'there is not one X-Hub-Signature-256' ELSE 'the signature is wrong' END);
+      WHEN head.signature IS NULL THEN 'there is no signature, or more than one' ELSE 'the signature is wrong' END);
   END IF;
 
   IF head.delivery IS NULL OR head.delivery !~ '^[A-Za-z0-9-]{1,64}$' OR head.event IS NULL OR head.event !~ '^[a-z0-9_]{1,64}$' THEN
-    RAISE EXCEPTION 'webhook has no X-GitHub-Delivery or no X-GitHub-Event' USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass all headers of the request on.';
+    RAISE EXCEPTION 'webhook has no id, or does not say what happened' USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass all headers of the request on.';
   END IF;
   IF head.content_type LIKE 'application/x-www-form-urlencoded%' THEN
     RAISE EXCEPTION 'webhook is a form, not JSON' USING ERRCODE = 'invalid_parameter_value', HINT = 'Choose the content type application/json in the webhook''s settings.';
@@ -155,7 +167,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN 'duplicate';
   END IF;
-  answer := keypup.github_take_webhook(known.account_id, connection, head.event, payload);
+  answer := keypup.take_webhook(known.provider, known.account_id, connection, head.event, payload);
   IF answer IN ('queued', 'run') THEN
     PERFORM keypup.wake_launcher();
   END IF;

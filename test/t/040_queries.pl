@@ -28,22 +28,22 @@ SELECT :'account', connection_id, project_id, 'nested_pages', jsonb_build_object
   CASE on_type WHEN 'PullRequest' THEN 'pull_request' WHEN 'Issue' THEN 'issue' WHEN 'Deployment' THEN 'deployment' ELSE 'thread' END, 'node', 'x', 'number', 1, 'connection', connection, 'after', after, 'seen', '[]'::jsonb)))
 FROM keypup.projects, keypup.github_nested(), unnest(ARRAY[NULL, 'cursor']) AS after
 WHERE external_id IS NOT NULL GROUP BY GROUPING SETS ((connection_id, project_id), (connection_id, project_id, on_type, connection, after));
-SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', kind || ' ' || job_id) FROM keypup.sync_jobs ORDER BY job_id;
-SELECT keypup.github_viewer_request(:'account', :'connection_id') || '{"name": "viewer"}';
+SELECT (keypup.github_request(account_id, job_id)).body::jsonb || jsonb_build_object('name', kind || ' ' || job_id) FROM keypup.sync_jobs ORDER BY job_id;
+SELECT (keypup.github_viewer_request(:'account', :'connection_id')).body::jsonb || '{"name": "viewer"}';
 SELECT body::jsonb || jsonb_build_object('name', 'projects ' || after) FROM unnest(ARRAY['', 'cursor']) AS after, keypup.github_projects_request(:'account', :'connection_id', after);
 -- A token that may not read teams, and one that may not read releases, deployments, or either.
 INSERT INTO keypup.sync_state (account_id, project_id, refused_at) SELECT account_id, project_id, now() FROM keypup.projects;
 UPDATE keypup.connections SET scopes = 'repo';
-SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'without teams: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind IN ('pull_requests', 'nested_pages') ORDER BY job_id;
+SELECT (keypup.github_request(account_id, job_id)).body::jsonb || jsonb_build_object('name', 'without teams: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind IN ('pull_requests', 'nested_pages') ORDER BY job_id;
 UPDATE keypup.sync_state SET refused_fields = '{Repository.releases}';
-SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'without releases: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind = 'repository' ORDER BY job_id;
+SELECT (keypup.github_request(account_id, job_id)).body::jsonb || jsonb_build_object('name', 'without releases: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind = 'repository' ORDER BY job_id;
 UPDATE keypup.sync_state SET refused_fields = '{Repository.deployments}';
-SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'without deployments: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind = 'repository' ORDER BY job_id;
+SELECT (keypup.github_request(account_id, job_id)).body::jsonb || jsonb_build_object('name', 'without deployments: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind = 'repository' ORDER BY job_id;
 UPDATE keypup.sync_state SET refused_fields = '{Repository.deployments,Repository.releases}';
-SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'without both: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind = 'repository' ORDER BY job_id;
+SELECT (keypup.github_request(account_id, job_id)).body::jsonb || jsonb_build_object('name', 'without both: ' || kind || ' ' || job_id) FROM keypup.sync_jobs WHERE kind = 'repository' ORDER BY job_id;
 -- And what an older server is asked.
 UPDATE keypup.connections SET missing_fields = ARRAY(SELECT field FROM keypup.github_optional());
-SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', 'older: ' || kind || ' ' || job_id) FROM keypup.sync_jobs
+SELECT (keypup.github_request(account_id, job_id)).body::jsonb || jsonb_build_object('name', 'older: ' || kind || ' ' || job_id) FROM keypup.sync_jobs
 WHERE arguments::text !~ 'closingIssuesReferences' ORDER BY job_id;  -- of a list that is not asked for there is no second page
 SQL
 $requests = join "\n", grep { /^\{/ } split /\n/, $requests;

@@ -50,7 +50,7 @@ my $small = query(q{SELECT project_id FROM keypup.projects WHERE name = 'demo/sm
 my ($account, $job) = split /\|/, query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, due_at, arguments)
 	SELECT account_id, connection_id, project_id, 'pull_requests', 'infinity', jsonb_build_object('ids', (SELECT jsonb_agg(node_id) FROM (SELECT t.node_id FROM keypup.pull_requests t WHERE t.project_id = p.project_id ORDER BY number LIMIT 50) t))
 	FROM keypup.projects p WHERE name = 'demo/large' RETURNING account_id, job_id});
-append_to_file("$work/request", query("SELECT keypup.github_request('$account', $job)"));
+append_to_file("$work/request", query("SELECT (keypup.github_request('$account', $job)).body"));
 my ($page) = run_command([ 'curl', '-sS', '-k', "$github->{url}/graphql", '-H', "Authorization: bearer $token", '-H', 'Content-Type: application/json', '-d', "\@$work/request" ]);
 query("DELETE FROM keypup.sync_jobs WHERE job_id = $job");
 is(scalar(@{ decode_json($page)->{data}{nodes} }), 50, 'a page has 50 pull requests, the most that is asked for, with reviews and comments: ' . int(length($page) / 1024) . ' KiB');

@@ -57,7 +57,7 @@ SELECT o.account_id, o.connection_id, o.project_id, 'nested_pages', jsonb_build_
   CASE on_type WHEN 'PullRequest' THEN 'pull_request' WHEN 'Issue' THEN 'issue' WHEN 'Deployment' THEN 'deployment' ELSE 'thread' END,
   'node', 'x', 'number', 1, 'connection', connection, 'after', NULL, 'seen', '[]'::jsonb)))
 FROM of o, keypup.github_nested() GROUP BY 1, 2, 3;
-SELECT keypup.github_request(account_id, job_id) || jsonb_build_object('name', kind || job_id) FROM keypup.sync_jobs ORDER BY job_id;
+SELECT (keypup.github_request(account_id, job_id)).body::jsonb || jsonb_build_object('name', kind || job_id) FROM keypup.sync_jobs ORDER BY job_id;
 ROLLBACK;
 SQL
 $requests = join "\n", grep { /^\{/ } split /\n/, $requests;

@@ -1,14 +1,15 @@
 -- provider/github/app.sql: how an installation of a GitHub App gets its token, and what the answer means.
 
 -- A minute is taken off for clocks that differ; GitHub takes ten minutes at most.
-CREATE FUNCTION keypup.github_app_request(account uuid, connection uuid, OUT url text, OUT claims text, OUT body text)
+CREATE FUNCTION keypup.github_app_request(account uuid, connection uuid, 
+  OUT method text, OUT url text, OUT headers text[], OUT body text, OUT claims text)
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT format('%s/app/installations/%s/access_tokens', c.base_url, i.installation_id),
-    json_build_object('iat', e.epoch - 60, 'exp', e.epoch + 540, 'iss', i.app_id)::text,
+  SELECT 'POST', format('%s/app/installations/%s/access_tokens', c.base_url, i.installation_id), '{Accept: application/vnd.github+json}'::text[],
     -- Releases would need contents, and with it the source code: that is not asked for.
     CASE WHEN i.deployments_refused_at > now() - interval '1 day' THEN '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read"}}'
-         ELSE '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read","deployments":"read"}}' END
+         ELSE '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read","deployments":"read"}}' END,
+    json_build_object('iat', e.epoch - 60, 'exp', e.epoch + 540, 'iss', i.app_id)::text
   FROM keypup.app_installations i
   JOIN keypup.connections c USING (account_id, connection_id)
   CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM now() + i.clock_ahead))::bigint AS epoch) AS e

@@ -1,15 +1,23 @@
 -- provider/github/projects.sql: which repositories a connection could track. An app's installation lists them by REST, the
 -- only place where GitHub says exactly what it may see (docs.github.com/rest/apps/installations).
 
-CREATE FUNCTION keypup.github_projects_request(account uuid, connection uuid, after text, OUT url text, OUT body text)
+CREATE FUNCTION keypup.github_projects_request(account uuid, connection uuid, after text,
+  OUT method text, OUT url text, OUT headers text[], OUT body text)
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT CASE WHEN i.connection_id IS NOT NULL THEN rtrim(c.base_url, '/') || '/installation/repositories?per_page=50&page=' || coalesce(nullif(after, ''), '1') END,
-    CASE WHEN i.connection_id IS NULL THEN jsonb_build_object('query', keypup.github_adapt(keypup.github_query('projects'), c.missing_fields),
-      'variables', jsonb_build_object('after', nullif(after, '')))::text END
+  SELECT 'GET', c.base_url || '/installation/repositories?per_page=50&page=' || coalesce(nullif(after, ''), '1'),
+    '{Accept: application/vnd.github+json}'::text[], NULL
   FROM keypup.connections c
-  LEFT JOIN keypup.app_installations i ON i.account_id = c.account_id AND i.connection_id = c.connection_id
+  JOIN keypup.app_installations i ON i.account_id = c.account_id AND i.connection_id = c.connection_id
   WHERE c.account_id = account AND c.connection_id = connection
+  UNION ALL
+  SELECT r.method, r.url, r.headers, r.body
+  FROM keypup.connections c
+  CROSS JOIN LATERAL keypup.github_post(c.base_url,
+    jsonb_build_object('query', keypup.github_adapt(keypup.github_query('projects'), c.missing_fields),
+      'variables', jsonb_build_object('after', nullif(after, '')))) AS r
+  WHERE c.account_id = account AND c.connection_id = connection
+    AND NOT EXISTS (SELECT FROM keypup.app_installations i WHERE i.account_id = account AND i.connection_id = connection)
 $$;
 REVOKE ALL ON FUNCTION keypup.github_projects_request(uuid, uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_projects_request(uuid, uuid, text) IS 'The request for a page of the repositories that a connection could track.';

@@ -77,7 +77,7 @@ REVOKE ALL ON FUNCTION keypup.github_optional(), keypup.github_adapt(text, text[
 COMMENT ON FUNCTION keypup.github_optional() IS 'Fields that a server may lack, and what is asked instead.';
 COMMENT ON FUNCTION keypup.github_adapt(text, text[]) IS 'A query without the fields that the server lacks.';
 
-CREATE FUNCTION keypup.github_request(account uuid, job bigint) RETURNS jsonb
+CREATE FUNCTION keypup.github_request(account uuid, job bigint, OUT method text, OUT url text, OUT headers text[], OUT body text)
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -88,7 +88,7 @@ DECLARE
   reviewers text;
   first jsonb;
 BEGIN
-  SELECT j.kind, j.arguments, j.project_id, p.name, p.external_id, c.missing_fields, c.scopes INTO STRICT the_job
+  SELECT j.kind, j.arguments, j.project_id, p.name, p.external_id, c.missing_fields, c.scopes, c.base_url INTO STRICT the_job
   FROM keypup.sync_jobs j
   JOIN keypup.connections c USING (account_id, connection_id)
   LEFT JOIN keypup.projects p ON p.account_id = j.account_id AND p.project_id = j.project_id
@@ -156,8 +156,9 @@ BEGIN
   ELSE
     RAISE EXCEPTION 'job kind "%" is unknown', the_job.kind USING ERRCODE = 'internal_error';
   END IF;
-  RETURN jsonb_build_object('query', keypup.github_adapt(query, without), 'variables', variables);
+  SELECT r.method, r.url, r.headers, r.body INTO method, url, headers, body
+  FROM keypup.github_post(the_job.base_url, jsonb_build_object('query', keypup.github_adapt(query, without), 'variables', variables)) AS r;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_request(uuid, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_request(uuid, bigint) IS 'The GraphQL request of a job: its query and variables.';
+COMMENT ON FUNCTION keypup.github_request(uuid, bigint) IS 'The request of a job.';

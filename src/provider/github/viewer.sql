@@ -1,13 +1,22 @@
 -- provider/github/viewer.sql: who a person is at GitHub, asked with the person's own token.
 
-CREATE FUNCTION keypup.github_viewer_request(account uuid, connection uuid) RETURNS jsonb
+CREATE FUNCTION keypup.github_viewer_request(account uuid, connection uuid,
+  OUT method text, OUT url text, OUT headers text[], OUT body text)
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+  SELECT r.method, r.url, r.headers, r.body
+  FROM keypup.connections c
   -- GitHub takes a hundred ids. One repository of each owner comes first: it tells who is a member of the organization.
-  SELECT jsonb_build_object('query', keypup.github_query('viewer'), 'variables', jsonb_build_object('ids', coalesce(jsonb_agg(r.external_id), '[]')))
-  FROM (SELECT p.external_id FROM keypup.projects p
-        WHERE p.account_id = account AND p.connection_id = connection AND p.external_id IS NOT NULL
-        ORDER BY row_number() OVER (PARTITION BY lower(split_part(p.name, '/', 1) COLLATE "C") ORDER BY p.project_id), p.project_id LIMIT 100) AS r
+  CROSS JOIN LATERAL (
+    SELECT coalesce(jsonb_agg(f.external_id), '[]')
+    FROM (SELECT p.external_id FROM keypup.projects p
+          WHERE p.account_id = account AND p.connection_id = connection AND p.external_id IS NOT NULL
+          ORDER BY row_number() OVER (PARTITION BY lower(split_part(p.name, '/', 1) COLLATE "C") ORDER BY p.project_id), p.project_id
+          LIMIT 100) AS f
+  ) AS i (ids)
+  CROSS JOIN LATERAL keypup.github_post(c.base_url,
+    jsonb_build_object('query', keypup.github_query('viewer'), 'variables', jsonb_build_object('ids', i.ids))) AS r
+  WHERE c.account_id = account AND c.connection_id = connection
 $$;
 REVOKE ALL ON FUNCTION keypup.github_viewer_request(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_viewer_request(uuid, uuid) IS 'The GraphQL request that asks who has a token, and whether they belong to the tracked repositories.';

@@ -5,7 +5,8 @@ CREATE FUNCTION keypup.github_webhook_head(headers jsonb, OUT signature text, OU
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
   -- Of two signatures, which one counts? None. X-Hub-Signature is SHA-1, and is not looked at.
-  SELECT CASE WHEN count(*) FILTER (WHERE lower(h.key COLLATE "C") = 'x-hub-signature-256') = 1 THEN max(h.value) FILTER (WHERE lower(h.key COLLATE "C") = 'x-hub-signature-256') END,
+  SELECT CASE WHEN count(*) FILTER (WHERE lower(h.key COLLATE "C") = 'x-hub-signature-256') = 1 THEN
+      coalesce(substring(max(h.value) FILTER (WHERE lower(h.key COLLATE "C") = 'x-hub-signature-256') FROM '^sha256=(.*)$'), '') END,
          max(h.value) FILTER (WHERE lower(h.key COLLATE "C") = 'x-github-delivery'),
          max(h.value) FILTER (WHERE lower(h.key COLLATE "C") = 'x-github-event'),
          max(lower(h.value COLLATE "C")) FILTER (WHERE lower(h.key COLLATE "C") = 'content-type')
