@@ -11,24 +11,24 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
-#include "access/asker.h"
-#include "access/attempts.h"
-#include "access/caller.h"
-#include "access/inquiry.h"
-#include "access/own_schema.h"
-#include "access/plan_cost.h"
-#include "access/policy_first.h"
-#include "access/statistics.h"
-#include "access/throttle.h"
 #include "audit/refusal.h"
 #include "http/pace.h"
 #include "http/proxy.h"
 #include "keypup.h"
 #include "model/new_id.h"
-#include "sync/launcher.h"
-#include "sync/worker_list.h"
+#include "outside/question.h"
+#include "outside/throttle.h"
+#include "right/asker.h"
+#include "right/caller.h"
+#include "right/own_schema.h"
+#include "right/plan_cost.h"
+#include "right/policy_first.h"
+#include "right/statistics.h"
+#include "sign_in/attempts.h"
 #include "token/secret_argument.h"
 #include "token/turn.h"
+#include "worker/launcher.h"
+#include "worker_list.h"
 
 PG_MODULE_MAGIC;
 
@@ -173,7 +173,7 @@ _PG_init(void)
 		register_launcher();
 		register_attempts();
 		register_turns();
-		register_inquiries();
+		register_questions();
 		register_throttle();
 		register_paces();
 		register_refusals();

@@ -22,11 +22,11 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
-#include "access/asker.h"
 #include "audit/refusal.h"
 #include "compat.h"
+#include "right/asker.h"
 #include "shared_area.h"
-#include "sync/worker_list.h"
+#include "worker_list.h"
 
 PG_FUNCTION_INFO_V1(keypup_note_refusal);
 PG_FUNCTION_INFO_V1(keypup_note_refused_claim);

@@ -10,7 +10,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "sync/worker_list.h"
+#include "worker_list.h"
 
 #define COLUMNS 10
 

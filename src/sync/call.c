@@ -19,13 +19,13 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
-#include "access/asker.h"
 #include "compat.h"
-#include "sync/app_token.h"
+#include "grant/app_token.h"
+#include "outside/set_aside.h"
+#include "pinned_settings.h"
+#include "right/asker.h"
 #include "sync/job.h"
-#include "sync/set_aside.h"
-#include "sync/settings.h"
-#include "sync/upkeep.h"
+#include "worker/upkeep.h"
 
 #define PROGRESS_MILLISECONDS 1000
 /* How often it looks whether another worker has done what it is at. */

@@ -15,16 +15,16 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "access/asker.h"
 #include "http/client.h"
 #include "http/pace.h"
 #include "keypup.h"
+#include "outside/reply.h"
+#include "outside/set_aside.h"
 #include "provider/provider.h"
+#include "right/asker.h"
 #include "sync/job.h"
-#include "sync/reply.h"
-#include "sync/set_aside.h"
-#include "sync/worker_list.h"
 #include "token/token.h"
+#include "worker_list.h"
 
 typedef struct SentJob
 {

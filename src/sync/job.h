@@ -7,7 +7,7 @@
 
 #include "datatype/timestamp.h"
 
-#include "sync/runner.h"
+#include "outside/runner.h"
 
 typedef struct JobsLeft
 {

@@ -568,11 +568,6 @@ REVOKE ALL ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) FROM PU
 GRANT EXECUTE ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) IS 'Gives a claimed job back, and stops the requests of its connection: another that uses the token was told to wait.';
 
-CREATE FUNCTION keypup.wake_launcher() RETURNS void
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_wake_launcher';
-REVOKE ALL ON FUNCTION keypup.wake_launcher() FROM PUBLIC;
-COMMENT ON FUNCTION keypup.wake_launcher() IS 'Has the launcher look at once, after the transaction, for databases that need a worker.';
-
 CREATE FUNCTION keypup.forget_paces() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_forget_paces';
 CREATE FUNCTION keypup.resume_connections(account text DEFAULT NULL, connection text DEFAULT NULL) RETURNS bigint

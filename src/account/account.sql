@@ -1,0 +1,185 @@
+-- account/account.sql: accounts, their members, what each role may do, and the one shape of policy
+-- that guards every tenant table.
+
+-- What people write has characters of all the world; other encodings would lose some of it, page by page.
+DO $$
+BEGIN
+  IF pg_catalog.getdatabaseencoding() <> 'UTF8' THEN
+    RAISE EXCEPTION 'keypup needs a database in encoding UTF8, not %', pg_catalog.getdatabaseencoding()
+      USING ERRCODE = 'feature_not_supported',
+            HINT = 'CREATE DATABASE name ENCODING ''UTF8'' LOCALE ''C.UTF-8'' TEMPLATE template0.';
+  END IF;
+END
+$$;
+
+-- Two group roles of the cluster. Neither can log in and neither sees a row by itself:
+-- keypup_member may ask (row-level security answers), keypup_worker stores what a provider sent. One that is there already,
+-- as in a cluster with another database that has the extension, is taken as it is, and so it must be as it would be made.
+DO $$
+DECLARE
+  wanted pg_catalog.name;
+  wrong record;
+BEGIN
+  FOREACH wanted IN ARRAY ARRAY['keypup_member', 'keypup_worker']::pg_catalog.name[] LOOP
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = wanted) THEN
+      EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);
+    ELSIF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = wanted
+                  AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication)) THEN
+      RAISE EXCEPTION 'role "%" exists already with rights that keypup does not give it', wanted
+        USING ERRCODE = 'duplicate_object',
+              HINT = pg_catalog.format('Drop the role, or: ALTER ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION;', wanted);
+    END IF;
+  END LOOP;
+  -- Whoever is in keypup_worker would store as it; what either is in, its members would have; who administers one puts in whom they like.
+  SELECT pg_catalog.pg_get_userbyid(m.member) AS member, pg_catalog.pg_get_userbyid(m.roleid) AS role,
+    CASE WHEN m.admin_option THEN 'administers' ELSE 'is a member of' END AS holds INTO wrong
+  FROM pg_catalog.pg_auth_members m
+  WHERE m.roleid = 'keypup_worker'::pg_catalog.regrole
+     OR m.member IN ('keypup_worker'::pg_catalog.regrole, 'keypup_member'::pg_catalog.regrole)
+     OR m.roleid = 'keypup_member'::pg_catalog.regrole AND m.admin_option
+  ORDER BY 1, 2 LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'role "%" % "%"', wrong.member, wrong.holds, wrong.role
+      USING ERRCODE = 'duplicate_object',
+            DETAIL = 'Only the background worker may act as keypup_worker, keypup_member gives nothing else, and nobody administers them.',
+            HINT = pg_catalog.format('REVOKE %I FROM %I; before CREATE EXTENSION.', wrong.role, wrong.member);
+  END IF;
+END
+$$;
+
+-- Made here, and so the extension's own: DROP EXTENSION drops it, and one that somebody else has made before is not
+-- taken over, with whatever may be in it. (A schema that the control file names would be taken over, and would stay.)
+CREATE SCHEMA keypup;
+REVOKE ALL ON SCHEMA keypup FROM PUBLIC;
+GRANT USAGE ON SCHEMA keypup TO keypup_member, keypup_worker;
+
+CREATE FUNCTION keypup.this_database() RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_this_database';
+REVOKE ALL ON FUNCTION keypup.this_database() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.this_database() TO keypup_member, keypup_worker;
+COMMENT ON FUNCTION keypup.this_database() IS
+  'System identifier of the server and oid of the database: the same on its standbys, another wherever a dump is'
+  ' restored.';
+
+CREATE FUNCTION keypup.new_id() RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_new_id';
+REVOKE ALL ON FUNCTION keypup.new_id() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.new_id() IS
+  'A number for a row that an account sees: higher than those before, and counting nothing, as a sequence would count what'
+  ' others do.';
+
+-- Its cost has it asked last, of the few rows of one name.
+CREATE FUNCTION keypup.is_role(role_id oid, role_name text, origin text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'keypup_is_role';
+CREATE FUNCTION keypup.is_of_this_server(origin text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_is_of_this_server';
+REVOKE ALL ON FUNCTION keypup.is_role(oid, text, text), keypup.is_of_this_server(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.is_role(oid, text, text) TO keypup_member;
+COMMENT ON FUNCTION keypup.is_role(oid, text, text) IS
+  'Whether the database role of that oid still has that name; where the row comes from another server (origin, as'
+  ' this_database has it), whether there is one of that name.';
+COMMENT ON FUNCTION keypup.is_of_this_server(text) IS 'Whether the oids of roles in a row of that origin are those of here.';
+
+CREATE FUNCTION keypup.my_accounts(permission text) RETURNS SETOF uuid
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_accounts';
+REVOKE ALL ON FUNCTION keypup.my_accounts(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.my_accounts(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.my_accounts(text) IS 'The accounts in which the asker has the permission, for example ''data.read''.';
+
+CREATE FUNCTION keypup.my_projects(permission text) RETURNS SETOF bigint
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_projects';
+REVOKE ALL ON FUNCTION keypup.my_projects(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.my_projects(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.my_projects(text) IS 'The projects in which the asker has the permission.';
+
+CREATE FUNCTION keypup.my_logins(permission text, OUT account_id uuid, OUT connection_id uuid, OUT login text) RETURNS SETOF record
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'keypup_my_logins';
+REVOKE ALL ON FUNCTION keypup.my_logins(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.my_logins(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.my_logins(text) IS 'The logins that stand in rows of the projects in which the asker has the permission, each with the connection of the project.';
+
+CREATE FUNCTION keypup.sees_all_projects(permission text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_sees_all_projects';
+REVOKE ALL ON FUNCTION keypup.sees_all_projects(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.sees_all_projects(text) TO keypup_member;
+COMMENT ON FUNCTION keypup.sees_all_projects(text) IS 'Whether the asker is limited to some projects in none of those accounts.';
+
+CREATE FUNCTION keypup.has_permission(account_id uuid, permission text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_has_permission';
+REVOKE ALL ON FUNCTION keypup.has_permission(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.has_permission(uuid, text) IS 'Whether the asker has the permission in the account. Superusers have all, unless they use a session.';
+
+CREATE FUNCTION keypup.has_permission_now(account_id uuid, permission text) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_has_permission_now';
+REVOKE ALL ON FUNCTION keypup.has_permission_now(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.has_permission_now(uuid, text) IS
+  'has_permission, as it is at this moment, also where the transaction still sees what was before: for who changes something.';
+
+CREATE FUNCTION keypup.asking_role() RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_asking_role';
+REVOKE ALL ON FUNCTION keypup.asking_role() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.asking_role() IS 'Who called a keypup function: the person or API key of the session that is used, or else the database role.';
+
+CREATE FUNCTION keypup.asking(OUT kind text, OUT role_id oid)
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_asking';
+REVOKE ALL ON FUNCTION keypup.asking() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.asking() IS
+  'What asking_role is the name of: database_role, person or api_key (NULL: nobody); and the database role that called.';
+
+CREATE FUNCTION keypup.whoami() RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_whoami';
+REVOKE ALL ON FUNCTION keypup.whoami() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.whoami() TO keypup_member;
+COMMENT ON FUNCTION keypup.whoami() IS 'As whom the asker reads: a person, an API key or a database role; NULL when no account knows the asker.';
+
+CREATE FUNCTION keypup.job_account() RETURNS uuid
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_job_account';
+REVOKE ALL ON FUNCTION keypup.job_account() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.job_account() TO keypup_worker;
+COMMENT ON FUNCTION keypup.job_account() IS 'The account whose page the worker is storing; NULL in any other session.';
+
+CREATE FUNCTION keypup.protect_table(relation regclass, permission text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  guard text := format('account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts(%L)))', permission);
+BEGIN
+  IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'project_id') THEN
+    guard := guard || format(' AND ((SELECT keypup.sees_all_projects(%1$L)) OR project_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_projects(%1$L))))', permission);
+  END IF;
+  EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', relation);
+  EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
+  EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', relation);
+  EXECUTE format('GRANT SELECT ON %s TO keypup_member', relation);
+  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO keypup_worker', relation);
+  EXECUTE format('CREATE POLICY member_reads ON %s FOR SELECT TO keypup_member USING (%s)', relation, guard);
+  EXECUTE format('CREATE POLICY worker_stores ON %s TO keypup_worker '
+                 'USING (account_id OPERATOR(pg_catalog.=) (SELECT keypup.job_account())) '
+                 'WITH CHECK (account_id OPERATOR(pg_catalog.=) (SELECT keypup.job_account()))', relation);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.protect_table(regclass, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.protect_table(regclass, text) IS 'Gives a tenant table the one shape of policy: members with the permission read, those who are limited to some projects the rows of these; the worker stores for the account of its job.';
+
+CREATE TABLE keypup.accounts (
+  account_id uuid NOT NULL DEFAULT gen_random_uuid() PRIMARY KEY,
+  name text NOT NULL UNIQUE CHECK (name ~ '^[^[:cntrl:]]{1,100}$'),
+  created_at timestamptz NOT NULL DEFAULT now(),
+  members_changed_at timestamptz NOT NULL DEFAULT now(),
+  requires_second_factor boolean NOT NULL DEFAULT false,
+  time_zone text NOT NULL DEFAULT 'UTC' CHECK (time_zone ~ '^[^[:cntrl:]]{1,100}$'),
+  -- A pattern that ends in a backslash would make views fail.
+  production_environments text[] NOT NULL DEFAULT '{production%,prod,live}' CHECK (strpos(array_to_string(production_environments, ''), '\') = 0),
+  incident_labels text[] NOT NULL DEFAULT '{incident,outage}' CHECK (strpos(array_to_string(incident_labels, ''), '\') = 0)
+);
+COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
+COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';
+COMMENT ON COLUMN keypup.accounts.name IS 'Name by which functions address the account.';
+COMMENT ON COLUMN keypup.accounts.created_at IS 'When create_account made it.';
+COMMENT ON COLUMN keypup.accounts.members_changed_at IS 'When its members or roles last changed; changes wait for each other here.';
+COMMENT ON COLUMN keypup.accounts.requires_second_factor IS
+  'Whether people who sign in with a password show a code, too. Set by require_second_factor.';
+COMMENT ON COLUMN keypup.accounts.time_zone IS 'Where its days, weeks and months begin: a name like Europe/Paris. Set by set_time_zone.';
+COMMENT ON COLUMN keypup.accounts.production_environments IS 'Names of the environments that are production, in lower case, % standing for anything. Set by set_production_environments.';
+COMMENT ON COLUMN keypup.accounts.incident_labels IS 'Labels and types of the issues that are incidents, in lower case, % standing for anything. Set by set_incident_labels.';
+SELECT keypup.protect_table('keypup.accounts', 'data.read');

@@ -1,2 +1,0 @@
--- provider/github/checked.sql: last of the folder's files.
-SELECT keypup.check_provider('github');

@@ -1,0 +1,93 @@
+/*
+ * caller.c
+ *		Who called a function of ours that runs as its owner.
+ *
+ * Inside of it the current user is the owner, and PostgreSQL tells nobody who it
+ * was before; it tells who is logged in, or has SET ROLE. That is somebody else
+ * where a function in between runs as its own owner: whoever wrote it would act
+ * as whoever calls it. So the users are noted, as each function that runs as its
+ * owner, or with settings of its own, begins.
+ *
+ * What began before the library was loaded is not known: without preload the
+ * first call of a session passes for one of who is logged in.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "right/asker.h"
+#include "right/caller.h"
+
+typedef struct Frame
+{
+	Oid function;
+	Oid role; /* as which it runs */
+} Frame;
+
+static Frame *frames = NULL; /* in TopMemoryContext; the last is the innermost */
+static int depth = 0;
+static int room = 0;
+
+static fmgr_hook_type previous_fmgr_hook = NULL;
+
+static void
+enter(Oid function)
+{
+	if (depth == room)
+	{
+		int wanted = room == 0 ? 64 : 2 * room;
+
+		if (frames == NULL)
+			frames = MemoryContextAlloc(TopMemoryContext, (Size) wanted * sizeof(Frame));
+		else
+			frames = repalloc(frames, (Size) wanted * sizeof(Frame));
+		room = wanted;
+	}
+	frames[depth].function = function;
+	frames[depth].role = GetUserId();
+	depth++;
+}
+
+static void
+see_call(FmgrHookEventType event, FmgrInfo *function, Datum *argument)
+{
+	if (previous_fmgr_hook)
+		previous_fmgr_hook(event, function, argument);
+	if (event == FHET_START)
+		enter(function->fn_oid);
+	else if (depth > 0)
+		depth--;
+}
+
+static bool
+is_ours(Oid function, Oid owner)
+{
+	return get_func_namespace(function) == get_namespace_oid("keypup", true) &&
+		   owner_of_extension_function(function) == owner;
+}
+
+Oid
+calling_role(Oid owner)
+{
+	if (GetUserId() != owner)
+		return GetUserId();
+	if (InSecurityRestrictedOperation())
+		return InvalidOid;
+	for (int i = depth - 1; i >= 0; i--)
+	{
+		if (frames[i].role != owner || !is_ours(frames[i].function, owner))
+			return frames[i].role;
+	}
+	return GetOuterUserId();
+}
+
+void
+register_caller(void)
+{
+	previous_fmgr_hook = fmgr_hook;
+	fmgr_hook = see_call;
+}

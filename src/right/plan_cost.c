@@ -1,0 +1,154 @@
+/*
+ * plan_cost.c
+ *		What a query under row-level security is taken to cost.
+ *
+ * A policy compares with an array of the member's accounts that is known only
+ * when the query runs, and the planner takes such an array for ten elements
+ * (scalararraysel and estimate_array_length in selfuncs.c). A member of one
+ * account reads a tenth of that. The choice between plans is sound, since
+ * all of them are too dear by the same factor; but two choices weigh the cost
+ * against a fixed one: whether to compile, and whether to start workers. Both
+ * take longer than most queries here do. For these queries the fixed costs
+ * are therefore ten times what is set.
+ *
+ * And where a look-up names the account itself, the planner multiplies both
+ * conditions on it, as if they were independent, and takes every index that leads
+ * with the account for one that finds a single row. Which of them is chosen
+ * would be chance. For the cost of an index one condition counts.
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "jit/jit.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/pathnodes.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/planner.h"
+#include "utils/index_selfuncs.h"
+#include "utils/lsyscache.h"
+
+#include "right/plan_cost.h"
+
+#define ACCOUNTS_ASSUMED 10
+
+static planner_hook_type previous_planner = NULL;
+
+/* Does the query, or a part of it, read a table of ours through a policy? */
+static bool
+reads_through_policy(Node *node, Oid *schema)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *entry = (RangeTblEntry *) node;
+
+		return entry->rtekind == RTE_RELATION && entry->securityQuals != NIL &&
+			   get_rel_namespace(entry->relid) == *schema;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, reads_through_policy, schema,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, reads_through_policy, schema);
+}
+
+static PlannedStmt *
+plan(Query *query, const char *text, int cursor_options, ParamListInfo parameters)
+{
+	return previous_planner ? previous_planner(query, text, cursor_options, parameters)
+							: standard_planner(query, text, cursor_options, parameters);
+}
+
+static PlannedStmt *
+plan_query(Query *query, const char *text, int cursor_options, ParamListInfo parameters)
+{
+	double setup_cost = parallel_setup_cost;
+	double compile_cost = jit_above_cost;
+	double inline_cost = jit_inline_above_cost;
+	double optimize_cost = jit_optimize_above_cost;
+	Oid schema = query->hasRowSecurity ? get_namespace_oid("keypup", true) : InvalidOid;
+	PlannedStmt *planned;
+
+	if (!OidIsValid(schema) || !reads_through_policy((Node *) query, &schema))
+		return plan(query, text, cursor_options, parameters);
+	PG_TRY();
+	{
+		/* What is negative, and so switched off, stays so. */
+		parallel_setup_cost *= ACCOUNTS_ASSUMED;
+		jit_above_cost *= ACCOUNTS_ASSUMED;
+		jit_inline_above_cost *= ACCOUNTS_ASSUMED;
+		jit_optimize_above_cost *= ACCOUNTS_ASSUMED;
+		planned = plan(query, text, cursor_options, parameters);
+	}
+	PG_FINALLY();
+	{
+		parallel_setup_cost = setup_cost;
+		jit_above_cost = compile_cost;
+		jit_inline_above_cost = inline_cost;
+		jit_optimize_above_cost = optimize_cost;
+	}
+	PG_END_TRY();
+	return planned;
+}
+
+static bool
+equals_account(const IndexClause *condition, const IndexOptInfo *index)
+{
+	const RestrictInfo *compared = linitial_node(RestrictInfo, condition->indexquals);
+
+	return condition->indexcol == 0 && IsA(compared->clause, OpExpr) &&
+		   get_op_opfamily_strategy(((const OpExpr *) compared->clause)->opno,
+									index->opfamily[0]) == BTEqualStrategyNumber;
+}
+
+static bool
+is_any_of_accounts(const IndexClause *condition)
+{
+	return condition->indexcol == 0 && IsA(condition->rinfo->clause, ScalarArrayOpExpr);
+}
+
+/* One condition that names the account, and what is asked of other columns. */
+static List *
+name_account_once(List *conditions, const IndexOptInfo *index)
+{
+	List *rest = NIL;
+	bool is_named = false;
+	ListCell *cell;
+
+	foreach (cell, conditions)
+	{
+		IndexClause *condition = lfirst_node(IndexClause, cell);
+		bool names_account = equals_account(condition, index);
+
+		if (!(names_account && is_named) && !is_any_of_accounts(condition))
+			rest = lappend(rest, condition);
+		is_named = is_named || names_account;
+	}
+	return is_named ? rest : conditions;
+}
+
+static void
+estimate_index_cost(PlannerInfo *root, IndexPath *path, double loops, Cost *startup, Cost *total,
+					Selectivity *selectivity, double *correlation, double *pages)
+{
+	IndexPath asked = *path;
+
+	asked.indexclauses = name_account_once(path->indexclauses, path->indexinfo);
+	btcostestimate(root, &asked, loops, startup, total, selectivity, correlation, pages);
+}
+
+void
+correct_index_cost(IndexOptInfo *index)
+{
+	if (index->relam == BTREE_AM_OID)
+		index->amcostestimate = estimate_index_cost;
+}
+
+void
+register_plan_cost(void)
+{
+	previous_planner = planner_hook;
+	planner_hook = plan_query;
+}
