@@ -50,6 +50,9 @@ sub working
 	return @found;
 }
 
+# Whoever started this may ignore them, as nohup does, and a shell that runs it in the background; what inherits that is not stopped by them.
+$SIG{$_} = 'DEFAULT' foreach qw(TERM INT HUP);
+
 foreach my $signal (qw(TERM INT HUP))
 {
 	my ($out, $err) = ('', '');

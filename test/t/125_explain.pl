@@ -142,7 +142,10 @@ sub looked
 {
 	my ($role, $settings) = @_;
 	return as($role, qq{$settings; SELECT string_agg(name, ', ' ORDER BY id) $asked
-		AND CASE WHEN is_own(relation, known) OR is_own(relation, unknown) THEN false ELSE differs(relation, known, unknown) END});
+		AND CASE WHEN is_own(relation, known) OR is_own(relation, unknown) THEN false
+			-- Since version 17 an index is not looked into where no account of one's own is in the range: that tells where these are.
+			WHEN name ~ '[.]account_id <' AND is_own('keypup.accounts', known) <> is_own('keypup.accounts', unknown) THEN false
+			ELSE differs(relation, known, unknown) END});
 }
 foreach my $role (qw(app carl))
 {

@@ -13,7 +13,7 @@ use Test::More;
 
 my $dir = abs_path(PostgreSQL::Test::Utils::tempdir());
 my $node = PostgreSQL::Test::Cluster->new('passwords');
-$node->init;
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $node->append_conf('postgresql.conf', <<CONF);
 shared_preload_libraries = 'keypup'
 keypup.bcrypt_cost = 10
