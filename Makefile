@@ -28,7 +28,7 @@ ROOMS = \
 	src/token/digest.sql src/token/app_key.sql src/token/totp.sql \
 	src/http/http.sql src/http/proxy.sql \
 	src/model/connection.sql src/model/model.sql src/model/delivery.sql src/model/login.sql src/model/name.sql src/model/app.sql \
-	src/sync/failure.sql src/sync/sync.sql src/sync/app_token.sql src/sync/call.sql \
+	src/sync/failure.sql src/sync/sync.sql src/sync/queue.sql src/sync/run.sql src/sync/halt.sql src/sync/app_token.sql src/sync/call.sql \
 	src/provider/github/queries.sql \
 	src/provider/github/shape.sql src/provider/github/part.sql \
 	src/provider/github/request.sql \
