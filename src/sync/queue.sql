@@ -35,7 +35,7 @@ COMMENT ON FUNCTION keypup.live_leases() IS 'The leases of sessions that are the
 -- not depend on how many wait. An account has no more requests in flight than places are left: alone it gets half of them,
 -- and whoever comes next finds room. The last row has the account where this turn ends.
 CREATE FUNCTION keypup.claim_jobs(lease integer, how_many integer, only_account uuid, only_project bigint,
-  after_account uuid DEFAULT NULL, accounts_set_aside uuid[] DEFAULT '{}',
+  after_account uuid DEFAULT NULL, accounts_set_aside uuid[] DEFAULT '{}', accounts_under_way uuid[] DEFAULT '{}',
   OUT account_id uuid, OUT job_id bigint, OUT project_id bigint, OUT connection_id uuid,
   OUT provider text, OUT base_url text, OUT revision bigint, OUT envelope bytea)
 RETURNS SETOF record
@@ -45,61 +45,46 @@ AS $$
 DECLARE
   -- Of an account that has more connections than are looked at in one turn, others in the next.
   anywhere uuid := gen_random_uuid();
+  start uuid := coalesce(after_account, '00000000-0000-0000-0000-000000000000');
 BEGIN
   RETURN QUERY
   WITH RECURSIVE live AS MATERIALIZED (
     SELECT l.lease_id FROM keypup.live_leases() AS l (lease_id)
-  ), under_way AS MATERIALIZED (
-    SELECT j.account_id, count(*) AS jobs FROM keypup.sync_jobs j WHERE j.lease_id = lease GROUP BY j.account_id
-  ), bounds AS MATERIALIZED (
-    -- In a circle; only_account alone.
-    SELECT coalesce(only_account, after_account, '00000000-0000-0000-0000-000000000000') AS first_account
   ), waiting (account_id, turn, is_second_round) AS (
-    -- The accounts that have jobs, by one look into the index for each.
-    SELECT b.first_account, 0, false FROM bounds b WHERE only_account IS NULL
+    -- The accounts that have jobs, in a circle, by one look into the index for each; only_account alone.
+    SELECT coalesce(only_account, start), CASE WHEN only_account IS NULL THEN 0 ELSE 1 END, false
     UNION ALL
-    SELECT n.account_id, w.turn + 1, n.is_second_round
+    SELECT n.account_id, w.turn + 1, w.is_second_round OR n.account_id <= w.account_id
     FROM waiting w
     CROSS JOIN LATERAL (
-      SELECT k.*
-      FROM (
-        (SELECT j.account_id, w.is_second_round FROM keypup.sync_jobs j WHERE j.account_id > w.account_id ORDER BY j.account_id LIMIT 1)
-        UNION ALL
-        (SELECT j.account_id, true FROM keypup.sync_jobs j WHERE NOT w.is_second_round ORDER BY j.account_id LIMIT 1)
-      ) AS k (account_id, is_second_round)
-      ORDER BY k.is_second_round LIMIT 1
+      SELECT coalesce(
+        (SELECT j.account_id FROM keypup.sync_jobs j WHERE j.account_id > w.account_id ORDER BY j.account_id LIMIT 1),
+        CASE WHEN NOT w.is_second_round THEN (SELECT j.account_id FROM keypup.sync_jobs j ORDER BY j.account_id LIMIT 1) END
+      ) AS account_id OFFSET 0
     ) AS n
-    CROSS JOIN bounds b
-    WHERE NOT n.is_second_round OR n.account_id <= b.first_account
-  ), asking AS (
-    SELECT w.account_id, w.turn FROM waiting w WHERE w.turn > 0
-    UNION ALL
-    SELECT only_account, 1 WHERE only_account IS NOT NULL
+    WHERE only_account IS NULL AND (NOT w.is_second_round AND n.account_id > w.account_id OR n.account_id <= start)
   ), ready AS MATERIALIZED (
     -- One after the other, until there are enough.
-    SELECT a.account_id, a.turn, h.jobs AS under_way, l.connection_id, l.position, l.room
-    FROM (SELECT a.* FROM asking a WHERE a.account_id <> ALL (accounts_set_aside)) AS a
-    CROSS JOIN LATERAL (
-      SELECT coalesce((SELECT u.jobs FROM under_way u WHERE u.account_id = a.account_id), 0) AS jobs
-    ) AS h
+    SELECT a.account_id, a.turn, a.under_way, l.connection_id, l.position, l.room
+    FROM (
+      SELECT w.account_id, w.turn, cardinality(array_positions(accounts_under_way, w.account_id)) AS under_way
+      FROM waiting w WHERE w.turn > 0 AND w.account_id <> ALL (accounts_set_aside)
+    ) AS a
     CROSS JOIN LATERAL (
       WITH RECURSIVE beside (connection_id, position, is_second_round) AS (
         SELECT anywhere, 0, false
         UNION ALL
-        SELECT n.connection_id, b.position + 1, n.is_second_round
+        SELECT n.connection_id, b.position + 1, b.is_second_round OR n.connection_id <= b.connection_id
         FROM beside b
         CROSS JOIN LATERAL (
-          SELECT k.*
-          FROM (
-            (SELECT j.connection_id, b.is_second_round FROM keypup.sync_jobs j
-             WHERE j.account_id = a.account_id AND j.connection_id > b.connection_id ORDER BY j.connection_id LIMIT 1)
-            UNION ALL
-            (SELECT j.connection_id, true FROM keypup.sync_jobs j
-             WHERE NOT b.is_second_round AND j.account_id = a.account_id ORDER BY j.connection_id LIMIT 1)
-          ) AS k (connection_id, is_second_round)
-          ORDER BY k.is_second_round LIMIT 1
+          SELECT coalesce(
+            (SELECT j.connection_id FROM keypup.sync_jobs j
+             WHERE j.account_id = a.account_id AND j.connection_id > b.connection_id ORDER BY j.connection_id LIMIT 1),
+            CASE WHEN NOT b.is_second_round THEN (
+              SELECT j.connection_id FROM keypup.sync_jobs j WHERE j.account_id = a.account_id ORDER BY j.connection_id LIMIT 1) END
+          ) AS connection_id OFFSET 0
         ) AS n
-        WHERE b.position < 64 AND (NOT n.is_second_round OR n.connection_id <= anywhere)
+        WHERE b.position < 64 AND (NOT b.is_second_round AND n.connection_id > b.connection_id OR n.connection_id <= anywhere)
       )
       SELECT b.connection_id, b.position, r.room
       FROM beside b
@@ -126,7 +111,7 @@ BEGIN
       WHERE b.position > 0 AND r.room > 0
       LIMIT 8
     ) AS l
-    WHERE h.jobs < how_many
+    WHERE a.under_way < how_many
     LIMIT how_many
   ), candidate AS (
     SELECT r.account_id, r.under_way, f.job_id, f.queued_at, r.turn AS account_turn, r.position,
@@ -167,10 +152,11 @@ BEGIN
   ORDER BY k.account_turn, k.queued_at, k.job_id;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[]) TO keypup_worker;
-COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[]) IS
-  'Takes due jobs for the session that holds the lease, none of accounts that it has set aside.';
+REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[], uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[], uuid[]) TO keypup_worker;
+COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[], uuid[]) IS
+  'Takes due jobs for the session that holds the lease, none of accounts that it has set aside. accounts_under_way: of each'
+  ' request that the session has under way.';
 
 CREATE FUNCTION keypup.release_job(account uuid, job bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
