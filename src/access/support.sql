@@ -58,12 +58,13 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize_rights(account, 'support.grant');
   the_projects bigint[] := keypup.find_projects(the_account, projects);
+  new_end timestamptz := keypup.end_after(lasts, '24 hours'::interval);
   grantee_id oid;
   new_id bigint;
 BEGIN
   -- Nobody opens or closes to others what they do not see themselves.
   PERFORM keypup.guard_permissions(the_account, 'support', ARRAY['data.read', 'settings.read']);
-  IF lasts IS NULL OR lasts > interval '24 hours' OR now() + lasts <= now() OR now() + lasts > now() + interval '24 hours' THEN
+  IF new_end IS NULL THEN
     PERFORM keypup.note_refusal(the_account, 'support.grant', format('to "%s" for %s', grantee, lasts));
     RAISE EXCEPTION 'a consent lasts at most 24 hours' USING ERRCODE = 'invalid_parameter_value', HINT = 'Give another when it has ended.';
   END IF;
@@ -82,8 +83,7 @@ BEGIN
   END IF;
   INSERT INTO keypup.support_grants (account_id, grant_id, grantee, reason, all_projects, granted_by, ends_at, grantee_id, made_by)
   VALUES (the_account, (SELECT coalesce(max(g.grant_id), 0) + 1 FROM keypup.support_grants g WHERE g.account_id = the_account),
-    grant_support.grantee, grant_support.reason, projects IS NULL, keypup.asking_role(), clock_timestamp() + lasts,
-    grantee_id, keypup.name_maker())
+    grant_support.grantee, grant_support.reason, projects IS NULL, keypup.asking_role(), new_end, grantee_id, keypup.name_maker())
   RETURNING grant_id INTO new_id;
   INSERT INTO keypup.support_grant_projects (account_id, grant_id, project_id) SELECT the_account, new_id, p FROM unnest(the_projects) p;
   PERFORM keypup.let_in(grantee);

@@ -196,6 +196,7 @@ like($support->('bella', 'sam', 'a failing sync', '1 hour'), qr/may not do this/
 like($support->('adam', 'sam', 'a failing sync', $_), qr/at most 24 hours/, "T47: nor for longer than 24 hours: $_") foreach '25 hours', '24 months -719 days', '-24 months 720 days 1 hour';
 like($support->('adam', 'adam', 'a failing sync', '1 hour'), qr/nobody consents to the own access/, 'T47: nor to oneself');
 like($support->('adam', 'sam', 'why not', '1 hour'), qr/10 to 1000 characters/, 'T47: nor without a reason');
+like(as('adam', q{BEGIN; SELECT count(keypup.grant_support('acme', 'sam', 'looking at a sync', '24 hours')) FROM generate_series(1, 1000); ROLLBACK}), qr/^1000$/, 'T47: but for 24 hours, again and again');
 query(q{INSERT INTO keypup.projects (account_id, connection_id, name, external_id, tracked_by) SELECT account_id, connection_id, 'demo/p4', 'R_4', 'test' FROM keypup.connections JOIN keypup.accounts a USING (account_id) WHERE a.name = 'acme'});
 my $grant = $support->('adam', 'sam', 'a failing sync', '1 hour', 'demo/p3');
 like($grant, qr/^\d+$/, 'T47: an admin consents');
