@@ -136,7 +136,9 @@ CREATE TABLE keypup.break_glass (
   CHECK ((second_approver IS NULL) = (ends_at IS NULL) AND (first_approver IS NOT NULL OR second_approver IS NULL))
 );
 CREATE INDEX break_glass_grantee ON keypup.break_glass (grantee, ends_at);
-COMMENT ON TABLE keypup.break_glass IS 'Access of the operator''s staff without consent, in security incidents: who, why, approved by whom, until when.';
+COMMENT ON TABLE keypup.break_glass IS
+  'Access of the operator''s staff without consent, in security incidents: who, why, approved by whom, until when. This says what'
+  ' is so, and no message on the account''s channel does.';
 COMMENT ON COLUMN keypup.break_glass.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.break_glass.request_id IS 'Identifies the request: they are counted.';
 COMMENT ON COLUMN keypup.break_glass.grantee IS 'The database role of the person who may read once two have approved.';
@@ -227,9 +229,13 @@ BEGIN
   WHERE b.account_id = request.account_id AND b.request_id = request.request_id;
   PERFORM keypup.let_in(request.grantee::name);
   PERFORM keypup.record_action(request.account_id, 'break_glass.approve', format('%s, second: open to "%s" until %s', request_id, request.grantee, new_end));
-  PERFORM pg_notify('keypup_' || replace(request.account_id::text, '-', ''), 'break_glass ' || request.request_id);
+  -- Every role may send this: it says that there is something to read, and nothing to believe.
+  PERFORM pg_notify('keypup_' || replace(request.account_id::text, '-', ''), 'break_glass');
   RETURN new_end;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.approve_break_glass(text, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.approve_break_glass(text, bigint) IS 'Approves a request: the second approval of another person opens the account for 60 minutes, announces it on the account''s channel, and returns when it ends. For operators: granted to nobody.';
+COMMENT ON FUNCTION keypup.approve_break_glass(text, bigint) IS
+  'Approves a request: the second approval of another person opens the account for 60 minutes, and returns when it ends. The'
+  ' account''s channel says break_glass then; as every role may send that, what counts is in the table break_glass. For operators:'
+  ' granted to nobody.';

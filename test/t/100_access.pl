@@ -230,8 +230,16 @@ my $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN keypup_' . query(q{SELECT replace(account_id::text, '-', '') FROM keypup.accounts WHERE name = 'acme'}));
 is(as('ida', "SELECT t BETWEEN now() + interval '59 minutes' AND now() + interval '61 minutes' FROM keypup.approve_break_glass('acme', $request) t"), 't', 'T47: a second opens the account for 60 minutes');
 is(as('sam', $count), '10|1', 'T47: then it is read');
-like($listener->query_safe('SELECT 1'), qr/with payload "break_glass $request"/, 'T47: and the account is told by NOTIFY');
+my $heard = qr/Asynchronous notification "keypup_\w+" with payload "break_glass" received/;
+like($listener->query_safe('SELECT 1'), $heard, 'T47: and the account is told by NOTIFY that there is something to read');
+# Whoever knows the channel's name can say the same: what is so is in the relation.
+my $openings = q{SELECT count(*), count(ends_at) FROM keypup.break_glass};
+my $before = as('olga', $openings);
+as('eve', q{SELECT pg_notify('keypup_} . query(q{SELECT replace(account_id::text, '-', '') FROM keypup.accounts WHERE name = 'acme'}) . q{', 'break_glass')});
+like($listener->query_safe('SELECT 1'), $heard, 'T47: another role can say so as well');
+is(as('olga', $openings), $before, 'T47: which opens nothing, and tells nothing that the relation does not');
 $listener->quit;
+is(query(q{SELECT string_agg(proname, ' ') FROM pg_proc WHERE pronamespace = 'keypup'::regnamespace AND prosrc ~* '\mLISTEN\M'}), '', 'T47: nothing of the extension listens');
 is(as('olga', 'SELECT grantee, first_approver, second_approver, reason FROM keypup.break_glass'), 'sam|ina|ida|a leak of tokens was reported', 'T47: and reads who and why');
 query("UPDATE keypup.break_glass SET ends_at = clock_timestamp()");
 is(as('sam', $count), '0|0', 'T47: it ends by itself');
