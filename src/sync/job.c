@@ -416,13 +416,14 @@ static void
 start_due_runs(void *argument)
 {
 	StartArguments *start = argument;
-	Oid types[] = {UUIDOID, INT8OID, BOOLOID};
-	Datum values[3];
-	char nulls[4] = "   ";
+	Oid types[] = {UUIDOID, INT8OID, BOOLOID, INT4OID};
+	Datum values[4];
+	char nulls[5] = "    ";
 
 	scope_arguments(start->runner, values, nulls);
 	values[2] = BoolGetDatum(start->at_once);
-	run_query("SELECT keypup.start_due_runs($1, $2, $3)", 3, types, values, nulls);
+	values[3] = Int32GetDatum(RUNS_AT_ONCE);
+	run_query("SELECT keypup.start_due_runs($1, $2, $3, $4)", 4, types, values, nulls);
 	start->started = field_or(0, 1, 0);
 }
 

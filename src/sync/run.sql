@@ -1,7 +1,7 @@
 -- sync/run.sql: a project's run: how it is started, how its jobs end, and what its end, or a failure, leaves in sync_state.
 
 -- Sees all accounts, and so runs as the owner: it only starts what each project has asked for.
-CREATE FUNCTION keypup.start_due_runs(only_account uuid, only_project bigint, now_at_once boolean) RETURNS bigint
+CREATE FUNCTION keypup.start_due_runs(only_account uuid, only_project bigint, now_at_once boolean, of_an_account integer) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
   -- A connection that is being removed is not waited for.
@@ -52,7 +52,7 @@ AS $$
     SELECT s.account_id, s.project_id, p.connection_id,
       -- Something of it was read, and nothing is wrong: whether it changed can be asked together with others.
       NOT now_at_once AND s.last_run_finished_at IS NOT NULL AND p.external_id IS NOT NULL AND s.last_error IS NULL AS can_be_polled
-    FROM (SELECT n.* FROM candidate n WHERE now_at_once OR n.turn <= 100) AS n
+    FROM (SELECT n.* FROM candidate n WHERE now_at_once OR n.turn <= of_an_account) AS n
     JOIN keypup.sync_state s USING (account_id, project_id)
     JOIN keypup.projects p USING (account_id, project_id)
     JOIN keypup.connections c USING (account_id, connection_id)
@@ -89,9 +89,9 @@ AS $$
   )
   SELECT (SELECT count(*) FROM queued) + (SELECT count(*) FROM polled)
 $$;
-REVOKE ALL ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean) IS 'Starts a run for each project whose time has come and that has none; those that were read before are first asked whether they changed; of an account a hundred at a time, unless somebody waits. Returns for how many projects.';
+REVOKE ALL ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean, integer) TO keypup_worker;
+COMMENT ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean, integer) IS 'Starts a run for each project whose time has come and that has none; those that were read before are first asked whether they changed; of an account so many at a time, unless somebody waits. Returns for how many projects.';
 
 CREATE FUNCTION keypup.start_run(account uuid, project bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
