@@ -138,6 +138,17 @@ REVOKE ALL ON FUNCTION keypup.job_account() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.job_account() TO keypup_worker;
 COMMENT ON FUNCTION keypup.job_account() IS 'The account whose page the worker is storing; NULL in any other session.';
 
+-- Intervals compare with months of 30 days, and are added with real ones.
+CREATE FUNCTION keypup.end_after(lasts interval, at_most interval) RETURNS timestamptz
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT n.at + lasts FROM (SELECT clock_timestamp() AS at) AS n
+  WHERE lasts <= at_most AND n.at + lasts > n.at AND n.at + lasts <= n.at + at_most
+$$;
+REVOKE ALL ON FUNCTION keypup.end_after(interval, interval) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.end_after(interval, interval) IS
+  'When that ends which begins now and lasts so long; NULL where it would not last at all, or longer than at_most.';
+
 CREATE FUNCTION keypup.protect_table(relation regclass, permission text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$

@@ -144,8 +144,7 @@ CREATE TABLE keypup.connection_tokens (
   purpose text NOT NULL CHECK (purpose IN ('access_token', 'refresh_token', 'webhook_secret', 'webhook_secret_before', 'app_key')),
   revision bigint NOT NULL DEFAULT 1,
   envelope bytea NOT NULL CHECK (octet_length(envelope) BETWEEN 37 AND 8228 AND substr(envelope, 1, 4) = '\x4b500101'),
-  key_id integer GENERATED ALWAYS AS
-    ((get_byte(envelope, 4) << 24) | (get_byte(envelope, 5) << 16) | (get_byte(envelope, 6) << 8) | get_byte(envelope, 7)) STORED,
+  key_id integer GENERATED ALWAYS AS (keypup.token_key_id(envelope)) STORED,
   reseal_failed_at timestamptz,
   expires_at timestamptz,
   made_by keypup.maker,

@@ -5,8 +5,7 @@ CREATE TABLE keypup.proxy_credentials (
   is_only_row boolean NOT NULL DEFAULT true PRIMARY KEY CHECK (is_only_row),
   revision bigint NOT NULL,
   envelope bytea CHECK (octet_length(envelope) BETWEEN 37 AND 8228 AND substr(envelope, 1, 4) = '\x4b500101'),
-  key_id integer GENERATED ALWAYS AS
-    ((get_byte(envelope, 4) << 24) | (get_byte(envelope, 5) << 16) | (get_byte(envelope, 6) << 8) | get_byte(envelope, 7)) STORED,
+  key_id integer GENERATED ALWAYS AS (keypup.token_key_id(envelope)) STORED,
   reseal_failed_at timestamptz,
   changed_at timestamptz NOT NULL DEFAULT now()
 );

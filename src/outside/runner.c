@@ -5,9 +5,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -140,6 +142,21 @@ count_under_way(Runner *runner, bool beside_sync, const pg_uuid_t *account)
 			count++;
 	}
 	return count;
+}
+
+Datum
+accounts_under_way(Runner *runner)
+{
+	Datum *accounts = palloc(sizeof(Datum) * Max(count_under_way(runner, false, NULL), 1));
+	int count = 0;
+
+	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
+	{
+		if (!sent->is_beside_sync)
+			accounts[count++] = UUIDPGetDatum(&sent->account);
+	}
+	return PointerGetDatum(
+		construct_array(accounts, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
 static void

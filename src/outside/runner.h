@@ -77,6 +77,12 @@ extern void dispatch_request(Runner *runner, const pg_uuid_t *account, const Htt
 extern int count_under_way(Runner *runner, bool beside_sync, const pg_uuid_t *account);
 
 /*
+ * accounts_under_way
+ *		Their accounts, as an array of uuid: one for each request of the sync.
+ */
+extern Datum accounts_under_way(Runner *runner);
+
+/*
  * exchange
  *		Waits up to timeout milliseconds for something to happen to the requests in
  *		flight, and has each reply taken by who sent the request.

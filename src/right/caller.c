@@ -10,9 +10,15 @@
  *
  * What began before the library was loaded is not known: without preload the
  * first call of a session passes for one of who is logged in.
+ *
+ * A process that works for a parallel query knows neither the functions that have
+ * called the query nor the session that is used. None of ours that asks who called
+ * it is made to run there, but a function that calls it may be declared PARALLEL
+ * SAFE by whoever wrote it: there nobody asks.
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -73,6 +79,8 @@ is_ours(Oid function, Oid owner)
 Oid
 calling_role(Oid owner)
 {
+	if (IsParallelWorker())
+		return InvalidOid;
 	if (GetUserId() != owner)
 		return GetUserId();
 	if (InSecurityRestrictedOperation())

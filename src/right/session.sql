@@ -164,17 +164,15 @@ DECLARE
   the_account uuid := keypup.authorize_rights(account, 'users.manage');
   made record;
   made_by keypup.maker := keypup.name_maker();
-  ends_at timestamptz;
+  ends_at timestamptz := keypup.end_after(valid_for, '366 days'::interval);
 BEGIN
   PERFORM keypup.guard_role(the_account, role);
   IF name IS NULL OR name !~ '^[^[:cntrl:]]{1,100}$' THEN
     RAISE EXCEPTION 'an API key''s name has 1 to 100 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  -- Intervals compare with months of 30 days, and are added with real ones.
-  IF valid_for IS NULL OR valid_for > interval '366 days' OR now() + valid_for <= now() OR now() + valid_for > now() + interval '366 days' THEN
+  IF ends_at IS NULL THEN
     RAISE EXCEPTION 'an API key is valid for at most 366 days' USING ERRCODE = 'invalid_parameter_value', HINT = 'Make another when it ends.';
   END IF;
-  ends_at := now() + valid_for;
   IF made_by.kind = 'api_key' THEN
     IF NOT keypup.still_may(the_account, made_by, ARRAY['users.manage']) THEN
       RAISE EXCEPTION 'eight API keys have made one another already' USING ERRCODE = 'program_limit_exceeded', HINT = 'Let a member make it.';

@@ -58,12 +58,13 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize_rights(account, 'support.grant');
   the_projects bigint[] := keypup.find_projects(the_account, projects);
+  new_end timestamptz := keypup.end_after(lasts, '24 hours'::interval);
   grantee_id oid;
   new_id bigint;
 BEGIN
   -- Nobody opens or closes to others what they do not see themselves.
   PERFORM keypup.guard_permissions(the_account, 'support', ARRAY['data.read', 'settings.read']);
-  IF lasts IS NULL OR lasts > interval '24 hours' OR now() + lasts <= now() OR now() + lasts > now() + interval '24 hours' THEN
+  IF new_end IS NULL THEN
     PERFORM keypup.note_refusal(the_account, 'support.grant', format('to "%s" for %s', grantee, lasts));
     RAISE EXCEPTION 'a consent lasts at most 24 hours' USING ERRCODE = 'invalid_parameter_value', HINT = 'Give another when it has ended.';
   END IF;
@@ -82,8 +83,7 @@ BEGIN
   END IF;
   INSERT INTO keypup.support_grants (account_id, grant_id, grantee, reason, all_projects, granted_by, ends_at, grantee_id, made_by)
   VALUES (the_account, (SELECT coalesce(max(g.grant_id), 0) + 1 FROM keypup.support_grants g WHERE g.account_id = the_account),
-    grant_support.grantee, grant_support.reason, projects IS NULL, keypup.asking_role(), clock_timestamp() + lasts,
-    grantee_id, keypup.name_maker())
+    grant_support.grantee, grant_support.reason, projects IS NULL, keypup.asking_role(), new_end, grantee_id, keypup.name_maker())
   RETURNING grant_id INTO new_id;
   INSERT INTO keypup.support_grant_projects (account_id, grant_id, project_id) SELECT the_account, new_id, p FROM unnest(the_projects) p;
   PERFORM keypup.let_in(grantee);
@@ -136,7 +136,9 @@ CREATE TABLE keypup.break_glass (
   CHECK ((second_approver IS NULL) = (ends_at IS NULL) AND (first_approver IS NOT NULL OR second_approver IS NULL))
 );
 CREATE INDEX break_glass_grantee ON keypup.break_glass (grantee, ends_at);
-COMMENT ON TABLE keypup.break_glass IS 'Access of the operator''s staff without consent, in security incidents: who, why, approved by whom, until when.';
+COMMENT ON TABLE keypup.break_glass IS
+  'Access of the operator''s staff without consent, in security incidents: who, why, approved by whom, until when. This says what'
+  ' is so, and no message on the account''s channel does.';
 COMMENT ON COLUMN keypup.break_glass.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.break_glass.request_id IS 'Identifies the request: they are counted.';
 COMMENT ON COLUMN keypup.break_glass.grantee IS 'The database role of the person who may read once two have approved.';
@@ -227,9 +229,13 @@ BEGIN
   WHERE b.account_id = request.account_id AND b.request_id = request.request_id;
   PERFORM keypup.let_in(request.grantee::name);
   PERFORM keypup.record_action(request.account_id, 'break_glass.approve', format('%s, second: open to "%s" until %s', request_id, request.grantee, new_end));
-  PERFORM pg_notify('keypup_' || replace(request.account_id::text, '-', ''), 'break_glass ' || request.request_id);
+  -- Every role may send this: it says that there is something to read, and nothing to believe.
+  PERFORM pg_notify('keypup_' || replace(request.account_id::text, '-', ''), 'break_glass');
   RETURN new_end;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.approve_break_glass(text, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.approve_break_glass(text, bigint) IS 'Approves a request: the second approval of another person opens the account for 60 minutes, announces it on the account''s channel, and returns when it ends. For operators: granted to nobody.';
+COMMENT ON FUNCTION keypup.approve_break_glass(text, bigint) IS
+  'Approves a request: the second approval of another person opens the account for 60 minutes, and returns when it ends. The'
+  ' account''s channel says break_glass then; as every role may send that, what counts is in the table break_glass. For operators:'
+  ' granted to nobody.';

@@ -68,26 +68,36 @@ $$;
 REVOKE ALL ON FUNCTION keypup.reseal_token(bytea, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.reseal_token(bytea, text, text) IS 'The token sealed again under the active key for a new context; NULL when it does not open.';
 
+CREATE FUNCTION keypup.reseal_record(old_envelope bytea, old_revision bigint, context text, new_context text,
+  OUT envelope bytea, OUT revision bigint, OUT failed_at timestamptz)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  sealed bytea := keypup.reseal_token(old_envelope, context, new_context);
+BEGIN
+  envelope := coalesce(sealed, old_envelope);
+  revision := old_revision + CASE WHEN sealed IS NULL THEN 0 ELSE 1 END;
+  failed_at := CASE WHEN sealed IS NULL THEN now() END;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.reseal_record(bytea, bigint, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.reseal_record(bytea, bigint, text, text) IS
+  'A record sealed again for the context of its next revision; one that does not open as it was, and when that was tried.';
+
 CREATE FUNCTION keypup.reseal_proxy_credentials() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   WITH old AS MATERIALIZED (
-    SELECT p.revision, p.envelope
-    FROM keypup.proxy_credentials p
-    JOIN keypup.data_keys k ON k.key_id = p.key_id
-    WHERE k.state = 'decrypt_only'
-      AND (p.reseal_failed_at IS NULL OR p.reseal_failed_at < now() - interval '1 minute')
+    SELECT p.is_only_row
+    FROM keypup.proxy_credentials p JOIN keypup.data_keys k ON k.key_id = p.key_id
+    WHERE k.state = 'decrypt_only' AND coalesce(p.reseal_failed_at < now() - interval '1 minute', true)
     FOR UPDATE OF p SKIP LOCKED
-  ), new AS MATERIALIZED (
-    SELECT o.revision,
-      keypup.reseal_token(o.envelope, keypup.proxy_context(o.revision), keypup.proxy_context(o.revision + 1)) AS envelope
-    FROM old o
   ), stored AS (
     UPDATE keypup.proxy_credentials p
-    SET envelope = coalesce(n.envelope, p.envelope),
-        revision = n.revision + CASE WHEN n.envelope IS NULL THEN 0 ELSE 1 END,
-        reseal_failed_at = CASE WHEN n.envelope IS NULL THEN now() END
-    FROM new n
+    SET (envelope, revision, reseal_failed_at) = (
+      SELECT r.envelope, r.revision, r.failed_at
+      FROM keypup.reseal_record(p.envelope, p.revision, keypup.proxy_context(p.revision), keypup.proxy_context(p.revision + 1)) r)
+    FROM old o
     RETURNING 1
   )
   SELECT count(*) FROM stored
@@ -99,24 +109,18 @@ CREATE FUNCTION keypup.reseal_totp_seeds(how_many integer) RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   WITH old AS MATERIALIZED (
-    SELECT s.account_id, s.enrollment_id, s.member, s.revision, s.envelope
-    FROM keypup.totp_seeds s
-    JOIN keypup.data_keys k ON k.key_id = s.key_id
-    WHERE k.state = 'decrypt_only' AND (s.reseal_failed_at IS NULL OR s.reseal_failed_at < now() - interval '1 minute')
+    SELECT s.account_id, s.enrollment_id
+    FROM keypup.totp_seeds s JOIN keypup.data_keys k ON k.key_id = s.key_id
+    WHERE k.state = 'decrypt_only' AND coalesce(s.reseal_failed_at < now() - interval '1 minute', true)
     LIMIT how_many
     FOR UPDATE OF s SKIP LOCKED
-  ), new AS MATERIALIZED (
-    SELECT o.account_id, o.enrollment_id, o.revision, o.envelope AS old_envelope,
-      keypup.reseal_token(o.envelope, keypup.totp_context(o.account_id, o.enrollment_id, o.member, o.revision),
-        keypup.totp_context(o.account_id, o.enrollment_id, o.member, o.revision + 1)) AS envelope
-    FROM old o
   ), stored AS (
     UPDATE keypup.totp_seeds s
-    SET envelope = coalesce(n.envelope, n.old_envelope),
-        revision = n.revision + CASE WHEN n.envelope IS NULL THEN 0 ELSE 1 END,
-        reseal_failed_at = CASE WHEN n.envelope IS NULL THEN now() END
-    FROM new n
-    WHERE s.account_id = n.account_id AND s.enrollment_id = n.enrollment_id
+    SET (envelope, revision, reseal_failed_at) = (
+      SELECT r.envelope, r.revision, r.failed_at
+      FROM keypup.reseal_record(s.envelope, s.revision, keypup.totp_context(s.account_id, s.enrollment_id, s.member, s.revision),
+        keypup.totp_context(s.account_id, s.enrollment_id, s.member, s.revision + 1)) r)
+    FROM old o WHERE s.account_id = o.account_id AND s.enrollment_id = o.enrollment_id
     RETURNING 1
   )
   SELECT count(*) FROM stored
@@ -128,24 +132,18 @@ CREATE FUNCTION keypup.reseal_tokens(how_many integer) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
   WITH old AS MATERIALIZED (
-    SELECT t.account_id, t.connection_id, t.purpose, t.revision, t.envelope
-    FROM keypup.connection_tokens t
-    JOIN keypup.data_keys k ON k.key_id = t.key_id
-    WHERE k.state = 'decrypt_only' AND (t.reseal_failed_at IS NULL OR t.reseal_failed_at < now() - interval '1 minute')
+    SELECT t.account_id, t.connection_id, t.purpose
+    FROM keypup.connection_tokens t JOIN keypup.data_keys k ON k.key_id = t.key_id
+    WHERE k.state = 'decrypt_only' AND coalesce(t.reseal_failed_at < now() - interval '1 minute', true)
     LIMIT how_many
     FOR UPDATE OF t SKIP LOCKED
-  ), new AS MATERIALIZED (
-    SELECT o.account_id, o.connection_id, o.purpose, o.revision, o.envelope AS old_envelope,
-      keypup.reseal_token(o.envelope, keypup.token_context(o.account_id, o.connection_id, o.revision, o.purpose),
-        keypup.token_context(o.account_id, o.connection_id, o.revision + 1, o.purpose)) AS envelope
-    FROM old o
   ), stored AS (
     UPDATE keypup.connection_tokens t
-    SET envelope = coalesce(n.envelope, n.old_envelope),
-        revision = n.revision + CASE WHEN n.envelope IS NULL THEN 0 ELSE 1 END,
-        reseal_failed_at = CASE WHEN n.envelope IS NULL THEN now() END
-    FROM new n
-    WHERE t.account_id = n.account_id AND t.connection_id = n.connection_id AND t.purpose = n.purpose
+    SET (envelope, revision, reseal_failed_at) = (
+      SELECT r.envelope, r.revision, r.failed_at
+      FROM keypup.reseal_record(t.envelope, t.revision, keypup.token_context(t.account_id, t.connection_id, t.revision, t.purpose),
+        keypup.token_context(t.account_id, t.connection_id, t.revision + 1, t.purpose)) r)
+    FROM old o WHERE t.account_id = o.account_id AND t.connection_id = o.connection_id AND t.purpose = o.purpose
     RETURNING 1
   )
   SELECT (SELECT count(*) FROM stored) + keypup.reseal_proxy_credentials() + keypup.reseal_totp_seeds(how_many)

@@ -2,37 +2,42 @@
 -- signs in with a password. Who may act as a person can take the person's away.
 
 -- Of the account nothing is locked: it need not wait for what people do with their own.
-CREATE FUNCTION keypup.hold_person(account_id uuid, person text) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION keypup.prove_to_change_totp(account text, person text, password text, code text, source text, action text,
+  seed_state text, needs_code boolean, OUT account_id uuid, OUT shown text, OUT code_digest bytea)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
-  SELECT FROM keypup.members m WHERE m.account_id = hold_person.account_id AND m.member = person FOR NO KEY UPDATE
+BEGIN
+  PERFORM keypup.guard_writes();
+  SELECT a.account_id INTO account_id FROM keypup.accounts a WHERE a.name = account;
+  SELECT p.shown, p.code_digest INTO shown, code_digest
+  FROM keypup.prove_person(account, account_id, person, password, code, source, action, seed_state, needs_code) p;
+  PERFORM FROM keypup.members m WHERE m.account_id = prove_to_change_totp.account_id AND m.member = person FOR NO KEY UPDATE;
+END
 $$;
-REVOKE ALL ON FUNCTION keypup.hold_person(uuid, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.hold_person(uuid, text) IS 'Has changes of a person''s second factor come one after the other.';
+REVOKE ALL ON FUNCTION keypup.prove_to_change_totp(text, text, text, text, text, text, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.prove_to_change_totp(text, text, text, text, text, text, text, boolean) IS
+  'As prove_person, for a change of the person''s second factor, of which one comes after the other.';
 
 CREATE FUNCTION keypup.enroll_totp(account text, person text, password text, code text DEFAULT NULL, source text DEFAULT NULL,
   OUT uri text, OUT recovery_codes text[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  the_account uuid := (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account);
   proven record;
   made record;
   new_id uuid := gen_random_uuid();
 BEGIN
-  PERFORM keypup.guard_writes();
-  SELECT p.shown, p.code_digest INTO proven
-  FROM keypup.prove_person(account, the_account, person, password, code, source, 'totp.enroll', 'active', false) p;
-  PERFORM keypup.hold_person(the_account, person);
-  DELETE FROM keypup.totp_seeds s WHERE s.account_id = the_account AND s.member = person AND s.state = 'pending';
+  SELECT p.account_id, p.shown, p.code_digest INTO proven
+  FROM keypup.prove_to_change_totp(account, person, password, code, source, 'totp.enroll', 'active', false) p;
+  DELETE FROM keypup.totp_seeds s WHERE s.account_id = proven.account_id AND s.member = person AND s.state = 'pending';
   SELECT n.envelope, n.uri INTO made
-  FROM keypup.new_totp_seed(keypup.totp_context(the_account, new_id, person, 1::bigint), account, person) n;
-  INSERT INTO keypup.totp_seeds (account_id, enrollment_id, member, envelope) VALUES (the_account, new_id, person, made.envelope);
+  FROM keypup.new_totp_seed(keypup.totp_context(proven.account_id, new_id, person, 1::bigint), account, person) n;
+  INSERT INTO keypup.totp_seeds (account_id, enrollment_id, member, envelope) VALUES (proven.account_id, new_id, person, made.envelope);
   uri := made.uri;
   recovery_codes := ARRAY(SELECT keypup.new_recovery_code() FROM generate_series(1, 10));
   INSERT INTO keypup.recovery_codes (account_id, code_digest, enrollment_id)
-  SELECT the_account, keypup.digest_secret(replace(c.code, '-', '')), new_id FROM unnest(recovery_codes) AS c (code);
-  PERFORM keypup.record_durably(the_account, 'totp.enroll', proven.shown, 'person', person, false, proven.code_digest);
+  SELECT proven.account_id, keypup.digest_secret(replace(c.code, '-', '')), new_id FROM unnest(recovery_codes) AS c (code);
+  PERFORM keypup.record_durably(proven.account_id, 'totp.enroll', proven.shown, 'person', person, false, proven.code_digest);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.enroll_totp(text, text, text, text, text) FROM PUBLIC;
@@ -46,18 +51,15 @@ CREATE FUNCTION keypup.confirm_totp(account text, person text, password text, co
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  the_account uuid := (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account);
   proven record;
 BEGIN
-  PERFORM keypup.guard_writes();
-  SELECT p.shown, p.code_digest INTO proven
-  FROM keypup.prove_person(account, the_account, person, password, code, source, 'totp.confirm', 'pending', true) p;
-  PERFORM keypup.hold_person(the_account, person);
-  DELETE FROM keypup.totp_seeds s WHERE s.account_id = the_account AND s.member = person AND s.state = 'active';
-  UPDATE keypup.totp_seeds s SET confirmed_at = now() WHERE s.account_id = the_account AND s.member = person;
+  SELECT p.account_id, p.shown, p.code_digest INTO proven
+  FROM keypup.prove_to_change_totp(account, person, password, code, source, 'totp.confirm', 'pending', true) p;
+  DELETE FROM keypup.totp_seeds s WHERE s.account_id = proven.account_id AND s.member = person AND s.state = 'active';
+  UPDATE keypup.totp_seeds s SET confirmed_at = now() WHERE s.account_id = proven.account_id AND s.member = person;
   -- Whoever knows the password alone is signed out, also where they are just signing in.
-  PERFORM keypup.sign_out_everywhere(the_account, person);
-  PERFORM keypup.record_durably(the_account, 'totp.confirm', proven.shown, 'person', person, false, proven.code_digest);
+  PERFORM keypup.sign_out_everywhere(proven.account_id, person);
+  PERFORM keypup.record_durably(proven.account_id, 'totp.confirm', proven.shown, 'person', person, false, proven.code_digest);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.confirm_totp(text, text, text, text, text) FROM PUBLIC;
@@ -84,15 +86,12 @@ CREATE FUNCTION keypup.remove_totp(account text, person text, password text, cod
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  the_account uuid := (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account);
   proven record;
 BEGIN
-  PERFORM keypup.guard_writes();
-  SELECT p.shown, p.code_digest INTO proven
-  FROM keypup.prove_person(account, the_account, person, password, code, source, 'totp.remove', 'active', true) p;
-  PERFORM keypup.hold_person(the_account, person);
-  PERFORM keypup.forget_totp(the_account, person);
-  PERFORM keypup.record_durably(the_account, 'totp.remove', proven.shown, 'person', person, false, proven.code_digest);
+  SELECT p.account_id, p.shown, p.code_digest INTO proven
+  FROM keypup.prove_to_change_totp(account, person, password, code, source, 'totp.remove', 'active', true) p;
+  PERFORM keypup.forget_totp(proven.account_id, person);
+  PERFORM keypup.record_durably(proven.account_id, 'totp.remove', proven.shown, 'person', person, false, proven.code_digest);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.remove_totp(text, text, text, text, text) FROM PUBLIC;

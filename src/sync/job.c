@@ -338,16 +338,18 @@ claim_jobs(void *argument)
 {
 	ClaimArguments *claim = argument;
 	Runner *runner = claim->runner;
-	Oid types[] = {INT4OID, INT4OID, UUIDOID, INT8OID, UUIDOID, UUIDARRAYOID};
-	Datum values[6];
-	char nulls[7] = "      ";
+	Oid types[] = {INT4OID, INT4OID, UUIDOID, INT8OID, UUIDOID, UUIDARRAYOID, UUIDARRAYOID};
+	Datum values[7];
+	char nulls[8] = "       ";
 
 	values[0] = Int32GetDatum(runner->lease);
 	values[1] = Int32GetDatum(claim->room);
 	scope_arguments(runner, values + 2, nulls + 2);
 	values[4] = UUIDPGetDatum(&runner->after_account);
 	values[5] = accounts_set_aside();
-	run_query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
+	values[6] = accounts_under_way(runner);
+	run_query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4, $5, $6, $7)", 7, types, values,
+			  nulls);
 	claim->count = (int) SPI_processed;
 	claim->claimed = palloc0(sizeof(ClaimedJob *) * Max(claim->count, 1));
 	for (int i = 0; i < claim->count; i++)
@@ -412,13 +414,14 @@ static void
 start_due_runs(void *argument)
 {
 	StartArguments *start = argument;
-	Oid types[] = {UUIDOID, INT8OID, BOOLOID};
-	Datum values[3];
-	char nulls[4] = "   ";
+	Oid types[] = {UUIDOID, INT8OID, BOOLOID, INT4OID};
+	Datum values[4];
+	char nulls[5] = "    ";
 
 	scope_arguments(start->runner, values, nulls);
 	values[2] = BoolGetDatum(start->at_once);
-	run_query("SELECT keypup.start_due_runs($1, $2, $3)", 3, types, values, nulls);
+	values[3] = Int32GetDatum(RUNS_AT_ONCE);
+	run_query("SELECT keypup.start_due_runs($1, $2, $3, $4)", 4, types, values, nulls);
 	start->started = field_or(0, 1, 0);
 }
 

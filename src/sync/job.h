@@ -9,6 +9,9 @@
 
 #include "outside/runner.h"
 
+/* So many runs of an account begin in one look at what is due: then others have a turn. */
+#define RUNS_AT_ONCE 100
+
 typedef struct JobsLeft
 {
 	int64 jobs;
@@ -24,7 +27,7 @@ typedef struct JobsLeft
 /*
  * start_runs
  *		Starts the runs that are due; with at_once, those of the scope that are not, too.
- *		Returns how many: of each account a hundred at most, unless at once.
+ *		Returns how many: of each account RUNS_AT_ONCE at most, unless at once.
  */
 extern int64 start_runs(Runner *runner, bool at_once);
 

@@ -68,7 +68,7 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_reencry
 CREATE FUNCTION keypup.reencrypt_token(envelope bytea, context text, new_context text) RETURNS bytea
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_reencrypt_token';
 CREATE FUNCTION keypup.token_key_id(envelope bytea) RETURNS integer
-LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_token_key_id';
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_token_key_id';
 CREATE FUNCTION keypup.check_token(token text) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_check_token';
 REVOKE ALL ON FUNCTION keypup.encrypt_token(text, text), keypup.decrypt_token(bytea, text), keypup.reencrypt_token(bytea, text),

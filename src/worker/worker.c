@@ -38,7 +38,6 @@
 #define LOOK_MILLISECONDS 1000
 #define MERGE_MILLISECONDS 60000
 #define EXCHANGE_MILLISECONDS 1000
-#define RUNS_AT_ONCE 100
 /* A worker that has lived so long does not fail at once. */
 #define GOOD_RUN_MILLISECONDS 30000
 

@@ -196,6 +196,7 @@ like($support->('bella', 'sam', 'a failing sync', '1 hour'), qr/may not do this/
 like($support->('adam', 'sam', 'a failing sync', $_), qr/at most 24 hours/, "T47: nor for longer than 24 hours: $_") foreach '25 hours', '24 months -719 days', '-24 months 720 days 1 hour';
 like($support->('adam', 'adam', 'a failing sync', '1 hour'), qr/nobody consents to the own access/, 'T47: nor to oneself');
 like($support->('adam', 'sam', 'why not', '1 hour'), qr/10 to 1000 characters/, 'T47: nor without a reason');
+like(as('adam', q{BEGIN; SELECT count(keypup.grant_support('acme', 'sam', 'looking at a sync', '24 hours')) FROM generate_series(1, 1000); ROLLBACK}), qr/^1000$/, 'T47: but for 24 hours, again and again');
 query(q{INSERT INTO keypup.projects (account_id, connection_id, name, external_id, tracked_by) SELECT account_id, connection_id, 'demo/p4', 'R_4', 'test' FROM keypup.connections JOIN keypup.accounts a USING (account_id) WHERE a.name = 'acme'});
 my $grant = $support->('adam', 'sam', 'a failing sync', '1 hour', 'demo/p3');
 like($grant, qr/^\d+$/, 'T47: an admin consents');
@@ -229,8 +230,16 @@ my $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN keypup_' . query(q{SELECT replace(account_id::text, '-', '') FROM keypup.accounts WHERE name = 'acme'}));
 is(as('ida', "SELECT t BETWEEN now() + interval '59 minutes' AND now() + interval '61 minutes' FROM keypup.approve_break_glass('acme', $request) t"), 't', 'T47: a second opens the account for 60 minutes');
 is(as('sam', $count), '10|1', 'T47: then it is read');
-like($listener->query_safe('SELECT 1'), qr/with payload "break_glass $request"/, 'T47: and the account is told by NOTIFY');
+my $heard = qr/Asynchronous notification "keypup_\w+" with payload "break_glass" received/;
+like($listener->query_safe('SELECT 1'), $heard, 'T47: and the account is told by NOTIFY that there is something to read');
+# Whoever knows the channel's name can say the same: what is so is in the relation.
+my $openings = q{SELECT count(*), count(ends_at) FROM keypup.break_glass};
+my $before = as('olga', $openings);
+as('eve', q{SELECT pg_notify('keypup_} . query(q{SELECT replace(account_id::text, '-', '') FROM keypup.accounts WHERE name = 'acme'}) . q{', 'break_glass')});
+like($listener->query_safe('SELECT 1'), $heard, 'T47: another role can say so as well');
+is(as('olga', $openings), $before, 'T47: which opens nothing, and tells nothing that the relation does not');
 $listener->quit;
+is(query(q{SELECT string_agg(proname, ' ') FROM pg_proc WHERE pronamespace = 'keypup'::regnamespace AND prosrc ~* '\mLISTEN\M'}), '', 'T47: nothing of the extension listens');
 is(as('olga', 'SELECT grantee, first_approver, second_approver, reason FROM keypup.break_glass'), 'sam|ina|ida|a leak of tokens was reported', 'T47: and reads who and why');
 query("UPDATE keypup.break_glass SET ends_at = clock_timestamp()");
 is(as('sam', $count), '0|0', 'T47: it ends by itself');

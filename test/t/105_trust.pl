@@ -322,6 +322,21 @@ foreach my $caller ([ 'olga', '' ], [ $superuser, '' ], [ 'app', "BEGIN; SELECT 
 }
 ok($node->poll_query_until('postgres', q{SELECT sum(times) >= 9 FROM keypup.audit_log WHERE outcome = 'refused' AND actor = 'mallory' AND action = 'users.manage' AND account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')}), 'T56: the audit log names who wrote it');
 is(query(q{SELECT string_agg(DISTINCT database_role, ' ' ORDER BY database_role) FROM keypup.audit_log WHERE outcome = 'refused' AND actor = 'mallory' AND action = 'users.manage' AND account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')}), join(' ', sort 'app', 'olga', $superuser), 'T56: and who was logged in');
+# A process that works for a parallel query has not seen who called the query.
+query(qq{INSERT INTO keypup.data_keys (key_id, account_id, kek_id, wrapped, check_value, state, encryptions_before)
+	SELECT 7, a.account_id, 1, '\\x4b500101' || decode(repeat('00', 64), 'hex'), decode(repeat('00', 8), 'hex'), 'active', 0 FROM keypup.accounts a WHERE a.name = 'acme'});
+as('mallory', q{CREATE TABLE tools.one WITH (parallel_workers = 2) AS SELECT 1 AS n;
+	CREATE FUNCTION tools.aside() RETURNS text LANGUAGE plpgsql PARALLEL SAFE COST 1000000 AS $$ BEGIN RETURN (SELECT count(*) FROM keypup.key_status) || ' by ' || pg_backend_pid(); END $$;
+	CREATE FUNCTION tools.keys() RETURNS SETOF text LANGUAGE plpgsql SECURITY DEFINER SET parallel_leader_participation = off SET parallel_setup_cost = 0 SET parallel_tuple_cost = 0
+		AS $$ BEGIN RETURN QUERY SELECT max(tools.aside()) FROM tools.one; END $$});
+is(as('olga', 'SELECT count(*) FROM keypup.key_status'), '1', 'an owner sees the keys of the account');
+foreach my $role ('olga', $superuser)
+{
+	my ($keys, $worker, $leader) = as($role, q{SELECT tools.keys() || ' for ' || pg_backend_pid()}) =~ /^(\d+) by (\d+) for (\d+)$/;
+	is($keys, '0', "T56: called by $role, a function of somebody else that asks in another process sees none");
+	isnt($worker, $leader, 'which it did');
+}
+query('DELETE FROM keypup.data_keys WHERE key_id = 7');
 is(as('olga', 'SELECT tools.plain()'), 'done', 'one that runs as its caller acts as its caller');
 query(q{CREATE SCHEMA desk; GRANT USAGE ON SCHEMA desk TO PUBLIC; CREATE FUNCTION desk.welcome(name text) RETURNS uuid LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'SELECT keypup.create_account(name)'; REVOKE ALL ON FUNCTION desk.welcome(text) FROM PUBLIC; GRANT EXECUTE ON FUNCTION desk.welcome(text) TO bella});
 like(as('bella', q{SELECT desk.welcome('welcome')}), qr/^[0-9a-f-]{36}$/, 'and an operator\'s own acts as the operator');
