@@ -66,7 +66,7 @@ installcheck: export PGOPTIONS = -c client_min_messages=notice -c default_transa
 	-c extra_float_digits=1 -c jit=off -c lock_timeout=0 -c quote_all_identifiers=off -c row_security=on -c standard_conforming_strings=on -c statement_timeout=0 \
 	-c transform_null_equals=off
 REGRESS_OPTS = --inputdir=$(srcdir) --outputdir=.
-ISOLATION = last_owner lock_order
+ISOLATION = last_owner lock_order renames
 ISOLATION_OPTS = --inputdir=$(srcdir) --outputdir=.
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement

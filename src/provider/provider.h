@@ -26,7 +26,8 @@ typedef struct Provider
 	/*
 	 * SQL: ($1 account, $2 job, $3 seconds to the next run, $4 status, $5
 	 * headers, $6 reply, $7 failure, $8 hint, $9 milliseconds, $10 revision of the
-	 * token), the texts as text: takes the answer, and stores it or says why not. A row of what the answer
+	 * token, $11 whether to hold all projects of the connection, after SQLSTATE 55006,
+	 * which asks for it), the texts as text: takes the answer, and stores it or says why not. A row of what the answer
 	 * said of the token's budget: limit, remaining, when it is full again, and until
 	 * when no request may be sent; and whether it was answered, but not with what was
 	 * asked for. Each may be NULL.

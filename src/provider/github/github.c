@@ -40,7 +40,7 @@ const Provider github_provider = {
 	.headers = github_headers,
 	.request_query = "SELECT keypup.github_request($1, $2)::pg_catalog.text",
 	.store_query =
-		"SELECT * FROM keypup.github_store($1, $2, $3, $4, $5::pg_catalog.jsonb, $6, $7, $8, $9, $10)",
+		"SELECT * FROM keypup.github_store($1, $2, $3, $4, $5::pg_catalog.jsonb, $6, $7, $8, $9, $10, $11)",
 	.viewer_query = "SELECT keypup.github_viewer_request($1, $2)::pg_catalog.text",
 	.viewer_answer_query =
 		"SELECT keypup.github_viewer_answer($1, $2, $3, $4::pg_catalog.jsonb, $5, $6)::pg_catalog.text",

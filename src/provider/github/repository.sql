@@ -198,14 +198,21 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   me record;
+  is_renamed boolean;
   twin record;
+  its_projects bigint[];
 BEGIN
-  -- In one order, since the run of the other project may do the same.
-  PERFORM FROM keypup.projects p JOIN keypup.projects o USING (account_id, connection_id)
-  WHERE o.account_id = account AND o.project_id = project
-    AND (p.project_id = project OR p.external_id = its_id OR lower(p.name COLLATE "C") = lower(its_name COLLATE "C"))
-  ORDER BY p.project_id FOR NO KEY UPDATE OF p;
   SELECT p.connection_id, p.name INTO STRICT me FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
+  is_renamed := lower(me.name COLLATE "C") <> lower(its_name COLLATE "C");
+  -- Who takes a name holds all that may have it, or take it; in one order, since the run of another project may do the same.
+  its_projects := ARRAY(SELECT p.project_id FROM keypup.projects p
+    WHERE p.account_id = account AND p.connection_id = me.connection_id
+      AND (is_renamed OR p.project_id = project OR p.external_id = its_id));
+  PERFORM FROM keypup.projects p WHERE p.account_id = account AND p.project_id = ANY (its_projects) ORDER BY p.project_id FOR NO KEY UPDATE;
+  SELECT p.connection_id, p.name INTO STRICT me FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
+  IF NOT is_renamed AND lower(me.name COLLATE "C") <> lower(its_name COLLATE "C") THEN
+    RAISE EXCEPTION 'the repository''s name was given to another meanwhile' USING ERRCODE = 'lock_not_available';
+  END IF;
   SELECT p.name INTO twin FROM keypup.projects p
   WHERE p.account_id = account AND p.connection_id = me.connection_id AND p.project_id <> project AND p.external_id = its_id;
   IF FOUND THEN
@@ -215,13 +222,19 @@ BEGIN
   SELECT p.project_id, p.external_id INTO twin FROM keypup.projects p
   WHERE p.account_id = account AND p.connection_id = me.connection_id AND p.project_id <> project
     AND lower(p.name COLLATE "C") = lower(its_name COLLATE "C");
-  IF NOT FOUND THEN
-    RETURN its_name;
-  ELSIF twin.external_id IS NULL THEN
+  IF FOUND AND twin.external_id IS NULL THEN
     -- It was tracked by this name, and has not been read: it is this repository, and its own run will say so.
     RETURN me.name;
+  ELSIF FOUND THEN
+    UPDATE keypup.projects p SET name = format('%s (%s)', p.name, p.external_id) WHERE p.account_id = account AND p.project_id = twin.project_id;
   END IF;
-  UPDATE keypup.projects p SET name = format('%s (%s)', p.name, p.external_id) WHERE p.account_id = account AND p.project_id = twin.project_id;
+  IF is_renamed THEN
+    BEGIN
+      UPDATE keypup.projects p SET name = its_name WHERE p.account_id = account AND p.project_id = project;
+    EXCEPTION WHEN unique_violation THEN
+      RAISE EXCEPTION 'somebody has just tracked the repository by its new name' USING ERRCODE = 'lock_not_available';
+    END;
+  END IF;
   RETURN its_name;
 END
 $$;

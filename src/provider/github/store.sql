@@ -6,6 +6,7 @@ AS $$
 DECLARE
   -- Each is {external_id, id, name: the login, full_name, kind}.
   actors jsonb;
+  named jsonb;
   all_known boolean;
 BEGIN
   SELECT jsonb_agg(jsonb_build_object('external_id', a.external_id, 'id', a.id, 'name', a.login, 'full_name', a.name, 'kind', a.kind)),
@@ -22,7 +23,11 @@ BEGIN
   IF actors IS NULL OR all_known THEN
     RETURN;
   END IF;
-  PERFORM keypup.follow_people(account, connection, jsonb_path_query_array(actors, '$[*] ? (@.id != null)'));
+  named := jsonb_path_query_array(actors, '$[*] ? (@.id != null)');
+  IF (keypup.changed_people(account, connection, named)).ids IS NOT NULL THEN
+    PERFORM keypup.hold_projects(account, connection, false);
+    PERFORM keypup.follow_people(account, connection, named);
+  END IF;
   WITH seen AS MATERIALIZED (
     SELECT DISTINCT ON (1) a.external_id, a.name AS login, a.full_name AS name, a.kind
     FROM jsonb_to_recordset(actors) AS a (external_id text, name text, full_name text, kind text)
@@ -31,11 +36,16 @@ BEGIN
     SELECT s.*, CASE WHEN s.kind = 'user' THEN gen_random_uuid() END AS person_id
     FROM seen s
     WHERE NOT EXISTS (SELECT FROM keypup.identities i WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = s.external_id)
+  ), changed AS MATERIALIZED (
+    -- In one order, since another worker may have them in another page.
+    SELECT i.external_id, s.login, s.name
+    FROM keypup.identities i JOIN seen s USING (external_id)
+    WHERE i.account_id = account AND i.connection_id = connection AND (i.login, i.name) IS DISTINCT FROM (s.login, s.name)
+    ORDER BY i.external_id FOR NO KEY UPDATE OF i
   ), renamed AS (
-    UPDATE keypup.identities i SET login = s.login, name = s.name
-    FROM seen s
-    WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = s.external_id
-      AND (i.login, i.name) IS DISTINCT FROM (s.login, s.name)
+    UPDATE keypup.identities i SET login = c.login, name = c.name
+    FROM changed c
+    WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = c.external_id
   ), stored AS (
     -- Another worker may have met the same people in another page.
     INSERT INTO keypup.identities (account_id, connection_id, external_id, login, name, kind, person_id)
