@@ -64,23 +64,35 @@ BEGIN
   END IF;
 END
 $$;
--- A page that comes after itself, or that has nothing which was not there before, is no way to the end of a list.
+-- A page that comes after itself, or that has nothing which was not there before, is no way to the end of a list. Nor is one after
+-- which more was told than there is, and a thousand that may have come meanwhile.
 CREATE FUNCTION keypup.github_goes_on(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  why text;
 BEGIN
   IF NOT (page #>> '{pageInfo,hasNextPage}')::boolean THEN
     RETURN false;
-  ELSIF page #> '{pageInfo,endCursor}' IS DISTINCT FROM arguments -> 'after'
-        AND NOT coalesce(jsonb_typeof(arguments -> 'seen') = 'array' AND arguments -> 'seen' <> '[]'
-                         AND arguments -> 'seen' @> jsonb_path_query_array(page, '$.nodes[*].id') AND NOT page ? 'all_ids', false) THEN
+  ELSIF page #> '{pageInfo,endCursor}' IS NOT DISTINCT FROM arguments -> 'after'
+        OR coalesce(jsonb_typeof(arguments -> 'seen') = 'array' AND arguments -> 'seen' <> '[]'
+                    AND arguments -> 'seen' @> jsonb_path_query_array(page, '$.nodes[*].id') AND NOT page ? 'all_ids', false) THEN
+    why := 'its next page is one that was read before';
+  ELSIF keypup.github_told(page, arguments) > least((page ->> 'totalCount')::bigint, 1000000) + 1000 THEN
+    why := 'it has more than it counts';
+  ELSE
     RETURN true;
   END IF;
-  PERFORM keypup.github_set_list_aside(account, project, kind, arguments, 'GitHub''s list does not go on: its next page is one that was read before');
+  PERFORM keypup.github_set_list_aside(account, project, kind, arguments, 'GitHub''s list does not go on: ' || why);
   RETURN false;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+-- An empty page counts, too.
+CREATE FUNCTION keypup.github_told(page jsonb, arguments jsonb) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce((arguments ->> 'told')::bigint, 0) + coalesce(nullif(jsonb_array_length(page -> 'nodes'), 0), 100) $$;
+REVOKE ALL ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb), keypup.github_told(jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_told(jsonb, jsonb) IS 'How many elements the pages of a list had, up to this one.';
 COMMENT ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb) IS 'Whether a list has another page; one that never ends is set aside.';
 
 -- As long as this one, since GitHub is as slow for it as it was for this one.
@@ -88,7 +100,7 @@ CREATE FUNCTION keypup.github_next_page(page jsonb, arguments jsonb) RETURNS jso
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  RETURN arguments - 'is_first' || jsonb_build_object('after', page #> '{pageInfo,endCursor}');
+  RETURN arguments - 'is_first' || jsonb_build_object('after', page #> '{pageInfo,endCursor}', 'told', keypup.github_told(page, arguments));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb), keypup.github_next_page(jsonb, jsonb) FROM PUBLIC;
