@@ -15,7 +15,7 @@ DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/provider/github/queries.sql
 
 REGRESS = install access digest http github insight_pull_request insight_delivery cycle_time insight_issue insight_words
-REGRESS += insight_person insight_odd
+REGRESS += insight_person insight_odd queue
 # The tests' answers are the same whatever the server is set to: the order of texts is C's, and what a session inherits is PostgreSQL's default.
 NO_LOCALE = 1
 ENCODING = UTF8
@@ -23,7 +23,7 @@ installcheck: export PGOPTIONS = -c client_min_messages=notice -c default_transa
 	-c extra_float_digits=1 -c jit=off -c lock_timeout=0 -c quote_all_identifiers=off -c row_security=on -c standard_conforming_strings=on -c statement_timeout=0 \
 	-c transform_null_equals=off
 REGRESS_OPTS = --inputdir=$(srcdir) --outputdir=.
-ISOLATION = last_owner lock_order
+ISOLATION = last_owner lock_order renames
 ISOLATION_OPTS = --inputdir=$(srcdir) --outputdir=.
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-declaration-after-statement

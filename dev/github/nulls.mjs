@@ -9,7 +9,7 @@
 //   error      false: there is no entry
 //   raw        put into the finished answer, whatever the schema says. Otherwise the place is refused while the query is
 //              executed: where the schema lets nothing be null, all up to the next place that may be null is
-//   value      with raw: what stands there instead of null
+//   value      with raw: what stands there instead of null; $SERIAL in it becomes another number each time
 
 import { ProviderError } from './errors.mjs';
 
@@ -19,6 +19,8 @@ const keysOf = (path) => (path === undefined ? [] : [...keysOf(path.prev), path.
 /** The id that a part of the answer is about: nodes.N of ids, or nN of idN. */
 const itemOf = (keys, variables) => (keys[0] === 'nodes' ? variables?.ids?.[keys[1]] : variables?.[String(keys[0]).replace(/^n/, 'id')]);
 const fits = (pattern, key) => (pattern.endsWith('*') ? String(key).startsWith(pattern.slice(0, -1)) : pattern === String(key));
+
+let serial = 0;
 
 class Place {
   constructor({ path, item, every = 1, type = null, message = UNFINISHED, error = true, raw = false, value = null }) {
@@ -81,7 +83,7 @@ export class Nulls {
         const found = this.#find(this.raw, here);
         if (!found) visit(value[key], here);
         else {
-          value[key] = found.value;
+          value[key] = JSON.parse(JSON.stringify(found.value).replaceAll('$SERIAL', () => (serial += 1)));
           if (found.error) errors.push({ ...(found.type ? { type: found.type } : {}), path: here, message: found.message });
         }
       }

@@ -166,9 +166,6 @@ BEGIN
     RAISE EXCEPTION 'project name "%" is malformed', regexp_replace(left(project, 150), '[[:cntrl:]]', '?', 'g')
       USING ERRCODE = 'invalid_parameter_value', HINT = the_provider.project_hint;
   END IF;
-  IF EXISTS (SELECT FROM keypup.projects p WHERE p.account_id = the_account AND p.connection_id = the_connection AND lower(p.name COLLATE "C") = lower(project COLLATE "C")) THEN
-    RAISE EXCEPTION 'project "%" is tracked already', project USING ERRCODE = 'duplicate_object', HINT = 'SELECT * FROM keypup.sync_status shows how far it is.';
-  END IF;
   -- Where people sign in through the repositories, whoever names one says who they are.
   PERFORM keypup.guard_role(the_account, r.role)
   FROM (SELECT DISTINCT g.role
@@ -176,7 +173,10 @@ BEGIN
         JOIN keypup.identity_groups g ON g.account_id = p.account_id AND g.issuer = p.issuer
         WHERE p.account_id = the_account AND p.kind = 'repositories' AND p.client_ids = ARRAY[the_connection::text]) r;
   INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by)
-  VALUES (the_account, the_connection, project, keypup.asking_role()) RETURNING project_id INTO new_id;
+  VALUES (the_account, the_connection, project, keypup.asking_role()) ON CONFLICT DO NOTHING RETURNING project_id INTO new_id;
+  IF new_id IS NULL THEN
+    RAISE EXCEPTION 'project "%" is tracked already', project USING ERRCODE = 'duplicate_object', HINT = 'SELECT * FROM keypup.sync_status shows how far it is.';
+  END IF;
   INSERT INTO keypup.sync_state (account_id, project_id) VALUES (the_account, new_id);
   PERFORM keypup.record_action(the_account, 'project.track', project);
   PERFORM keypup.wake_launcher();

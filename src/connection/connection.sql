@@ -72,8 +72,9 @@ SELECT keypup.protect_table('keypup.connections', 'settings.read');
 --                          removes it. Whoever comes after that finds nothing of it.
 --   3. app_installations, then connection_tokens
 --   4. sync_state          by whoever changes something of a project, in the order of the projects' ids: the worker with
---                          each page, start_run, reread, untrack
---   5. projects
+--                          each page, start_run, reread, untrack; all of a connection (hold_projects) by the page that
+--                          has a person's new login carried through their rows
+--   5. projects            in the order of their ids; all of a connection by a repository that was renamed
 --   6. sync_jobs
 --   7. sync_failures, and the rows that the project has
 --   8. connections         what one says of itself: UPDATEs of it come last, since holding it does not block them

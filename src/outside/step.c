@@ -152,6 +152,7 @@ try_action(void (*action)(void *), void *argument)
 		error = palloc0(sizeof(StepError));
 		error->message = data->message ? data->message : pstrdup("unknown error");
 		error->hint = data->hint;
+		error->is_in_use = data->sqlerrcode == ERRCODE_OBJECT_IN_USE;
 		error->is_lock = data->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
 						 data->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 	}

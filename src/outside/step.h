@@ -23,6 +23,7 @@ typedef struct StepError
 	char *message;
 	char *hint; /* or NULL */
 	bool is_lock; /* somebody holds a lock: nothing failed */
+	bool is_in_use; /* it needs locks that come before its own: once more, with these first */
 } StepError;
 
 /*

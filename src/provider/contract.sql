@@ -9,7 +9,7 @@ AS $$
     ('request', 'account uuid, job bigint, OUT method text, OUT url text, OUT headers text[], OUT body text', 'record', 'sync',
      'The request of a job.'),
     ('store', 'account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, '
-     'failure_hint text, milliseconds integer, token_revision bigint, OUT rate_limit bigint, OUT rate_remaining bigint, '
+     'failure_hint text, milliseconds integer, token_revision bigint, holds_projects boolean, OUT rate_limit bigint, OUT rate_remaining bigint, '
      'OUT rate_reset_at timestamp with time zone, OUT blocked_until timestamp with time zone, OUT is_refusal boolean', 'record', 'sync',
      'Takes the answer to a job: stores it, or says why not.'),
     ('projects_request', 'account uuid, connection uuid, after text, OUT method text, OUT url text, OUT headers text[], OUT body text', 'record',
@@ -53,10 +53,10 @@ BEGIN
        OR (c.is_needed_for = 'app' AND its.grant_kind = 'app')
        OR (c.is_needed_for = 'webhook' AND its.webhook_signature IS NOT NULL)
   LOOP
-    SELECT p.oid, p.prosecdef, pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result INTO found
+    SELECT p.oid, p.prosecdef, pg_get_function_identity_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result INTO found
     FROM pg_proc p
     WHERE p.pronamespace = 'keypup'::regnamespace AND p.proname = wanted.full_name
-    ORDER BY pg_get_function_arguments(p.oid) = wanted.arguments DESC LIMIT 1;
+    ORDER BY pg_get_function_identity_arguments(p.oid) = wanted.arguments DESC LIMIT 1;
     IF found.oid IS NULL THEN
       RAISE EXCEPTION 'provider "%" has no function keypup.%', provider, wanted.full_name
         USING ERRCODE = 'undefined_function', DETAIL = wanted.purpose, HINT = format('Make keypup.%s(%s) RETURNS %s.', wanted.full_name, wanted.arguments, wanted.result);

@@ -195,6 +195,9 @@ typedef struct StoreArguments
 {
 	SentJob *job;
 	HttpReply *reply;
+	Datum values[11]; /* made of it once */
+	char nulls[12];
+	bool holds_projects;
 	PaceReport report;
 	bool is_refusal; /* the provider answered, but did not give what was asked for */
 } StoreArguments;
@@ -210,29 +213,39 @@ field_or(uint64 row, int column, int64 otherwise)
 }
 
 static void
-store_reply(void *argument)
+make_arguments(StoreArguments *store)
 {
-	StoreArguments *store = argument;
 	SentJob *job = store->job;
 	HttpReply *reply = store->reply;
-	Oid types[] = {UUIDOID,	 INT8OID, INT4OID, INT4OID, TEXTOID,
-				   JSONBOID, TEXTOID, TEXTOID, INT4OID, INT8OID};
-	Datum values[10];
-	char nulls[11] = "          ";
-	bool isnull;
-	Datum is_refusal;
+	Datum *values = store->values;
 
+	memset(store->nulls, ' ', lengthof(store->nulls) - 1);
 	values[0] = UUIDPGetDatum(&job->account);
 	values[1] = Int64GetDatum(job->job);
 	values[2] = Int32GetDatum(keypup_sync_interval);
-	reply_arguments(reply, values + 3, nulls + 3);
+	reply_arguments(reply, values + 3, store->nulls + 3);
 	values[7] = reply->failure_hint == NULL ? (Datum) 0 : CStringGetTextDatum(reply->failure_hint);
-	nulls[7] = reply->failure_hint == NULL ? 'n' : ' ';
+	store->nulls[7] = reply->failure_hint == NULL ? 'n' : ' ';
 	values[8] = Int32GetDatum(reply->milliseconds);
 	values[9] = Int64GetDatum(job->revision);
-	run_query(provider_query(job->provider, "store",
-							 "$1, $2, $3, $4, $5::pg_catalog.jsonb, $6, $7, $8, $9, $10"),
-			  10, types, values, nulls);
+}
+
+/* An action. */
+static void
+store_reply(void *argument)
+{
+	StoreArguments *store = argument;
+	Oid types[] = {UUIDOID, INT8OID, INT4OID, INT4OID, TEXTOID, JSONBOID,
+				   TEXTOID, TEXTOID, INT4OID, INT8OID, BOOLOID};
+	bool isnull;
+	Datum is_refusal;
+
+	if (!store->holds_projects)
+		make_arguments(store);
+	store->values[10] = BoolGetDatum(store->holds_projects);
+	run_query(provider_query(store->job->provider, "store",
+							 "$1, $2, $3, $4, $5::pg_catalog.jsonb, $6, $7, $8, $9, $10, $11"),
+			  11, types, store->values, store->nulls);
 	store->report.limit = field_or(0, 1, -1);
 	store->report.remaining = field_or(0, 2, -1);
 	store->report.reset_at = field_or(0, 3, 0);
@@ -241,20 +254,35 @@ store_reply(void *argument)
 	store->is_refusal = !isnull && DatumGetBool(is_refusal);
 }
 
+static StepError *
+try_to_store(Runner *runner, StoreArguments *store)
+{
+	const pg_uuid_t *account = &store->job->account;
+	StepError *error;
+
+	begin_account_step(&runner->steps, account);
+	error = try_for_account(account, store_reply, store);
+	if (error == NULL)
+		announce_page(account);
+	end_step(&runner->steps);
+	return error;
+}
+
 static void
 take_reply(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
 	SentJob *job = (SentJob *) sent;
 	StoreArguments store = {.job = job, .reply = reply, .report = {.limit = -1, .remaining = -1}};
-	StepError *error;
+	StepError *error = try_to_store(runner, &store);
 
-	begin_account_step(&runner->steps, &job->account);
-	error = try_for_account(&job->account, store_reply, &store);
-	if (error == NULL)
-		announce_page(&job->account);
-	end_step(&runner->steps);
+	if (error != NULL && error->is_in_use)
+	{
+		store.holds_projects = true;
+		error = try_to_store(runner, &store);
+	}
 	if (error != NULL)
 	{
+		error->is_lock = error->is_lock || error->is_in_use;
 		if (!error->is_lock)
 			note_reply(TROUBLE_NOT_STORED);
 		put_off_job(runner, job, error, 0);

@@ -201,3 +201,29 @@ REVOKE ALL ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, 
 GRANT EXECUTE ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) TO keypup_worker;
 COMMENT ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boolean) IS
   'Puts a job off: five seconds, doubling to an hour, or until the provider said. may_pass: whether waiting helps.';
+
+-- What changes rows of other projects than its own holds them all. They come before its own in the order of locks: where one of them
+-- is not free, the step is undone, and done once more with all of them taken first (github_store, job.c).
+CREATE FUNCTION keypup.hold_projects(account uuid, connection uuid, waits boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  its_projects bigint[] := ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection);
+  held bigint := 0;
+BEGIN
+  IF waits THEN
+    PERFORM FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = ANY (its_projects) ORDER BY s.project_id FOR NO KEY UPDATE;
+    RETURN;
+  END IF;
+  PERFORM FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = ANY (its_projects) FOR NO KEY UPDATE SKIP LOCKED;
+  GET DIAGNOSTICS held = ROW_COUNT;
+  IF held < cardinality(its_projects) THEN
+    RAISE EXCEPTION 'another page of the connection is being stored' USING ERRCODE = 'object_in_use';
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.hold_projects(uuid, uuid, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.hold_projects(uuid, uuid, boolean) TO keypup_worker;
+COMMENT ON FUNCTION keypup.hold_projects(uuid, uuid, boolean) IS
+  'Keeps all pages of a connection from being stored until the transaction ends. waits: by who holds none of its projects yet;'
+  ' otherwise SQLSTATE 55006 where one is not free.';

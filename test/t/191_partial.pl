@@ -176,6 +176,7 @@ sub note_stuck
 		map { [ split /\|/, $_, 2 ] } split /\n/, query(q{SELECT project, coalesce(last_error, '') FROM keypup.sync_status WHERE phase <> 'idle'});
 }
 sub some { my (@list) = @_; return join "\n", map { substr $_, 0, 600 } @list[ 0 .. ($#list > 9 ? 9 : $#list) ]; }
+my @all_pairs = @pairs;
 my $rounds = 0;
 while (@pairs)
 {
@@ -218,5 +219,39 @@ is(some(@stuck), '', 'every run ends');
 is(some(@lost), '', 'with the next good answers the tables are the provider\'s');
 is(join("\n", grep { !$hit{$_} } sort keys %hit), '', scalar(keys %hit) . ' cases were seen');
 is(scalar(keys %hit), $count, 'that is all of them');
+
+# A slice of the same through the background worker: all items, and every ninth case of a list, of numbers and of a repository.
+my $started = time;
+my @slice = ($items, map { $_->[0] } grep { $_->[1] % 9 == 0 } map { my $of = $_; map { [ $of->[$_], $_ ] } 0 .. $#$of } \@long, \@numbered);
+my %in_slice = map { $_ => 1 } @slice;
+@faults = grep { $in_slice{ $_->{match}{repository} } } @of_items_and_lists;
+# Of a repository of which nothing can be read no run could end.
+my @of_repositories = grep { $_->[0]{path} =~ /\./ } @all_pairs;
+foreach my $i (grep { $_ % 9 == 0 } 0 .. $#of_repositories)
+{
+	last if @slice >= 40;
+	my $small = $small[ $i / 9 ] // last;
+	leave_empty($small, $_->{operation}, $_) foreach @{ $of_repositories[$i] };
+	push @slice, $small;
+}
+my $slice = join ', ', map { "'$_'" } @slice;
+%hit = ();
+control($github, 'settings', { faults => [ map { { match => $_->{match}, nulls => $_->{nulls} } } @faults ] });
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'");
+$node->restart;
+my $in_slice = "project_id IN (SELECT project_id FROM keypup.projects WHERE name IN ($slice))";
+sub worker_has_read { my ($also) = @_; return $node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM keypup.sync_jobs WHERE in_run) AND NOT EXISTS (SELECT FROM keypup.sync_state WHERE phase <> 'idle' AND $in_slice)" . ($also // '')); }
+query("SELECT keypup.reread('acme', n) FROM unnest(ARRAY[$slice]) n");
+ok(worker_has_read(), 'the worker reads them again: every run ends');
+is(some(map { "@$_" } differing($node)), '', 'nothing that was stored is blanked');
+query("SELECT keypup.untrack('acme', n), keypup.track('acme', n) FROM unnest(ARRAY[$slice]) n WHERE n <> '$items'");
+ok(worker_has_read(), 'it reads all but the items for the first time: every run ends');
+count_hits();
+cmp_ok(scalar(grep { $_ } values %hit), '>=', 300, 'with ' . scalar(grep { $_ } values %hit) . ' of ' . scalar(keys %hit) . ' cases');
+control($github, 'settings', { faults => [] });
+query("UPDATE keypup.sync_failures SET next_try_at = now(); UPDATE keypup.sync_jobs SET due_at = now() WHERE due_at > now(); UPDATE keypup.sync_state SET next_run_at = now() WHERE $in_slice; SELECT keypup.wake_launcher()");
+ok(worker_has_read(' AND NOT EXISTS (SELECT FROM keypup.sync_failures)'), 'the next runs end, and nothing is set aside any more');
+is(some(map { "@$_" } differing($node)), '', 'with the next good answers the tables are the provider\'s');
+diag(sprintf 'the worker: %.1f s', time - $started);
 $node->stop;
 done_testing();

@@ -12,9 +12,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $token = 'ghp_CONTRADICTPROBE0123456789';
-my ($name, $sparse) = ('demo/main', 'demo/sparse');
+my ($name, $sparse, $delivering) = ('demo/main', 'demo/sparse', 'demo/delivering');
 my $github = start_github($token, '--points', '1000000', '--generate', "$name:pulls=105,issues=60,seed=9,labels=6,milestones=4",
-	'--generate', "$sparse:pulls=105,issues=230,seed=3,labels=4,milestones=2");
+	'--generate', "$sparse:pulls=105,issues=230,seed=3,labels=4,milestones=2", '--generate', "$delivering:pulls=20,issues=10,labels=2,milestones=1,deployments=20");
 my $node = new_server($github, "keypup.sync_interval = '1d'\n");
 $node->start;
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
@@ -64,6 +64,60 @@ foreach my $list ([ 'labels', KeypupLabels => $main->{labels}[0] ], [ 'milestone
 	run_all();
 	is(failures(), "$field GitHub's list does not go on: its next page is one that was read before", "$field that never end: the run does, and says so");
 	is(differs(), '', 'and none is deleted');
+	faults();
+	run_all();
+	is(differs() . failures(), '', 'the next list that ends is believed');
+}
+
+# Nor do lists of an item: the same page, or an empty one, comes round and round, each time with another cursor.
+sub round_and_round
+{
+	my ($operation, $prefix, $item, $is_empty, @lists) = @_;
+	my @empty = $is_empty ? map { { item => $item, path => "$prefix.$_.nodes", value => [] } } @lists : ();
+	return untrue($operation, @empty, map { { item => $item, path => "$prefix.$_.pageInfo", value => { hasNextPage => $true, endCursor => 'round:$SERIAL' } } } @lists);
+}
+sub parts { return query(q{SELECT coalesce(string_agg(kind || ' ' || part, ', ' ORDER BY kind, part), '') FROM keypup.sync_failures WHERE reason = 'GitHub''s list does not go on: its next page is one that was read before'}); }
+my ($busy) = grep { @{ $_->{reviewThreads} } > 1 && @{ $_->{reviews} } && @{ $_->{labels} } } @{ $main->{pullRequests} };
+my ($labelled) = grep { @{ $_->{labels} } && @{ $_->{comments} } } @{ $main->{issues} };
+my $thread = $busy->{reviewThreads}[0];
+my @of_pull = qw(labels assignees reviewRequests reviews timelineItems closingIssuesReferences);
+my @of_issue = qw(labels assignees timelineItems);
+my $all_of_pull = 'pull_requests assignees, pull_requests closingIssuesReferences, pull_requests labels, pull_requests reviewRequests, pull_requests reviewThreads, pull_requests reviews, pull_requests timelineItems';
+foreach my $is_empty (0, 1)
+{
+	my $which = $is_empty ? 'empty pages' : 'the same page';
+	my $pages = round_and_round('KeypupNestedPages', 'n*', $busy->{id}, $is_empty, @of_pull, 'reviewThreads');
+	push @{ $pages->{nulls} }, @{ round_and_round('KeypupNestedPages', 'n*', $labelled->{id}, $is_empty, @of_issue)->{nulls} };
+	faults(round_and_round('KeypupPullRequests', 'nodes.*', $busy->{id}, $is_empty, @of_pull), round_and_round('KeypupIssues', 'nodes.*', $labelled->{id}, $is_empty, @of_issue), $pages);
+	change('title', number => 2, title => "another $is_empty");
+	control($github, 'counters/reset', {});
+	query("SELECT keypup.reread('acme', '$name', $busy->{number}), keypup.reread('acme', '$name', $labelled->{number}); CALL keypup.sync('acme')");
+	is(parts(), "issues assignees, issues labels, issues timelineItems, $all_of_pull", "$which without an end, for every list of an item: the run ends, and names them");
+	cmp_ok(requests('KeypupNestedPages'), '<=', 60, 'soon');
+	is(differs(), '', 'nothing is deleted, and all else is stored');
+	faults();
+	run_all();
+	is(differs() . failures(), '', 'the next lists that end are believed');
+
+	my @both = map { @{ $_->{nulls} } } round_and_round('KeypupNestedPages', 'n*', $busy->{id}, $is_empty, 'reviewThreads.nodes.0.comments'), round_and_round('KeypupNestedPages', 'n*', $thread->{id}, $is_empty, 'comments');
+	faults({ match => { operation => 'KeypupNestedPages' }, nulls => \@both });
+	reread($busy->{number});
+	is(parts() . differs(), 'pull_requests reviewThreads', "$which without an end, for the comments of a thread");
+	faults();
+	run_all();
+	is(differs() . failures(), '', 'until they end');
+}
+# A list of a repository that goes round is longer than it counts.
+foreach my $list ([ pullRequests => 'KeypupPullRequestStubs', 'pull_request_stubs' ], [ issues => 'KeypupIssueStubs', 'issue_stubs' ])
+{
+	my ($field, $operation, $kind) = @$list;
+	my $round = { path => "node.$field.pageInfo", value => { hasNextPage => $true, endCursor => 'round:$SERIAL' } };
+	query("INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments) SELECT account_id, connection_id, project_id, '$kind', '{\"after\": null, \"first\": 50, \"horizon\": null}' FROM keypup.projects");
+	control($github, 'counters/reset', {});
+	faults(untrue($operation, $round));
+	run_all();
+	is(failures(), "$kind GitHub's list does not go on: it has more than it counts", "a list of $field that goes round: the run ends");
+	cmp_ok(requests($operation), '<=', 40, 'soon');
 	faults();
 	run_all();
 	is(differs() . failures(), '', 'the next list that ends is believed');
@@ -138,6 +192,17 @@ control($github, 'counters/reset', {});
 start_over($sparse);
 is(differs($sparse) . failures(), '', 'a hundred and twenty numbers that nothing has: all else is read');
 is(requests('KeypupNumbers'), 1, 'and they are asked for once');
+
+# Of the statuses of a deployment nothing tells one from another.
+faults(untrue('KeypupRepository', { path => 'repository.deployments.nodes.*.statuses.pageInfo', value => { hasNextPage => $true, endCursor => 'round:$SERIAL' } }),
+	untrue('KeypupNestedPages', { path => 'n*.statuses.pageInfo', value => { hasNextPage => $true, endCursor => 'round:$SERIAL' } }));
+control($github, 'counters/reset', {});
+start_over($delivering);
+is(parts(), join(', ', ('deployments statuses') x 20), 'the same page of statuses without an end, for twenty deployments');
+cmp_ok(requests('KeypupNestedPages'), '<=', 60, 'soon');
+faults();
+run_all();
+is(differs($delivering) . failures(), '', 'until they end');
 
 $node->stop;
 done_testing();

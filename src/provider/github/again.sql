@@ -152,8 +152,8 @@ AS $$
   SELECT keypup.set_aside(account, project, jsonb_build_array(jsonb_build_object('kind', kind, 'reason', why,
     'item_id', coalesce(arguments ->> 'after', ''),
     'arguments', CASE
-      WHEN kind IN ('pull_request_sweep', 'issue_sweep') THEN arguments - 'first'
-      WHEN kind IN ('pull_request_stubs', 'issue_stubs', 'release_pages', 'deployment_pages') THEN arguments - 'first' - 'is_first'
+      WHEN kind IN ('pull_request_sweep', 'issue_sweep') THEN arguments - 'first' - 'told'
+      WHEN kind IN ('pull_request_stubs', 'issue_stubs', 'release_pages', 'deployment_pages') THEN arguments - 'first' - 'told' - 'is_first'
         || CASE WHEN kind LIKE '%pages' THEN '{"first": 100}'::jsonb ELSE '{}' END
         || jsonb_build_object('horizon', keypup.github_horizon(account, project, CASE kind WHEN 'pull_request_stubs' THEN 'pull_requests'
              WHEN 'issue_stubs' THEN 'issues' WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END, arguments)) END)))

@@ -275,7 +275,7 @@ REVOKE ALL ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, boolean
 COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, boolean, timestamptz, integer) IS 'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
 
 CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text, milliseconds integer,
-  token_revision bigint,
+  token_revision bigint, holds_projects boolean DEFAULT false,
   OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz,
   OUT is_refusal boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -300,6 +300,10 @@ BEGIN
   token_is_current := EXISTS (SELECT FROM keypup.connection_tokens t
     WHERE t.account_id = account AND t.connection_id = the_job.connection_id AND t.purpose = 'access_token'
       AND t.revision = token_revision);
+  -- It was found to change rows of other projects.
+  IF holds_projects THEN
+    PERFORM keypup.hold_projects(account, the_job.connection_id, true);
+  END IF;
   -- One page of a project at a time, so that the last job of a run knows that it is the last.
   UPDATE keypup.sync_state s
   SET requests = s.requests + 1, points = s.points + coalesce((budget ->> 'cost')::bigint, 0)
@@ -402,7 +406,8 @@ BEGIN
     token_is_current AND status = 200 AND coalesce(jsonb_typeof(reply -> 'data') = 'object', false), v.retry_at, milliseconds) p;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint) IS
+REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint, boolean) IS
   'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is'
-  ' left of the token''s budget, and whether the provider answered but did not give what was asked for.';
+  ' left of the token''s budget, and whether the provider answered but did not give what was asked for. holds_projects:'
+  ' done once more with all projects of the connection held, after SQLSTATE 55006.';

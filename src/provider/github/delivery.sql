@@ -163,10 +163,13 @@ BEGIN
   PERFORM keypup.queue_job(account, project, 'nested_pages', q.arguments, NULL::boolean, now(), false) FROM (
     SELECT jsonb_build_object('pages', jsonb_agg(w.page)) AS arguments
     FROM (
-      SELECT jsonb_build_object('item', 'deployment', 'node', g.node, 'connection', 'statuses', 'after', g.after) AS page,
-        (row_number() OVER (ORDER BY g.node) - 1) / 20 AS part
-      FROM keypup.json_rows(pages, '', '{node,statuses.pageInfo.hasNextPage,statuses.pageInfo.endCursor}'::text[]) AS g (node text, goes_on boolean, after text)
-      WHERE g.goes_on
+      SELECT p.page, (row_number() OVER (ORDER BY p.page ->> 'node') - 1) / 20 AS part
+      FROM jsonb_array_elements(keypup.github_going_on(account, project, (
+        SELECT jsonb_agg(jsonb_build_object('item', 'deployment', 'node', g.node, 'connection', 'statuses', 'after', g.next_after, 'nth', coalesce(g.nth, 1) + 1,
+          'is_stuck', keypup.github_is_stuck('statuses', g.after, g.next_after, NULL::jsonb, NULL::jsonb, g.nth)))
+        FROM keypup.json_rows(pages, '', '{node,after,nth,statuses.pageInfo.hasNextPage,statuses.pageInfo.endCursor}'::text[])
+          AS g (node text, after text, nth bigint, goes_on boolean, next_after text)
+        WHERE g.goes_on))) AS p (page)
     ) AS w
     GROUP BY w.part) AS q;
 END

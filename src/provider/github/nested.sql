@@ -49,6 +49,37 @@ BEGIN
     AND s.connection IN ('labels', 'assignees', 'reviewRequests', 'closingIssuesReferences');
 END
 $$;
+-- A name that changes while a short list is read: in the pages that wait, and in those that are about to be stored.
+CREATE FUNCTION keypup.github_rename_seen(pages jsonb, lists text[], old_names text[], new_names text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT jsonb_agg(CASE WHEN p.page ->> 'connection' = ANY (lists) AND p.page -> 'seen' ?| old_names
+      THEN p.page || jsonb_build_object('seen', (
+        SELECT jsonb_agg(keypup.new_name(s.name, old_names, new_names) ORDER BY s.position)
+        FROM jsonb_array_elements_text(p.page -> 'seen') WITH ORDINALITY AS s (name, position)))
+      ELSE p.page END ORDER BY p.position)
+  FROM jsonb_array_elements(pages) WITH ORDINALITY AS p (page, position)
+$$;
+CREATE FUNCTION keypup.github_follow_seen(account uuid, projects bigint[], lists text[], old_names text[], new_names text[], rows jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF old_names IS NULL THEN
+    RETURN rows;
+  END IF;
+  UPDATE keypup.sync_jobs j
+  SET arguments = j.arguments || jsonb_build_object('pages', keypup.github_rename_seen(j.arguments -> 'pages', lists, old_names, new_names))
+  WHERE j.account_id = account AND j.project_id = ANY (projects) AND j.kind = 'nested_pages'
+    AND EXISTS (SELECT FROM jsonb_array_elements(j.arguments -> 'pages') AS p (page)
+                WHERE p.page ->> 'connection' = ANY (lists) AND p.page -> 'seen' ?| old_names);
+  RETURN keypup.github_rename_seen(rows, lists, old_names, new_names);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_rename_seen(jsonb, text[], text[], text[]),
+  keypup.github_follow_seen(uuid, bigint[], text[], text[], text[], jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_rename_seen(jsonb, text[], text[], text[]) IS 'Pages of nested lists, with new names in what those before them told.';
+COMMENT ON FUNCTION keypup.github_follow_seen(uuid, bigint[], text[], text[], text[], jsonb) IS
+  'Carries new names through the pages of short lists that wait; returns rows that are being stored with them.';
 -- Until all pages of a list are known, what was stored of it stays beside what the first one holds.
 CREATE FUNCTION keypup.github_keep(names text[], stored text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -154,6 +185,33 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigint[]) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigint[]) IS 'Deletes the reviews, comments and events that whole lists of items lack.';
 
+-- A list that never ends: its next page begins where this one did, or this one told nothing that those before had not. Of some lists
+-- a page may tell nothing that is kept, or nothing by which it could be known again: of these it is too many pages.
+CREATE FUNCTION keypup.github_is_stuck(connection text, after text, next_after text, seen jsonb, ids jsonb, nth bigint) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce(after IS NOT NULL AND (after = next_after
+    OR CASE WHEN connection IN ('reviewRequests', 'closingIssuesReferences', 'statuses') THEN nth >= 50 ELSE seen @> ids OR nth >= 1000 END), false)
+$$;
+-- Sets what is stuck aside; the other pages are asked for.
+CREATE FUNCTION keypup.github_going_on(account uuid, project bigint, pages jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF (pages @? '$[*] ? (@.is_stuck == true)') IS NOT TRUE THEN
+    RETURN pages;
+  END IF;
+  PERFORM keypup.github_set_aside(account, project, 'nested_pages', '{}'::jsonb, (
+    SELECT jsonb_agg(jsonb_build_object('asked', p.page, 'why', 'GitHub''s list does not go on: its next page is one that was read before'))
+    FROM jsonb_array_elements(pages) AS p (page) WHERE p.page @> '{"is_stuck": true}'));
+  RETURN nullif(jsonb_path_query_array(pages, '$[*] ? (!(@.is_stuck == true))'), '[]');
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_is_stuck(text, text, text, jsonb, jsonb, bigint), keypup.github_going_on(uuid, bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_is_stuck(text, text, text, jsonb, jsonb, bigint) IS
+  'Whether a page of a nested list, its nth, leads nowhere. seen: the ids, or names, of the pages before; ids: its own.';
+COMMENT ON FUNCTION keypup.github_going_on(uuid, bigint, jsonb) IS 'The pages but for those of lists that never end, which are set aside; NULL: none.';
+
 -- What is asked for next: the further pages of lists that go on, as described at the top.
 CREATE FUNCTION keypup.github_further_pages(kind text, items jsonb, repository text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -172,20 +230,25 @@ BEGIN
   RETURN (
     WITH list AS (
       SELECT coalesce(kind, e.item ->> 'item') AS item, e.item -> 'number' AS number, e.item -> CASE WHEN kind IS NULL THEN 'node' ELSE 'id' END AS node,
-        c.connection, e.item -> c.connection AS page, CASE WHEN kind IS NULL THEN e.item -> 'seen' ELSE '[]' END AS seen
+        c.connection, e.item -> c.connection AS page, CASE WHEN kind IS NULL THEN e.item -> 'seen' ELSE '[]' END AS seen,
+        CASE WHEN kind IS NULL THEN e.item ->> 'after' END AS after, CASE WHEN kind IS NULL THEN (e.item ->> 'nth')::bigint END AS nth
       FROM jsonb_array_elements(items) AS e (item)
       CROSS JOIN LATERAL unnest(CASE kind WHEN 'issue' THEN '{labels,assignees,timelineItems}'::text[]
         WHEN 'pull_request' THEN '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}' ELSE ARRAY[e.item ->> 'connection'] END) AS c (connection)
       UNION ALL
-      SELECT 'thread', e.item -> 'number', t -> 'id', 'comments', t -> 'comments', '[]'
+      SELECT 'thread', e.item -> 'number', t -> 'id', 'comments', t -> 'comments', '[]', NULL, NULL
       FROM jsonb_array_elements(items) AS e (item), jsonb_array_elements(e.item #> '{reviewThreads,nodes}') AS t
       WHERE kind IS NULL
     )
     SELECT jsonb_agg(jsonb_build_object('item', l.item, 'number', l.number, 'node', l.node, 'connection', l.connection, 'after', l.page #> '{pageInfo,endCursor}',
-      'seen', l.seen || CASE WHEN l.connection IN ('labels', 'assignees', 'reviewRequests', 'closingIssuesReferences')
-        THEN to_jsonb(keypup.github_short_list(l.connection, l.page, repository))
-        ELSE (SELECT coalesce(jsonb_agg(coalesce(n -> 'fullDatabaseId', n -> 'id')), '[]') FROM jsonb_array_elements(l.page -> 'nodes') n) END) ORDER BY l.number)
+      'seen', l.seen || i.ids, 'nth', coalesce(l.nth, 1) + 1,
+      'is_stuck', keypup.github_is_stuck(l.connection, l.after, l.page #>> '{pageInfo,endCursor}', l.seen, i.ids, l.nth)) ORDER BY l.number)
     FROM list l
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN l.connection IN ('labels', 'assignees', 'reviewRequests', 'closingIssuesReferences')
+        THEN to_jsonb(keypup.github_short_list(l.connection, l.page, repository))
+        ELSE (SELECT coalesce(jsonb_agg(coalesce(n -> 'fullDatabaseId', n -> 'id')), '[]') FROM jsonb_array_elements(l.page -> 'nodes') n) END AS ids
+    ) AS i
     WHERE (l.page #>> '{pageInfo,hasNextPage}')::boolean);
 END
 $$;

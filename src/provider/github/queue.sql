@@ -109,6 +109,7 @@ CREATE FUNCTION keypup.github_queue_pages(account uuid, project bigint, pages js
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  pages := keypup.github_going_on(account, project, pages);
   IF pages IS NOT NULL THEN
     PERFORM keypup.github_queue_parts(account, project, 'nested_pages', 'pages', pages,
       EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run));

@@ -64,23 +64,35 @@ BEGIN
   END IF;
 END
 $$;
--- A page that comes after itself, or that has nothing which was not there before, is no way to the end of a list.
+-- A page that comes after itself, or that has nothing which was not there before, is no way to the end of a list. Nor is one after
+-- which more was told than there is, and a thousand that may have come meanwhile.
 CREATE FUNCTION keypup.github_goes_on(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  why text;
 BEGIN
   IF NOT (page #>> '{pageInfo,hasNextPage}')::boolean THEN
     RETURN false;
-  ELSIF page #> '{pageInfo,endCursor}' IS DISTINCT FROM arguments -> 'after'
-        AND NOT coalesce(jsonb_typeof(arguments -> 'seen') = 'array' AND arguments -> 'seen' <> '[]'
-                         AND arguments -> 'seen' @> jsonb_path_query_array(page, '$.nodes[*].id') AND NOT page ? 'all_ids', false) THEN
+  ELSIF page #> '{pageInfo,endCursor}' IS NOT DISTINCT FROM arguments -> 'after'
+        OR coalesce(jsonb_typeof(arguments -> 'seen') = 'array' AND arguments -> 'seen' <> '[]'
+                    AND arguments -> 'seen' @> jsonb_path_query_array(page, '$.nodes[*].id') AND NOT page ? 'all_ids', false) THEN
+    why := 'its next page is one that was read before';
+  ELSIF keypup.github_told(page, arguments) > least((page ->> 'totalCount')::bigint, 1000000) + 1000 THEN
+    why := 'it has more than it counts';
+  ELSE
     RETURN true;
   END IF;
-  PERFORM keypup.github_set_list_aside(account, project, kind, arguments, 'GitHub''s list does not go on: its next page is one that was read before');
+  PERFORM keypup.github_set_list_aside(account, project, kind, arguments, 'GitHub''s list does not go on: ' || why);
   RETURN false;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+-- An empty page counts, too.
+CREATE FUNCTION keypup.github_told(page jsonb, arguments jsonb) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce((arguments ->> 'told')::bigint, 0) + coalesce(nullif(jsonb_array_length(page -> 'nodes'), 0), 100) $$;
+REVOKE ALL ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb), keypup.github_told(jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_told(jsonb, jsonb) IS 'How many elements the pages of a list had, up to this one.';
 COMMENT ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb) IS 'Whether a list has another page; one that never ends is set aside.';
 
 -- As long as this one, since GitHub is as slow for it as it was for this one.
@@ -88,7 +100,7 @@ CREATE FUNCTION keypup.github_next_page(page jsonb, arguments jsonb) RETURNS jso
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  RETURN arguments - 'is_first' || jsonb_build_object('after', page #> '{pageInfo,endCursor}');
+  RETURN arguments - 'is_first' || jsonb_build_object('after', page #> '{pageInfo,endCursor}', 'told', keypup.github_told(page, arguments));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb), keypup.github_next_page(jsonb, jsonb) FROM PUBLIC;
@@ -198,14 +210,21 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   me record;
+  is_renamed boolean;
   twin record;
+  its_projects bigint[];
 BEGIN
-  -- In one order, since the run of the other project may do the same.
-  PERFORM FROM keypup.projects p JOIN keypup.projects o USING (account_id, connection_id)
-  WHERE o.account_id = account AND o.project_id = project
-    AND (p.project_id = project OR p.external_id = its_id OR lower(p.name COLLATE "C") = lower(its_name COLLATE "C"))
-  ORDER BY p.project_id FOR NO KEY UPDATE OF p;
   SELECT p.connection_id, p.name INTO STRICT me FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
+  is_renamed := lower(me.name COLLATE "C") <> lower(its_name COLLATE "C");
+  -- Who takes a name holds all that may have it, or take it; in one order, since the run of another project may do the same.
+  its_projects := ARRAY(SELECT p.project_id FROM keypup.projects p
+    WHERE p.account_id = account AND p.connection_id = me.connection_id
+      AND (is_renamed OR p.project_id = project OR p.external_id = its_id));
+  PERFORM FROM keypup.projects p WHERE p.account_id = account AND p.project_id = ANY (its_projects) ORDER BY p.project_id FOR NO KEY UPDATE;
+  SELECT p.connection_id, p.name INTO STRICT me FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
+  IF NOT is_renamed AND lower(me.name COLLATE "C") <> lower(its_name COLLATE "C") THEN
+    RAISE EXCEPTION 'the repository''s name was given to another meanwhile' USING ERRCODE = 'lock_not_available';
+  END IF;
   SELECT p.name INTO twin FROM keypup.projects p
   WHERE p.account_id = account AND p.connection_id = me.connection_id AND p.project_id <> project AND p.external_id = its_id;
   IF FOUND THEN
@@ -215,13 +234,19 @@ BEGIN
   SELECT p.project_id, p.external_id INTO twin FROM keypup.projects p
   WHERE p.account_id = account AND p.connection_id = me.connection_id AND p.project_id <> project
     AND lower(p.name COLLATE "C") = lower(its_name COLLATE "C");
-  IF NOT FOUND THEN
-    RETURN its_name;
-  ELSIF twin.external_id IS NULL THEN
+  IF FOUND AND twin.external_id IS NULL THEN
     -- It was tracked by this name, and has not been read: it is this repository, and its own run will say so.
     RETURN me.name;
+  ELSIF FOUND THEN
+    UPDATE keypup.projects p SET name = format('%s (%s)', p.name, p.external_id) WHERE p.account_id = account AND p.project_id = twin.project_id;
   END IF;
-  UPDATE keypup.projects p SET name = format('%s (%s)', p.name, p.external_id) WHERE p.account_id = account AND p.project_id = twin.project_id;
+  IF is_renamed THEN
+    BEGIN
+      UPDATE keypup.projects p SET name = its_name WHERE p.account_id = account AND p.project_id = project;
+    EXCEPTION WHEN unique_violation THEN
+      RAISE EXCEPTION 'somebody has just tracked the repository by its new name' USING ERRCODE = 'lock_not_available';
+    END;
+  END IF;
   RETURN its_name;
 END
 $$;
@@ -317,7 +342,9 @@ BEGIN
   ORDER BY e.type LIMIT 1;
   IF error.type = 'NOT_FOUND' THEN
     reason := format('repository "%s" does not exist, or the token may not read it', the_project.name);
-    hint := 'Check the name, and that the token has read access to the repository. Rows read before are kept.';
+    hint := 'Check the name, and that the token has read access to the repository. Rows read before are kept.'
+      -- It is asked for by its id.
+      || CASE place WHEN 'node' THEN ' If it was deleted and made anew, that is another: call keypup.untrack and keypup.track to read it.' ELSE '' END;
   ELSIF error.type IS NOT NULL THEN
     SELECT * INTO refusal FROM keypup.github_refusal(error.words, error.is_saml);
     reason := format('repository "%s" may not be read: %s', the_project.name, coalesce(refusal.reason, error.why));
