@@ -54,10 +54,11 @@ SELECT c.relname, a.attname, a.atttypid::regtype FROM pg_class c JOIN pg_attribu
 WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r'
   AND (a.atttypid = 'numeric'::regtype OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typtype = 'e'));
 
--- Foreign keys without an index that begins with their columns, led by the account's: none. By them rows go.
+-- Foreign keys without an index that begins with their columns, led by the account's: none, but that to the providers, which do
+-- not go. By them rows go.
 SELECT c.conrelid::regclass, c.conname
 FROM pg_constraint c
-WHERE c.connamespace = 'keypup'::regnamespace AND c.contype = 'f'
+WHERE c.connamespace = 'keypup'::regnamespace AND c.contype = 'f' AND c.confrelid <> 'keypup.providers'::regclass
   AND NOT EXISTS (
     SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = i.indkey[0]
     WHERE i.indrelid = c.conrelid AND i.indpred IS NULL AND a.attname = 'account_id'

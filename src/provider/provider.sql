@@ -44,8 +44,9 @@ ALTER TABLE keypup.providers FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_read ON keypup.providers FOR SELECT TO keypup_member, keypup_worker USING (true);
 
 CREATE VIEW keypup.provider_capabilities WITH (security_invoker = true, security_barrier = true) AS
-SELECT p.provider, p.title, c.capability, c.capability = ANY (p.reads) AS is_read, c.relation
-FROM keypup.providers p
+SELECT a.account_id, p.provider, p.title, c.capability, c.capability = ANY (p.reads) AS is_read, c.relation
+FROM keypup.accounts a
+CROSS JOIN keypup.providers p
 CROSS JOIN (VALUES
   ('pull_requests', 'pull_requests'), ('reviews', 'reviews'), ('issues', 'issues'), ('comments', 'comments'),
   ('labels', 'labels'), ('milestones', 'milestones'), ('timeline_events', 'timeline_events'),
@@ -54,6 +55,7 @@ REVOKE ALL ON keypup.provider_capabilities FROM PUBLIC;
 GRANT SELECT ON keypup.provider_capabilities TO keypup_member;
 COMMENT ON VIEW keypup.provider_capabilities IS
   'What is read of each provider and what is not, so that a relation without rows, or a NULL, says which of the two it means.';
+COMMENT ON COLUMN keypup.provider_capabilities.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.provider_capabilities.provider IS 'The provider, as in connections.';
 COMMENT ON COLUMN keypup.provider_capabilities.title IS 'What people call it.';
 COMMENT ON COLUMN keypup.provider_capabilities.capability IS 'What may be read.';

@@ -66,7 +66,7 @@ query(q{
 	CROSS JOIN LATERAL (SELECT k.type, k.known, CASE k.type WHEN 'uuid' THEN md5(k.known) WHEN 'bigint' THEN (4e18::bigint - 7)::text WHEN 'integer' THEN '2000000001'
 		WHEN 'timestamp with time zone' THEN '1970-01-01 00:00:00+00' ELSE '!' || k.known END AS unknown) v
 	CROSS JOIN (VALUES ('= $'), ('< $'), ('>= $'), ('BETWEEN $ AND $'), ('<> $')) o (op)
-	WHERE s.schemaname = 'keypup' AND s.tablename <> 'role_permissions' AND has_column_privilege('keypup_member', a.attrelid, a.attnum, 'SELECT') AND k.known IS NOT NULL
+	WHERE s.schemaname = 'keypup' AND s.tablename NOT IN ('role_permissions', 'providers') AND has_column_privilege('keypup_member', a.attrelid, a.attnum, 'SELECT') AND k.known IS NOT NULL
 		-- A partial index serves one value and not the other, whatever is in it.
 		AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND pg_get_expr(i.indpred, i.indrelid) ~ ('\m' || s.attname || '\M'))
 		AND k.type IN ('uuid', 'bigint', 'integer', 'timestamp with time zone', 'text')
@@ -116,7 +116,7 @@ is(as('carl', q{DO $$ DECLARE seen text := ''; letter text; BEGIN
 		seen := seen || letter;
 	END LOOP;
 	RAISE EXCEPTION '%', seen; END $$}), ' ' x 12, 'letter by letter nothing is spelt out');
-is(as('carl', $_), '0', "$_: nothing") foreach q{SELECT count(*) FROM pg_stats WHERE schemaname = 'keypup' AND tablename <> 'role_permissions'}, 'SELECT count(*) FROM pg_stats_ext', 'SELECT count(*) FROM pg_stats_ext_exprs';
+is(as('carl', $_), '0', "$_: nothing") foreach q{SELECT count(*) FROM pg_stats WHERE schemaname = 'keypup' AND tablename NOT IN ('role_permissions', 'providers')}, 'SELECT count(*) FROM pg_stats_ext', 'SELECT count(*) FROM pg_stats_ext_exprs';
 like(as('carl', "SELECT count(*) FROM $_"), qr/^permission denied/, "$_ is refused") foreach qw(pg_statistic pg_statistic_ext_data);
 
 # What a query looks at before it asks the policy: by EXPLAIN ANALYZE, and by the transaction's own counters. To ask the policy reads rows as
