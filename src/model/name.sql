@@ -34,13 +34,11 @@ COMMENT ON FUNCTION keypup.changed_names(jsonb, jsonb) IS 'Who, of what is known
 COMMENT ON FUNCTION keypup.new_name(text, text[], text[]) IS 'A name, or the new one that stands beside it in the second list.';
 COMMENT ON FUNCTION keypup.new_name(text[], text[], text[]) IS 'Sorted names, with the new ones for those in the first list.';
 
-CREATE FUNCTION keypup.follow_labels(account uuid, project bigint, seen jsonb) RETURNS void
+CREATE FUNCTION keypup.follow_labels(account uuid, project bigint, seen jsonb, OUT old_names text[], OUT new_names text[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   ids text[];
-  old_names text[];
-  new_names text[];
 BEGIN
   SELECT c.* INTO ids, old_names, new_names
   FROM keypup.changed_names((
@@ -100,7 +98,7 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb), keypup.forget_labels(uuid, bigint, text[]),
   keypup.follow_milestones(uuid, bigint, jsonb), keypup.forget_milestones(uuid, bigint, text[]) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb) IS 'Carries new names of labels, seen as {id, name}, through a project.';
+COMMENT ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb) IS 'Carries new names of labels, seen as {id, name}, through a project. Returns which names they are; NULL: none.';
 COMMENT ON FUNCTION keypup.forget_labels(uuid, bigint, text[]) IS 'Takes labels that were deleted from the items of a project.';
 COMMENT ON FUNCTION keypup.follow_milestones(uuid, bigint, jsonb) IS 'Carries new titles of milestones, seen as {id, name}, through a project.';
 COMMENT ON FUNCTION keypup.forget_milestones(uuid, bigint, text[]) IS 'Takes the items of a project out of milestones that were deleted.';
@@ -123,13 +121,11 @@ BEGIN
 END
 $$;
 -- By whoever holds all projects of the connection (hold_projects): none of its rows is being stored meanwhile.
-CREATE FUNCTION keypup.follow_people(account uuid, connection uuid, seen jsonb) RETURNS void
+CREATE FUNCTION keypup.follow_people(account uuid, connection uuid, seen jsonb, OUT old_names text[], OUT new_names text[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   ids text[];
-  old_names text[];
-  new_names text[];
   row_names text[];
   projects bigint[];
 BEGIN
@@ -149,10 +145,10 @@ BEGIN
   projects := ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection);
   UPDATE keypup.identities i SET login = c.name
   FROM unnest(ids, new_names) AS c (id, name) WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = c.id;
+  new_names := row_names;
   IF old_names IS NULL THEN
     RETURN;
   END IF;
-  new_names := row_names;
   UPDATE keypup.pull_requests p
   SET author = keypup.new_name(p.author, old_names, new_names), merged_by = keypup.new_name(p.merged_by, old_names, new_names),
       assignees = keypup.new_name(p.assignees, old_names, new_names),
@@ -182,4 +178,5 @@ GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(te
   keypup.follow_labels(uuid, bigint, jsonb), keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb),
   keypup.forget_milestones(uuid, bigint, text[]), keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.changed_people(uuid, uuid, jsonb) IS 'Who, of those seen as {id, name, kind}, or of those whose logins these have now, is called otherwise: as changed_names tells it.';
-COMMENT ON FUNCTION keypup.follow_people(uuid, uuid, jsonb) IS 'Carries new logins, seen as {id, name, kind}, through all that was read through a connection.';
+COMMENT ON FUNCTION keypup.follow_people(uuid, uuid, jsonb) IS
+  'Carries new logins, seen as {id, name, kind}, through all that was read through a connection. Returns which they are; NULL: none.';

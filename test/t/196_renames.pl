@@ -190,5 +190,18 @@ like(errors(), qr{^demo/end \(\S+\): repository "demo/end[^"]*" does not exist},
 query(q{SELECT keypup.untrack('acme', name) FROM keypup.projects WHERE name LIKE 'demo/end (%'});
 is(names() . errors(), 'demo/end demo/green', 'it can be forgotten by that name');
 is(differs('demo/end'), '', 'and the other is whole');
+
+# One that is deleted, and made anew under its name, is another: its numbers begin again.
+my $green = query(q{SELECT project_id FROM keypup.projects WHERE name = 'demo/green'});
+sub rows_of { my ($table) = @_; return query("SELECT md5(coalesce(string_agg(t::text, ',' ORDER BY t::text), '')) FROM keypup.$table t WHERE project_id = $green"); }
+my @kept = map { rows_of($_) } qw(issues pull_requests comments labels milestones);
+control($github, 'change', { repository => 'demo/green', change => 'delete_repository' });
+control($github, 'repository', { generate => 'demo/green:pulls=3,issues=3,labels=2,milestones=1,seed=99' });
+run_all();
+is(join(' ', map { rows_of($_) } qw(issues pull_requests comments labels milestones)), "@kept", 'nothing of the new one gets among the rows of the old one');
+like(query(q{SELECT last_error || ' ' || last_error_hint FROM keypup.sync_status WHERE project = 'demo/green'}), qr/does not exist.* made anew.*keypup.untrack and keypup.track/, 'and it is said what to do');
+query(q{SELECT keypup.untrack('acme', 'demo/green'); SELECT keypup.track('acme', 'demo/green')});
+run_all();
+is(errors() . differs('demo/green'), '', 'after which the new one is read');
 $node->stop;
 done_testing();

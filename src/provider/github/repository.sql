@@ -342,7 +342,9 @@ BEGIN
   ORDER BY e.type LIMIT 1;
   IF error.type = 'NOT_FOUND' THEN
     reason := format('repository "%s" does not exist, or the token may not read it', the_project.name);
-    hint := 'Check the name, and that the token has read access to the repository. Rows read before are kept.';
+    hint := 'Check the name, and that the token has read access to the repository. Rows read before are kept.'
+      -- It is asked for by its id.
+      || CASE place WHEN 'node' THEN ' If it was deleted and made anew, that is another: call keypup.untrack and keypup.track to read it.' ELSE '' END;
   ELSIF error.type IS NOT NULL THEN
     SELECT * INTO refusal FROM keypup.github_refusal(error.words, error.is_saml);
     reason := format('repository "%s" may not be read: %s', the_project.name, coalesce(refusal.reason, error.why));

@@ -1,6 +1,6 @@
 -- provider/github/store.sql: what people, pull requests and issues become in the tables; nested.sql has their lists.
 
-CREATE FUNCTION keypup.github_store_people(account uuid, connection uuid, page jsonb) RETURNS void
+CREATE FUNCTION keypup.github_store_people(account uuid, connection uuid, page jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -8,6 +8,7 @@ DECLARE
   actors jsonb;
   named jsonb;
   all_known boolean;
+  followed record;
 BEGIN
   SELECT jsonb_agg(jsonb_build_object('external_id', a.external_id, 'id', a.id, 'name', a.login, 'full_name', a.name, 'kind', a.kind)),
     bool_and(i.login IS NOT NULL AND (i.login, i.kind) = (a.login, a.kind) AND i.name IS NOT DISTINCT FROM a.name)
@@ -21,12 +22,14 @@ BEGIN
   LEFT JOIN keypup.identities i ON i.account_id = account AND i.connection_id = connection AND i.external_id = a.external_id;
   -- Most have been met before, and are called as they were.
   IF actors IS NULL OR all_known THEN
-    RETURN;
+    RETURN page;
   END IF;
   named := jsonb_path_query_array(actors, '$[*] ? (@.id != null)');
   IF (keypup.changed_people(account, connection, named)).ids IS NOT NULL THEN
     PERFORM keypup.hold_projects(account, connection, false);
-    PERFORM keypup.follow_people(account, connection, named);
+    SELECT * INTO followed FROM keypup.follow_people(account, connection, named);
+    page := keypup.github_follow_seen(account, ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection),
+      '{assignees,reviewRequests}'::text[], followed.old_names, followed.new_names, page);
   END IF;
   WITH seen AS MATERIALIZED (
     SELECT DISTINCT ON (1) a.external_id, a.name AS login, a.full_name AS name, a.kind
@@ -55,17 +58,19 @@ BEGIN
   )
   INSERT INTO keypup.people (account_id, person_id, name)
   SELECT account, s.person_id, coalesce(s.name, s.login) FROM stored s WHERE s.person_id IS NOT NULL;
+  RETURN page;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) IS 'Stores every login that a page names, and carries new ones through what is stored.';
+COMMENT ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) IS 'Stores every login that a page names, and carries new ones through what is stored. Returns the page, with new ones in seen.';
 
 -- The names of labels and milestones in what is about to be stored. rows: as github_store_rows takes them.
-CREATE FUNCTION keypup.github_follow_names(account uuid, project bigint, kind text, rows jsonb) RETURNS void
+CREATE FUNCTION keypup.github_follow_names(account uuid, project bigint, kind text, rows jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   seen jsonb;
+  followed record;
 BEGIN
   -- NULL where all are called as they were.
   SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.name)) INTO seen
@@ -77,7 +82,8 @@ BEGIN
   LEFT JOIN keypup.labels l ON l.account_id = account AND l.project_id = project AND l.external_id = n.id
   HAVING bool_or(l.name IS DISTINCT FROM n.name);
   IF seen IS NOT NULL THEN
-    PERFORM keypup.follow_labels(account, project, seen);
+    SELECT * INTO followed FROM keypup.follow_labels(account, project, seen);
+    rows := keypup.github_follow_seen(account, ARRAY[project], '{labels}'::text[], followed.old_names, followed.new_names, rows);
   END IF;
   SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.title)) INTO seen
   FROM (
@@ -90,10 +96,11 @@ BEGIN
   IF seen IS NOT NULL THEN
     PERFORM keypup.follow_milestones(account, project, seen);
   END IF;
+  RETURN rows;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) IS 'Carries new names of labels and milestones through what is stored.';
+COMMENT ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) IS 'Carries new names of labels and milestones through what is stored. Returns the rows, with new ones in seen.';
 
 -- An answer that was overtaken by a later one tells nothing of an item's lists, either.
 CREATE FUNCTION keypup.github_without(nodes jsonb, overtaken bigint[]) RETURNS jsonb
@@ -248,8 +255,8 @@ BEGIN
   FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
   BEGIN
     -- Names first: what is stored already means whoever had them.
-    PERFORM keypup.github_store_people(account, the_connection, rows);
-    PERFORM keypup.github_follow_names(account, project, kind, rows);
+    rows := keypup.github_store_people(account, the_connection, rows);
+    rows := keypup.github_follow_names(account, project, kind, rows);
     CASE kind
       WHEN 'labels' THEN
         PERFORM keypup.github_store_labels(account, project, rows);
