@@ -36,7 +36,7 @@ CREATE FUNCTION pg_temp.judge(nodes jsonb, errors jsonb) RETURNS text LANGUAGE s
   SELECT concat_ws('; ', 'whole ' || (SELECT string_agg(a #>> '{}', ' ') FROM jsonb_array_elements(j.asked) a),
     'gone ' || (SELECT string_agg(a #>> '{}', ' ') FROM jsonb_array_elements(j.gone) a),
     'again ' || (SELECT string_agg((a ->> 'asked') || ': ' || (a ->> 'why'), ', ') FROM jsonb_array_elements(j.again) a))
-  FROM keypup.github_judge('releases', '{"ids": ["a", "b", "c"]}', jsonb_build_object('data', jsonb_build_object('nodes', nodes), 'errors', errors), '{Release.tagCommit}') j
+  FROM keypup.github_judge('releases', '{"items": ["a", "b", "c"]}', jsonb_build_object('data', jsonb_build_object('nodes', nodes), 'errors', errors), '{Release.tagCommit}') j
 $$;
 CREATE FUNCTION pg_temp.release(changes jsonb) RETURNS jsonb LANGUAGE sql AS $$
   SELECT '{"__typename": "Release", "id": "x", "tagName": "v1", "name": null, "url": "u", "isDraft": false, "isPrerelease": false, "createdAt": "2026-01-01T00:00:00Z",

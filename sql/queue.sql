@@ -54,7 +54,7 @@ CREATE FUNCTION pg_temp.queue(kind text, first integer, last integer, in_run boo
   SELECT keypup.github_queue_items('00000000-0000-0000-0000-000000000001', 1, kind, (SELECT jsonb_agg('i' || n ORDER BY n) FROM generate_series(first, last) n), in_run)
 $$;
 CREATE VIEW pg_temp.waiting AS
-SELECT j.kind, jsonb_array_length(j.arguments -> 'ids') AS items, j.arguments #>> '{ids,0}' AS first, j.arguments #>> '{ids,-1}' AS last, j.is_open,
+SELECT j.kind, jsonb_array_length(j.arguments -> 'items') AS items, j.arguments #>> '{items,0}' AS first, j.arguments #>> '{items,-1}' AS last, j.is_open,
   j.due_at > now() AS waits, j.in_run
 FROM keypup.sync_jobs j WHERE j.kind <> 'repository' ORDER BY j.job_id;
 SELECT pg_temp.give(1, 1);

@@ -1,6 +1,16 @@
 -- provider/contract.sql: the functions that each provider has, PROVIDER_NAME. Each is called as keypup_worker for the account of a job, but the
 -- two of webhooks; none is SECURITY DEFINER. What they return is a request, a verdict, or rows.
 
+-- What an answer means: page; smaller (less of it may do), paused (until retry_at), token_refused, or failed; reason and hint are for people.
+-- is_admitted: the token was accepted. is_slow: a page, but not all of it. The rest is the token's budget, where the answer tells.
+CREATE TYPE keypup.verdict AS (
+  verdict text, reason text, hint text, retry_at timestamptz,
+  rate_limit bigint, rate_remaining bigint, rate_reset_at timestamptz, cost bigint,
+  is_admitted boolean, is_slow boolean
+);
+COMMENT ON TYPE keypup.verdict IS 'What an answer of a provider means.';
+REVOKE ALL ON TYPE keypup.verdict FROM PUBLIC;
+
 CREATE FUNCTION keypup.provider_contract(OUT name text, OUT arguments text, OUT result text, OUT is_needed_for text, OUT purpose text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 12 SET search_path = pg_catalog, pg_temp
@@ -8,10 +18,15 @@ AS $$
   VALUES
     ('request', 'account uuid, job bigint, OUT method text, OUT url text, OUT headers text[], OUT body text', 'record', 'sync',
      'The request of a job.'),
-    ('store', 'account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, '
-     'failure_hint text, milliseconds integer, token_revision bigint, holds_projects boolean, OUT rate_limit bigint, OUT rate_remaining bigint, '
-     'OUT rate_reset_at timestamp with time zone, OUT blocked_until timestamp with time zone, OUT is_refusal boolean', 'record', 'sync',
-     'Takes the answer to a job: stores it, or says why not.'),
+    ('verdict', 'status integer, headers jsonb, reply jsonb, failure text', 'keypup.verdict', 'sync', 'What an answer means, by itself.'),
+    ('learn', 'account uuid, job bigint, status integer, headers jsonb, reply jsonb, INOUT verdict keypup.verdict', 'keypup.verdict', 'sync',
+     'What it means to whoever knows the job. The verdict may become again, since what was in the way is left out from now on, or done.'),
+    ('page', 'account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer, interval_seconds integer', 'boolean', 'sync',
+     'Stores the page that answers a job, and queues what comes next. Whether the job has ended; otherwise it was put off, or split.'),
+    ('settle', 'account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text', 'void', 'sync',
+     'The last of each answer, whatever it means.'),
+    ('failures', 'account uuid, project bigint, kind text, arguments jsonb, failures jsonb', 'jsonb', 'sync',
+     'What of a job could not be read, [{asked, why, number}], as keypup.set_aside takes it.'),
     ('projects_request', 'account uuid, connection uuid, after text, OUT method text, OUT url text, OUT headers text[], OUT body text', 'record',
      'discover', 'The request for a page of what a connection could track.'),
     ('projects_answer', 'account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text', 'jsonb', 'discover',

@@ -243,9 +243,9 @@ store_reply(void *argument)
 	if (!store->holds_projects)
 		make_arguments(store);
 	store->values[10] = BoolGetDatum(store->holds_projects);
-	run_query(provider_query(store->job->provider, "store",
-							 "$1, $2, $3, $4, $5::pg_catalog.jsonb, $6, $7, $8, $9, $10, $11"),
-			  11, types, store->values, store->nulls);
+	run_query(
+		"SELECT * FROM keypup.take_answer($1, $2, $3, $4, $5::pg_catalog.jsonb, $6, $7, $8, $9, $10, $11)",
+		11, types, store->values, store->nulls);
 	store->report.limit = field_or(0, 1, -1);
 	store->report.remaining = field_or(0, 2, -1);
 	store->report.reset_at = field_or(0, 3, 0);

@@ -66,12 +66,12 @@ AS $$
     SELECT n.*, n.can_be_polled AND count(*) OVER (PARTITION BY n.account_id, n.connection_id, n.can_be_polled, n.part) > 1 AS is_polled FROM numbered n
   ), poll AS (
     INSERT INTO keypup.sync_jobs (account_id, connection_id, kind, arguments, in_run)
-    SELECT g.account_id, g.connection_id, 'poll', jsonb_build_object('projects', jsonb_agg(g.project_id)), false
+    SELECT g.account_id, g.connection_id, 'poll', jsonb_build_object('items', jsonb_agg(g.project_id)), false
     FROM grouped g WHERE g.is_polled GROUP BY g.account_id, g.connection_id, g.part
     RETURNING account_id, job_id, arguments
   ), polled AS (
     UPDATE keypup.sync_state s SET poll_job_id = poll.job_id
-    FROM poll, jsonb_array_elements(poll.arguments -> 'projects') AS p (project_id)
+    FROM poll, jsonb_array_elements(poll.arguments -> 'items') AS p (project_id)
     WHERE s.account_id = poll.account_id AND s.project_id = p.project_id::bigint
     RETURNING 1
   ), started AS (
@@ -182,7 +182,7 @@ AS $$
         -- Jitter, so that what failed together is not tried together.
         due_at = coalesce(retry_at, now() + least(interval '1 hour', interval '5 seconds' * 2 ^ least(j.attempts, 20)) * (0.9 + 0.2 * random()))
     WHERE j.account_id = account AND j.job_id = job
-    RETURNING j.project_id, j.arguments -> 'projects' AS projects
+    RETURNING j.project_id, CASE WHEN j.kind = 'poll' THEN j.arguments -> 'items' END AS projects
   ), told AS (
     -- Of a job of several, those that are free.
     SELECT s.project_id FROM failed f JOIN keypup.sync_state s ON s.account_id = account AND s.project_id = f.project_id
@@ -203,7 +203,7 @@ COMMENT ON FUNCTION keypup.job_failed(uuid, bigint, text, text, timestamptz, boo
   'Puts a job off: five seconds, doubling to an hour, or until the provider said. may_pass: whether waiting helps.';
 
 -- What changes rows of other projects than its own holds them all. They come before its own in the order of locks: where one of them
--- is not free, the step is undone, and done once more with all of them taken first (github_store, job.c).
+-- is not free, the step is undone, and done once more with all of them taken first (take_answer, job.c).
 CREATE FUNCTION keypup.hold_projects(account uuid, connection uuid, waits boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$

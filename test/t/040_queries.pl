@@ -18,13 +18,14 @@ SELECT keypup.create_account('acme') AS account \gset
 INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) VALUES (:'account', 'github', 'c', 'https://api.github.com', 'me') RETURNING connection_id \gset
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by, external_id) VALUES (:'account', :'connection_id', 'a/new', 'me', NULL), (:'account', :'connection_id', 'a/known', 'me', 'R_1');
 INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
-SELECT :'account', connection_id, project_id, kind, '{"ids": ["x"], "after": null, "first": 100, "seen": [], "projects": [1, 2], "items": [{"id": "x", "number": 1}], "numbers": [1, 2]}'
+SELECT :'account', connection_id, project_id, kind, jsonb_build_object('after', NULL, 'first', 100, 'seen', '[]'::jsonb,
+  'items', CASE kind WHEN 'existence' THEN '[{"id": "x", "number": 1}]' WHEN 'numbers' THEN '[1, 2]' WHEN 'poll' THEN '[1, 2]' ELSE '["x"]' END::jsonb)
 FROM keypup.projects, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_requests', 'issues',
   'poll', 'pull_request_sweep', 'issue_sweep', 'existence', 'numbers', 'releases', 'release_pages', 'deployments', 'deployment_pages']) AS kind
 WHERE external_id IS NOT NULL OR kind = 'repository';
 -- One page of each nested list, and all of them at once.
 INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
-SELECT :'account', connection_id, project_id, 'nested_pages', jsonb_build_object('pages', jsonb_agg(jsonb_build_object('item',
+SELECT :'account', connection_id, project_id, 'nested_pages', jsonb_build_object('items', jsonb_agg(jsonb_build_object('item',
   CASE on_type WHEN 'PullRequest' THEN 'pull_request' WHEN 'Issue' THEN 'issue' WHEN 'Deployment' THEN 'deployment' ELSE 'thread' END, 'node', 'x', 'number', 1, 'connection', connection, 'after', after, 'seen', '[]'::jsonb)))
 FROM keypup.projects, keypup.github_nested(), unnest(ARRAY[NULL, 'cursor']) AS after
 WHERE external_id IS NOT NULL GROUP BY GROUPING SETS ((connection_id, project_id), (connection_id, project_id, on_type, connection, after));

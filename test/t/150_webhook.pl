@@ -261,7 +261,7 @@ ok($node->poll_query_until('postgres', "SELECT s.last_run_started_at > '$started
 control($github, 'settings', { latency_ms => 0 });
 
 # CALL keypup.sync makes a run, whatever waits.
-query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run, due_at) SELECT i.account_id, p.connection_id, i.project_id, 'issues', jsonb_build_object('ids', jsonb_build_array(i.node_id)), false, now() + interval '1 hour' FROM keypup.issues i JOIN keypup.projects p USING (account_id, project_id) ORDER BY i.node_id LIMIT 1});
+query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run, due_at) SELECT i.account_id, p.connection_id, i.project_id, 'issues', jsonb_build_object('items', jsonb_build_array(i.node_id)), false, now() + interval '1 hour' FROM keypup.issues i JOIN keypup.projects p USING (account_id, project_id) ORDER BY i.node_id LIMIT 1});
 my $late = change('open', change => 'new_issue', title => 'In a run');
 query(q{CALL keypup.sync('acme')});
 is(query(q{SELECT count(*) FROM keypup.issues WHERE title = 'In a run'}), '1', 'a job that waits between runs holds up no run');

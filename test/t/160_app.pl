@@ -125,7 +125,7 @@ reads_on('and with an hour\'s again');
 # Projects are asked together whether they changed: what is a job of none of them waits for a token, too.
 age();
 query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, kind, arguments, in_run)
-	SELECT account_id, connection_id, 'poll', jsonb_build_object('projects', jsonb_agg(project_id)), false FROM keypup.projects GROUP BY 1, 2; SELECT keypup.wake_launcher()});
+	SELECT account_id, connection_id, 'poll', jsonb_build_object('items', jsonb_agg(project_id)), false FROM keypup.projects GROUP BY 1, 2; SELECT keypup.wake_launcher()});
 ok(becomes(q{SELECT count(*) = 0 FROM keypup.sync_jobs}), 'a poll has a token asked for') or diag(status());
 
 # Taken back before its time: the emulator forgets the tokens of an installation that was gone.

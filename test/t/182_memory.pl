@@ -48,7 +48,7 @@ my $small = query(q{SELECT project_id FROM keypup.projects WHERE name = 'demo/sm
 # --- a page ten times as large as the usual one would do ---
 
 my ($account, $job) = split /\|/, query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, due_at, arguments)
-	SELECT account_id, connection_id, project_id, 'pull_requests', 'infinity', jsonb_build_object('ids', (SELECT jsonb_agg(node_id) FROM (SELECT t.node_id FROM keypup.pull_requests t WHERE t.project_id = p.project_id ORDER BY number LIMIT 50) t))
+	SELECT account_id, connection_id, project_id, 'pull_requests', 'infinity', jsonb_build_object('items', (SELECT jsonb_agg(node_id) FROM (SELECT t.node_id FROM keypup.pull_requests t WHERE t.project_id = p.project_id ORDER BY number LIMIT 50) t))
 	FROM keypup.projects p WHERE name = 'demo/large' RETURNING account_id, job_id});
 append_to_file("$work/request", query("SELECT (keypup.github_request('$account', $job)).body"));
 my ($page) = run_command([ 'curl', '-sS', '-k', "$github->{url}/graphql", '-H', "Authorization: bearer $token", '-H', 'Content-Type: application/json', '-d', "\@$work/request" ]);
@@ -86,7 +86,7 @@ foreach my $asked (@asked)
 	my $was = peak($worker);
 	query(qq{UPDATE keypup.connections SET base_url = 'https://localhost:$hostile->{port}', state = 'new', blocked_until = NULL; UPDATE keypup.sync_state SET last_error = NULL; DELETE FROM keypup.sync_jobs;
 		INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, attempts, arguments)
-		SELECT account_id, connection_id, project_id, '$kind', 8, '{"ids": ["x"]}' FROM keypup.projects WHERE project_id = $small; SELECT keypup.wake_launcher()});
+		SELECT account_id, connection_id, project_id, '$kind', 8, '{"items": ["x"]}' FROM keypup.projects WHERE project_id = $small; SELECT keypup.wake_launcher()});
 	$node->poll_query_until('postgres', qq{SELECT last_error IS NOT NULL OR NOT EXISTS (SELECT FROM keypup.sync_jobs) FROM keypup.sync_state WHERE project_id = $small}) or die "no answer to $what";
 	note(sprintf '%s: %s; %.1f MB more', $what, query("SELECT last_error FROM keypup.sync_state WHERE project_id = $small"), peak($worker) - $was);
 }
@@ -131,7 +131,7 @@ query(qq{SELECT keypup.connect('bolt', 'github', '$token', '$github->{url}'); DE
 sub put_off
 {
 	my ($count) = @_;
-	query(qq{INSERT INTO keypup.sync_jobs (account_id, connection_id, kind, attempts, arguments) SELECT account_id, connection_id, 'poll', 20, '{"projects": []}'
+	query(qq{INSERT INTO keypup.sync_jobs (account_id, connection_id, kind, attempts, arguments) SELECT account_id, connection_id, 'poll', 20, '{"items": []}'
 		FROM keypup.connections JOIN keypup.accounts USING (account_id) CROSS JOIN generate_series(1, $count) WHERE accounts.name = 'bolt'; SELECT keypup.wake_launcher()});
 	$node->poll_query_until('postgres', q{SELECT bool_and(attempts > 20) FROM keypup.sync_jobs}) or die;
 	query('DELETE FROM keypup.sync_jobs');

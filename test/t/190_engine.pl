@@ -199,7 +199,7 @@ query(q{ALTER SYSTEM SET keypup.workers = 1; SELECT pg_reload_conf();
 my $started = time;
 my $answer = query(q{BEGIN; INSERT INTO keypup.sync_state (account_id, project_id, last_run_finished_at, next_run_at) SELECT account_id, project_id, now(), now() FROM keypup.projects WHERE name ~ '^crowd';
 	SELECT keypup.start_due_runs(NULL, NULL, false, 100) >= 10000;
-	SELECT count(*) FROM keypup.sync_jobs WHERE kind = 'poll' AND jsonb_array_length(arguments -> 'projects') = 100;
+	SELECT count(*) FROM keypup.sync_jobs WHERE kind = 'poll' AND jsonb_array_length(arguments -> 'items') = 100;
 	SELECT count(*), count(DISTINCT connection_id) FROM keypup.claim_jobs(1000000, 64, NULL, NULL); ROLLBACK});
 is($answer, "t\n100\n64|64", 'ten thousand are a hundred requests, and 64 connections have a turn each');
 diag(sprintf 'scheduled in %.1f s', time - $started);

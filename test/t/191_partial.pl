@@ -48,12 +48,13 @@ BEGIN;
 CREATE TEMP TABLE of AS SELECT account_id, connection_id, min(project_id) AS project_id FROM keypup.projects GROUP BY 1, 2;
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) SELECT account_id, connection_id, 'not/read', 'me' FROM of;
 INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
-SELECT o.account_id, o.connection_id, o.project_id, kind, '{"ids": ["x"], "after": null, "seen": [], "numbers": [1]}'::jsonb
+SELECT o.account_id, o.connection_id, o.project_id, kind, jsonb_build_object('after', NULL, 'seen', '[]'::jsonb)
+  || CASE WHEN kind = 'numbers' THEN '{"items": [1]}'::jsonb WHEN kind IN ('pull_requests', 'issues', 'releases', 'deployments') THEN '{"items": ["x"]}' ELSE '{}' END
 FROM of o, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_request_sweep', 'issue_sweep', 'pull_requests', 'issues', 'numbers', 'releases', 'release_pages',
   'deployments', 'deployment_pages']) AS kind
 UNION ALL SELECT p.account_id, p.connection_id, p.project_id, 'repository', '{}'::jsonb FROM keypup.projects p WHERE p.name = 'not/read'
 UNION ALL
-SELECT o.account_id, o.connection_id, o.project_id, 'nested_pages', jsonb_build_object('pages', jsonb_agg(jsonb_build_object('item',
+SELECT o.account_id, o.connection_id, o.project_id, 'nested_pages', jsonb_build_object('items', jsonb_agg(jsonb_build_object('item',
   CASE on_type WHEN 'PullRequest' THEN 'pull_request' WHEN 'Issue' THEN 'issue' WHEN 'Deployment' THEN 'deployment' ELSE 'thread' END,
   'node', 'x', 'number', 1, 'connection', connection, 'after', NULL, 'seen', '[]'::jsonb)))
 FROM of o, keypup.github_nested() GROUP BY 1, 2, 3;

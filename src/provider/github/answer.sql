@@ -24,11 +24,14 @@ COMMENT ON FUNCTION keypup.github_refusal(text, boolean) IS 'Why GitHub keeps so
 
 -- The verdict on an answer, in the order in which GitHub's own documentation tells them apart: by status, headers, and the types of
 -- its errors. What of a page is whole is another question (part.sql).
-CREATE FUNCTION keypup.github_verdict(status integer, headers jsonb, reply jsonb, failure text,
-  OUT verdict text, OUT reason text, OUT hint text, OUT retry_at timestamptz)
+CREATE FUNCTION keypup.github_verdict(status integer, headers jsonb, reply jsonb, failure text) RETURNS keypup.verdict
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  v keypup.verdict;
+  -- A budget that is none would keep the page from being stored.
+  budget jsonb := CASE WHEN keypup.misfits(jsonb_build_array(reply #> '{data,rateLimit}'), 'RateLimit', keypup.github_shapes()) IS NULL
+    THEN reply #> '{data,rateLimit}' END;
   errors record;
   codes jsonb;
   is_limit boolean;
@@ -38,9 +41,16 @@ DECLARE
   wait_seconds bigint := CASE WHEN headers ->> 'retry-after' ~ '^[0-9]{1,6}$' THEN (headers ->> 'retry-after')::bigint END;
   reset_at timestamptz := CASE WHEN headers ->> 'x-ratelimit-reset' ~ '^[0-9]{1,11}$' THEN to_timestamp((headers ->> 'x-ratelimit-reset')::bigint) END;
 BEGIN
+  v.rate_limit := (budget ->> 'limit')::bigint;
+  v.rate_remaining := (budget ->> 'remaining')::bigint;
+  v.rate_reset_at := (budget ->> 'resetAt')::timestamptz;
+  v.cost := (budget ->> 'cost')::bigint;
+  v.is_admitted := status = 200 AND has_data;
+  -- What of the page is not there is asked for in smaller pieces; so is what comes next.
+  v.is_slow := coalesce(reply @? '$.errors[*] ? (@.type == "RESOURCE_LIMITS_EXCEEDED")', false);
   IF failure IS NULL AND status = 200 AND has_data AND NOT keypup.github_has_errors(reply) THEN
-    verdict := 'page';
-    RETURN;
+    v.verdict := 'page';
+    RETURN v;
   END IF;
   SELECT array_agg(DISTINCT e.type) FILTER (WHERE e.type IS NOT NULL) AS types, bool_or(e.is_saml) AS is_saml,
     min(e.message) FILTER (WHERE e.position = 1) AS message, min(e.type) FILTER (WHERE e.position = 1) AS type, count(*) AS how_many
@@ -49,58 +59,59 @@ BEGIN
   codes := jsonb_path_query_array(reply, 'lax $.errors[*].extensions.code');
   is_limit := coalesce(errors.types && '{RATE_LIMITED,RATE_LIMIT}', false) OR coalesce(codes ? 'graphql_rate_limit', false);
   IF failure IS NULL AND status = 200 AND has_data AND NOT is_limit THEN
-    verdict := 'page';
-    RETURN;
+    v.verdict := 'page';
+    RETURN v;
   END IF;
   words := coalesce(keypup.github_words(errors.message), keypup.github_words(reply ->> 'message'), 'no reason given');
   SELECT * INTO refusal FROM keypup.github_refusal(words, errors.is_saml);
   -- An absurd time is not obeyed: nothing GitHub documents lasts longer than an hour.
   reset_at := CASE WHEN reset_at > now() THEN least(reset_at, now() + interval '1 hour') END;
-  verdict := 'failed';
+  v.verdict := 'failed';
   IF failure IS NOT NULL THEN
     -- What holds too much of something may hold it in one item.
-    verdict := CASE WHEN failure = 'timed out' OR failure ~ '^(the )?reply ' THEN 'smaller' ELSE 'failed' END;
-    reason := failure;
+    v.verdict := CASE WHEN failure = 'timed out' OR failure ~ '^(the )?reply ' THEN 'smaller' ELSE 'failed' END;
+    v.reason := failure;
   ELSIF status = 401 THEN
-    verdict := 'token_refused';
-    reason := 'GitHub refuses the token (401)';
-    hint := 'Give the connection a valid token with keypup.replace_token.';
+    v.verdict := 'token_refused';
+    v.reason := 'GitHub refuses the token (401)';
+    v.hint := 'Give the connection a valid token with keypup.replace_token.';
   ELSIF status IN (403, 429) AND headers ->> 'x-github-sso' LIKE 'required%' THEN
-    reason := 'the organization requires single sign-on for this token';
-    hint := 'Authorize the token at ' || coalesce(substring(headers ->> 'x-github-sso' FROM 'url=(https://github[.]com/[^ ;]*)'), 'GitHub') || '.';
+    v.reason := 'the organization requires single sign-on for this token';
+    v.hint := 'Authorize the token at ' || coalesce(substring(headers ->> 'x-github-sso' FROM 'url=(https://github[.]com/[^ ;]*)'), 'GitHub') || '.';
   ELSIF status = 429 OR is_limit OR (NOT has_data AND words COLLATE "C" ILIKE '%rate limit%')
         OR (status = 403 AND (wait_seconds IS NOT NULL OR headers ->> 'x-ratelimit-remaining' = '0')) THEN
-    verdict := 'paused';
-    reason := 'GitHub''s rate limit is reached';
-    hint := 'Nothing is lost: the sync goes on by itself at the time in next_run_at.';
-    retry_at := CASE WHEN wait_seconds IS NOT NULL THEN now() + make_interval(secs => least(wait_seconds, 3600))
+    v.verdict := 'paused';
+    v.reason := 'GitHub''s rate limit is reached';
+    v.hint := 'Nothing is lost: the sync goes on by itself at the time in next_run_at.';
+    v.retry_at := CASE WHEN wait_seconds IS NOT NULL THEN now() + make_interval(secs => least(wait_seconds, 3600))
                      WHEN words COLLATE "C" ILIKE '%secondary%' THEN now() + interval '1 minute'
                      ELSE coalesce(reset_at, now() + interval '1 minute') END;
   ELSIF status IN (500, 502, 503, 504) THEN
-    verdict := 'smaller';
-    reason := format('GitHub could not answer in time (%s)', status);
+    v.verdict := 'smaller';
+    v.reason := format('GitHub could not answer in time (%s)', status);
   ELSIF NOT has_data AND (codes ? 'undefinedField' OR codes ? 'undefinedType' OR codes ? 'argumentNotAccepted') THEN
-    verdict := 'older';
+    v.verdict := 'older';
   ELSIF status = 404 THEN
-    reason := 'there is no GitHub API at the connection''s address (404)';
-    hint := 'Check base_url in keypup.connections.';
+    v.reason := 'there is no GitHub API at the connection''s address (404)';
+    v.hint := 'Check base_url in keypup.connections.';
   ELSIF status BETWEEN 300 AND 399 THEN
-    reason := format('the server redirects (%s), which is not followed', status);
-    hint := 'Connect with the address of the API itself.';
+    v.reason := format('the server redirects (%s), which is not followed', status);
+    v.hint := 'Connect with the address of the API itself.';
   ELSIF status <> 200 THEN
-    reason := coalesce(refusal.reason, format('GitHub answered %s: %s', status, words));
-    hint := refusal.hint;
+    v.reason := coalesce(refusal.reason, format('GitHub answered %s: %s', status, words));
+    v.hint := refusal.hint;
   ELSIF reply IS NULL THEN
-    reason := 'the reply is not JSON';
-    hint := 'A proxy or a sign-in page may stand before the API; check base_url in keypup.connections.';
+    v.reason := 'the reply is not JSON';
+    v.hint := 'A proxy or a sign-in page may stand before the API; check base_url in keypup.connections.';
   ELSIF errors.types && '{INSUFFICIENT_SCOPES,FORBIDDEN,NOT_FOUND}' THEN
-    reason := coalesce(refusal.reason, 'GitHub refused the query: GitHub says "' || words || '"');
-    hint := coalesce(refusal.hint, 'Give the token read access to metadata, issues, pull requests and deployments.');
+    v.reason := coalesce(refusal.reason, 'GitHub refused the query: GitHub says "' || words || '"');
+    v.hint := coalesce(refusal.hint, 'Give the token read access to metadata, issues, pull requests and deployments.');
   ELSE
     -- Too much for it (RESOURCE_LIMITS_EXCEEDED), or a thing in it that it cannot answer for: less of it may do.
-    verdict := 'smaller';
-    reason := CASE WHEN errors.how_many > 0 THEN keypup.github_why(errors.message, errors.type) ELSE 'GitHub did not answer the query' END;
+    v.verdict := 'smaller';
+    v.reason := CASE WHEN errors.how_many > 0 THEN keypup.github_why(errors.message, errors.type) ELSE 'GitHub did not answer the query' END;
   END IF;
+  RETURN v;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) FROM PUBLIC;
@@ -136,7 +147,7 @@ BEGIN
   WHERE j.account_id = account AND j.job_id = job;
 
   IF the_job.kind = 'poll' THEN
-    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.queued_at, the_job.arguments -> 'projects', reply, interval_seconds);
+    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.queued_at, the_job.arguments -> 'items', reply, interval_seconds);
     RETURN true;
   ELSIF the_job.kind = 'repository' THEN
     RETURN keypup.github_take_repository(account, job, reply);
@@ -163,7 +174,7 @@ BEGIN
     END IF;
     PERFORM keypup.github_store_rows(account, the_job.project_id, the_job.kind, rows, as_of);
   END IF;
-  has_ended := keypup.github_ask_again(account, job, judged.again);
+  has_ended := keypup.ask_again(account, job, judged.again);
   IF has_ended AND the_job.kind = 'numbers' THEN
     PERFORM keypup.github_end_numbers(account, the_job.project_id, job);
   END IF;
@@ -181,12 +192,12 @@ DECLARE
 BEGIN
   SELECT j.kind, j.arguments, j.project_id INTO STRICT the_job FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
   IF NOT listed.is_whole THEN
-    IF keypup.github_ask_list_again(account, job, listed.page IS NOT NULL,
+    IF keypup.ask_list_again(account, job, listed.page IS NOT NULL,
          EXISTS (SELECT FROM keypup.github_errors(reply, refused) e WHERE e.type = 'INVALID_CURSOR_ARGUMENTS')) THEN
       RETURN false;
     END IF;
-    PERFORM keypup.github_set_list_aside(account, the_job.project_id, the_job.kind, the_job.arguments
-      || CASE WHEN listed.page IS NOT NULL THEN '{"only": true}'::jsonb ELSE '{}' END, listed.why);
+    PERFORM keypup.set_aside(account, the_job.project_id, keypup.github_list_failure(account, the_job.project_id, the_job.kind,
+      the_job.arguments || CASE WHEN listed.page IS NOT NULL THEN '{"only": true}'::jsonb ELSE '{}' END, listed.why));
     IF listed.page IS NULL THEN
       RETURN true;
     END IF;
@@ -233,181 +244,77 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) IS 'Learns from an answer which fields an older server lacks.';
 
--- How much the connection may ask at once from now on, and what is left of its budget.
-CREATE FUNCTION keypup.github_pace(account uuid, connection uuid, kind text, verdict text, budget jsonb, is_admitted boolean, retry_at timestamptz, milliseconds integer,
-  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
+-- What an answer says to whoever knows the job. What is learnt of the server or the token is left out, or asked for, from now on.
+CREATE FUNCTION keypup.github_learn(account uuid, job bigint, status integer, headers jsonb, reply jsonb, INOUT verdict keypup.verdict)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  -- Answers to what was asked before the last halving tell of the same trouble.
-  is_trouble boolean := verdict IN ('paused', 'smaller');
-  is_out boolean;
-BEGIN
-  rate_limit := (budget ->> 'limit')::bigint;
-  rate_remaining := (budget ->> 'remaining')::bigint;
-  rate_reset_at := least((budget ->> 'resetAt')::timestamptz, now() + interval '1 hour');
-  is_out := rate_reset_at > now() AND rate_remaining * 100 <= rate_limit * current_setting('keypup.rate_reserve')::bigint;
-  blocked_until := CASE WHEN verdict = 'paused' THEN retry_at WHEN is_out THEN rate_reset_at END;
-  UPDATE keypup.connections c
-  SET state = CASE WHEN is_admitted THEN 'ok' ELSE c.state END,
-      rate_limit = coalesce(github_pace.rate_limit, c.rate_limit), rate_remaining = coalesce(github_pace.rate_remaining, c.rate_remaining),
-      rate_reset_at = coalesce(github_pace.rate_reset_at, c.rate_reset_at),
-      blocked_until = CASE WHEN github_pace.blocked_until IS NOT NULL THEN github_pace.blocked_until WHEN c.blocked_until > now() THEN c.blocked_until END,
-      -- A token that was refused stays so, and says why, until an answer to it has data.
-      blocked_reason = CASE WHEN c.refused_at IS NOT NULL AND NOT is_admitted THEN c.blocked_reason
-                            WHEN verdict = 'paused' THEN 'GitHub''s rate limit is reached' WHEN is_out THEN 'only the reserve of GitHub''s rate limit is left'
-                            WHEN c.blocked_until > now() THEN c.blocked_reason END,
-      blocked_hint = CASE WHEN NOT is_admitted THEN c.blocked_hint END,
-      refused_at = CASE WHEN NOT is_admitted THEN c.refused_at END,
-      retry_at = CASE WHEN NOT is_admitted THEN c.retry_at END,
-      concurrency = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN greatest(1, least(current_setting('keypup.max_requests')::integer, c.concurrency) / 2)
-                         WHEN verdict <> 'page' THEN c.concurrency
-                         -- As quick as it can until the provider objects, and then with care for ten minutes.
-                         ELSE least(current_setting('keypup.max_requests')::integer, c.concurrency + CASE WHEN c.slowed_at > now() - interval '10 minutes' THEN 1 / c.concurrency ELSE 1 END) END,
-      slowed_at = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0)) THEN now() ELSE c.slowed_at END,
-      batch_size = CASE WHEN kind NOT IN ('pull_requests', 'issues') THEN c.batch_size WHEN verdict = 'smaller' THEN greatest(1, c.batch_size / 2)
-                        WHEN verdict <> 'page' THEN c.batch_size WHEN milliseconds < 3000 THEN least(31, c.batch_size + 5) WHEN milliseconds > 6000 THEN greatest(5, c.batch_size - 5)
-                        ELSE c.batch_size END
-  WHERE c.account_id = account AND c.connection_id = connection;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, boolean, timestamptz, integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_pace(uuid, uuid, text, text, jsonb, boolean, timestamptz, integer) IS 'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
-
-CREATE FUNCTION keypup.github_store(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text, failure_hint text, milliseconds integer,
-  token_revision bigint, holds_projects boolean DEFAULT false,
-  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz,
-  OUT is_refusal boolean)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-AS $$
-DECLARE
-  v record;
   the_job record;
   older record;
-  -- A budget that is none would keep the page from being stored.
-  budget jsonb := CASE WHEN keypup.misfits(jsonb_build_array(reply #> '{data,rateLimit}'), 'RateLimit', keypup.github_shapes()) IS NULL
-    THEN reply #> '{data,rateLimit}' END;
-  token_is_current boolean;
   refusal record;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind, j.attempts, j.doubt INTO the_job
-  FROM keypup.connections c JOIN keypup.sync_jobs j USING (account_id, connection_id)
-  WHERE j.account_id = account AND j.job_id = job FOR KEY SHARE OF c;
-  IF the_job.connection_id IS NULL THEN
-    RETURN;  -- untracked or disconnected while the request was under way
-  END IF;
-  -- What was answered to another token, which was replaced meanwhile, says nothing of this one.
-  token_is_current := EXISTS (SELECT FROM keypup.connection_tokens t
-    WHERE t.account_id = account AND t.connection_id = the_job.connection_id AND t.purpose = 'access_token'
-      AND t.revision = token_revision);
-  -- It was found to change rows of other projects.
-  IF holds_projects THEN
-    PERFORM keypup.hold_projects(account, the_job.connection_id, true);
-  END IF;
-  -- One page of a project at a time, so that the last job of a run knows that it is the last.
-  UPDATE keypup.sync_state s
-  SET requests = s.requests + 1, points = s.points + coalesce((budget ->> 'cost')::bigint, 0)
-  WHERE s.account_id = account AND s.project_id = the_job.project_id;
-  -- Its own job before others that wait, to which something is added: so none that holds this one waits for us.
-  PERFORM FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job FOR UPDATE;
-  IF NOT FOUND THEN
-    RETURN;  -- untracked while we waited for the project
-  END IF;
-
-  SELECT * INTO v FROM keypup.github_verdict(status, headers, reply, failure);
-  IF v.verdict IN ('page', 'failed') AND status = 200 AND keypup.github_has_errors(reply)
+  SELECT j.project_id, j.connection_id, j.kind, j.attempts INTO STRICT the_job
+  FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  IF verdict.verdict IN ('page', 'failed') AND status = 200 AND keypup.github_has_errors(reply)
      AND keypup.github_learn_refused(account, the_job.project_id, reply) THEN
-    v.verdict := 'refused';
-  ELSIF v.verdict = 'failed' AND reply @? '$.errors[*] ? (@.type == "INSUFFICIENT_SCOPES")' AND the_job.kind <> 'repository'
-        AND (SELECT c.scopes IS DISTINCT FROM left(headers ->> 'x-oauth-scopes', 500) FROM keypup.connections c WHERE c.account_id = account AND c.connection_id = the_job.connection_id) THEN
+    -- It is asked again without; of a list that is refused nothing is left to ask.
+    verdict.verdict := CASE
+      WHEN the_job.kind = 'release_pages' AND 'Repository.releases' = ANY (keypup.github_refused_fields(account, the_job.project_id)) THEN 'done'
+      WHEN the_job.kind = 'deployment_pages' AND 'Repository.deployments' = ANY (keypup.github_refused_fields(account, the_job.project_id)) THEN 'done'
+      ELSE 'again' END;
+  ELSIF verdict.verdict = 'failed' AND reply @? '$.errors[*] ? (@.type == "INSUFFICIENT_SCOPES")' AND the_job.kind <> 'repository'
+        AND (SELECT c.scopes IS DISTINCT FROM left(headers ->> 'x-oauth-scopes', 500) FROM keypup.connections c
+             WHERE c.account_id = account AND c.connection_id = the_job.connection_id) THEN
     -- Somebody changed what the token may do since a run began: it is asked as it is now.
     PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, false);
-    v.verdict := 'rescoped';
-  ELSIF v.verdict = 'failed' AND status = 200 AND reply IS NULL AND failure IS NULL AND the_job.attempts >= 3 THEN
+    verdict.verdict := 'again';
+  ELSIF verdict.verdict = 'failed' AND status = 200 AND reply IS NULL AND the_job.attempts >= 3 THEN
     -- Not a proxy's page, or not for a moment: one thing in it may be what is no JSON.
-    v.verdict := 'smaller';
+    verdict.verdict := 'smaller';
+  ELSIF verdict.verdict = 'page' AND the_job.kind = 'existence' AND headers ? 'x-github-sso' THEN
+    verdict.verdict := 'failed';
+    verdict.reason := 'GitHub shows only some organizations to this token';
+    verdict.hint := 'Authorize the token for the organization''s single sign-on.';
+  ELSIF verdict.verdict = 'older' THEN
+    SELECT * INTO older FROM keypup.github_leave_out(account, the_job.connection_id, reply);
+    verdict.verdict := CASE WHEN older.can_go_on THEN 'again' ELSE 'failed' END;
+    verdict.reason := format('the server''s API lacks %s', older.lacks);
+    verdict.hint := 'It is too old: GitHub Enterprise Server 3.9 or newer is needed.';
   END IF;
-  IF v.verdict = 'page' AND the_job.kind = 'repository' THEN
+  IF verdict.verdict = 'page' AND the_job.kind = 'repository' THEN
     SELECT * INTO refusal FROM keypup.github_repository_refusal(account, the_job.project_id, reply);
     IF refusal.reason IS NOT NULL THEN
-      v.verdict := 'failed';
-      v.reason := refusal.reason;
-      v.hint := refusal.hint;
+      verdict.verdict := 'failed';
+      verdict.reason := refusal.reason;
+      verdict.hint := refusal.hint;
     END IF;
   END IF;
-  is_refusal := status = 200 AND v.verdict = 'failed';
-  -- Where a token is refused, or a pause is asked for, the connection waits, and not the job.
-  CASE v.verdict
-    WHEN 'page' THEN
-      IF the_job.kind = 'existence' AND headers ? 'x-github-sso' THEN
-        PERFORM keypup.job_failed(account, job, 'GitHub shows only some organizations to this token', 'Authorize the token for the organization''s single sign-on.',
-          NULL::timestamptz, false);
-      ELSIF keypup.github_store_page(account, job, reply, interval_seconds, keypup.github_as_of(headers, milliseconds)) THEN
-        PERFORM keypup.job_done(account, job, interval_seconds);
-      END IF;
-      UPDATE keypup.app_installations i SET is_renewed = false
-      WHERE (i.account_id, i.connection_id) IN (
-        SELECT o.account_id, o.connection_id FROM keypup.app_installations o
-        WHERE o.account_id = account AND o.connection_id = the_job.connection_id AND o.is_renewed FOR UPDATE SKIP LOCKED);
-      PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, the_job.kind = 'repository');
-      -- The rest of it is asked for in smaller pieces; so is what comes next.
-      IF reply @? '$.errors[*] ? (@.type == "RESOURCE_LIMITS_EXCEEDED")' THEN
-        v.verdict := 'smaller';
-      END IF;
-    WHEN 'refused' THEN
-      -- It is asked again without; of a list that is refused nothing is left to ask.
-      IF (the_job.kind = 'release_pages' AND 'Repository.releases' = ANY (keypup.github_refused_fields(account, the_job.project_id)))
-         OR (the_job.kind = 'deployment_pages' AND 'Repository.deployments' = ANY (keypup.github_refused_fields(account, the_job.project_id))) THEN
-        PERFORM keypup.job_done(account, job, interval_seconds);
-      ELSE
-        PERFORM keypup.release_job(account, job);
-      END IF;
-    WHEN 'rescoped' THEN
-      PERFORM keypup.release_job(account, job);
-    WHEN 'token_refused' THEN
-      IF keypup.renew_refused_token(account, the_job.connection_id, job, token_revision) THEN
-        RETURN;
-      ELSIF NOT token_is_current THEN
-        PERFORM keypup.release_job(account, job);
-        RETURN;
-      END IF;
-      v.hint := coalesce(
-        (SELECT 'The app is given tokens that GitHub then refuses; look at the app, and call keypup.replace_app_key.'
-         FROM keypup.app_installations i
-         WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
-      PERFORM keypup.job_failed(account, job, v.reason, v.hint, now(), true);
-      PERFORM keypup.doubt_connection(account, the_job.connection_id, v.reason, v.hint, the_job.doubt);
-    WHEN 'paused' THEN
-      PERFORM keypup.job_failed(account, job, v.reason, v.hint, now(), true);
-    WHEN 'smaller' THEN
-      IF keypup.github_halve(account, job) THEN
-        NULL;
-      ELSIF keypup.github_give_up(account, job, v.reason, CASE WHEN status = 200 THEN 2 ELSE 5 END) THEN
-        PERFORM keypup.job_done(account, job, interval_seconds);
-      ELSIF status <> 200 OR the_job.kind IN ('repository', 'poll') OR NOT keypup.github_put_off(account, job) THEN
-        PERFORM keypup.job_failed(account, job, v.reason, v.hint, NULL::timestamptz, true);
-      END IF;
-    WHEN 'older' THEN
-      SELECT * INTO older FROM keypup.github_leave_out(account, the_job.connection_id, reply);
-      IF older.can_go_on THEN
-        PERFORM keypup.release_job(account, job);
-      ELSE
-        PERFORM keypup.job_failed(account, job, format('the server''s API lacks %s', older.lacks), 'It is too old: GitHub Enterprise Server 3.9 or newer is needed.',
-          NULL::timestamptz, false);
-      END IF;
-    ELSE
-      -- What there is a hint for waits for a person.
-      PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint), NULL::timestamptz, failure IS NOT NULL AND failure_hint IS NULL);
-  END CASE;
-  PERFORM keypup.github_end_waiting(account, the_job.project_id, the_job.kind);
-  SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
-  FROM keypup.github_pace(account, the_job.connection_id, the_job.kind, v.verdict,
-    CASE WHEN token_is_current THEN budget END,
-    token_is_current AND status = 200 AND coalesce(jsonb_typeof(reply -> 'data') = 'object', false), v.retry_at, milliseconds) p;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_store(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint, boolean) IS
-  'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is'
-  ' left of the token''s budget, and whether the provider answered but did not give what was asked for. holds_projects:'
-  ' done once more with all projects of the connection held, after SQLSTATE 55006.';
+REVOKE ALL ON FUNCTION keypup.github_learn(uuid, bigint, integer, jsonb, jsonb, keypup.verdict) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_learn(uuid, bigint, integer, jsonb, jsonb, keypup.verdict) IS
+  'The verdict on the answer to a job, for whoever knows the job: again (what was in the way is left out, or asked for, now) and done, too.';
+
+CREATE FUNCTION keypup.github_page(account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer, interval_seconds integer) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN keypup.github_store_page(account, job, reply, interval_seconds, keypup.github_as_of(headers, milliseconds));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_page(uuid, bigint, jsonb, jsonb, integer, integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_page(uuid, bigint, jsonb, jsonb, integer, integer) IS 'Takes the page that answers a job. Whether the job has ended.';
+
+CREATE FUNCTION keypup.github_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF verdict = 'page' OR (kind = 'existence' AND headers ? 'x-github-sso') THEN
+    PERFORM keypup.github_keep_headers(account, connection, headers, kind = 'repository');
+  END IF;
+  PERFORM keypup.github_end_waiting(account, project, kind);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.github_settle(uuid, uuid, bigint, text, jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.github_settle(uuid, uuid, bigint, text, jsonb, text) IS
+  'The last of an answer: keeps what its headers say of the token; what waits for more that cannot come is due.';

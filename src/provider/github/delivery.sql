@@ -161,7 +161,7 @@ BEGIN
     AND (d.succeeded_at, d.failed_at) IS DISTINCT FROM (least(d.succeeded_at, t.succeeded_at), least(d.failed_at, t.failed_at));
 
   PERFORM keypup.queue_job(account, project, 'nested_pages', q.arguments, NULL::boolean, now(), false) FROM (
-    SELECT jsonb_build_object('pages', jsonb_agg(w.page)) AS arguments
+    SELECT jsonb_build_object('items', jsonb_agg(w.page)) AS arguments
     FROM (
       SELECT p.page, (row_number() OVER (ORDER BY p.page ->> 'node') - 1) / 20 AS part
       FROM jsonb_array_elements(keypup.github_going_on(account, project, (

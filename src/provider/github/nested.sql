@@ -68,9 +68,9 @@ BEGIN
     RETURN rows;
   END IF;
   UPDATE keypup.sync_jobs j
-  SET arguments = j.arguments || jsonb_build_object('pages', keypup.github_rename_seen(j.arguments -> 'pages', lists, old_names, new_names))
+  SET arguments = j.arguments || jsonb_build_object('items', keypup.github_rename_seen(j.arguments -> 'items', lists, old_names, new_names))
   WHERE j.account_id = account AND j.project_id = ANY (projects) AND j.kind = 'nested_pages'
-    AND EXISTS (SELECT FROM jsonb_array_elements(j.arguments -> 'pages') AS p (page)
+    AND EXISTS (SELECT FROM jsonb_array_elements(j.arguments -> 'items') AS p (page)
                 WHERE p.page ->> 'connection' = ANY (lists) AND p.page -> 'seen' ?| old_names);
   RETURN keypup.github_rename_seen(rows, lists, old_names, new_names);
 END
@@ -201,9 +201,9 @@ BEGIN
   IF (pages @? '$[*] ? (@.is_stuck == true)') IS NOT TRUE THEN
     RETURN pages;
   END IF;
-  PERFORM keypup.github_set_aside(account, project, 'nested_pages', '{}'::jsonb, (
+  PERFORM keypup.set_aside(account, project, keypup.github_failures(account, project, 'nested_pages', '{}'::jsonb, (
     SELECT jsonb_agg(jsonb_build_object('asked', p.page, 'why', 'GitHub''s list does not go on: its next page is one that was read before'))
-    FROM jsonb_array_elements(pages) AS p (page) WHERE p.page @> '{"is_stuck": true}'));
+    FROM jsonb_array_elements(pages) AS p (page) WHERE p.page @> '{"is_stuck": true}')));
   RETURN nullif(jsonb_path_query_array(pages, '$[*] ? (!(@.is_stuck == true))'), '[]');
 END
 $$;

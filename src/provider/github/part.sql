@@ -91,20 +91,20 @@ COMMENT ON FUNCTION keypup.github_refusable(jsonb) IS 'The field, as Type.field,
 COMMENT ON FUNCTION keypup.github_has_errors(jsonb) IS 'Whether an answer comes with errors.';
 COMMENT ON FUNCTION keypup.github_errors(jsonb, text[]) IS 'The errors of an answer: type, the keys of the path (NULL without one), the message, and whether single sign-on is what is wanted; without those at fields that are known to be refused.';
 
--- Kinds of jobs that ask for several things, each by its id, or by its number.
-CREATE FUNCTION keypup.github_itemized(kind text, OUT member text, OUT shape text, OUT types text[])
+-- Kinds of jobs that ask for several things, each by its id, or by its number; in their arguments they are the items.
+CREATE FUNCTION keypup.github_itemized(kind text, OUT shape text, OUT types text[])
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  SELECT k.member, k.shape, k.types
-  INTO member, shape, types
-  FROM (VALUES ('pull_requests', 'ids', 'PullRequest', '{PullRequest}'::text[]),
-               ('issues', 'ids', 'Issue', '{Issue}'),
-               ('releases', 'ids', 'Release', '{Release}'),
-               ('deployments', 'ids', 'Deployment', '{Deployment}'),
-               ('existence', 'items', 'Existing', '{PullRequest,Issue,Release,Deployment}'),
-               ('numbers', 'numbers', 'Existing', '{PullRequest,Issue}'),
-               ('nested_pages', 'pages', 'NestedPage', NULL)) AS k (kind, member, shape, types)
+  SELECT k.shape, k.types
+  INTO shape, types
+  FROM (VALUES ('pull_requests', 'PullRequest', '{PullRequest}'::text[]),
+               ('issues', 'Issue', '{Issue}'),
+               ('releases', 'Release', '{Release}'),
+               ('deployments', 'Deployment', '{Deployment}'),
+               ('existence', 'Existing', '{PullRequest,Issue,Release,Deployment}'),
+               ('numbers', 'Existing', '{PullRequest,Issue}'),
+               ('nested_pages', 'NestedPage', NULL)) AS k (kind, shape, types)
   WHERE k.kind = github_itemized.kind;
 END
 $$;
@@ -127,7 +127,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_itemized(text), keypup.github_listed(text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_itemized(text) IS 'Of a job for things by their ids: where they stand in its arguments, the shape of each, and its types. NULL for other jobs.';
+COMMENT ON FUNCTION keypup.github_itemized(text) IS 'Of a job for several things: the shape of each, and its types. NULL for other jobs.';
 COMMENT ON FUNCTION keypup.github_listed(text) IS 'Of a job for a page of a list: the list, its shape, and that of its elements. NULL for other jobs.';
 
 -- The one place where it is decided what becomes of each thing that was asked for. An error without a path, or with one that
@@ -137,7 +137,7 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   its record := keypup.github_itemized(kind);
-  all_asked jsonb := arguments -> its.member;
+  all_asked jsonb := arguments -> 'items';
   answers jsonb := reply #> '{data,nodes}';
   wrong text[];
 BEGIN

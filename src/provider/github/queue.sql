@@ -11,9 +11,9 @@ END
 $$;
 -- A request asks for up to 249 lists, which GitHub counts as two points, and for fewer where its answers are slow: a pull request has
 -- eight, an issue three, a page of threads one for each; a long page of one list counts as twelve.
--- Jobs of a kind for things that stand in a member of their arguments. What does not fill a request joins what waits of the same kind, and
+-- Jobs of a kind for things. What does not fill a request joins what waits of the same kind, and
 -- waits a second for more, or until none can come.
-CREATE FUNCTION keypup.github_queue_parts(account uuid, project bigint, kind text, member text, things jsonb, in_run boolean) RETURNS void
+CREATE FUNCTION keypup.github_queue_parts(account uuid, project bigint, kind text, things jsonb, in_run boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -38,7 +38,7 @@ BEGIN
         SELECT o.job_id FROM keypup.sync_jobs o
         WHERE o.account_id = account AND o.project_id = project AND o.is_open AND o.kind = github_queue_parts.kind AND o.lease_id IS NULL AND o.attempts = 0
         ORDER BY o.job_id FOR UPDATE SKIP LOCKED))
-      RETURNING j.arguments -> member AS things
+      RETURNING j.arguments -> 'items' AS things
     )
     SELECT jsonb_agg(e.thing) INTO waiting FROM taken t, jsonb_array_elements(t.things) AS e (thing);
     IF waiting IS NOT NULL THEN
@@ -53,7 +53,7 @@ BEGIN
     FROM jsonb_array_elements(things) AS e
   LOOP
     IF used > 0 AND (used + weight > room OR cardinality(part) = 100) THEN
-      PERFORM keypup.queue_job(account, project, kind, jsonb_build_object(member, to_jsonb(part)), in_run, now(), false);
+      PERFORM keypup.queue_job(account, project, kind, jsonb_build_object('items', to_jsonb(part)), in_run, now(), false);
       used := 0;
       part := '{}';
     END IF;
@@ -61,7 +61,7 @@ BEGIN
     used := used + weight;
   END LOOP;
   IF used > 0 THEN
-    PERFORM keypup.queue_job(account, project, kind, jsonb_build_object(member, to_jsonb(part)), in_run,
+    PERFORM keypup.queue_job(account, project, kind, jsonb_build_object('items', to_jsonb(part)), in_run,
       now() + CASE WHEN joins AND keypup.github_finds_more(account, project, kind) THEN interval '1 second' ELSE interval '0' END, joins);
   END IF;
 END
@@ -87,10 +87,10 @@ BEGIN
   END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_sources(text), keypup.github_queue_parts(uuid, bigint, text, text, jsonb, boolean),
+REVOKE ALL ON FUNCTION keypup.github_sources(text), keypup.github_queue_parts(uuid, bigint, text, jsonb, boolean),
   keypup.github_finds_more(uuid, bigint, text), keypup.github_end_waiting(uuid, bigint, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_sources(text) IS 'What kinds of jobs lead to jobs of a kind.';
-COMMENT ON FUNCTION keypup.github_queue_parts(uuid, bigint, text, text, jsonb, boolean) IS 'Queues jobs for things, as many in a job as GitHub answers quickly.';
+COMMENT ON FUNCTION keypup.github_queue_parts(uuid, bigint, text, jsonb, boolean) IS 'Queues jobs for things, as many in a job as GitHub answers quickly.';
 COMMENT ON FUNCTION keypup.github_finds_more(uuid, bigint, text) IS 'Whether the run of a project may lead to more jobs of a kind.';
 COMMENT ON FUNCTION keypup.github_end_waiting(uuid, bigint, text) IS 'After a job of a kind: what waits for more that cannot come is due.';
 
@@ -99,7 +99,7 @@ CREATE FUNCTION keypup.github_queue_items(account uuid, project bigint, kind tex
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  PERFORM keypup.github_queue_parts(account, project, kind, 'ids', ids, in_run);
+  PERFORM keypup.github_queue_parts(account, project, kind, ids, in_run);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
@@ -111,7 +111,7 @@ AS $$
 BEGIN
   pages := keypup.github_going_on(account, project, pages);
   IF pages IS NOT NULL THEN
-    PERFORM keypup.github_queue_parts(account, project, 'nested_pages', 'pages', pages,
+    PERFORM keypup.github_queue_parts(account, project, 'nested_pages', pages,
       EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run));
   END IF;
 END
@@ -137,7 +137,7 @@ BEGIN
   END IF;
   PERFORM keypup.queue_job(account, project, 'numbers', q.arguments, true, now(), false)
   FROM (
-    SELECT jsonb_build_object('numbers', jsonb_agg(n.number ORDER BY n.number DESC)) AS arguments
+    SELECT jsonb_build_object('items', jsonb_agg(n.number ORDER BY n.number DESC)) AS arguments
     FROM (SELECT g.number, (row_number() OVER (ORDER BY g.number DESC) - 1) / 200 AS part
           FROM generate_series(1, highest) AS g (number) WHERE g.number <> ALL (listed)) AS n
     GROUP BY n.part ORDER BY n.part) AS q;
@@ -175,7 +175,7 @@ BEGIN
     AS k (kind, total, stored)
   WHERE p.account_id = account AND p.project_id = project
     AND k.total > k.stored
-      + (SELECT coalesce(sum(jsonb_array_length(j.arguments -> 'ids')), 0) FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.kind = k.kind)
+      + (SELECT coalesce(sum(jsonb_array_length(j.arguments -> 'items')), 0) FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.kind = k.kind)
       + (SELECT count(*) FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project AND f.kind IN (k.kind, 'numbers') AND f.part = '');
 END
 $$;

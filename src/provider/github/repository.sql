@@ -83,7 +83,8 @@ BEGIN
   ELSE
     RETURN true;
   END IF;
-  PERFORM keypup.github_set_list_aside(account, project, kind, arguments, 'GitHub''s list does not go on: ' || why);
+  PERFORM keypup.set_aside(account, project,
+    keypup.github_list_failure(account, project, kind, arguments, 'GitHub''s list does not go on: ' || why));
   RETURN false;
 END
 $$;
@@ -380,7 +381,7 @@ BEGIN
 
   refused := keypup.github_refused_fields(account, the_job.project_id);
   IF jsonb_typeof(repository) <> 'object' THEN
-    IF keypup.github_halve(account, job) THEN
+    IF keypup.halve_job(account, job) THEN
       RETURN false;
     END IF;
     RAISE EXCEPTION 'GitHub did not answer for repository "%": %', the_job.name,
@@ -406,13 +407,14 @@ BEGIN
     'labels', 'milestones', 'pullRequests', 'issues', 'newestPullRequest', 'newestIssue', 'releases', 'deployments', 'latestRelease'), true);
   why := coalesce(why, 'GitHub''s answer is incomplete: ' || (keypup.misfits(jsonb_build_array(repository), 'Repository', keypup.github_shapes()))[1]);
   IF why IS NOT NULL THEN
-    IF keypup.github_put_off(account, job) THEN
+    IF keypup.put_off_job(account, job) THEN
       RETURN false;
     ELSIF keypup.misfits(jsonb_build_array(repository), 'KnownRepository', keypup.github_shapes()) IS NOT NULL THEN
       RAISE EXCEPTION 'GitHub did not tell all of repository "%": %', the_job.name, why
         USING ERRCODE = 'no_data_found', HINT = 'Nothing is lost: it is asked for again.';
     END IF;
-    PERFORM keypup.github_set_list_aside(account, the_job.project_id, 'repository', '{}'::jsonb, why);
+    PERFORM keypup.set_aside(account, the_job.project_id,
+      keypup.github_list_failure(account, the_job.project_id, 'repository', '{}'::jsonb, why));
     broken := broken || 'repository'::text;
   END IF;
   PERFORM keypup.github_store_repository(account, the_job.project_id, repository, broken);

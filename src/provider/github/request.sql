@@ -115,33 +115,33 @@ BEGIN
     variables := jsonb_build_object('ids', jsonb_path_query_array(the_job.arguments, '$.items[*].id'));
   ELSIF the_job.kind = 'poll' THEN
     query := keypup.github_query('poll');
-    variables := keypup.github_poll_variables(account, job, the_job.arguments -> 'projects', without);
+    variables := keypup.github_poll_variables(account, job, the_job.arguments -> 'items', without);
   ELSIF the_job.kind IN ('releases', 'deployments') THEN
     query := keypup.github_fragments(CASE the_job.kind WHEN 'releases' THEN '{releases,release_fields,actor_fields}'::text[] ELSE '{deployments,deployment_fields,deployment_status_page,actor_fields}' END);
-    variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
+    variables := jsonb_build_object('ids', the_job.arguments -> 'items');
   ELSIF the_job.kind IN ('release_pages', 'deployment_pages') THEN
     query := keypup.github_fragments(CASE the_job.kind WHEN 'release_pages' THEN '{release_pages,release_page,release_fields,actor_fields}'::text[]
       ELSE '{deployment_pages,deployment_page,deployment_fields,deployment_status_page,actor_fields}' END);
     variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', first);
   ELSIF the_job.kind = 'pull_requests' THEN
     query := keypup.github_fragments('{pull_requests,label_page,assignee_page,review_request_page,review_page,pull_request_timeline_page,closing_issue_page,comment_fields,actor_fields}'::text[] || reviewers);
-    variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
+    variables := jsonb_build_object('ids', the_job.arguments -> 'items');
   ELSIF the_job.kind = 'issues' THEN
     query := keypup.github_fragments('{issues,label_page,assignee_page,issue_timeline_page,comment_fields,actor_fields}'::text[]);
-    variables := jsonb_build_object('ids', the_job.arguments -> 'ids');
+    variables := jsonb_build_object('ids', the_job.arguments -> 'items');
   ELSIF the_job.kind = 'numbers' THEN
     SELECT format('query KeypupNumbers($id: ID!) { rateLimit { limit cost remaining resetAt } node(id: $id) { id ... on Repository { %s } } } %s',
       string_agg(format('n%s: issueOrPullRequest(number: %s) { ...NumberedFields }', n.position - 1, n.number), ' ' ORDER BY n.position),
       keypup.github_query('numbered_fields'))
     INTO query
-    FROM jsonb_array_elements_text(the_job.arguments -> 'numbers') WITH ORDINALITY AS n (number, position);
+    FROM jsonb_array_elements_text(the_job.arguments -> 'items') WITH ORDINALITY AS n (number, position);
     variables := jsonb_build_object('id', the_job.external_id);
   ELSIF the_job.kind = 'nested_pages' THEN
     WITH page AS (
       SELECT a.position - 1 AS i, a.page ->> 'node' AS node, a.page -> 'after' AS after,
         -- Each thread asked for costs a hundredth of a point, there or not: no more than were counted.
         least(50, greatest(1, coalesce((a.page ->> 'count')::integer, 40))) AS threads, n.on_type, n.selection, array_replace(n.fragments, 'reviewer_fields', reviewers) AS fragments
-      FROM jsonb_array_elements(the_job.arguments -> 'pages') WITH ORDINALITY AS a(page, position)
+      FROM jsonb_array_elements(the_job.arguments -> 'items') WITH ORDINALITY AS a(page, position)
       JOIN keypup.github_nested() n ON n.connection = a.page ->> 'connection'
        AND n.on_type = CASE a.page ->> 'item' WHEN 'pull_request' THEN 'PullRequest' WHEN 'issue' THEN 'Issue' WHEN 'deployment' THEN 'Deployment' ELSE 'PullRequestReviewThread' END
     )

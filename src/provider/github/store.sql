@@ -288,9 +288,10 @@ BEGIN
     PERFORM keypup.github_store_rows(account, project, kind, jsonb_path_query_array(rows, '$[0 to $end]', jsonb_build_object('end', half - 1)), as_of);
     PERFORM keypup.github_store_rows(account, project, kind, jsonb_path_query_array(rows, '$[$start to last]', jsonb_build_object('start', half)), as_of);
   ELSE
-    PERFORM keypup.github_set_aside(account, project, kind, '{}'::jsonb, jsonb_build_array(jsonb_build_object('why', 'it cannot be stored: ' || why,
-      'asked', CASE kind WHEN 'nested_pages' THEN rows -> 0 ELSE rows #> '{0,id}' END,
-      'number', CASE WHEN kind IN ('pull_requests', 'issues') THEN rows #> '{0,number}' END)));
+    PERFORM keypup.set_aside(account, project, keypup.github_failures(account, project, kind, '{}'::jsonb,
+      jsonb_build_array(jsonb_build_object('why', 'it cannot be stored: ' || why,
+        'asked', CASE kind WHEN 'nested_pages' THEN rows -> 0 ELSE rows #> '{0,id}' END,
+        'number', CASE WHEN kind IN ('pull_requests', 'issues') THEN rows #> '{0,number}' END))));
   END IF;
 END
 $$;

@@ -85,11 +85,11 @@ BEGIN
   IF item_id IS NOT NULL THEN
     -- Not behind what the project waits for already: it is one item, and somebody looks at it.
     INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run)
-    SELECT account, p.connection_id, the_project, the_kind, jsonb_build_object('ids', jsonb_build_array(item_id)), false
+    SELECT account, p.connection_id, the_project, the_kind, jsonb_build_object('items', jsonb_build_array(item_id)), false
     FROM keypup.projects p
     WHERE p.account_id = account AND p.project_id = the_project
       AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = the_project AND j.kind = the_kind
-                      AND j.lease_id IS NULL AND j.arguments -> 'ids' ? item_id);
+                      AND j.lease_id IS NULL AND j.arguments -> 'items' ? item_id);
     RETURN 'queued';
   END IF;
   -- A run asks for what changed since the last. Ten seconds apart: some repositories have thousands of events an hour.
