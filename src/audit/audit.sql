@@ -69,11 +69,13 @@ COMMENT ON FUNCTION keypup.note_if_undone(uuid, text, text, text, text, boolean,
 COMMENT ON FUNCTION keypup.token_is_left(bytea) IS 'Whether the token was shown in a transaction that was rolled back, which the worker is to record.';
 
 CREATE FUNCTION keypup.record_durably(account_id uuid, action text, detail text, actor_kind text, actor text, was_done boolean, token_digest bytea) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT keypup.record_action(record_durably.account_id, record_durably.action, record_durably.detail, record_durably.actor_kind, record_durably.actor);
-  SELECT keypup.note_if_undone(record_durably.account_id, record_durably.action, record_durably.actor_kind, record_durably.actor,
-    record_durably.detail || ', rolled back', record_durably.was_done, record_durably.token_digest)
+BEGIN
+  PERFORM keypup.record_action(record_durably.account_id, record_durably.action, record_durably.detail, record_durably.actor_kind, record_durably.actor);
+  PERFORM keypup.note_if_undone(record_durably.account_id, record_durably.action, record_durably.actor_kind, record_durably.actor,
+    record_durably.detail || ', rolled back', record_durably.was_done, record_durably.token_digest);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.record_durably(uuid, text, text, text, text, boolean, bytea) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.record_durably(uuid, text, text, text, text, boolean, bytea) IS

@@ -78,15 +78,21 @@ COMMENT ON FUNCTION keypup.guard_snapshot(uuid) IS
 
 -- They serve no more already (serving_sessions): a row that somebody holds is not waited for.
 CREATE FUNCTION keypup.drop_sessions(account_id uuid, person text) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
-  WITH ended AS (
-    SELECT s.handle_digest FROM keypup.sessions s
-    WHERE s.account_id = drop_sessions.account_id AND (s.expires_at <= now() OR s.kind = 'person' AND s.holder = person)
-    FOR UPDATE SKIP LOCKED
-  )
-  DELETE FROM keypup.sessions s USING ended e
-  WHERE s.account_id = drop_sessions.account_id AND s.handle_digest = e.handle_digest
+BEGIN
+  -- By the index of ends: each sign-in comes by here, and an account may have very many.
+  DELETE FROM keypup.sessions s
+  WHERE s.account_id = drop_sessions.account_id
+    AND s.handle_digest IN (SELECT e.handle_digest FROM keypup.sessions e
+                            WHERE e.account_id = drop_sessions.account_id AND e.expires_at <= now() FOR UPDATE SKIP LOCKED);
+  IF person IS NOT NULL THEN
+    DELETE FROM keypup.sessions s
+    WHERE s.account_id = drop_sessions.account_id
+      AND s.handle_digest IN (SELECT e.handle_digest FROM keypup.sessions e
+                              WHERE e.account_id = drop_sessions.account_id AND e.kind = 'person' AND e.holder = person FOR UPDATE SKIP LOCKED);
+  END IF;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.drop_sessions(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.drop_sessions(uuid, text) IS

@@ -273,28 +273,31 @@ GRANT EXECUTE ON FUNCTION keypup.map_group(text, text, text, text) TO keypup_mem
 COMMENT ON FUNCTION keypup.map_group(text, text, text, text) IS 'Gives the people of a provider''s group a role, without adding them one by one; NULL takes it back.';
 
 CREATE FUNCTION keypup.accepts_claims(claims jsonb, client_ids text[], nonce text) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
-  WITH moment AS (
-    SELECT extract(epoch FROM clock_timestamp()) AS now
-  ), audience AS (
-    SELECT CASE jsonb_typeof(claims -> 'aud') WHEN 'string' THEN jsonb_build_array(claims -> 'aud') WHEN 'array' THEN claims -> 'aud' ELSE '[]' END AS list
-  )
-  -- CASE, not AND: what is no number is not compared with one.
-  SELECT CASE
-    WHEN jsonb_typeof(claims -> 'exp') IS DISTINCT FROM 'number' OR jsonb_typeof(claims -> 'iat') IS DISTINCT FROM 'number'
-      OR jsonb_typeof(claims -> 'sub') IS DISTINCT FROM 'string' OR coalesce(jsonb_typeof(claims -> 'nbf'), 'number') <> 'number' THEN false
-    WHEN (claims ->> 'exp')::numeric <= now OR (claims ->> 'exp')::numeric > now + 86400 THEN false
-    WHEN (claims ->> 'iat')::numeric > now + 60 OR coalesce((claims ->> 'nbf')::numeric > now + 60, false) THEN false
-    WHEN octet_length(claims ->> 'sub') NOT BETWEEN 1 AND 255 THEN false
-    WHEN EXISTS (SELECT FROM jsonb_array_elements(list) a WHERE jsonb_typeof(a) <> 'string') THEN false
-    WHEN NOT EXISTS (SELECT FROM jsonb_array_elements_text(list) a WHERE a = ANY (client_ids)) THEN false
-    -- OpenID Connect Core 3.1.3.7, 4 and 5.
-    WHEN (jsonb_array_length(list) > 1 OR claims ? 'azp') AND coalesce(claims ->> 'azp' <> ALL (client_ids), true) THEN false
-    WHEN nonce IS NOT NULL AND claims ->> 'nonce' IS DISTINCT FROM nonce THEN false
-    ELSE true
-  END
-  FROM moment, audience
+BEGIN
+  RETURN (
+    WITH moment AS (
+      SELECT extract(epoch FROM clock_timestamp()) AS now
+    ), audience AS (
+      SELECT CASE jsonb_typeof(claims -> 'aud') WHEN 'string' THEN jsonb_build_array(claims -> 'aud') WHEN 'array' THEN claims -> 'aud' ELSE '[]' END AS list
+    )
+    -- CASE, not AND: what is no number is not compared with one.
+    SELECT CASE
+      WHEN jsonb_typeof(claims -> 'exp') IS DISTINCT FROM 'number' OR jsonb_typeof(claims -> 'iat') IS DISTINCT FROM 'number'
+        OR jsonb_typeof(claims -> 'sub') IS DISTINCT FROM 'string' OR coalesce(jsonb_typeof(claims -> 'nbf'), 'number') <> 'number' THEN false
+      WHEN (claims ->> 'exp')::numeric <= now OR (claims ->> 'exp')::numeric > now + 86400 THEN false
+      WHEN (claims ->> 'iat')::numeric > now + 60 OR coalesce((claims ->> 'nbf')::numeric > now + 60, false) THEN false
+      WHEN octet_length(claims ->> 'sub') NOT BETWEEN 1 AND 255 THEN false
+      WHEN EXISTS (SELECT FROM jsonb_array_elements(list) a WHERE jsonb_typeof(a) <> 'string') THEN false
+      WHEN NOT EXISTS (SELECT FROM jsonb_array_elements_text(list) a WHERE a = ANY (client_ids)) THEN false
+      -- OpenID Connect Core 3.1.3.7, 4 and 5.
+      WHEN (jsonb_array_length(list) > 1 OR claims ? 'azp') AND coalesce(claims ->> 'azp' <> ALL (client_ids), true) THEN false
+      WHEN nonce IS NOT NULL AND claims ->> 'nonce' IS DISTINCT FROM nonce THEN false
+      ELSE true
+    END
+    FROM moment, audience);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.accepts_claims(jsonb, text[], text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.accepts_claims(jsonb, text[], text) IS 'Whether an ID token is valid now, and made out for one of the clients (OpenID Connect Core 3.1.3.7).';

@@ -22,7 +22,7 @@ sub as { return as_role($node, @_); }
 
 # Acme has rows in every table that a member may read. Carl is an owner, of an account of his own without any; app is a member of none.
 query('CREATE EXTENSION keypup');
-query("CREATE ROLE $_ LOGIN") foreach qw(olga carl app sam);
+query("CREATE ROLE $_ LOGIN") foreach qw(olga carl app sam lina);
 query('GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app');
 query(qq{SELECT keypup.create_account('acme'), keypup.create_account('void')});
 query(qq{SELECT keypup.connect('acme', 'github', '$token', '$github->{url}'); SELECT keypup.track('acme', 'demo/one')});
@@ -40,6 +40,10 @@ query(q{SELECT keypup.grant_support('acme', 'sam', 'looking at a sync', '1 hour'
 	SELECT account_id, project_id, 'D', 'production', 'active', now(), now(), now() FROM keypup.projects;
 	INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, published_at, updated_at)
 	SELECT account_id, project_id, 'R', 'v1', false, false, now(), now(), now() FROM keypup.projects});
+
+# Lina is limited to a project in which nothing is yet.
+query(q{INSERT INTO keypup.projects (account_id, connection_id, name, external_id, tracked_by) SELECT account_id, connection_id, 'demo/two', 'R_two', 'test' FROM keypup.projects;
+	SELECT keypup.add_member('acme', 'lina', 'viewer'), keypup.limit_member('acme', 'lina', ARRAY['demo/two'])});
 
 # Every table gets Acme's rows of 60 further accounts; of what must be different everywhere there is one.
 query(q{SET session_replication_role = replica;
@@ -151,6 +155,16 @@ foreach my $role (qw(app carl))
 {
 	is(looked($role, $_->[1]), '', "$role, $_->[0]: no more is looked at for what others have than for what nobody has") foreach @ways;
 }
+# To who is limited, rows of the own account's other projects are hidden by a filter, which is not asked of what an index leaves out: what
+# stands in an index behind the account is told, as SECURITY.md says, and nothing else.
+my %told_to_lina = map { (split / /)[0] => 1 } split /, /, looked('lina', $ways[1][1]);
+my %in_index = map { $_ => 1 } split /\n/, query(q{SELECT DISTINCT c.relname || '.' || a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+	WHERE c.relnamespace = 'keypup'::regnamespace AND (SELECT b.attname FROM pg_attribute b WHERE b.attrelid = c.oid AND b.attnum = i.indkey[0]) = 'account_id'});
+is(join(' ', grep { !$in_index{$_} } sort keys %told_to_lina), '', 'lina: of hidden projects of the own account nothing is told that is in no index behind the account');
+cmp_ok(scalar(keys %told_to_lina), '>=', 30, 'which would show');
+my $told_types = query(q{SELECT string_agg(DISTINCT name, ' ') FROM unnest(} . literal('{' . join(',', sort keys %told_to_lina) . '}') . q{::text[]) AS t (name) JOIN pg_attribute a ON a.attrelid = format('keypup.%I', split_part(name, '.', 1))::regclass AND a.attname = split_part(name, '.', 2)
+	WHERE a.atttypid = 'text'::regtype AND a.attname NOT IN ('external_id', 'login', 'item_kind', 'team')});
+is($told_types, '', 'of texts it is ids of the provider, logins, kinds and names of teams');
 cmp_ok(as('carl', "SELECT count(*) $asked AND NOT is_own(relation, known) AND NOT is_own(relation, unknown)"), '>=', 300, 'which was asked of hundreds of values');
 
 # The account is named twice, by the policy and by who asks: all the same the index is chosen in which the other columns are, too.
