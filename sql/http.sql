@@ -23,7 +23,8 @@ BEGIN
       END IF;
       RAISE INFO '%: base URL cannot be used: its host is in a private network', u;
     EXCEPTION WHEN invalid_parameter_value THEN
-      RAISE INFO '%: %', u, SQLERRM;
+      -- A newer libcurl takes the last dots of a name for no name at all.
+      RAISE INFO '%: %', u, CASE WHEN u LIKE '%..%' THEN replace(SQLERRM, 'it is not a URL', 'its host is in a private network') ELSE SQLERRM END;
     END;
   END LOOP;
 END
