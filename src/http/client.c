@@ -172,6 +172,11 @@ has_finished(HttpClient *client)
 static bool
 set_lane_options(Lane *lane)
 {
+	/* As CURLOPT_QUICK_EXIT, which no longer does it since 8.20: a lane would be closed when the last name is looked up. */
+#if CURL_AT_LEAST_VERSION(8, 20, 0)
+	if (curl_multi_setopt(lane->multi, CURLMOPT_QUICK_EXIT, 1L) != CURLM_OK)
+		return false;
+#endif
 	return curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, watch_socket) == CURLM_OK &&
 		   curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane) == CURLM_OK &&
 		   curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, set_timer) == CURLM_OK &&

@@ -14,4 +14,5 @@ for file in "$@"; do
 done
 echo "END; END \$function\$;"
 echo "REVOKE ALL ON FUNCTION keypup.${provider}_query(text) FROM PUBLIC;"
+echo "GRANT EXECUTE ON FUNCTION keypup.${provider}_query(text) TO keypup_worker;"
 echo "COMMENT ON FUNCTION keypup.${provider}_query(text) IS 'The text of a query that Keypup sends to ${provider}; nothing else is ever sent.';"

@@ -54,6 +54,7 @@ AS $$
              WHEN 'issue_stubs' THEN 'issues' WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END, arguments)) END))
 $$;
 REVOKE ALL ON FUNCTION keypup.github_list_failure(uuid, bigint, text, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_list_failure(uuid, bigint, text, jsonb, text) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_list_failure(uuid, bigint, text, jsonb, text) IS 'A page of a list, as keypup.set_aside takes it, with what is asked again for it.';
 
 -- What was set aside, and whose time has come, is asked for in the run that goes on.
@@ -71,6 +72,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_failures(uuid, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_queue_failures(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_queue_failures(uuid, bigint) IS 'Asks again for what was set aside in a project.';
 
 -- One item by its number, or all that is stored of a project.
@@ -111,4 +113,5 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_reread(uuid, bigint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_reread(uuid, bigint, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_reread(uuid, bigint, bigint) IS 'Queues the reading of an item, or of all that is stored of a project, in the run that goes on; false when there is no such item.';

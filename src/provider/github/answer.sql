@@ -20,6 +20,7 @@ AS $$
   ORDER BY k.position LIMIT 1
 $$;
 REVOKE ALL ON FUNCTION keypup.github_refusal(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_refusal(text, boolean) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_refusal(text, boolean) IS 'Why GitHub keeps somebody out, and what to do, with its own words; NULL when they say nothing that is known.';
 
 -- The verdict on an answer, in the order in which GitHub's own documentation tells them apart: by status, headers, and the types of
@@ -127,6 +128,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_as_of(jsonb, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_as_of(jsonb, integer) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_as_of(jsonb, integer) IS 'A time by GitHub''s clock at which an answer that took so long had surely not been read.';
 
 -- Stores what the answer to a job holds of what was asked for, and has the rest asked for again. Whether the job has ended;
@@ -216,6 +218,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer, timestamptz),
   keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer, timestamptz),
+  keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer, timestamptz) IS 'Takes the page that answers a job: stores it, and what is to be asked next. Whether the job has ended.';
 COMMENT ON FUNCTION keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) IS 'Takes a page of a list of a repository. Whether the job has ended.';
 
@@ -242,6 +246,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) IS 'Learns from an answer which fields an older server lacks.';
 
 -- What an answer says to whoever knows the job. What is learnt of the server or the token is left out, or asked for, from now on.

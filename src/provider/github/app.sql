@@ -81,6 +81,7 @@ CREATE FUNCTION keypup.github_can_write(scopes text) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce(bool_or(s.scope !~ '^(read:[a-z_]+|user:email)$'), false) FROM regexp_split_to_table(scopes, '[, ]+') AS s(scope) WHERE s.scope <> '' $$;
 REVOKE ALL ON FUNCTION keypup.github_can_write(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_can_write(text) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_can_write(text) IS 'Whether one of the scopes of a classic token lets it change things: repo, public_repo, write:…, admin:…, workflow, user, gist and so on.';
 
 CREATE FUNCTION keypup.github_keep_headers(account uuid, connection uuid, headers jsonb, starts_run boolean) RETURNS void
@@ -101,4 +102,5 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_keep_headers(uuid, uuid, jsonb, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_keep_headers(uuid, uuid, jsonb, boolean) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_keep_headers(uuid, uuid, jsonb, boolean) IS 'Keeps what an answer''s headers say about the token; writes nothing when that is known.';

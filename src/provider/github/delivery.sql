@@ -41,6 +41,8 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_refused_fields(uuid, bigint), keypup.github_learn_refused(uuid, bigint, jsonb), keypup.github_delivery_fragments(text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_refused_fields(uuid, bigint), keypup.github_learn_refused(uuid, bigint, jsonb),
+  keypup.github_delivery_fragments(text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_refused_fields(uuid, bigint) IS 'What is not asked for of a project, since the token may not read it.';
 COMMENT ON FUNCTION keypup.github_learn_refused(uuid, bigint, jsonb) IS 'Learns from an answer that the token may not read releases or deployments of a project. Whether that is new.';
 COMMENT ON FUNCTION keypup.github_delivery_fragments(text[]) IS 'The fragments of releases and deployments in what is asked of a repository.';
@@ -62,6 +64,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_release_mark(jsonb), keypup.github_deployment_mark(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_release_mark(jsonb), keypup.github_deployment_mark(jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_release_mark(jsonb) IS 'Which release is the latest, and when it changed.';
 COMMENT ON FUNCTION keypup.github_deployment_mark(jsonb) IS 'How many deployments there are, which is the newest, and how it is.';
 
@@ -115,6 +118,8 @@ AS $$
   WHERE d.state IN ('in_progress', 'pending', 'queued', 'waiting') AND (d.state, d.updated_at) IS DISTINCT FROM (lower(n.state COLLATE "C"), n."updatedAt") AND d.updated_at <= n."updatedAt"
 $$;
 REVOKE ALL ON FUNCTION keypup.github_unfinished(uuid, bigint[]), keypup.github_poll_variables(uuid, bigint, jsonb, text[]), keypup.github_deployments_moved(uuid, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_unfinished(uuid, bigint[]),
+  keypup.github_poll_variables(uuid, bigint, jsonb, text[]), keypup.github_deployments_moved(uuid, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_unfinished(uuid, bigint[]) IS 'Ids of the newest deployments of projects whose end is not known.';
 COMMENT ON FUNCTION keypup.github_poll_variables(uuid, bigint, jsonb, text[]) IS 'What a poll asks for: repositories, those whose newest deployment is asked for, and unfinished deployments.';
 COMMENT ON FUNCTION keypup.github_deployments_moved(uuid, jsonb) IS 'The projects of deployments that are not as they are stored.';
@@ -142,6 +147,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_releases(uuid, bigint, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_releases(uuid, bigint, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_releases(uuid, bigint, jsonb) IS 'Stores releases. The time of a commit that is not shown any more is kept.';
 
 -- In what order statuses come is not documented, and does not matter: the first success is the earliest that any page shows.
@@ -175,6 +181,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_statuses(uuid, bigint, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_statuses(uuid, bigint, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_statuses(uuid, bigint, jsonb) IS 'Takes pages of statuses: when each deployment first succeeded and failed, and what is to be read on.';
 
 CREATE FUNCTION keypup.github_store_deployments(account uuid, project bigint, nodes jsonb) RETURNS void
@@ -221,6 +228,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_deployments(uuid, bigint, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_deployments(uuid, bigint, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_deployments(uuid, bigint, jsonb) IS 'Stores deployments with the first pages of their statuses, and asks for those whose place they may have taken.';
 
 -- A page of either list. Of its arguments, before is the time at which the page before it ended. A run reads on until it comes to
@@ -271,6 +279,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, jsonb, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_deliveries(uuid, bigint, text, jsonb, jsonb, jsonb) IS 'Stores a page of releases or deployments, asks for the next while it tells news, and for what it lacks.';
 
 CREATE FUNCTION keypup.github_take_newest_deliveries(account uuid, project bigint, repository jsonb, broken text[]) RETURNS void
@@ -319,4 +328,5 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb, text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb, text[]) IS 'Takes what a repository says of its newest releases and deployments, and asks for those that may have changed since they were read.';

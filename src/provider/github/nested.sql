@@ -19,6 +19,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_closing_numbers(jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_closing_numbers(jsonb, text) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_closing_numbers(jsonb, text) IS 'Sorted numbers of the issues of the repository in a list of closing references.';
 
 CREATE FUNCTION keypup.github_short_list(connection text, page jsonb, repository text) RETURNS text[]
@@ -77,6 +78,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_rename_seen(jsonb, text[], text[], text[]),
   keypup.github_follow_seen(uuid, bigint[], text[], text[], text[], jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_rename_seen(jsonb, text[], text[], text[]),
+  keypup.github_follow_seen(uuid, bigint[], text[], text[], text[], jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_rename_seen(jsonb, text[], text[], text[]) IS 'Pages of nested lists, with new names in what those before them told.';
 COMMENT ON FUNCTION keypup.github_follow_seen(uuid, bigint[], text[], text[], text[], jsonb) IS
   'Carries new names through the pages of short lists that wait; returns rows that are being stored with them.';
@@ -85,6 +88,8 @@ CREATE FUNCTION keypup.github_keep(names text[], stored text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ARRAY(SELECT DISTINCT n.name COLLATE "C" FROM unnest(names || stored) AS n (name) ORDER BY 1) $$;
 REVOKE ALL ON FUNCTION keypup.github_short_list(text, jsonb, text), keypup.github_whole_short_lists(jsonb, text), keypup.github_keep(text[], text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_short_list(text, jsonb, text), keypup.github_whole_short_lists(jsonb, text),
+  keypup.github_keep(text[], text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_short_list(text, jsonb, text) IS
   'What stands in an item of a page of labels, assignees, review requests or closing references: sorted logins, organization/name of teams,'
   ' names or numbers. Deleted users, and teams that the token may not read, have none.';
@@ -124,6 +129,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_short_lists(uuid, bigint, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_short_lists(uuid, bigint, text, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_short_lists(uuid, bigint, text, jsonb) IS 'Stores the short lists of which pages hold the last page.';
 
 -- kind, here and below: issue or pull_request, of which items are; or NULL for further pages, of which each says it.
@@ -183,6 +189,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigint[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigint[]) IS 'Deletes the reviews, comments and events that whole lists of items lack.';
 
 -- A list that never ends: its next page begins where this one did, or this one told nothing that those before had not. Of some lists
@@ -208,6 +215,8 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_is_stuck(text, text, text, jsonb, jsonb, bigint), keypup.github_going_on(uuid, bigint, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_is_stuck(text, text, text, jsonb, jsonb, bigint),
+  keypup.github_going_on(uuid, bigint, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_is_stuck(text, text, text, jsonb, jsonb, bigint) IS
   'Whether a page of a nested list, its nth, leads nowhere. seen: the ids, or names, of the pages before; ids: its own.';
 COMMENT ON FUNCTION keypup.github_going_on(uuid, bigint, jsonb) IS 'The pages but for those of lists that never end, which are set aside; NULL: none.';
@@ -253,6 +262,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_further_pages(text, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_further_pages(text, jsonb, text) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_further_pages(text, jsonb, text) IS 'The pages of nested lists of items that come next; NULL: none.';
 
 -- Returns what is asked for next.
@@ -327,4 +337,5 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_nested(uuid, bigint, text, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_nested(uuid, bigint, text, text, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_nested(uuid, bigint, text, text, jsonb) IS 'Stores reviews, comments and events of items, and further pages of their lists. Returns the pages that come next; NULL: none.';

@@ -25,6 +25,7 @@ EXCEPTION WHEN data_exception THEN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_time(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_time(text) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_time(text) IS 'The time in a header or an answer: 2027-10-12 09:00:00 UTC, the same with an offset, ISO 8601, or HTTP''s form. NULL for anything else.';
 
 -- Fields that a token may be refused, while it reads the rest: they are left out then (github_refused_fields).
@@ -85,6 +86,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_words(text), keypup.github_refusable(jsonb), keypup.github_has_errors(jsonb),
   keypup.github_why(text, text), keypup.github_errors(jsonb, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_words(text), keypup.github_refusable(jsonb), keypup.github_has_errors(jsonb),
+  keypup.github_why(text, text), keypup.github_errors(jsonb, text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_why(text, text) IS 'An error as a reason, in GitHub''s words.';
 COMMENT ON FUNCTION keypup.github_words(text) IS 'What GitHub says, fit to be quoted; NULL when it says nothing.';
 COMMENT ON FUNCTION keypup.github_refusable(jsonb) IS 'The field, as Type.field, that is refused where an error FORBIDDEN stands at a path; NULL where that is no field that can be left out.';
@@ -127,6 +130,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_itemized(text), keypup.github_listed(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_itemized(text), keypup.github_listed(text) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_itemized(text) IS 'Of a job for several things: the shape of each, and its types. NULL for other jobs.';
 COMMENT ON FUNCTION keypup.github_listed(text) IS 'Of a job for a page of a list: the list, its shape, and that of its elements. NULL for other jobs.';
 
@@ -204,6 +208,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_judge(text, jsonb, jsonb, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_judge(text, jsonb, jsonb, text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_judge(text, jsonb, jsonb, text[]) IS 'What an answer says of each thing that was asked for by its id: those that are whole and, beside, how they were asked for; those that are gone; and those to be asked for again, as {asked, why, number}.';
 
 -- A list of an answer. place: its keys below data. page holds the elements that are whole; where there are others, all_ids holds
@@ -262,4 +267,5 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_list(jsonb, text[], text, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_list(jsonb, text[], text, text, text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_list(jsonb, text[], text, text, text[]) IS 'What an answer says of a list, or of a page of one; why it is not whole.';

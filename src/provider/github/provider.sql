@@ -18,4 +18,5 @@ AS $$
   SELECT 'POST', regexp_replace(base_url, '(?<=.)/v3$', '') || '/graphql', '{X-Github-Next-Global-ID: 1}'::text[], query::text
 $$;
 REVOKE ALL ON FUNCTION keypup.github_post(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_post(text, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_post(text, jsonb) IS 'The request that asks GitHub''s GraphQL API a query.';

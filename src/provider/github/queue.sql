@@ -89,6 +89,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_sources(text), keypup.github_queue_parts(uuid, bigint, text, jsonb, boolean),
   keypup.github_finds_more(uuid, bigint, text), keypup.github_end_waiting(uuid, bigint, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_sources(text), keypup.github_queue_parts(uuid, bigint, text, jsonb, boolean),
+  keypup.github_finds_more(uuid, bigint, text), keypup.github_end_waiting(uuid, bigint, text) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_sources(text) IS 'What kinds of jobs lead to jobs of a kind.';
 COMMENT ON FUNCTION keypup.github_queue_parts(uuid, bigint, text, jsonb, boolean) IS 'Queues jobs for things, as many in a job as GitHub answers quickly.';
 COMMENT ON FUNCTION keypup.github_finds_more(uuid, bigint, text) IS 'Whether the run of a project may lead to more jobs of a kind.';
@@ -103,6 +105,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_queue_items(uuid, bigint, text, jsonb, boolean) IS 'Queues the reading of pull requests or issues by their ids.';
 -- Pages of nested lists, in the run that goes on, if one does.
 CREATE FUNCTION keypup.github_queue_pages(account uuid, project bigint, pages jsonb) RETURNS void
@@ -117,6 +120,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_pages(uuid, bigint, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_queue_pages(uuid, bigint, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_queue_pages(uuid, bigint, jsonb) IS 'Queues the reading of pages of nested lists of pull requests and issues, or of threads.';
 
 -- In a first reading items need not be found page after page: all numbers from the newest on are asked for at once, two hundred for a
@@ -180,7 +184,10 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_end_numbers(uuid, bigint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_end_numbers(uuid, bigint, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_end_numbers(uuid, bigint, bigint) IS 'After the last job for numbers: a kind of which fewer items were found than there are is read by its list.';
 REVOKE ALL ON FUNCTION keypup.github_queue_numbers(uuid, bigint, jsonb), keypup.github_take_numbers(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_queue_numbers(uuid, bigint, jsonb),
+  keypup.github_take_numbers(uuid, bigint, text, jsonb, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_queue_numbers(uuid, bigint, jsonb) IS 'In a first reading, asks for the items of all numbers that the first pages of the lists do not have; false where the lists are to be read on.';
 COMMENT ON FUNCTION keypup.github_take_numbers(uuid, bigint, text, jsonb, jsonb) IS 'Turns what numbers stand for into jobs that read it.';

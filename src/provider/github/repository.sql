@@ -29,6 +29,8 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb), keypup.github_store_milestones(uuid, bigint, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb),
+  keypup.github_store_milestones(uuid, bigint, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb) IS 'Stores a page of labels.';
 COMMENT ON FUNCTION keypup.github_store_milestones(uuid, bigint, jsonb) IS 'Stores a page of milestones.';
 
@@ -93,6 +95,7 @@ CREATE FUNCTION keypup.github_told(page jsonb, arguments jsonb) RETURNS bigint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce((arguments ->> 'told')::bigint, 0) + coalesce(nullif(jsonb_array_length(page -> 'nodes'), 0), 100) $$;
 REVOKE ALL ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb), keypup.github_told(jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb), keypup.github_told(jsonb, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_told(jsonb, jsonb) IS 'How many elements the pages of a list had, up to this one.';
 COMMENT ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb) IS 'Whether a list has another page; one that never ends is set aside.';
 
@@ -105,6 +108,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb), keypup.github_next_page(jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb), keypup.github_next_page(jsonb, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb) IS 'Stores a page of labels or milestones, asks for the next, and at the end of a list that is whole forgets what is gone.';
 COMMENT ON FUNCTION keypup.github_next_page(jsonb, jsonb) IS 'The arguments of the job for the page after a page, from those of its own.';
 
@@ -127,6 +131,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) IS 'Queues once more what was read too soon after its last change.';
 
 -- Ten minutes are read again: what bumps updatedAt, and when it becomes visible, is not documented. A page that was set aside
@@ -171,6 +176,8 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb), keypup.github_newest(jsonb, text), keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb), keypup.github_newest(jsonb, text),
+  keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_horizon(uuid, bigint, text, jsonb) IS 'Until when a run reads a list, newest first; NULL: all of it.';
 COMMENT ON FUNCTION keypup.github_newest(jsonb, text) IS 'The time of the first element of a page that is newest first, but never one of the future; NULL when it has none.';
 COMMENT ON FUNCTION keypup.github_take_stubs(uuid, bigint, text, jsonb, jsonb) IS 'Turns a page of stubs, newest change first, into jobs that read what changed.';
@@ -191,6 +198,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) IS 'The ids of stubs that are newer than what is stored, and changed since the horizon.';
 
 -- What a poll compares: a milestone's change bumps nothing else.
@@ -202,6 +210,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_milestone_mark(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_milestone_mark(jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_milestone_mark(jsonb) IS 'How many milestones there are, and when one last changed.';
 
 -- What a repository is called. Its id is what it is: a name that another project has here is old there, and that one is called
@@ -252,6 +261,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_name(uuid, bigint, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_take_name(uuid, bigint, text, text) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_name(uuid, bigint, text, text) IS 'The name that a repository has from now on, for which another makes room.';
 
 -- broken: which of its lists, or of its own fields, are not whole. They are asked for by themselves, or kept as they are.
@@ -320,6 +330,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_repository(uuid, bigint, jsonb, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_repository(uuid, bigint, jsonb, text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_repository(uuid, bigint, jsonb, text[]) IS 'Stores what a repository says of itself, and starts reading what changed in it.';
 
 -- GitHub says what it is that keeps the token from the repository: not there, or not for this token.
@@ -354,6 +365,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_repository_refusal(uuid, bigint, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_repository_refusal(uuid, bigint, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_repository_refusal(uuid, bigint, jsonb) IS
   'Why GitHub does not show a repository, and what to do; NULL when it shows it, or says nothing of it.';
 
@@ -422,4 +434,5 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_repository(uuid, bigint, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_take_repository(uuid, bigint, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_repository(uuid, bigint, jsonb) IS 'Takes the answer to the question for a repository. Whether the job has ended.';

@@ -9,6 +9,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_fragments(text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_fragments(text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_fragments(text[]) IS 'The texts of several query files as one document.';
 
 CREATE FUNCTION keypup.github_nested(OUT connection text, OUT on_type text, OUT selection text, OUT fragments text[])
@@ -30,6 +31,7 @@ AS $$
     ('timelineItems', 'Issue', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, ASSIGNED_EVENT, UNASSIGNED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) { ...IssueTimelinePage }', '{issue_timeline_page,comment_fields,actor_fields}')
 $$;
 REVOKE ALL ON FUNCTION keypup.github_nested() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_nested() TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_nested() IS 'How a further page of each nested list is asked for.';
 
 -- An older GitHub Enterprise Server lacks some fields. What stands for each, or how it is left out; what is not here is needed.
@@ -74,6 +76,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_optional(), keypup.github_adapt(text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_optional(), keypup.github_adapt(text, text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_optional() IS 'Fields that a server may lack, and what is asked instead.';
 COMMENT ON FUNCTION keypup.github_adapt(text, text[]) IS 'A query without the fields that the server lacks.';
 

@@ -105,4 +105,5 @@ AS $$ SELECT '{
   "Owner": {"__typename": "text", "login": "text", "viewerIsAMember": "boolean~"}
 }'::jsonb $$;
 REVOKE ALL ON FUNCTION keypup.github_shapes() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_shapes() TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_shapes() IS 'The shapes of GitHub''s answers, as keypup.misfits takes them.';

@@ -62,6 +62,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) IS 'Stores every login that a page names, and carries new ones through what is stored. Returns the page, with new ones in seen.';
 
 -- The names of labels and milestones in what is about to be stored. rows: as github_store_rows takes them.
@@ -100,6 +101,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) IS 'Carries new names of labels and milestones through what is stored. Returns the rows, with new ones in seen.';
 
 -- An answer that was overtaken by a later one tells nothing of an item's lists, either.
@@ -109,6 +111,7 @@ AS $$
   SELECT coalesce(jsonb_agg(n), '[]') FROM jsonb_array_elements(nodes) AS n WHERE (n ->> 'number')::bigint <> ALL (overtaken)
 $$;
 REVOKE ALL ON FUNCTION keypup.github_without(jsonb, bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_without(jsonb, bigint[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_without(jsonb, bigint[]) IS 'The items of a page but for some.';
 
 CREATE FUNCTION keypup.github_store_pull_requests(account uuid, project bigint, repository text, nodes jsonb, as_of timestamptz) RETURNS void
@@ -186,6 +189,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_pull_requests(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_pull_requests(uuid, bigint, text, jsonb, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_pull_requests(uuid, bigint, text, jsonb, timestamptz) IS 'Stores a page of pull requests with the first pages of their lists.';
 
 CREATE FUNCTION keypup.github_store_issues(account uuid, project bigint, repository text, nodes jsonb, as_of timestamptz) RETURNS void
@@ -233,6 +237,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb, timestamptz) IS 'Stores a page of issues with the first pages of their lists.';
 
 -- All rows at once, which is nearly always what happens. When they cannot be stored, in halves, down to the one that cannot.
@@ -296,4 +301,5 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_rows(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_rows(uuid, bigint, text, jsonb, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_rows(uuid, bigint, text, jsonb, timestamptz) IS 'Stores what is whole of an answer, with the people in it; what cannot be stored is set aside, alone.';

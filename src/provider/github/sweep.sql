@@ -90,6 +90,8 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_whole_of_poll(uuid, jsonb, text, text), keypup.github_take_poll(uuid, uuid, timestamptz, jsonb, jsonb, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_whole_of_poll(uuid, jsonb, text, text),
+  keypup.github_take_poll(uuid, uuid, timestamptz, jsonb, jsonb, integer) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_whole_of_poll(uuid, jsonb, text, text) IS 'What of a list of a poll is whole, and whether all of it is, or is gone.';
 COMMENT ON FUNCTION keypup.github_take_poll(uuid, uuid, timestamptz, jsonb, jsonb, integer) IS 'Starts a run of each polled repository that changed, that was not answered for in full, or that is due for more than a look.';
 
@@ -123,6 +125,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_rechecks(uuid, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_queue_rechecks(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_queue_rechecks(uuid, bigint) IS 'Queues what is due beside what changed: open items, those closed within a week, and the sweep.';
 
 -- Not all of it is compared, only what costs little to ask; so a slice of all items is read again with each sweep, too.
@@ -185,6 +188,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_differing_items(uuid, bigint, text, jsonb), keypup.github_queue_slice(uuid, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_differing_items(uuid, bigint, text, jsonb), keypup.github_queue_slice(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_differing_items(uuid, bigint, text, jsonb) IS 'The ids of those items of a page of a sweep that are not here, or not as they are there.';
 COMMENT ON FUNCTION keypup.github_queue_slice(uuid, bigint) IS 'Queues the reading of the next slice of all items, changed or not.';
 
@@ -221,6 +225,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_sweep(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_take_sweep(uuid, bigint, text, jsonb, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_sweep(uuid, bigint, text, jsonb, jsonb) IS 'Takes a page of a sweep; after the last one, asks for those that no page had.';
 
 CREATE FUNCTION keypup.github_queue_existence(account uuid, project bigint, items text, missing jsonb, is_second boolean) RETURNS void
@@ -232,6 +237,7 @@ AS $$
         FROM jsonb_array_elements(missing) WITH ORDINALITY AS e (item, position) GROUP BY (e.position - 1) / 100) AS w
 $$;
 REVOKE ALL ON FUNCTION keypup.github_queue_existence(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_queue_existence(uuid, bigint, text, jsonb, boolean) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_queue_existence(uuid, bigint, text, jsonb, boolean) IS 'Asks whether items are still there; a second time some time later.';
 
 -- Items that are gone at the provider, of which some are stored, and are not being asked for already.
@@ -258,6 +264,7 @@ AS $$
   HAVING count(*) > 0
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_gone(uuid, bigint, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_take_gone(uuid, bigint, text, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_gone(uuid, bigint, text, jsonb) IS 'Has it asked a second time whether items are there that an answer says are gone.';
 
 -- asked and whole, beside: those that are there; gone: how those were asked for that are not.
@@ -292,4 +299,5 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_existence(uuid, bigint, text, jsonb, jsonb, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_take_existence(uuid, bigint, text, jsonb, jsonb, jsonb, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_existence(uuid, bigint, text, jsonb, jsonb, jsonb, jsonb) IS 'Marks items as deleted that are gone for the second time; reads those again that are there after all.';

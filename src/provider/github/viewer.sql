@@ -61,14 +61,3 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_viewer_answer(uuid, uuid, integer, jsonb, jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_viewer_answer(uuid, uuid, integer, jsonb, jsonb, text) IS 'Who has the token, and the groups that follow from where they belong; or why not.';
-
-DO $$
-DECLARE
-  f regprocedure;
-BEGIN
-  FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p
-           WHERE p.pronamespace = 'keypup'::pg_catalog.regnamespace AND p.proname ~ '^github_' LOOP
-    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO keypup_worker', f);
-  END LOOP;
-END
-$$;
