@@ -158,6 +158,9 @@ BEGIN
   IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'project_id') THEN
     guard := guard || format(' AND ((SELECT keypup.sees_all_projects(%1$L)) OR project_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_projects(%1$L))))', permission);
   END IF;
+  IF col_description(relation, (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'account_id')) IS NULL THEN
+    EXECUTE format('COMMENT ON COLUMN %s.account_id IS %L', relation, 'The account.');
+  END IF;
   EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', relation);
   EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
   EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', relation);
@@ -170,7 +173,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.protect_table(regclass, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.protect_table(regclass, text) IS 'Gives a tenant table the one shape of policy: members with the permission read, those who are limited to some projects the rows of these; the worker stores for the account of its job.';
+COMMENT ON FUNCTION keypup.protect_table(regclass, text) IS 'Gives a tenant table the comment of its first column, and the one shape of policy: members with the permission read, those who are limited to some projects the rows of these; the worker stores for the account of its job.';
 
 CREATE TABLE keypup.accounts (
   account_id uuid NOT NULL DEFAULT gen_random_uuid() PRIMARY KEY,

@@ -33,7 +33,6 @@ CREATE TABLE keypup.account_role_permissions (
   PRIMARY KEY (account_id, role, permission)
 );
 COMMENT ON TABLE keypup.account_role_permissions IS 'What each of an account''s own roles may do in it.';
-COMMENT ON COLUMN keypup.account_role_permissions.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.account_role_permissions.role IS 'Name of the role.';
 COMMENT ON COLUMN keypup.account_role_permissions.permission IS 'One right, as in role_permissions.';
 SELECT keypup.protect_table('keypup.account_role_permissions', 'users.read');
@@ -83,7 +82,6 @@ CREATE TABLE keypup.members (
 -- The names of roles, by which it is asked, compare as in C.
 CREATE INDEX members_member ON keypup.members (member COLLATE "C");
 COMMENT ON TABLE keypup.members IS 'Who belongs to an account, and as what.';
-COMMENT ON COLUMN keypup.members.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.members.member IS 'Name of a database role (whoever has that role is a member too), or of a person who signs in.';
 COMMENT ON COLUMN keypup.members.kind IS 'database_role or person.';
 COMMENT ON COLUMN keypup.members.role IS 'owner, admin, member, viewer or one of the account''s own: see roles.';

@@ -162,7 +162,6 @@ CREATE TABLE keypup.connection_tokens (
 CREATE INDEX connection_tokens_key ON keypup.connection_tokens (key_id);
 ALTER TABLE keypup.connection_tokens ALTER COLUMN envelope SET STORAGE EXTERNAL, ALTER COLUMN envelope SET STATISTICS 0;
 COMMENT ON TABLE keypup.connection_tokens IS 'Sealed tokens. No member may read this table; the worker opens one for one request.';
-COMMENT ON COLUMN keypup.connection_tokens.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.connection_tokens.connection_id IS 'The connection that the token is for.';
 COMMENT ON COLUMN keypup.connection_tokens.purpose IS 'What the secret is for; bound into the envelope.';
 COMMENT ON COLUMN keypup.connection_tokens.revision IS 'Rises when the token is replaced or sealed again; bound into the envelope, so that an older one no longer opens.';

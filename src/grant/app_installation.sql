@@ -16,7 +16,6 @@ CREATE TABLE keypup.app_installations (
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
 );
 COMMENT ON TABLE keypup.app_installations IS 'Which installation of which app a connection reads as. Other connections have a token that a person gave.';
-COMMENT ON COLUMN keypup.app_installations.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.app_installations.connection_id IS 'The connection.';
 COMMENT ON COLUMN keypup.app_installations.app_id IS 'Id of the app at the provider, or its client id.';
 COMMENT ON COLUMN keypup.app_installations.installation_id IS 'Id of the installation at the provider.';

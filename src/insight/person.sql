@@ -16,7 +16,6 @@ CREATE TABLE keypup.person_merges (
 );
 CREATE INDEX person_merges_own ON keypup.person_merges (account_id, own_person_id);
 COMMENT ON TABLE keypup.person_merges IS 'Logins that stand for another person than their own, and by which rule. split_person takes a row back.';
-COMMENT ON COLUMN keypup.person_merges.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.person_merges.connection_id IS 'The connection of the login.';
 COMMENT ON COLUMN keypup.person_merges.external_id IS 'The provider''s id of the login.';
 COMMENT ON COLUMN keypup.person_merges.own_person_id IS 'The person that the login stands for once it is split again.';
@@ -41,7 +40,6 @@ CREATE TABLE keypup.person_splits (
   FOREIGN KEY (account_id, connection_id, external_id) REFERENCES keypup.identities ON DELETE CASCADE
 );
 COMMENT ON TABLE keypup.person_splits IS 'Logins that somebody took out of a merge: no rule merges them again. merge_people takes a row back.';
-COMMENT ON COLUMN keypup.person_splits.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.person_splits.connection_id IS 'The connection of the login.';
 COMMENT ON COLUMN keypup.person_splits.external_id IS 'The provider''s id of the login.';
 COMMENT ON COLUMN keypup.person_splits.split_at IS 'When it was split last.';
@@ -60,7 +58,6 @@ CREATE TABLE keypup.teams (
   PRIMARY KEY (account_id, team)
 );
 COMMENT ON TABLE keypup.teams IS 'The teams of an account, as set_team names them.';
-COMMENT ON COLUMN keypup.teams.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.teams.team IS 'Name of the team; without commas.';
 COMMENT ON COLUMN keypup.teams.created_at IS 'When it was set first.';
 SELECT keypup.protect_table('keypup.teams', 'data.read');
@@ -78,7 +75,6 @@ CREATE TABLE keypup.team_members (
 );
 CREATE INDEX team_members_person ON keypup.team_members (account_id, person_id);
 COMMENT ON TABLE keypup.team_members IS 'Who was in which team, and when. Nothing is forgotten: who leaves gets a left_at.';
-COMMENT ON COLUMN keypup.team_members.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.team_members.team IS 'The team.';
 COMMENT ON COLUMN keypup.team_members.person_id IS 'The person, as it was when it joined: a merge changes no row.';
 COMMENT ON COLUMN keypup.team_members.joined_at IS 'When set_team named the person.';

@@ -22,7 +22,6 @@ CREATE TABLE keypup.releases (
 );
 CREATE INDEX releases_published_at ON keypup.releases (account_id, project_id, published_at);
 COMMENT ON TABLE keypup.releases IS 'Releases of a project: when each was published, and of which commit. No asset, no notes.';
-COMMENT ON COLUMN keypup.releases.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.releases.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.releases.external_id IS 'The provider''s id.';
 COMMENT ON COLUMN keypup.releases.tag_name IS 'The tag.';
@@ -63,7 +62,6 @@ CREATE INDEX deployments_created_at ON keypup.deployments (account_id, project_i
 CREATE INDEX deployments_unfinished ON keypup.deployments (account_id, project_id, created_at)
   WHERE state IN ('active', 'success', 'in_progress', 'pending', 'queued', 'waiting');
 COMMENT ON TABLE keypup.deployments IS 'Deployments of a project: where, when, and how each ended. No payload, no log.';
-COMMENT ON COLUMN keypup.deployments.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.deployments.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.deployments.external_id IS 'The provider''s id.';
 COMMENT ON COLUMN keypup.deployments.environment IS 'Where it was deployed to, as the provider names it.';

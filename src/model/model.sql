@@ -25,7 +25,6 @@ CREATE TABLE keypup.projects (
 );
 CREATE UNIQUE INDEX projects_name_key ON keypup.projects (account_id, connection_id, lower(name COLLATE "C"));
 COMMENT ON TABLE keypup.projects IS 'The repositories that an account tracks.';
-COMMENT ON COLUMN keypup.projects.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.projects.project_id IS 'Identifies the project in every table of its account.';
 COMMENT ON COLUMN keypup.projects.connection_id IS 'The connection through which it is read.';
 COMMENT ON COLUMN keypup.projects.name IS 'As the provider writes it: owner/name. Follows renames.';
@@ -50,7 +49,6 @@ CREATE TABLE keypup.people (
   PRIMARY KEY (account_id, person_id)
 );
 COMMENT ON TABLE keypup.people IS 'Persons. One person may have several logins (identities); bots and teams are no persons.';
-COMMENT ON COLUMN keypup.people.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.people.person_id IS 'Identifies the person.';
 COMMENT ON COLUMN keypup.people.name IS 'Display name, as the provider gave it.';
 SELECT keypup.protect_table('keypup.people', 'data.read');
@@ -70,7 +68,6 @@ CREATE TABLE keypup.identities (
 CREATE INDEX identities_login ON keypup.identities (account_id, connection_id, login);
 CREATE INDEX identities_person ON keypup.identities (account_id, person_id);
 COMMENT ON TABLE keypup.identities IS 'Logins at a provider, and which person or bot each belongs to.';
-COMMENT ON COLUMN keypup.identities.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.identities.connection_id IS 'The connection through which the login was seen.';
 COMMENT ON COLUMN keypup.identities.external_id IS 'The provider''s id of the login.';
 COMMENT ON COLUMN keypup.identities.login IS 'The login, as author and the like name it.';
@@ -91,7 +88,6 @@ CREATE TABLE keypup.labels (
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
 COMMENT ON TABLE keypup.labels IS 'Labels of a project.';
-COMMENT ON COLUMN keypup.labels.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.labels.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.labels.external_id IS 'The provider''s id; survives renames.';
 COMMENT ON COLUMN keypup.labels.name IS 'Name, as in the labels column of issues and pull requests.';
@@ -120,7 +116,6 @@ CREATE TABLE keypup.milestones (
   CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00' AND isfinite(due_on))
 );
 COMMENT ON TABLE keypup.milestones IS 'Milestones of a project.';
-COMMENT ON COLUMN keypup.milestones.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.milestones.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.milestones.external_id IS 'The provider''s id.';
 COMMENT ON COLUMN keypup.milestones.number IS 'Number within the project.';
@@ -182,7 +177,6 @@ CREATE INDEX pull_requests_created ON keypup.pull_requests (account_id, created_
 CREATE INDEX pull_requests_merged ON keypup.pull_requests (account_id, merged_at);
 CREATE INDEX pull_requests_read_early ON keypup.pull_requests (account_id, project_id) WHERE is_read_early;
 COMMENT ON TABLE keypup.pull_requests IS 'Pull requests: metadata only, no source code and no body.';
-COMMENT ON COLUMN keypup.pull_requests.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_requests.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_requests.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.pull_requests.external_id IS 'The provider''s number of the pull request across all projects.';
@@ -255,7 +249,6 @@ CREATE INDEX issues_created ON keypup.issues (account_id, created_at);
 CREATE INDEX issues_closed ON keypup.issues (account_id, closed_at);
 CREATE INDEX issues_read_early ON keypup.issues (account_id, project_id) WHERE is_read_early;
 COMMENT ON TABLE keypup.issues IS 'Issues: metadata only, no body.';
-COMMENT ON COLUMN keypup.issues.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issues.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issues.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.issues.key IS 'Key as Jira writes it; NULL elsewhere.';
@@ -301,7 +294,6 @@ CREATE TABLE keypup.reviews (
 ) WITH (fillfactor = 80);
 CREATE INDEX reviews_submitted ON keypup.reviews (account_id, submitted_at);
 COMMENT ON TABLE keypup.reviews IS 'Reviews of pull requests.';
-COMMENT ON COLUMN keypup.reviews.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.reviews.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.reviews.pull_request_number IS 'The pull request reviewed.';
 COMMENT ON COLUMN keypup.reviews.external_id IS 'The provider''s id.';
@@ -334,7 +326,6 @@ CREATE TABLE keypup.comments (
 );
 CREATE INDEX comments_created ON keypup.comments (account_id, created_at);
 COMMENT ON TABLE keypup.comments IS 'Comments on issues, on pull requests and in reviews: who and when, not what.';
-COMMENT ON COLUMN keypup.comments.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.comments.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.comments.item_kind IS 'issue, pull_request (its conversation) or review (on the changed lines).';
 COMMENT ON COLUMN keypup.comments.item_number IS 'Number of the issue or pull request.';
@@ -365,7 +356,6 @@ CREATE TABLE keypup.timeline_events (
 );
 CREATE INDEX timeline_events_occurred ON keypup.timeline_events (account_id, occurred_at);
 COMMENT ON TABLE keypup.timeline_events IS 'What happened to issues and pull requests, and when.';
-COMMENT ON COLUMN keypup.timeline_events.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.timeline_events.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.timeline_events.item_kind IS 'issue or pull_request.';
 COMMENT ON COLUMN keypup.timeline_events.item_number IS 'Number of the issue or pull request.';

@@ -10,7 +10,6 @@ CREATE TABLE keypup.member_projects (
 );
 CREATE INDEX member_projects_project ON keypup.member_projects (account_id, project_id);
 COMMENT ON TABLE keypup.member_projects IS 'The projects that a member who is limited may read.';
-COMMENT ON COLUMN keypup.member_projects.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.member_projects.member IS 'The member.';
 COMMENT ON COLUMN keypup.member_projects.project_id IS 'The project.';
 SELECT keypup.protect_table('keypup.member_projects', 'users.read');

@@ -17,7 +17,6 @@ CREATE TABLE keypup.api_keys (
 );
 CREATE INDEX api_keys_prefix ON keypup.api_keys (prefix);
 COMMENT ON TABLE keypup.api_keys IS 'Keys for BI tools and scripts. The key itself was shown once and is not stored.';
-COMMENT ON COLUMN keypup.api_keys.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.api_keys.prefix IS 'The beginning of the key, by which people recognise it.';
 COMMENT ON COLUMN keypup.api_keys.name IS 'What it is for.';
 COMMENT ON COLUMN keypup.api_keys.role IS 'What it may do: see roles.';
@@ -46,7 +45,6 @@ CREATE TABLE keypup.sessions (
 );
 CREATE INDEX sessions_expiry ON keypup.sessions (account_id, expires_at);
 COMMENT ON TABLE keypup.sessions IS 'Who is signed in. The handle itself is not stored.';
-COMMENT ON COLUMN keypup.sessions.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sessions.handle_digest IS 'SHA-256 of the handle.';
 COMMENT ON COLUMN keypup.sessions.kind IS 'person or api_key.';
 COMMENT ON COLUMN keypup.sessions.holder IS 'The member, or the prefix of the API key.';

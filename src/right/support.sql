@@ -46,7 +46,6 @@ CREATE TABLE keypup.support_grant_projects (
 );
 CREATE INDEX support_grant_projects_project ON keypup.support_grant_projects (account_id, project_id);
 COMMENT ON TABLE keypup.support_grant_projects IS 'The projects that a consent names.';
-COMMENT ON COLUMN keypup.support_grant_projects.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.support_grant_projects.grant_id IS 'The consent.';
 COMMENT ON COLUMN keypup.support_grant_projects.project_id IS 'The project.';
 SELECT keypup.protect_table('keypup.support_grant_projects', 'support.grant');
@@ -139,7 +138,6 @@ CREATE INDEX break_glass_grantee ON keypup.break_glass (grantee, ends_at);
 COMMENT ON TABLE keypup.break_glass IS
   'Access of the operator''s staff without consent, in security incidents: who, why, approved by whom, until when. This says what'
   ' is so, and no message on the account''s channel does.';
-COMMENT ON COLUMN keypup.break_glass.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.break_glass.request_id IS 'Identifies the request: they are counted.';
 COMMENT ON COLUMN keypup.break_glass.grantee IS 'The database role of the person who may read once two have approved.';
 COMMENT ON COLUMN keypup.break_glass.reason IS 'Why.';

@@ -9,7 +9,6 @@ CREATE TABLE keypup.member_passwords (
   FOREIGN KEY (account_id, member) REFERENCES keypup.members ON DELETE CASCADE
 );
 COMMENT ON TABLE keypup.member_passwords IS 'bcrypt digests of people''s passwords. Granted to nobody.';
-COMMENT ON COLUMN keypup.member_passwords.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.member_passwords.member IS 'The person.';
 COMMENT ON COLUMN keypup.member_passwords.hash IS 'bcrypt digest.';
 COMMENT ON COLUMN keypup.member_passwords.set_at IS 'When it was set.';
@@ -31,7 +30,6 @@ CREATE TABLE keypup.known_sources (
 COMMENT ON TABLE keypup.known_sources IS
   'From where people have signed in with their passwords: guesses from elsewhere do not keep them from signing in there.'
   ' The 20 latest of a person, for 90 days. Granted to nobody.';
-COMMENT ON COLUMN keypup.known_sources.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.known_sources.member IS 'The person.';
 COMMENT ON COLUMN keypup.known_sources.source_digest IS 'SHA-256 of the source.';
 COMMENT ON COLUMN keypup.known_sources.last_at IS 'When the person last signed in from there, to the day.';

@@ -19,7 +19,6 @@ CREATE TABLE keypup.totp_seeds (
 CREATE INDEX totp_seeds_key ON keypup.totp_seeds (key_id);
 ALTER TABLE keypup.totp_seeds ALTER COLUMN envelope SET STORAGE EXTERNAL, ALTER COLUMN envelope SET STATISTICS 0;
 COMMENT ON TABLE keypup.totp_seeds IS 'Who signs in with an authenticator app beside the password. The seeds are sealed, and no one may read them.';
-COMMENT ON COLUMN keypup.totp_seeds.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.totp_seeds.enrollment_id IS 'Identifies the seed; bound into the envelope.';
 COMMENT ON COLUMN keypup.totp_seeds.member IS 'The person; bound into the envelope.';
 COMMENT ON COLUMN keypup.totp_seeds.confirmed_at IS 'When the person first showed a code of it: it is needed from then on. NULL: not yet.';
@@ -43,7 +42,6 @@ CREATE TABLE keypup.recovery_codes (
 CREATE INDEX recovery_codes_enrollment ON keypup.recovery_codes (account_id, enrollment_id);
 COMMENT ON TABLE keypup.recovery_codes IS
   'Codes that were given with a seed. Those that were used are in used_tokens, so that a sign-in locks nothing here. Granted to nobody.';
-COMMENT ON COLUMN keypup.recovery_codes.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.recovery_codes.code_digest IS 'SHA-256 of the code, without hyphens.';
 COMMENT ON COLUMN keypup.recovery_codes.enrollment_id IS 'The seed that it was given with.';
 SELECT keypup.protect_table('keypup.recovery_codes', 'users.read');

@@ -32,7 +32,6 @@ CREATE TABLE keypup.identity_providers (
 );
 CREATE INDEX identity_providers_issuer ON keypup.identity_providers (issuer);
 COMMENT ON TABLE keypup.identity_providers IS 'Which OpenID Connect providers an account trusts to say who its people are.';
-COMMENT ON COLUMN keypup.identity_providers.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.identity_providers.issuer IS 'The provider, exactly as the claim iss has it.';
 COMMENT ON COLUMN keypup.identity_providers.kind IS 'openid: people show its ID tokens; repositories: they show their own token of the connection''s provider.';
 COMMENT ON COLUMN keypup.identity_providers.client_ids IS 'For whom a token may be made out: the claim aud. Of kind repositories: the connection.';
@@ -63,7 +62,6 @@ CREATE INDEX person_identities_member ON keypup.person_identities (account_id, m
 COMMENT ON TABLE keypup.person_identities IS
   'As whom a person is known to a provider. Stays when the provider is no longer trusted, so that nobody else can become'
   ' one of these people by having it trusted anew.';
-COMMENT ON COLUMN keypup.person_identities.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.person_identities.issuer IS 'The provider.';
 COMMENT ON COLUMN keypup.person_identities.subject IS 'The provider''s id of the person: the claim sub.';
 COMMENT ON COLUMN keypup.person_identities.member IS
@@ -80,7 +78,6 @@ CREATE TABLE keypup.identity_groups (
   FOREIGN KEY (account_id, issuer) REFERENCES keypup.identity_providers ON DELETE CASCADE
 );
 COMMENT ON TABLE keypup.identity_groups IS 'Which role the people of a provider''s group have.';
-COMMENT ON COLUMN keypup.identity_groups.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.identity_groups.issuer IS 'The provider.';
 COMMENT ON COLUMN keypup.identity_groups.group_name IS 'The group, as the provider writes it in the token.';
 COMMENT ON COLUMN keypup.identity_groups.role IS 'The role; never owner.';
@@ -95,7 +92,6 @@ CREATE TABLE keypup.used_tokens (
 );
 CREATE INDEX used_tokens_expiry ON keypup.used_tokens (account_id, expires_at);
 COMMENT ON TABLE keypup.used_tokens IS 'ID tokens and one-time codes that were used: each signs in once. Kept until they expire.';
-COMMENT ON COLUMN keypup.used_tokens.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.used_tokens.token_digest IS 'SHA-256 of the token, or of what the code was for.';
 COMMENT ON COLUMN keypup.used_tokens.expires_at IS 'When it could no longer be used anyway; infinity for a recovery code.';
 SELECT keypup.protect_table('keypup.used_tokens', 'users.read');

@@ -27,7 +27,6 @@ CREATE TABLE keypup.sync_state (
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
 COMMENT ON TABLE keypup.sync_state IS 'How far each project''s sync is; read sync_status.';
-COMMENT ON COLUMN keypup.sync_state.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sync_state.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.sync_state.phase IS 'backfill until the first run has finished, then incremental while a run goes on and idle between runs.';
 COMMENT ON COLUMN keypup.sync_state.next_run_at IS 'When the next run starts.';
@@ -73,7 +72,6 @@ CREATE INDEX sync_jobs_leased ON keypup.sync_jobs (account_id, connection_id) WH
 CREATE INDEX sync_jobs_project ON keypup.sync_jobs (account_id, project_id, queued_at);
 CREATE INDEX sync_jobs_open ON keypup.sync_jobs (account_id, project_id) WHERE is_open;
 COMMENT ON TABLE keypup.sync_jobs IS 'Requests still to be made. Empty when all projects are up to date.';
-COMMENT ON COLUMN keypup.sync_jobs.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.sync_jobs.job_id IS 'Identifies the job.';
 COMMENT ON COLUMN keypup.sync_jobs.connection_id IS 'The connection that asks.';
 COMMENT ON COLUMN keypup.sync_jobs.project_id IS 'The project; NULL for a job of several.';

@@ -12,7 +12,6 @@ CREATE TABLE keypup.webhook_deliveries (
 );
 CREATE INDEX webhook_deliveries_time ON keypup.webhook_deliveries (account_id, connection_id, received_at);
 COMMENT ON TABLE keypup.webhook_deliveries IS 'Webhooks that were taken in the last seven days, so that each is taken once. Nothing of what they said.';
-COMMENT ON COLUMN keypup.webhook_deliveries.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.webhook_deliveries.connection_id IS 'The connection that the webhook is for.';
 COMMENT ON COLUMN keypup.webhook_deliveries.delivery_id IS 'The provider''s id of the delivery.';
 COMMENT ON COLUMN keypup.webhook_deliveries.event IS 'What kind of event; the provider''s own word.';
