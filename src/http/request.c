@@ -320,17 +320,6 @@ close_request(Request *request)
 
 /* --- making a reply --- */
 
-/* Whether anything was sent: before that, no reply could be too large or too slow. */
-static bool
-has_connected(Request *request)
-{
-	curl_off_t microseconds = 0;
-
-	return curl_easy_getinfo(request->easy, CURLINFO_PRETRANSFER_TIME_T, &microseconds) ==
-			   CURLE_OK &&
-		   microseconds > 0;
-}
-
 static const char *
 describe_failure(Request *request, const char **hint)
 {
@@ -352,7 +341,8 @@ describe_failure(Request *request, const char **hint)
 	switch (request->result)
 	{
 		case CURLE_OPERATION_TIMEDOUT:
-			if (!has_connected(request))
+			/* Before anything was sent no reply could be too large, or too slow. */
+			if (!request->connected)
 				return psprintf("could not connect to \"%s\" in time", request->host);
 			return "timed out";
 		case CURLE_COULDNT_RESOLVE_HOST:
