@@ -229,12 +229,16 @@ make_oauth(const char *header, const Secret *token)
 	static const char before[] = "OAuth oauth_consumer_key=\"";
 	static const char between[] = "\", oauth_token=\"";
 	uint8 *colon = memchr(token->bytes, ':', token->length);
-	Size key = colon == NULL ? 0 : (Size) (colon - token->bytes);
+	Size key;
 	Secret *rest;
 	Secret *line;
 
 	if (colon == NULL)
+	{
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the token has no key")));
+		return NULL; /* not reached */
+	}
+	key = (Size) (colon - token->bytes);
 	rest = allocate_secret(token->length + sizeof(between));
 	memcpy(rest->bytes, token->bytes, key);
 	memcpy(rest->bytes + key, between, sizeof(between) - 1);
