@@ -93,6 +93,12 @@ BEGIN
   END IF;
   EXECUTE format('SELECT * FROM keypup.%I($1, $2, $3, $4, $5, $6)', the_provider.provider || '_learn')
     INTO v USING account, job, status, headers, reply, v;
+  -- What a provider does not say, or says and cannot mean: none is silent, admits a token unasked, or halts a connection for good.
+  v.reason := coalesce(v.reason, format('%s''s answer cannot be used', the_provider.title));
+  v.is_admitted := coalesce(v.is_admitted, false);
+  IF v.verdict = 'paused' THEN
+    v.retry_at := least(coalesce(v.retry_at, now() + interval '1 minute'), now() + interval '1 hour');
+  END IF;
 
   is_refusal := status = 200 AND v.verdict = 'failed';
   -- Where a token is refused, or a pause is asked for, the connection waits, and not the job.
