@@ -1,6 +1,6 @@
-// The two services that the toy providers read: node server.mjs --dir DIR --tracker-token USER:SECRET --board-token TOKEN
+// The services that the toy providers read: node server.mjs --dir DIR --tracker-token USER:SECRET --board-token TOKEN
 //
-// It prints {"url", "elsewhere", "control", "ca_file"}: url/tracker and url/board are the APIs, elsewhere is another origin with the same
+// It prints {"url", "elsewhere", "control", "ca_file"}: url/tracker, url/board and url/plain (doc/providers.md) are the APIs, elsewhere is another origin with the same
 // certificate, which nothing is to ask. The control interface: GET truth, GET counters, POST change {provider, kind, id, …}, POST remove
 // {provider, id}, POST rename {id, key}, POST settings {faults: [{path, …}]}. A fault answers whatever asks for its path: status, headers,
 // raw (a body), half (half of the list, and an error), loop (the page after it is itself), away (the page after it is elsewhere).
@@ -14,8 +14,9 @@ const { cert, key, caFile } = localCertificate(option('--dir'));
 const tokens = {
   tracker: ['authorization', `Basic ${Buffer.from(option('--tracker-token')).toString('base64')}`],
   board: ['x-board-token', option('--board-token')],
+  plain: ['authorization', `Bearer ${option('--board-token')}`],
 };
-const counters = { tracker: 0, board: 0, elsewhere: 0, refused: 0, methods: {} };
+const counters = { elsewhere: 0, refused: 0, methods: {} };
 const PAGE = 3;
 let faults = [];
 let url = '';
@@ -47,6 +48,8 @@ const cards = Array.from({ length: 11 }, (_, i) => ({
   id: uuid(1000 + i * 7), board: boards[i < 8 ? 0 : 1].id, title: `Card ${i}`, done: i % 2 === 0, author: i % 3 ? `u${i}` : null, owners: i % 3 ? ['zoe', 'ada'] : [],
   tags: i % 2 ? ['red'] : [], created: day(i), updated: day(10 + i), doneAt: i % 2 === 0 ? day(9 + i) : null,
 }));
+
+const list = { id: 'L1', issues: [{ id: 7, title: 'Milk', is_open: true, created: day(1), updated: day(2), closed: null }, { id: 9, title: 'Tea', is_open: false, created: day(3), updated: day(4), closed: day(4) }] };
 
 /** A page of a list from an opaque token on: [elements, the token of the page after it]. */
 function pageOf(list, token, size = PAGE, fault = {}) {
@@ -96,14 +99,13 @@ async function readText(request) {
 
 const api = createServer({ cert, key }, async (request, response) => {
   const { pathname, searchParams } = new URL(request.url, url);
-  const [, provider, path] = /^\/(tracker|board)(\/.*)$/.exec(pathname) ?? [];
+  const [, provider, path] = /^\/(tracker|board|plain)(\/.*)$/.exec(pathname) ?? [];
   const text = await readText(request);
   const reply = (status, body, headers = {}) => {
     response.writeHead(status, { 'content-type': 'application/json', ...headers });
     response.end(typeof body === 'string' ? body : JSON.stringify(body));
   };
   if (!provider) return reply(404, {});
-  counters[provider] += 1;
   counters.methods[`${provider} ${request.method}`] = (counters.methods[`${provider} ${request.method}`] ?? 0) + 1;
   const [header, value] = tokens[provider];
   if (request.headers[header] !== value) {
@@ -113,7 +115,8 @@ const api = createServer({ cert, key }, async (request, response) => {
   const fault = faults.find((f) => pathname.startsWith(f.path)) ?? {};
   const headers = JSON.parse(JSON.stringify(fault.headers ?? {}).replaceAll('$elsewhere', elsewhere));
   if (fault.status || fault.raw) return reply(fault.status ?? 200, fault.raw ?? { message: 'no' }, headers);
-  if ((request.method === 'GET') !== (provider === 'tracker')) return reply(405, {});
+  if ((request.method === 'POST') !== (provider === 'board')) return reply(405, {});
+  if (provider === 'plain') return reply(200, path === '/lists/shopping' ? list : {});
   return reply(...(provider === 'tracker' ? answerTracker(path, searchParams, fault) : answerBoard(path, JSON.parse(text), fault)));
 });
 

@@ -127,6 +127,17 @@ ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last
 is(query('SELECT string_agg(DISTINCT kind, \' \' ORDER BY kind) FROM kinds'), 'cards issues project versions', 'where a provider has no poll none is queued');
 is_whole('acme', 'and nothing is otherwise after them');
 
+# The smallest, as doc/providers.md has it.
+my ($smallest) = slurp_file('doc/providers.md') =~ /^## The smallest\n.*?^```sql\n(.*?)^```/ms;
+query($smallest);
+query(qq{SELECT keypup.create_account('small'), keypup.connect('small', 'plain', '$token{board}', '$service->{url}/plain'); SELECT keypup.track('small', 'shopping'), keypup.track('small', 'nothing')});
+query(q{CALL keypup.sync('small')});
+is(query(q{SELECT string_agg(concat_ws(' ', number, title, i.state), ', ' ORDER BY number) FROM keypup.issues i JOIN keypup.accounts a USING (account_id) WHERE a.name = 'small'}), '7 Milk open, 9 Tea closed',
+	'the smallest provider of the documentation works');
+is(query(q{SELECT string_agg(concat_ws(' ', project, percent, last_error), ', ' ORDER BY project) FROM keypup.sync_status WHERE account = 'small'}), q{nothing 0 Plain's answer is not a list, shopping 100},
+	'and says what is wrong');
+query(q{SELECT keypup.disconnect('small', 'plain')});
+
 # From here on CALL alone.
 query(q{ALTER DATABASE postgres SET keypup.workers = 0; SELECT keypup.wake_launcher()});
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'keypup worker'}), 'no worker is there any more');
@@ -257,7 +268,7 @@ is_whole('beta', 'and all is read when it is mended');
 my $counters = counters();
 is($counters->{elsewhere}, 0, 'the other server was never asked');
 is($counters->{refused}, 0, 'each request showed the right token in the right header');
-is_deeply([ sort keys %{ $counters->{methods} } ], [ 'board POST', 'tracker GET' ], 'tracker is asked by GET, and board by POST');
+is_deeply([ sort keys %{ $counters->{methods} } ], [ 'board POST', 'plain GET', 'tracker GET' ], 'tracker is asked by GET, and board by POST');
 
 $node->stop;
 my $log = slurp_file($node->logfile);
