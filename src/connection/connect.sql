@@ -45,6 +45,29 @@ BEGIN
   RETURN found;
 END
 $$;
+-- What only some providers have is refused before one that has not is asked.
+CREATE FUNCTION keypup.guard_offer(account_id uuid, connection uuid, offer text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  its keypup.providers;
+BEGIN
+  SELECT p.* INTO STRICT its FROM keypup.connections c JOIN keypup.providers p USING (provider)
+  WHERE c.account_id = guard_offer.account_id AND c.connection_id = guard_offer.connection;
+  IF offer = 'webhook' AND its.webhook_signature IS NULL THEN
+    RAISE EXCEPTION '% sends no signed webhooks', its.title USING ERRCODE = 'feature_not_supported';
+  ELSIF offer = 'discover' AND NOT 'discover' = ANY (its.offers) THEN
+    RAISE EXCEPTION '% does not list what could be tracked', its.title
+      USING ERRCODE = 'feature_not_supported', HINT = 'Track a project by its name. ' || its.project_hint;
+  ELSIF offer = 'sign_in' AND NOT 'sign_in' = ANY (its.offers) THEN
+    RAISE EXCEPTION 'people cannot sign in with tokens of %', its.title USING ERRCODE = 'feature_not_supported';
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.guard_offer(uuid, uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.guard_offer(uuid, uuid, text) IS
+  'Refuses what the provider of a connection does not have: discover, sign_in or webhook.';
+
 CREATE FUNCTION keypup.make_connection(account_id uuid, provider keypup.providers, base_url text, name text, replaced_by text)
 RETURNS keypup.connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -228,6 +251,7 @@ DECLARE
   answer jsonb;
   goes_on_at text := '';
 BEGIN
+  PERFORM keypup.guard_offer(the_account, asked, 'discover');
   PERFORM keypup.guard_origin(the_account, asked);
   SELECT c.name, c.blocked_until INTO the_connection FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = asked;
   IF the_connection.blocked_until > now() THEN

@@ -100,6 +100,16 @@ REVOKE ALL ON FUNCTION keypup.provider_of(uuid, uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.provider_of(uuid, uuid) TO keypup_worker;
 COMMENT ON FUNCTION keypup.provider_of(uuid, uuid) IS 'The provider that a connection is a way in to.';
 
+CREATE FUNCTION keypup.first_kind(account uuid, connection uuid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT p.first_kind FROM keypup.connections c JOIN keypup.providers p USING (provider)
+  WHERE c.account_id = account AND c.connection_id = connection
+$$;
+REVOKE ALL ON FUNCTION keypup.first_kind(uuid, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.first_kind(uuid, uuid) TO keypup_worker;
+COMMENT ON FUNCTION keypup.first_kind(uuid, uuid) IS 'The kind of the job that a run of a project of a connection begins with.';
+
 CREATE VIEW keypup.halted_connections WITH (security_invoker = true, security_barrier = true) AS
 SELECT c.account_id, c.connection_id, c.name AS connection, 'stopped' AS phase,
   coalesce(c.blocked_reason, 'the token was refused') AS reason, c.blocked_hint AS hint, c.refused_at AS since,

@@ -1,5 +1,5 @@
--- provider/contract.sql: the functions that each provider has, PROVIDER_NAME. Each is called as keypup_worker for the account of a job, but the
--- two of webhooks; none is SECURITY DEFINER. What they return is a request, a verdict, or rows.
+-- provider/contract.sql: the functions that each provider has, PROVIDER_NAME. Each is called as keypup_worker for the account of a job, but
+-- those of webhooks and reread, which the owner calls; none is SECURITY DEFINER. What they return is a request, a verdict, or rows.
 
 -- What an answer means: page; smaller (less of it may do), paused (until retry_at), token_refused, or failed; reason and hint are for people.
 -- is_admitted: the token was accepted. is_slow: a page, but not all of it. The rest is the token's budget, where the answer tells.
@@ -13,7 +13,7 @@ REVOKE ALL ON TYPE keypup.verdict FROM PUBLIC;
 
 CREATE FUNCTION keypup.provider_contract(OUT name text, OUT arguments text, OUT result text, OUT is_needed_for text, OUT purpose text)
 RETURNS SETOF record
-LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 12 SET search_path = pg_catalog, pg_temp
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 15 SET search_path = pg_catalog, pg_temp
 AS $$
   VALUES
     ('request', 'account uuid, job bigint, OUT method text, OUT url text, OUT headers text[], OUT body text', 'record', 'sync',
@@ -27,6 +27,8 @@ AS $$
      'The last of each answer, whatever it means.'),
     ('failures', 'account uuid, project bigint, kind text, arguments jsonb, failures jsonb', 'jsonb', 'sync',
      'What of a job could not be read, [{asked, why, number}], as keypup.set_aside takes it.'),
+    ('reread', 'account uuid, project bigint, item bigint', 'boolean', 'sync',
+     'Has the item of a number, or all of a project, read again in the run that has begun. Whether there is such an item.'),
     ('projects_request', 'account uuid, connection uuid, after text, OUT method text, OUT url text, OUT headers text[], OUT body text', 'record',
      'discover', 'The request for a page of what a connection could track.'),
     ('projects_answer', 'account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text', 'jsonb', 'discover',

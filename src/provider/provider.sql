@@ -13,6 +13,7 @@ CREATE TABLE keypup.providers (
   reply_headers text[] NOT NULL DEFAULT '{}' CHECK (array_to_string(reply_headers, ' ') COLLATE "C" ~ '^[a-z0-9 -]*$'),
   webhook_signature text CHECK (webhook_signature IN ('hmac-sha256-hex', 'hmac-sha256-base64', 'hmac-sha1-base64', 'secret')),
   grant_kind text NOT NULL DEFAULT 'none' CHECK (grant_kind IN ('none', 'app')),
+  first_kind text NOT NULL DEFAULT 'project' CHECK (first_kind <> 'poll'),
   poll_size integer NOT NULL DEFAULT 0 CHECK (poll_size BETWEEN 0 AND 100),
   offers text[] NOT NULL DEFAULT '{}' CHECK (offers <@ '{discover,sign_in}'),
   reads text[] NOT NULL
@@ -32,7 +33,8 @@ COMMENT ON COLUMN keypup.providers.reply_headers IS
   'Headers of an answer, in lower case, that the provider''s functions are told beside those that they always are.';
 COMMENT ON COLUMN keypup.providers.webhook_signature IS 'How a webhook is signed; NULL: the provider sends none that can be believed.';
 COMMENT ON COLUMN keypup.providers.grant_kind IS 'Whether a connection can be an app, that gets its tokens itself.';
-COMMENT ON COLUMN keypup.providers.poll_size IS 'Of how many projects one request can ask whether they changed; 0: of none.';
+COMMENT ON COLUMN keypup.providers.first_kind IS 'The kind of the job that a run begins with; the provider''s own word.';
+COMMENT ON COLUMN keypup.providers.poll_size IS 'Of how many projects one request, a job of kind poll, can ask whether they changed; 0 or 1: each has a run.';
 COMMENT ON COLUMN keypup.providers.offers IS
   'discover: it lists what a connection could track. sign_in: people can sign in with a token of their own.';
 COMMENT ON COLUMN keypup.providers.reads IS 'What is read of it; provider_capabilities says it for each.';

@@ -18,6 +18,7 @@ BEGIN
     WHERE p.account_id = the_account AND p.issuer = the_connection.base_url AND p.kind = 'repositories';
     RETURN;
   END IF;
+  PERFORM keypup.guard_offer(the_account, the_connection.connection_id, 'sign_in');
   PERFORM keypup.guard_issuer(the_account, the_connection.base_url);
   PERFORM keypup.guard_passwords(the_account);
   SELECT p.* INTO old FROM keypup.identity_providers p

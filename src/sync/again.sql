@@ -131,7 +131,7 @@ BEGIN
             AND s.project_id = ANY (ARRAY(SELECT p::bigint FROM jsonb_array_elements(the_job.arguments -> 'items') AS p))
           FOR NO KEY UPDATE SKIP LOCKED) AS o;
     RETURN true;
-  ELSIF the_job.kind = 'repository' OR the_job.attempts < patience THEN
+  ELSIF the_job.kind = keypup.first_kind(account, the_job.connection_id) OR the_job.attempts < patience THEN
     RETURN false;
   END IF;
   PERFORM keypup.set_items_aside(the_job,

@@ -72,7 +72,7 @@ BEGIN
   IF the_job.connection_id IS NULL THEN
     RETURN;  -- untracked or disconnected while the request was under way
   END IF;
-  SELECT p.provider, p.title INTO STRICT the_provider FROM keypup.providers p WHERE p.provider = the_job.provider;
+  SELECT p.provider, p.title, p.first_kind INTO STRICT the_provider FROM keypup.providers p WHERE p.provider = the_job.provider;
   EXECUTE format('SELECT * FROM keypup.%I($1, $2, $3, $4)', the_provider.provider || '_verdict')
     INTO v USING status, headers, reply, failure;
   -- What was answered to another token, which was replaced meanwhile, says nothing of this one.
@@ -93,6 +93,12 @@ BEGIN
   END IF;
   EXECUTE format('SELECT * FROM keypup.%I($1, $2, $3, $4, $5, $6)', the_provider.provider || '_learn')
     INTO v USING account, job, status, headers, reply, v;
+  -- What a provider does not say, or says and cannot mean: none is silent, admits a token unasked, or halts a connection for good.
+  v.reason := coalesce(v.reason, format('%s''s answer cannot be used', the_provider.title));
+  v.is_admitted := coalesce(v.is_admitted, false);
+  IF v.verdict = 'paused' THEN
+    v.retry_at := least(coalesce(v.retry_at, now() + interval '1 minute'), now() + interval '1 hour');
+  END IF;
 
   is_refusal := status = 200 AND v.verdict = 'failed';
   -- Where a token is refused, or a pause is asked for, the connection waits, and not the job.
@@ -131,7 +137,7 @@ BEGIN
         NULL;
       ELSIF keypup.give_up(account, job, v.reason, CASE WHEN status = 200 THEN 2 ELSE 5 END) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
-      ELSIF status <> 200 OR the_job.kind IN ('repository', 'poll') OR NOT keypup.put_off_job(account, job) THEN
+      ELSIF status <> 200 OR the_job.kind IN (the_provider.first_kind, 'poll') OR NOT keypup.put_off_job(account, job) THEN
         PERFORM keypup.job_failed(account, job, v.reason, v.hint, NULL::timestamptz, true);
       END IF;
     ELSE

@@ -6,6 +6,10 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
   the_project bigint := keypup.find_project(the_account, project);
+  provider text := (
+    SELECT keypup.provider_of(p.account_id, p.connection_id) FROM keypup.projects p
+    WHERE p.account_id = the_account AND p.project_id = the_project);
+  known boolean;
 BEGIN
   PERFORM keypup.hold_connection(p.account_id, p.connection_id)
   FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project;
@@ -21,7 +25,8 @@ BEGIN
     UPDATE keypup.sync_state s SET next_sweep_at = now(), refused_at = NULL WHERE s.account_id = the_account AND s.project_id = the_project;
     UPDATE keypup.sync_failures f SET next_try_at = now() WHERE f.account_id = the_account AND f.project_id = the_project;
   END IF;
-  IF NOT keypup.github_reread(the_account, the_project, item) THEN
+  EXECUTE format('SELECT keypup.%I($1, $2, $3)', provider || '_reread') INTO known USING the_account, the_project, item;
+  IF known IS NOT TRUE THEN
     RAISE EXCEPTION 'number % of project "%" is not known', item, project
       USING ERRCODE = 'undefined_object', HINT = 'What the tables lack is found when the whole project is read again: leave the number out.';
   END IF;

@@ -49,19 +49,23 @@ AS $$
       AND (now_at_once OR s.poll_job_id IS NULL
            OR (SELECT true FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id LIMIT 1) IS NULL)
   ), due AS MATERIALIZED (
-    SELECT s.account_id, s.project_id, p.connection_id,
+    SELECT s.account_id, s.project_id, p.connection_id, v.first_kind, v.poll_size,
       -- Something of it was read, and nothing is wrong: whether it changed can be asked together with others.
-      NOT now_at_once AND s.last_run_finished_at IS NOT NULL AND p.external_id IS NOT NULL AND s.last_error IS NULL AS can_be_polled
+      NOT now_at_once AND v.poll_size > 0 AND s.last_run_finished_at IS NOT NULL AND p.external_id IS NOT NULL AND s.last_error IS NULL
+        AS can_be_polled
     FROM (SELECT n.* FROM candidate n WHERE now_at_once OR n.turn <= of_an_account) AS n
     JOIN keypup.sync_state s USING (account_id, project_id)
     JOIN keypup.projects p USING (account_id, project_id)
     JOIN keypup.connections c USING (account_id, connection_id)
+    JOIN keypup.providers v USING (provider)
     -- Whoever was quicker has begun its run.
     WHERE (SELECT true FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run LIMIT 1) IS NULL
       AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF s SKIP LOCKED
   ), numbered AS (
-    SELECT d.*, (row_number() OVER (PARTITION BY d.account_id, d.connection_id, d.can_be_polled ORDER BY d.project_id) - 1) / 100 AS part FROM due d
+    SELECT d.*, (row_number() OVER (PARTITION BY d.account_id, d.connection_id, d.can_be_polled ORDER BY d.project_id) - 1)
+        / greatest(1, d.poll_size) AS part
+    FROM due d
   ), grouped AS MATERIALIZED (
     SELECT n.*, n.can_be_polled AND count(*) OVER (PARTITION BY n.account_id, n.connection_id, n.can_be_polled, n.part) > 1 AS is_polled FROM numbered n
   ), poll AS (
@@ -79,10 +83,10 @@ AS $$
     UPDATE keypup.sync_state s
     SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
     FROM grouped g WHERE NOT g.is_polled AND s.account_id = g.account_id AND s.project_id = g.project_id
-    RETURNING s.account_id, s.project_id, g.connection_id
+    RETURNING s.account_id, s.project_id, g.connection_id, g.first_kind
   ), queued AS (
     INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, queued_at)
-    SELECT t.account_id, t.connection_id, t.project_id, 'repository', greatest(now(), interval '1 second'
+    SELECT t.account_id, t.connection_id, t.project_id, t.first_kind, greatest(now(), interval '1 second'
       + (SELECT max(j.queued_at) FROM keypup.sync_jobs j WHERE j.account_id = t.account_id AND j.project_id = t.project_id))
     FROM started t
     RETURNING 1
@@ -101,8 +105,10 @@ BEGIN
   SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
   WHERE s.account_id = account AND s.project_id = project;
   -- Whoever started it meanwhile, while we waited for the project, has queued its job.
-  PERFORM keypup.queue_job(account, project, 'repository', '{}'::jsonb, true, now(), false)
-  WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
+  PERFORM keypup.queue_job(account, project, keypup.first_kind(account, p.connection_id), '{}'::jsonb, true, now(), false)
+  FROM keypup.projects p
+  WHERE p.account_id = account AND p.project_id = project
+    AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.start_run(uuid, bigint) FROM PUBLIC;

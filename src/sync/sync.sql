@@ -1,6 +1,7 @@
 -- sync/sync.sql: what is known of each project's sync, and what is due. A project has a run: a set of jobs that ends when none is
 -- left. A job is one request; the page that answers it, what it leads to and its own end are one transaction (queue.sql, run.sql).
--- Projects that were read once are asked a hundred at a time whether they changed (a poll); a run follows where one did.
+-- Projects that were read once are asked many at a time whether they changed (a poll), where the provider has a request for that
+-- (providers.poll_size); a run follows where one did.
 
 CREATE TABLE keypup.sync_state (
   account_id uuid NOT NULL,

@@ -70,6 +70,7 @@ BEGIN
     PERFORM keypup.record_action(the_account, 'webhook.remove', the_connection::text);
     RETURN;
   END IF;
+  PERFORM keypup.guard_offer(the_account, the_connection, 'webhook');
   PERFORM keypup.check_webhook_secret(secret);
   SELECT t.revision, t.envelope, t.made_by INTO old FROM keypup.connection_tokens t
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'webhook_secret' FOR UPDATE;
@@ -119,8 +120,8 @@ BEGIN
   LEFT JOIN keypup.connection_tokens b ON b.account_id = c.account_id AND b.connection_id = c.connection_id AND b.purpose = 'webhook_secret_before' AND b.expires_at > now()
     AND keypup.still_may(b.account_id, b.made_by, ARRAY['tokens.create'])
   WHERE c.connection_id = receive_webhook.connection;
-  -- Of a connection that is not there, as of one that is.
-  head := keypup.webhook_head(coalesce(known.provider, 'github'), coalesce(headers, '{}'));
+  -- Of a connection that is not there, or whose provider sends none, as of one that takes them.
+  head := keypup.webhook_head(CASE WHEN known.scheme IS NULL THEN 'github' ELSE known.provider END, coalesce(headers, '{}'));
   IF NOT too_large THEN
     -- Both, always: how long it takes does not tell which secret was right, nor whether there is one.
     signed := keypup.webhook_is_signed_safely(known.scheme, head.signature, body, CASE WHEN known.holds THEN known.envelope END, known.context);
