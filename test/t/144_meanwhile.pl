@@ -5,6 +5,7 @@ use warnings;
 
 use Digest::SHA qw(hmac_sha1);
 use FindBin;
+use JSON::PP;
 use lib "$FindBin::RealBin/../lib";
 use KeypupTest;
 use PostgreSQL::Test::Cluster;
@@ -94,6 +95,33 @@ unlike(outcome($admin), qr/ERROR/, 'an admin sets a person\'s password');
 like(outcome($stands), qr/ERROR:  account "acme" does not exist, or you may not do this/, 'which who had a session, and knew the one before, does not set again');
 like(as('app', "SELECT keypup.sign_in_with_password('acme', 'cyd', '$new')"), $handle, 'the one that the admin has set serves');
 like(as('app', "SELECT keypup.sign_in_with_password('acme', 'cyd', 'taken by an attacker')"), qr/sign-in is refused/, 'and no other');
+
+# What a group gives ends for who is just signing in by it, too: first of somebody who was nobody before, then of a member.
+my ($issuer, $client) = ('https://id.example', 'client-1');
+my ($made) = run_command([ 'node', 'test/sso/tokens.mjs', $issuer, $client ]);
+my $tokens = decode_json($made)->{good};
+my $key_set = literal(encode_json(decode_json($made)->{key_set}));
+my $sign_in = sub { return "SELECT keypup.sign_in('dune', " . literal($tokens->{ $_[0] }) . ')'; };
+my $map = sub { my ($group, $role) = @_; return "SELECT keypup.map_group('dune', '$issuer', '$group', " . ($role ? "'$role'" : 'NULL') . ')'; };
+query(qq{SELECT keypup.create_account('dune'), keypup.add_member('dune', 'olga', 'owner');
+	SELECT keypup.add_identity_provider('dune', '$issuer', ARRAY['$client', 'client-2'], $key_set);
+	SELECT keypup.add_person('dune', 'ann', 'viewer'), keypup.link_person('dune', 'ann', '$issuer', 'subject-1')});
+as('olga', $map->('readers', 'viewer'));
+$holds->query('BEGIN');
+my ($first) = $holds->query($sign_in->('in a group')) =~ /($handle)/;
+is(as('olga', "SET lock_timeout = '500ms'; " . $map->('readers', undef)), '', 'a group is taken back while somebody signs in by it, for whom nobody waits');
+$holds->query('COMMIT');
+like(as('app', "SELECT keypup.use_session('$first')"), qr{^session is not valid}, 'who is nobody by that');
+
+# And an admin who gives a person a role of their own, beside whom the person signs in by a group of another role.
+query("UPDATE keypup.members SET confirmed_at = now() WHERE member = 'subject-7 at $issuer'");
+as('olga', $map->('leads', 'admin'));
+$admin->query('BEGIN');
+$admin->query("SELECT keypup.add_person('dune', 'subject-7 at $issuer', 'viewer')");
+leave_waiting($stands, $sign_in->('in two groups'));
+$admin->query('COMMIT');
+like(outcome($stands), qr/ERROR:  sign-in is refused/, 'who waited for an admin that gave them another role does not sign in by a group');
+is(query("SELECT role, by_groups FROM keypup.members WHERE member = 'subject-7 at $issuer'"), 'viewer|f', 'and has the role that the admin gave');
 
 $_->quit foreach @sessions;
 $node->stop;
