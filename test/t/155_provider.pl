@@ -61,6 +61,9 @@ is(query(q{SELECT bool_and(NOT has_function_privilege('public', p.oid, 'EXECUTE'
 query('ALTER FUNCTION keypup.fake_page(uuid, bigint, jsonb, jsonb, integer, integer) SECURITY DEFINER');
 like(refused(q{SELECT keypup.check_provider('fake')}), qr/function keypup\.fake_page of provider "fake" is SECURITY DEFINER\n.*HINT:  It is called as keypup_worker/s, 'a function that runs as its owner is refused');
 query('ALTER FUNCTION keypup.fake_page(uuid, bigint, jsonb, jsonb, integer, integer) SECURITY INVOKER');
+query('CREATE ROLE eve; ALTER FUNCTION keypup.fake_page(uuid, bigint, jsonb, jsonb, integer, integer) OWNER TO eve');
+like(refused(q{SELECT keypup.check_provider('fake')}), qr/function keypup\.fake_page of provider "fake" belongs to "eve"/, 'and one that somebody may change who is no superuser');
+query('ALTER FUNCTION keypup.fake_page(uuid, bigint, jsonb, jsonb, integer, integer) OWNER TO CURRENT_USER; DROP ROLE eve');
 query('DROP FUNCTION keypup.fake_settle(uuid, uuid, bigint, text, jsonb, text)');
 make_function('settle', arguments => 'account uuid, connection uuid, project integer, kind text, headers jsonb, verdict text');
 like(refused(q{SELECT keypup.check_provider('fake')}), qr/function keypup\.fake_settle of provider "fake" has another signature than is called\n.*DETAIL:  It is \(account uuid, connection uuid, project integer, .*HINT:  Make keypup\.fake_settle\(account uuid, connection uuid, project bigint, /s, 'a function of other arguments is refused, with both signatures');
