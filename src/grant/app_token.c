@@ -143,12 +143,16 @@ prepare_token_request(void *argument)
 	Oid types[] = {UUIDOID, UUIDOID};
 	Datum values[] = {UUIDPGetDatum(&sent->account), UUIDPGetDatum(&sent->connection)};
 	bool isnull;
+	Datum written;
 	char *claims;
 	Provider *provider = read_provider(sent->provider);
 
 	run_query(provider_query(sent->provider, "app_request", "$1, $2"), 2, types, values, NULL);
 	read_outgoing(provider, claimed->base_url, &claimed->wanted);
-	claims = TextDatumGetCString(read_field(0, 5, &isnull));
+	written = read_field(0, 5, &isnull);
+	if (isnull)
+		refuse_outgoing(provider, "it has no claims to sign");
+	claims = TextDatumGetCString(written);
 	claimed->authorization =
 		make_bearer_authorization(sign_with_app_key(claimed->envelope, claimed->context, claims));
 }

@@ -70,8 +70,8 @@ BEGIN
        OR (c.is_needed_for = 'app' AND its.grant_kind = 'app')
        OR (c.is_needed_for = 'webhook' AND its.webhook_signature IS NOT NULL)
   LOOP
-    SELECT p.oid, p.prosecdef, pg_get_function_identity_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result INTO found
-    FROM pg_proc p
+    SELECT p.oid, p.prosecdef, r.rolname AS owner, r.rolsuper AS is_superusers, pg_get_function_identity_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result INTO found
+    FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
     WHERE p.pronamespace = 'keypup'::regnamespace AND p.proname = wanted.full_name
     ORDER BY pg_get_function_identity_arguments(p.oid) = wanted.arguments DESC LIMIT 1;
     IF found.oid IS NULL THEN
@@ -84,6 +84,10 @@ BEGIN
     ELSIF found.prosecdef THEN
       RAISE EXCEPTION 'function keypup.% of provider "%" is SECURITY DEFINER', wanted.full_name, provider
         USING ERRCODE = 'invalid_function_definition', HINT = 'It is called as keypup_worker, for the account of a job, and sees nothing else.';
+    ELSIF NOT found.is_superusers AND found.owner <> (SELECT n.nspowner::regrole::name FROM pg_namespace n WHERE n.nspname = 'keypup') THEN
+      -- Whoever owns it may change it, and it is called for every account.
+      RAISE EXCEPTION 'function keypup.% of provider "%" belongs to "%"', wanted.full_name, provider, found.owner
+        USING ERRCODE = 'invalid_function_definition', HINT = 'Have it belong to a superuser, or to the owner of schema keypup.';
     END IF;
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', found.oid::regprocedure);
     IF wanted.is_needed_for <> 'webhook' THEN

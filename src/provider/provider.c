@@ -81,7 +81,7 @@ call_provider(const char *provider, const char *function, int nargs, Oid *types,
 
 /* --- requests --- */
 
-static void
+void
 refuse_outgoing(const Provider *provider, const char *why)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -152,18 +152,40 @@ read_headers(const Provider *provider, Datum array)
 	return headers;
 }
 
+/* Of printable ASCII, what no part of a URL may have as it is (RFC 3986, 2); and some take a backslash for a slash. */
+#define NOT_IN_URLS " \"<>\\^`{|}"
+
+static bool
+has_url_characters(const char *url)
+{
+	for (const char *c = url; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c <= 0x20 || (unsigned char) *c >= 0x7F ||
+			strchr(NOT_IN_URLS, *c) != NULL)
+			return false;
+	}
+	return true;
+}
+
 /* An origin is a scheme, a host and a port (RFC 6454); the scheme is https for all. */
 static bool
 is_same_origin(const char *url, const char *base_url)
 {
+	static const char scheme[] = "https://";
+	const char *authority;
 	char host[POLICY_HOST_BYTES];
 	char port[POLICY_PORT_BYTES];
 	char base_host[POLICY_HOST_BYTES];
 	char base_port[POLICY_PORT_BYTES];
 
-	return pg_strncasecmp(url, "https://", 8) == 0 && read_url_host(url, host, port) &&
-		   read_url_host(base_url, base_host, base_port) && pg_strcasecmp(host, base_host) == 0 &&
-		   strcmp(port, base_port) == 0;
+	if (pg_strncasecmp(url, scheme, strlen(scheme)) != 0)
+		return false;
+	/* What stands before an @ would be somebody's name, and might be taken for the host. */
+	authority = url + strlen(scheme);
+	if (memchr(authority, '@', strcspn(authority, "/?#")) != NULL)
+		return false;
+	return read_url_host(url, host, port) && read_url_host(base_url, base_host, base_port) &&
+		   pg_strcasecmp(host, base_host) == 0 && strcmp(port, base_port) == 0;
 }
 
 void
@@ -181,10 +203,10 @@ read_outgoing(const Provider *provider, const char *base_url, HttpRequest *reque
 	headers = kept_plan_column(0, 3, &isnull);
 	if (method == NULL || (strcmp(method, "GET") != 0 && strcmp(method, "POST") != 0))
 		refuse_outgoing(provider, "its method is neither GET nor POST");
+	if (url != NULL && !has_url_characters(url))
+		refuse_outgoing(provider, "its URL is malformed");
 	if (url == NULL || !is_same_origin(url, base_url))
 		refuse_outgoing(provider, "it asks another server than the connection's");
-	if (strpbrk(url, "\r\n\t ") != NULL)
-		refuse_outgoing(provider, "its URL is malformed");
 	*request = (HttpRequest){.url = url,
 							 .headers = isnull ? NULL : read_headers(provider, headers),
 							 .reply_headers = provider->reply_headers,
@@ -228,21 +250,19 @@ make_oauth(const char *header, const Secret *token)
 {
 	static const char before[] = "OAuth oauth_consumer_key=\"";
 	static const char between[] = "\", oauth_token=\"";
-	uint8 *colon = memchr(token->bytes, ':', token->length);
-	Size key;
+	Size key = 0;
 	Secret *rest;
 	Secret *line;
 
-	if (colon == NULL)
-	{
+	while (key < token->length && token->bytes[key] != ':')
+		key++;
+	if (key == token->length)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the token has no key")));
-		return NULL; /* not reached */
-	}
-	key = (Size) (colon - token->bytes);
 	rest = allocate_secret(token->length + sizeof(between));
 	memcpy(rest->bytes, token->bytes, key);
 	memcpy(rest->bytes + key, between, sizeof(between) - 1);
-	memcpy(rest->bytes + key + sizeof(between) - 1, colon + 1, token->length - key - 1);
+	memcpy(rest->bytes + key + sizeof(between) - 1, token->bytes + key + 1,
+		   token->length - key - 1);
 	rest->bytes[token->length + sizeof(between) - 2] = '"';
 	line = make_line(header, before, rest->bytes, token->length + sizeof(between) - 1);
 	wipe_secret(rest);

@@ -41,6 +41,12 @@ extern Datum
 call_provider(const char *provider, const char *function, int nargs, Oid *types, Datum *values);
 
 /*
+ * refuse_outgoing
+ *		Raises ERRCODE_INVALID_PARAMETER_VALUE: a request that a function of the provider made is not sent.
+ */
+extern void refuse_outgoing(const Provider *provider, const char *why) pg_attribute_noreturn();
+
+/*
  * read_outgoing
  *		The request in the first row of SPI_tuptable, whose first columns are method, url,
  *		headers and body: a text, a text, a text[] of lines NAME: VALUE, and a text. All
@@ -48,8 +54,8 @@ call_provider(const char *provider, const char *function, int nargs, Oid *types,
  *
  * base_url: the connection's. A request to another origin than its would show the
  * token there, and one that says who it is, or whom it asks, could do as much: raises
- * ERRCODE_INVALID_PARAMETER_VALUE for these, for line breaks, and for methods but GET
- * and POST.
+ * ERRCODE_INVALID_PARAMETER_VALUE for these, for characters that no URL or header has, and
+ * for methods but GET and POST.
  */
 extern void read_outgoing(const Provider *provider, const char *base_url, HttpRequest *request);
 

@@ -46,7 +46,7 @@ COMMENT ON COLUMN keypup.identity_providers.added_at IS 'When it was added.';
 COMMENT ON COLUMN keypup.identity_providers.added_by IS 'Who added it.';
 COMMENT ON COLUMN keypup.identity_providers.origin IS
   'The database in which it was added or resumed, as in connections: in a copy its keys are not fetched.';
-COMMENT ON COLUMN keypup.identity_providers.sign_in_id IS 'Another one when it is removed and added anew. Sessions serve that were started under the one that is.';
+COMMENT ON COLUMN keypup.identity_providers.sign_in_id IS 'Another one when it is removed and added anew, and when what one of its groups gives is taken back. Sessions serve that were started under the one that is.';
 SELECT keypup.protect_table('keypup.identity_providers', 'users.read');
 REVOKE ALL ON keypup.identity_providers FROM keypup_worker;
 
@@ -178,6 +178,16 @@ REVOKE ALL ON FUNCTION keypup.end_group_memberships(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.end_group_memberships(uuid, text) IS
   'What people have by a group of the issuer ends until they sign in again.';
 
+CREATE FUNCTION keypup.drop_issuer_sessions(account_id uuid, issuer text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT keypup.drop_sessions(o.account_id, o.holder)
+  FROM (SELECT DISTINCT s.account_id, s.holder FROM keypup.sessions s
+        WHERE s.account_id = drop_issuer_sessions.account_id AND s.issuer = drop_issuer_sessions.issuer) o
+$$;
+REVOKE ALL ON FUNCTION keypup.drop_issuer_sessions(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.drop_issuer_sessions(uuid, text) IS 'Forgets sessions that the issuer vouched for, which serve no more.';
+
 CREATE FUNCTION keypup.forget_issuer(account_id uuid, issuer text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -191,8 +201,7 @@ BEGIN
     RETURN;
   END IF;
   PERFORM keypup.end_group_memberships(account_id, issuer);
-  PERFORM keypup.drop_sessions(s.account_id, s.holder)
-  FROM (SELECT DISTINCT s.account_id, s.holder FROM keypup.sessions s WHERE s.account_id = forget_issuer.account_id AND s.issuer = forget_issuer.issuer) s;
+  PERFORM keypup.drop_issuer_sessions(account_id, issuer);
   PERFORM keypup.record_action(account_id, 'identity_provider.remove', keypup.describe_issuer(old));
 END
 $$;
@@ -249,6 +258,9 @@ BEGIN
   DELETE FROM keypup.identity_groups g WHERE g.account_id = the_account AND g.issuer = map_group.issuer AND g.group_name = map_group.group_name;
   IF old_role <> role OR old_role IS NOT NULL AND role IS NULL THEN
     PERFORM keypup.end_group_memberships(the_account, issuer);
+    -- Who is just signing in by the group is not seen: no sign-in that has begun by the issuer leads to anything.
+    UPDATE keypup.identity_providers p SET sign_in_id = keypup.new_id() WHERE p.account_id = the_account AND p.issuer = map_group.issuer;
+    PERFORM keypup.drop_issuer_sessions(the_account, issuer);
   END IF;
   PERFORM keypup.record_action(the_account, 'group.map', format('"%s" of %s: %s', left(group_name, 100), left(issuer, 100), coalesce(role, 'no role')));
   IF role IS NULL THEN
@@ -306,7 +318,7 @@ DECLARE
   known record;
   new_role text;
 BEGIN
-  SELECT i.subject, m.member, m.role, m.by_groups INTO known
+  SELECT i.subject, m.member, m.role, m.by_groups, m.confirmed_at, m.sign_in_id INTO known
   FROM keypup.person_identities i LEFT JOIN keypup.members m ON m.account_id = i.account_id AND m.member = i.member
   WHERE i.account_id = recognise_person.account_id AND i.issuer = recognise_person.issuer AND i.subject = the_subject;
   IF known.subject IS NOT NULL AND known.member IS NULL THEN
@@ -325,13 +337,18 @@ BEGIN
   IF new_role IS NULL THEN
     -- Also whoever has left all groups: does not sign in any more.
     RETURN NULL;
+  ELSIF known.member IS NOT NULL AND known.role = new_role AND known.confirmed_at IS NOT NULL THEN
+    RETURN known.member;
   ELSIF known.member IS NOT NULL THEN
+    -- Whoever was waited for may have taken the groups back, or have given the person a role that no group gives.
     UPDATE keypup.members m SET role = new_role, confirmed_at = now()
-    WHERE m.account_id = recognise_person.account_id AND m.member = known.member AND (m.role <> new_role OR m.confirmed_at IS NULL);
-    IF FOUND THEN
-      PERFORM keypup.record_action(account_id, 'member.change', format('person "%s", role "%s", by a group of %s', known.member, new_role, left(issuer, 100)),
-        'person', known.member);
+    WHERE m.account_id = recognise_person.account_id AND m.member = known.member
+      AND m.by_groups AND m.sign_in_id = known.sign_in_id AND m.role IN (known.role, new_role);
+    IF NOT FOUND THEN
+      RETURN NULL;
     END IF;
+    PERFORM keypup.record_action(account_id, 'member.change', format('person "%s", role "%s", by a group of %s', known.member, new_role, left(issuer, 100)),
+      'person', known.member);
     RETURN known.member;
   END IF;
   known.member := left(regexp_replace(coalesce(claims ->> 'login', the_subject), '[[:cntrl:]]', '?', 'g'), 80) || ' at ' || left(issuer, 100);

@@ -1,17 +1,36 @@
 -- sign_in/totp.sql: people enroll an authenticator app, by password, and give it up; accounts require one of everybody who
 -- signs in with a password. Who may act as a person can take the person's away.
 
+-- What a proof of who somebody is depends on; NULL when the person is gone.
+CREATE FUNCTION keypup.sign_in_state(account_id uuid, person text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT format('%s %s', m.sign_in_id, ARRAY(SELECT s.enrollment_id FROM keypup.totp_seeds s
+    WHERE s.account_id = sign_in_state.account_id AND s.member = person ORDER BY s.enrollment_id))
+  FROM keypup.members m WHERE m.account_id = sign_in_state.account_id AND m.member = person
+$$;
+REVOKE ALL ON FUNCTION keypup.sign_in_state(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.sign_in_state(uuid, text) IS
+  'Changes with a person''s password, and with each app that is enrolled, confirmed or given up.';
+
 -- Of the account nothing is locked: it need not wait for what people do with their own.
 CREATE FUNCTION keypup.prove_to_change_totp(account text, person text, password text, code text, source text, action text,
   seed_state text, needs_code boolean, OUT account_id uuid, OUT shown text, OUT code_digest bytea)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
+DECLARE
+  seen text;
 BEGIN
   PERFORM keypup.guard_writes();
   SELECT a.account_id INTO account_id FROM keypup.accounts a WHERE a.name = account;
+  seen := keypup.sign_in_state(account_id, person);
   SELECT p.shown, p.code_digest INTO shown, code_digest
   FROM keypup.prove_person(account, account_id, person, password, code, source, action, seed_state, needs_code) p;
   PERFORM FROM keypup.members m WHERE m.account_id = prove_to_change_totp.account_id AND m.member = person FOR NO KEY UPDATE;
+  -- Whoever was waited for may have had the person need a code, or have put another seed in the place of the one that was shown.
+  IF keypup.sign_in_state(account_id, person) IS DISTINCT FROM seen THEN
+    RAISE EXCEPTION 'the person''s sign-in has changed meanwhile' USING ERRCODE = 'serialization_failure', HINT = 'Try again.';
+  END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.prove_to_change_totp(text, text, text, text, text, text, text, boolean) FROM PUBLIC;
@@ -111,10 +130,12 @@ BEGIN
   IF person = keypup.asking_role() AND (SELECT a.kind = 'person' FROM keypup.asking() a) THEN
     RAISE EXCEPTION 'nobody resets the own second factor' USING ERRCODE = 'insufficient_privilege',
       HINT = 'keypup.remove_totp takes the password and a code, also one for recovery.';
-  ELSIF NOT keypup.forget_totp(the_account, person) THEN
+  END IF;
+  -- First, as whoever changes their own holds their row.
+  PERFORM keypup.sign_out_everywhere(the_account, person);
+  IF NOT keypup.forget_totp(the_account, person) THEN
     RAISE EXCEPTION 'person "%" has no second factor', person USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.second_factors shows who has one.';
   END IF;
-  PERFORM keypup.sign_out_everywhere(the_account, person);
   PERFORM keypup.record_action(the_account, 'totp.reset', person);
 END
 $$;
