@@ -36,6 +36,7 @@ my %made = (
 	page => [ 'account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer, interval_seconds integer', 'boolean', 'SELECT true' ],
 	settle => [ 'account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text', 'void', 'SELECT' ],
 	failures => [ 'account uuid, project bigint, kind text, arguments jsonb, failures jsonb', 'jsonb', q{SELECT '[]'::jsonb} ],
+	reread => [ 'account uuid, project bigint, item bigint', 'boolean', 'SELECT true' ],
 	app_request => [ 'account uuid, connection uuid, OUT method text, OUT url text, OUT headers text[], OUT body text, OUT claims text', 'record',
 		'SELECT w.method, w.url, w.headers, w.body, w.claims FROM public.wanted w' ],
 	app_answer => [ 'account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text, revision bigint, envelope bytea', 'void', 'SELECT' ],
@@ -49,7 +50,7 @@ sub make_function
 	query("CREATE OR REPLACE FUNCTION keypup.fake_$name(" . ($as{arguments} // $arguments) . ') RETURNS ' . ($as{result} // $result) . ' LANGUAGE sql ' . ($as{more} // '')
 		. ' SET search_path = pg_catalog, pg_temp AS $$ ' . ($as{body} // $body) . ' $$');
 }
-foreach my $name (qw(request verdict learn page settle failures))
+foreach my $name (qw(request verdict learn page settle failures reread))
 {
 	like(refused(q{SELECT keypup.check_provider('fake')}), qr/ERROR:  (42883: )?provider "fake" has no function keypup\.fake_$name\n.*HINT:  Make keypup\.fake_$name\(/s, "one that lacks its function $name is refused, which is named");
 	make_function($name);
