@@ -194,6 +194,7 @@ sub change_all
 }
 my $told = q{SELECT string_agg(DISTINCT last_error || ' / ' || coalesce(last_error_hint, ''), '; ') FROM keypup.sync_status s JOIN keypup.projects USING (account_id, project_id) JOIN keypup.connections c USING (account_id, connection_id) WHERE account = 'beta' AND provider = '%s'};
 my %page = (tracker => '/tracker/search', board => '/board/cards');
+my $there = q{SELECT count(*) FILTER (WHERE deleted_at IS NULL), count(*) FROM keypup.issues JOIN keypup.accounts a USING (account_id) WHERE a.name = 'beta'};
 my @faults = (
 	[ 'a refused token', { status => 401 }, { tracker => qr{^Tracker refuses the token \(401\) / }, board => qr{^Board refuses the token \(401\) / } } ],
 	[ '429', { status => 429, headers => { 'retry-after' => '1800' } }, { tracker => qr{^Tracker's rate limit is reached / }, board => qr{^Board's rate limit is reached / } } ],
@@ -208,6 +209,7 @@ foreach my $fault (@faults)
 {
 	my ($what, $settings, $errors) = @$fault;
 	my $before = truth();
+	my $how_many = query($there);
 	change_all();
 	my $after = truth();
 	control($service, 'settings', { faults => [ map { { path => $page{$_}, %$settings } } sort keys %$errors ] });
@@ -220,6 +222,7 @@ foreach my $fault (@faults)
 		like(query(sprintf $told, $provider), $errors->{$provider}, "$what: $provider\'s error");
 	}
 	is(differences_of('beta', $before, $after), '', "$what: each row is whole");
+	is(query($there), $how_many, "$what: and there");
 	is(query(q{SELECT count(*) FROM keypup.sync_failures}), '0', "$what: nothing is given up");
 	control($service, 'settings', { faults => [] });
 	query(q{SELECT keypup.resume_connections()});

@@ -18,7 +18,8 @@ $$;
 CREATE FUNCTION keypup.board_reread(account uuid, project bigint, item bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT item IS NULL OR EXISTS (SELECT FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project AND i.number = item)
+  SELECT item IS NULL OR EXISTS (
+    SELECT FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project AND i.number = item)
 $$;
 
 CREATE FUNCTION keypup.board_projects_request(account uuid, connection uuid, after text,

@@ -17,8 +17,9 @@ BEGIN
   ELSIF status = 429 THEN
     v.verdict := 'paused';
     v.reason := 'Tracker''s rate limit is reached';
-    -- What is not a number of seconds, or more than an hour, is not obeyed.
-    v.retry_at := now() + make_interval(secs => CASE WHEN headers ->> 'retry-after' ~ '^[0-9]{1,4}$' THEN least(3600, (headers ->> 'retry-after')::integer) ELSE 60 END);
+    -- What is not a number of seconds is not obeyed.
+    v.retry_at := now() + make_interval(secs =>
+      CASE WHEN headers ->> 'retry-after' ~ '^[0-9]{1,4}$' THEN (headers ->> 'retry-after')::integer ELSE 60 END);
   ELSIF status = 404 THEN
     v.reason := 'the project does not exist, or the token may not read it (404)';
   ELSIF status <> 200 THEN
@@ -38,19 +39,22 @@ CREATE FUNCTION keypup.tracker_shapes() RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT '{
-    "project": {"id": "number", "key": "text", "archived": "boolean", "created": "time", "url": "text", "issueTotal": "number", "labels": "[Label]"},
+    "project": {"id": "number", "key": "text", "archived": "boolean", "created": "time", "url": "text",
+      "issueTotal": "number", "labels": "[Label]"},
     "Label": {"id": "number", "name": "text", "color": "text?"},
     "versions": {"values": "[Version]", "next": "text~"},
     "Version": {"id": "number", "name": "text", "released": "boolean", "due": "time?", "releasedAt": "time?"},
     "issues": {"issues": "[Issue]", "nextPageToken": "text~"},
-    "Issue": {"id": "number", "key": "text", "url": "text", "title": "text", "status": "text", "resolution": "text?", "type": "text?",
-      "creator": "Person?", "assignee": "Person?", "created": "time", "updated": "time", "resolved": "time?", "labels": "[text]", "version": "text?"},
+    "Issue": {"id": "number", "key": "text", "url": "text", "title": "text", "status": "text",
+      "resolution": "text?", "type": "text?", "creator": "Person?", "assignee": "Person?",
+      "created": "time", "updated": "time", "resolved": "time?", "labels": "[text]", "version": "text?"},
     "Person": {"id": "number", "login": "text", "name": "text?"}
   }'::jsonb
 $$;
 
 -- A page by itself may be well, and not be what the job asked for, or lead nowhere.
-CREATE FUNCTION keypup.tracker_learn(account uuid, job bigint, status integer, headers jsonb, reply jsonb, INOUT verdict keypup.verdict)
+CREATE FUNCTION keypup.tracker_learn(account uuid, job bigint, status integer, headers jsonb, reply jsonb,
+  INOUT verdict keypup.verdict)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

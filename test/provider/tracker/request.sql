@@ -1,6 +1,7 @@
 -- tracker/request.sql: what a job asks. A run is a job of kind project, and what that leads to: versions and issues.
 
-CREATE FUNCTION keypup.tracker_request(account uuid, job bigint, OUT method text, OUT url text, OUT headers text[], OUT body text)
+CREATE FUNCTION keypup.tracker_request(account uuid, job bigint, OUT method text, OUT url text, OUT headers text[],
+  OUT body text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT 'GET',
@@ -26,7 +27,8 @@ CREATE FUNCTION keypup.tracker_reread(account uuid, project bigint, item bigint)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF item IS NOT NULL AND NOT EXISTS (SELECT FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project AND i.number = item) THEN
+  IF item IS NOT NULL AND NOT EXISTS (
+       SELECT FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project AND i.number = item) THEN
     RETURN false;
   END IF;
   PERFORM keypup.queue_job(account, project, 'issues',
