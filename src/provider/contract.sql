@@ -100,3 +100,44 @@ REVOKE ALL ON FUNCTION keypup.check_provider(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.check_provider(text) IS
   'Refuses a provider without a row, or that lacks a function of provider_contract, or has it with another signature; gives keypup_worker those that it'
   ' has. Called by the script that installs the provider. For superusers.';
+
+-- What the database itself calls of them: provider_VERB(provider, ...) is PROVIDER_VERB(...). (C asks for requests, by statements of its own.)
+CREATE FUNCTION keypup.provider_verdict(provider text, status integer, headers jsonb, reply jsonb, failure text) RETURNS keypup.verdict
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
+CREATE FUNCTION keypup.provider_learn(provider text, account uuid, job bigint, status integer, headers jsonb, reply jsonb, verdict keypup.verdict)
+RETURNS keypup.verdict
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
+CREATE FUNCTION keypup.provider_page(provider text, account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer,
+  interval_seconds integer) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
+CREATE FUNCTION keypup.provider_settle(provider text, account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
+CREATE FUNCTION keypup.provider_failures(provider text, account uuid, project bigint, kind text, arguments jsonb, failures jsonb) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
+CREATE FUNCTION keypup.provider_reread(provider text, account uuid, project bigint, item bigint) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
+CREATE FUNCTION keypup.provider_webhook_head(provider text, headers jsonb,
+  OUT signature text, OUT delivery text, OUT event text, OUT content_type text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
+CREATE FUNCTION keypup.provider_take_webhook(provider text, account uuid, connection uuid, event text, payload jsonb) RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
+REVOKE ALL ON FUNCTION keypup.provider_verdict(text, integer, jsonb, jsonb, text),
+  keypup.provider_learn(text, uuid, bigint, integer, jsonb, jsonb, keypup.verdict),
+  keypup.provider_page(text, uuid, bigint, jsonb, jsonb, integer, integer),
+  keypup.provider_settle(text, uuid, uuid, bigint, text, jsonb, text), keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb),
+  keypup.provider_reread(text, uuid, bigint, bigint), keypup.provider_webhook_head(text, jsonb),
+  keypup.provider_take_webhook(text, uuid, uuid, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.provider_verdict(text, integer, jsonb, jsonb, text),
+  keypup.provider_learn(text, uuid, bigint, integer, jsonb, jsonb, keypup.verdict),
+  keypup.provider_page(text, uuid, bigint, jsonb, jsonb, integer, integer),
+  keypup.provider_settle(text, uuid, uuid, bigint, text, jsonb, text), keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb)
+  TO keypup_worker;
+COMMENT ON FUNCTION keypup.provider_verdict(text, integer, jsonb, jsonb, text) IS 'Calls PROVIDER_verdict, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_learn(text, uuid, bigint, integer, jsonb, jsonb, keypup.verdict) IS 'Calls PROVIDER_learn, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_page(text, uuid, bigint, jsonb, jsonb, integer, integer) IS 'Calls PROVIDER_page, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_settle(text, uuid, uuid, bigint, text, jsonb, text) IS 'Calls PROVIDER_settle, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb) IS 'Calls PROVIDER_failures, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_reread(text, uuid, bigint, bigint) IS 'Calls PROVIDER_reread, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_webhook_head(text, jsonb) IS 'Calls PROVIDER_webhook_head, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_take_webhook(text, uuid, uuid, text, jsonb) IS 'Calls PROVIDER_take_webhook, as provider_contract has it.';

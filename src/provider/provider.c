@@ -8,18 +8,24 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "access/htup_details.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 
 #include "http/policy.h"
 #include "kept_plan.h"
 #include "provider/provider.h"
+
+PG_FUNCTION_INFO_V1(keypup_call_provider);
 
 static char *
 text_column(int column)
@@ -61,22 +67,69 @@ provider_query(const char *provider, const char *function, const char *arguments
 					quote_identifier(psprintf("%s_%s", provider, function)), arguments);
 }
 
-Datum
-call_provider(const char *provider, const char *function, int nargs, Oid *types, Datum *values)
+/* What a call found, for the next one of the same expression. */
+typedef struct Callee
 {
-	List *name =
-		list_make2(makeString("keypup"), makeString(psprintf("%s_%s", provider, function)));
-	Oid found = LookupFuncName(name, nargs, types, false);
+	char provider[NAMEDATALEN];
+	FmgrInfo function;
+} Callee;
 
-	switch (nargs)
+static void
+find_callee(FunctionCallInfo fcinfo, Callee *callee, const char *provider)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
+	Form_pg_proc form;
+	List *name;
+	Oid types[FUNC_MAX_ARGS];
+	int nargs;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	nargs = form->pronargs - 1;
+	memcpy(types, form->proargtypes.values + 1, sizeof(Oid) * nargs);
+	name = list_make2(
+		makeString("keypup"),
+		makeString(psprintf("%s%s", provider, NameStr(form->proname) + strlen("provider"))));
+	ReleaseSysCache(tuple);
+	fmgr_info_cxt(LookupFuncName(name, nargs, types, false), &callee->function,
+				  fcinfo->flinfo->fn_mcxt);
+	strlcpy(callee->provider, provider, sizeof(callee->provider));
+}
+
+/*
+ * keypup.provider_VERB(provider, ...) calls keypup.PROVIDER_VERB(...). Called as a function, and not
+ * by a statement: that would be planned each time, and have what is passed as its
+ * parameters, for the log.
+ */
+Datum
+keypup_call_provider(PG_FUNCTION_ARGS)
+{
+	LOCAL_FCINFO(inner, FUNC_MAX_ARGS);
+	char *provider = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Callee *callee = fcinfo->flinfo->fn_extra;
+	Datum result;
+
+	if (provider == NULL)
+		PG_RETURN_NULL();
+	if (callee == NULL)
 	{
-		case 1:
-			return OidFunctionCall1(found, values[0]);
-		case 4:
-			return OidFunctionCall4(found, values[0], values[1], values[2], values[3]);
-		default:
-			elog(ERROR, "a provider's function of %d arguments is not called", nargs);
+		callee = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Callee));
+		fcinfo->flinfo->fn_extra = callee;
 	}
+	if (strcmp(callee->provider, provider) != 0)
+		find_callee(fcinfo, callee, provider);
+	InitFunctionCallInfoData(*inner, &callee->function, fcinfo->nargs - 1, fcinfo->fncollation,
+							 NULL, NULL);
+	for (int i = 0; i < inner->nargs; i++)
+	{
+		inner->args[i] = fcinfo->args[i + 1];
+		if (inner->args[i].isnull && callee->function.fn_strict)
+			PG_RETURN_NULL();
+	}
+	result = FunctionCallInvoke(inner);
+	fcinfo->isnull = inner->isnull;
+	return result;
 }
 
 /* --- requests --- */

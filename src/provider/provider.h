@@ -33,14 +33,6 @@ extern Provider *read_provider(const char *name);
 extern char *provider_query(const char *provider, const char *function, const char *arguments);
 
 /*
- * call_provider
- *		Calls one of a provider's functions, of one to four arguments that are not NULL; its result is not
- *		NULL, either. Raises ERRCODE_UNDEFINED_FUNCTION if there is none.
- */
-extern Datum
-call_provider(const char *provider, const char *function, int nargs, Oid *types, Datum *values);
-
-/*
  * refuse_outgoing
  *		Raises ERRCODE_INVALID_PARAMETER_VALUE: a request that a function of the provider made is not sent.
  */

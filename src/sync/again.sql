@@ -91,8 +91,8 @@ AS $$
 DECLARE
   named jsonb;
 BEGIN
-  EXECUTE format('SELECT keypup.%I($1, $2, $3, $4, $5)', keypup.provider_of(the_job.account_id, the_job.connection_id) || '_failures') INTO named
-  USING the_job.account_id, the_job.project_id, the_job.kind, the_job.arguments, failures;
+  named := keypup.provider_failures(keypup.provider_of(the_job.account_id, the_job.connection_id), the_job.account_id, the_job.project_id,
+    the_job.kind, the_job.arguments, failures);
   PERFORM keypup.set_aside(the_job.account_id, the_job.project_id, named);
 END
 $$;

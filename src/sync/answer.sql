@@ -73,8 +73,7 @@ BEGIN
     RETURN;  -- untracked or disconnected while the request was under way
   END IF;
   SELECT p.provider, p.title, p.first_kind INTO STRICT the_provider FROM keypup.providers p WHERE p.provider = the_job.provider;
-  EXECUTE format('SELECT * FROM keypup.%I($1, $2, $3, $4)', the_provider.provider || '_verdict')
-    INTO v USING status, headers, reply, failure;
+  v := keypup.provider_verdict(the_provider.provider, status, headers, reply, failure);
   -- What was answered to another token, which was replaced meanwhile, says nothing of this one.
   token_is_current := EXISTS (SELECT FROM keypup.connection_tokens t
     WHERE t.account_id = account AND t.connection_id = the_job.connection_id AND t.purpose = 'access_token'
@@ -91,8 +90,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;  -- untracked while we waited for the project
   END IF;
-  EXECUTE format('SELECT * FROM keypup.%I($1, $2, $3, $4, $5, $6)', the_provider.provider || '_learn')
-    INTO v USING account, job, status, headers, reply, v;
+  v := keypup.provider_learn(the_provider.provider, account, job, status, headers, reply, v);
   -- What a provider does not say, or says and cannot mean: none is silent, admits a token unasked, or halts a connection for good.
   v.reason := coalesce(v.reason, format('%s''s answer cannot be used', the_provider.title));
   v.is_admitted := coalesce(v.is_admitted, false);
@@ -104,8 +102,7 @@ BEGIN
   -- Where a token is refused, or a pause is asked for, the connection waits, and not the job.
   CASE v.verdict
     WHEN 'page' THEN
-      EXECUTE format('SELECT keypup.%I($1, $2, $3, $4, $5, $6)', the_provider.provider || '_page')
-        INTO has_ended USING account, job, headers, reply, milliseconds, interval_seconds;
+      has_ended := keypup.provider_page(the_provider.provider, account, job, headers, reply, milliseconds, interval_seconds);
       IF has_ended THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
       END IF;
@@ -145,8 +142,7 @@ BEGIN
       PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint), NULL::timestamptz,
         failure IS NOT NULL AND failure_hint IS NULL);
   END CASE;
-  EXECUTE format('SELECT keypup.%I($1, $2, $3, $4, $5, $6)', the_provider.provider || '_settle')
-    USING account, the_job.connection_id, the_job.project_id, the_job.kind, headers, v.verdict;
+  PERFORM keypup.provider_settle(the_provider.provider, account, the_job.connection_id, the_job.project_id, the_job.kind, headers, v.verdict);
   IF NOT token_is_current THEN
     v.rate_limit := NULL;
     v.rate_remaining := NULL;

@@ -25,7 +25,7 @@ BEGIN
     UPDATE keypup.sync_state s SET next_sweep_at = now(), refused_at = NULL WHERE s.account_id = the_account AND s.project_id = the_project;
     UPDATE keypup.sync_failures f SET next_try_at = now() WHERE f.account_id = the_account AND f.project_id = the_project;
   END IF;
-  EXECUTE format('SELECT keypup.%I($1, $2, $3)', provider || '_reread') INTO known USING the_account, the_project, item;
+  known := keypup.provider_reread(provider, the_account, the_project, item);
   IF known IS NOT TRUE THEN
     RAISE EXCEPTION 'number % of project "%" is not known', item, project
       USING ERRCODE = 'undefined_object', HINT = 'What the tables lack is found when the whole project is read again: leave the number out.';

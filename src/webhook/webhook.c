@@ -11,22 +11,17 @@
 #include <openssl/hmac.h>
 
 #include "access/detoast.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
 #include "audit/refusal.h"
 #include "compat.h"
-#include "provider/provider.h"
 #include "token/token.h"
 
 PG_FUNCTION_INFO_V1(keypup_webhook_is_signed);
 PG_FUNCTION_INFO_V1(keypup_refuse_webhook);
 PG_FUNCTION_INFO_V1(keypup_check_webhook_secret);
-
-PG_FUNCTION_INFO_V1(keypup_webhook_head);
-PG_FUNCTION_INFO_V1(keypup_take_webhook);
 
 #define MIN_SECRET_BYTES 16
 #define MAX_SECRET_BYTES 255
@@ -160,30 +155,6 @@ keypup_webhook_is_signed(PG_FUNCTION_ARGS)
 	equal = CRYPTO_memcmp(given, right, scheme->bytes) == 0;
 	OPENSSL_cleanse(right, sizeof(right));
 	PG_RETURN_BOOL(computed && can_be_right && is_well_formed && equal);
-}
-
-/*
- * provider text, headers jsonb: what the provider's function says of them. Called as a
- * function, and not by a statement, which would have the headers as its parameter.
- */
-Datum
-keypup_webhook_head(PG_FUNCTION_ARGS)
-{
-	Oid types[] = {JSONBOID};
-	Datum values[] = {PG_GETARG_DATUM(1)};
-
-	return call_provider(text_to_cstring(PG_GETARG_TEXT_PP(0)), "webhook_head", 1, types, values);
-}
-
-/* provider text, account uuid, connection uuid, event text, payload jsonb; likewise. */
-Datum
-keypup_take_webhook(PG_FUNCTION_ARGS)
-{
-	Oid types[] = {UUIDOID, UUIDOID, TEXTOID, JSONBOID};
-	Datum values[] = {PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3),
-					  PG_GETARG_DATUM(4)};
-
-	return call_provider(text_to_cstring(PG_GETARG_TEXT_PP(0)), "take_webhook", 4, types, values);
 }
 
 /* account uuid, why text; the account may be NULL. */

@@ -20,22 +20,14 @@ SELECT keypup.protect_table('keypup.webhook_deliveries', 'settings.read');
 
 CREATE FUNCTION keypup.webhook_is_signed(scheme text, signature text, body bytea, envelope bytea, context text) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_webhook_is_signed';
-CREATE FUNCTION keypup.webhook_head(provider text, headers jsonb,
-  OUT signature text, OUT delivery text, OUT event text, OUT content_type text)
-LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_webhook_head';
-CREATE FUNCTION keypup.take_webhook(provider text, account uuid, connection uuid, event text, payload jsonb) RETURNS text
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_take_webhook';
 CREATE FUNCTION keypup.refuse_webhook(account_id uuid, why text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_refuse_webhook';
 CREATE FUNCTION keypup.check_webhook_secret(secret text) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_check_webhook_secret';
-REVOKE ALL ON FUNCTION keypup.webhook_is_signed(text, text, bytea, bytea, text), keypup.webhook_head(text, jsonb),
-  keypup.take_webhook(text, uuid, uuid, text, jsonb), keypup.refuse_webhook(uuid, text), keypup.check_webhook_secret(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION keypup.webhook_is_signed(text, text, bytea, bytea, text), keypup.refuse_webhook(uuid, text), keypup.check_webhook_secret(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.webhook_is_signed(text, text, bytea, bytea, text) IS
   'Whether the signature is what the sealed secret makes of the body, in the way of providers.webhook_signature; false when one is'
   ' missing, after the same work.';
-COMMENT ON FUNCTION keypup.webhook_head(text, jsonb) IS 'What the headers of a webhook say, by the provider''s own function.';
-COMMENT ON FUNCTION keypup.take_webhook(text, uuid, uuid, text, jsonb) IS 'Takes what a webhook says, by the provider''s own function.';
 COMMENT ON FUNCTION keypup.refuse_webhook(uuid, text) IS 'Ends in the one error of webhooks, and has the audit log say why.';
 COMMENT ON FUNCTION keypup.check_webhook_secret(text) IS 'Refuses a secret that is short, long or not ASCII.';
 
@@ -121,7 +113,7 @@ BEGIN
     AND keypup.still_may(b.account_id, b.made_by, ARRAY['tokens.create'])
   WHERE c.connection_id = receive_webhook.connection;
   -- Of a connection that is not there, or whose provider sends none, as of one that takes them.
-  head := keypup.webhook_head(CASE WHEN known.scheme IS NULL THEN 'github' ELSE known.provider END, coalesce(headers, '{}'));
+  head := keypup.provider_webhook_head(CASE WHEN known.scheme IS NULL THEN 'github' ELSE known.provider END, coalesce(headers, '{}'));
   IF NOT too_large THEN
     -- Both, always: how long it takes does not tell which secret was right, nor whether there is one.
     signed := keypup.webhook_is_signed_safely(known.scheme, head.signature, body, CASE WHEN known.holds THEN known.envelope END, known.context);
@@ -167,7 +159,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN 'duplicate';
   END IF;
-  answer := keypup.take_webhook(known.provider, known.account_id, connection, head.event, payload);
+  answer := keypup.provider_take_webhook(known.provider, known.account_id, connection, head.event, payload);
   IF answer IN ('queued', 'run') THEN
     PERFORM keypup.wake_launcher();
   END IF;

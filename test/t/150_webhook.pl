@@ -82,7 +82,7 @@ SKIP:
 	skip "$known is not here", 1 unless -f $known;
 	# What is signed, and what of the header is the signature, is for a provider's functions to say; the rest is ours.
 	my %way = (
-		github => sub { return 'hmac-sha256-hex', "(keypup.webhook_head('github', jsonb_build_object('X-Hub-Signature-256', $_[0]))).signature", '' },
+		github => sub { return 'hmac-sha256-hex', "(keypup.provider_webhook_head('github', jsonb_build_object('X-Hub-Signature-256', $_[0]))).signature", '' },
 		clickup => sub { return 'hmac-sha256-hex', $_[0], '' },
 		gitlab_token => sub { return 'secret', $_[0], '' },
 		gitlab_signing => sub { return 'hmac-sha256-base64', "split_part($_[0], ',', 2)", '', "$_[1]{headers}{'webhook-id'}.$_[1]{headers}{'webhook-timestamp'}." },
