@@ -66,6 +66,8 @@ DECLARE
   the_account uuid := (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account);
   token record;
   person text;
+  member_id bigint;
+  is_unused boolean;
   digest bytea := keypup.digest_secret(id_token);
   seen_id bigint;
   ends_at timestamptz;
@@ -78,7 +80,11 @@ BEGIN
     person := keypup.find_signed_in(the_account, id_token, token.header, token.payload, nonce);
   END IF;
   ends_at := CASE WHEN person IS NOT NULL THEN to_timestamp((token.payload ->> 'exp')::double precision) END;
-  IF person IS NULL OR NOT keypup.use_token(the_account, digest, ends_at) THEN
+  SELECT m.sign_in_id INTO member_id FROM keypup.members m WHERE m.account_id = the_account AND m.member = person;
+  is_unused := person IS NOT NULL AND keypup.use_token(the_account, digest, ends_at);
+  -- Another sign-in by the token may have been waited for, and somebody else have the person's name since.
+  IF NOT is_unused
+     OR member_id IS DISTINCT FROM (SELECT m.sign_in_id FROM keypup.members m WHERE m.account_id = the_account AND m.member = person) THEN
     PERFORM keypup.note_refusal(the_account, 'session.start', person, 'an ID token');
     PERFORM keypup.wait_before_refusal(began, interval '250 milliseconds');
     -- One answer for every reason: it must not tell a guesser how far the guess went.

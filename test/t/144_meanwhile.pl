@@ -15,6 +15,8 @@ use Test::More;
 my $node = new_server({ ca_file => '' }, <<CONF);
 shared_preload_libraries = 'keypup'
 keypup.bcrypt_cost = 10
+# None that marks the token of a sign-in that was rolled back before whoever waits for it does.
+keypup.workers = 0
 log_min_error_statement = 'panic'
 CONF
 $node->start;
@@ -122,6 +124,16 @@ leave_waiting($stands, $sign_in->('in two groups'));
 $admin->query('COMMIT');
 like(outcome($stands), qr/ERROR:  sign-in is refused/, 'who waited for an admin that gave them another role does not sign in by a group');
 is(query("SELECT role, by_groups FROM keypup.members WHERE member = 'subject-7 at $issuer'"), 'viewer|f', 'and has the role that the admin gave');
+
+# Who waits for the end of another sign-in by the same token, while the member is removed and somebody else is given the name.
+$holds->query('BEGIN');
+like($holds->query($sign_in->('rs256')), $handle, 'a person signs in, and leaves it open');
+leave_waiting($stands, $sign_in->('rs256'));
+is(as('olga', "SELECT keypup.remove_member('dune', 'ann'), keypup.add_person('dune', 'ann', 'admin')"), '|', 'the person is removed, and another of that name is added');
+$holds->query('ROLLBACK');
+my $told = outcome($stands); my ($third) = $told =~ /($handle)/;
+is($third, undef, 'as whom the first does not sign in');
+is(query("SELECT count(*) FROM keypup.sessions s JOIN keypup.members m USING (account_id) WHERE s.holder = 'ann' AND m.member = 'ann' AND m.sign_in_id = s.member_sign_in_id AND m.role = 'admin'"), '0', 'nor has a session');
 
 $_->quit foreach @sessions;
 $node->stop;
