@@ -61,7 +61,8 @@ overwrite_freed_memory(void)
 		{
 			pieces[i] = malloc(size);
 			if (pieces[i] != NULL)
-				explicit_bzero(pieces[i], malloc_usable_size(pieces[i]));
+				/* All of the piece, which may be more than was asked for: explicit_bzero takes that for an overflow. */
+				OPENSSL_cleanse(pieces[i], malloc_usable_size(pieces[i]));
 		}
 		for (int i = 0; i < PIECES_AT_HAND; i++)
 			free(pieces[i]);
