@@ -17,6 +17,17 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server as_role plant_overloads literal
 	compare_with_truth differences keep_truth differing);
 
+# What a session in the background answers ends, with PostgreSQL 16, in a line break of its own.
+{
+	no warnings 'redefine';
+	my $query = \&PostgreSQL::Test::BackgroundPsql::query;
+	*PostgreSQL::Test::BackgroundPsql::query = sub {
+		my @answer = wantarray ? $query->(@_) : scalar $query->(@_);
+		chomp $answer[0] if defined $answer[0];
+		return wantarray ? @answer : $answer[0];
+	};
+}
+
 my @emulators;
 
 # Starts a server of node's that prints one line of JSON when it is ready: that, with dir and process. It ends with the test.
