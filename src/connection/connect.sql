@@ -50,10 +50,8 @@ CREATE FUNCTION keypup.guard_offer(account_id uuid, connection uuid, offer text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  its keypup.providers;
+  its keypup.providers := keypup.provider_of(guard_offer.account_id, guard_offer.connection);
 BEGIN
-  SELECT p.* INTO STRICT its FROM keypup.connections c JOIN keypup.providers p USING (provider)
-  WHERE c.account_id = guard_offer.account_id AND c.connection_id = guard_offer.connection;
   IF offer = 'webhook' AND its.webhook_signature IS NULL THEN
     RAISE EXCEPTION '% sends no signed webhooks', its.title USING ERRCODE = 'feature_not_supported';
   ELSIF offer = 'discover' AND NOT 'discover' = ANY (its.offers) THEN
@@ -143,16 +141,13 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.rotate');
   the_connection uuid := keypup.find_connection(the_account, connection);
-  the_provider keypup.providers;
+  the_provider keypup.providers := keypup.provider_of(the_account, the_connection);
   new_revision bigint;
 BEGIN
   IF token IS NULL THEN
     RAISE EXCEPTION 'a token is needed' USING ERRCODE = 'null_value_not_allowed';
   END IF;
   PERFORM keypup.check_token(token);
-  SELECT p.* INTO STRICT the_provider
-  FROM keypup.connections c JOIN keypup.providers p USING (provider)
-  WHERE c.account_id = the_account AND c.connection_id = the_connection;
   PERFORM keypup.check_token_form(the_provider, token);
   IF EXISTS (SELECT FROM keypup.app_installations i WHERE i.account_id = the_account AND i.connection_id = the_connection) THEN
     RAISE EXCEPTION 'the connection is an app''s' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'It gets its tokens itself; change its key with keypup.replace_app_key.';
@@ -179,12 +174,9 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
   the_connection uuid := keypup.find_connection(the_account, connection);
-  the_provider keypup.providers;
+  the_provider keypup.providers := keypup.provider_of(the_account, the_connection);
   new_id bigint;
 BEGIN
-  SELECT p.* INTO STRICT the_provider
-  FROM keypup.connections c JOIN keypup.providers p USING (provider)
-  WHERE c.account_id = the_account AND c.connection_id = the_connection;
   IF project IS NULL OR project COLLATE "C" !~ the_provider.project_pattern THEN
     RAISE EXCEPTION 'project name "%" is malformed', regexp_replace(left(project, 150), '[[:cntrl:]]', '?', 'g')
       USING ERRCODE = 'invalid_parameter_value', HINT = the_provider.project_hint;

@@ -93,22 +93,15 @@ GRANT EXECUTE ON FUNCTION keypup.hold_connection(uuid, uuid) TO keypup_worker;
 COMMENT ON FUNCTION keypup.hold_connection(uuid, uuid) IS
   'Keeps a connection from being removed until the transaction ends. NULL when it is gone.';
 
-CREATE FUNCTION keypup.provider_of(account uuid, connection uuid) RETURNS text
+CREATE FUNCTION keypup.provider_of(account uuid, connection uuid) RETURNS keypup.providers
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT c.provider FROM keypup.connections c WHERE c.account_id = account AND c.connection_id = connection $$;
+AS $$
+  SELECT p.* FROM keypup.connections c JOIN keypup.providers p USING (provider)
+  WHERE c.account_id = account AND c.connection_id = connection
+$$;
 REVOKE ALL ON FUNCTION keypup.provider_of(uuid, uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.provider_of(uuid, uuid) TO keypup_worker;
 COMMENT ON FUNCTION keypup.provider_of(uuid, uuid) IS 'The provider that a connection is a way in to.';
-
-CREATE FUNCTION keypup.first_kind(account uuid, connection uuid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT p.first_kind FROM keypup.connections c JOIN keypup.providers p USING (provider)
-  WHERE c.account_id = account AND c.connection_id = connection
-$$;
-REVOKE ALL ON FUNCTION keypup.first_kind(uuid, uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.first_kind(uuid, uuid) TO keypup_worker;
-COMMENT ON FUNCTION keypup.first_kind(uuid, uuid) IS 'The kind of the job that a run of a project of a connection begins with.';
 
 CREATE VIEW keypup.halted_connections WITH (security_invoker = true, security_barrier = true) AS
 SELECT c.account_id, c.connection_id, c.name AS connection, 'stopped' AS phase,

@@ -230,6 +230,28 @@ typedef struct ProviderRequest
 	Secret *authorization; /* NULL: there is none yet, an app's token is asked for first */
 } ProviderRequest;
 
+/*
+ * The request that a function of the provider makes, shown with the token. The row of SPI_tuptable begins
+ * with the provider, its base URL, and what the envelope was sealed for.
+ */
+static void
+prepare_outgoing(ProviderRequest *request, bytea *envelope, const char *function,
+				 const char *arguments, int nargs, Oid *types, Datum *values)
+{
+	OutsideRequest *outside = request->outside;
+	bool isnull;
+	char *base_url = TextDatumGetCString(read_field(0, 2, &isnull));
+	char *context = TextDatumGetCString(read_field(0, 3, &isnull));
+	Provider *provider;
+
+	strlcpy(outside->provider, TextDatumGetCString(read_field(0, 1, &isnull)),
+			sizeof(outside->provider));
+	provider = read_provider(outside->provider);
+	run_query(provider_query(outside->provider, function, arguments), nargs, types, values, NULL);
+	read_outgoing(provider, base_url, &request->wanted);
+	request->authorization = make_authorization(provider, open_token(envelope, context));
+}
+
 /* The rest of the question: the sealed token of a person, and whose it is, is asked. */
 static void
 prepare_viewer(void *argument)
@@ -240,10 +262,6 @@ prepare_viewer(void *argument)
 	bytea *envelope = palloc(VARHDRSZ + length);
 	Oid types[] = {UUIDOID, UUIDOID};
 	Datum values[] = {UUIDPGetDatum(&outside->account), UUIDPGetDatum(&outside->connection)};
-	bool isnull;
-	char *base_url;
-	char *context;
-	Provider *provider;
 
 	SET_VARSIZE(envelope, VARHDRSZ + length);
 	memcpy(VARDATA(envelope), request->question->bytes + UUID_LEN, length);
@@ -255,16 +273,8 @@ prepare_viewer(void *argument)
 		2, types, values, NULL);
 	if (SPI_processed != 1)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection is gone")));
-	strlcpy(outside->provider, TextDatumGetCString(read_field(0, 1, &isnull)),
-			sizeof(outside->provider));
-	base_url = TextDatumGetCString(read_field(0, 2, &isnull));
-	context = TextDatumGetCString(read_field(0, 3, &isnull));
 	outside->answers = "viewer_answer";
-	provider = read_provider(outside->provider);
-	run_query(provider_query(outside->provider, "viewer_request", "$1, $2"), 2, types, values,
-			  NULL);
-	read_outgoing(provider, base_url, &request->wanted);
-	request->authorization = make_authorization(provider, open_token(envelope, context));
+	prepare_outgoing(request, envelope, "viewer_request", "$1, $2", 2, types, values);
 }
 
 /* The rest of the question: where the list goes on; asked with the connection's own token. */
@@ -279,10 +289,6 @@ prepare_projects(void *argument)
 	Datum values[] = {UUIDPGetDatum(&outside->account), UUIDPGetDatum(&outside->connection),
 					  CStringGetTextDatum(after)};
 	bool isnull;
-	char *base_url;
-	char *context;
-	bytea *envelope;
-	Provider *provider;
 
 	run_query(
 		"SELECT c.provider, c.base_url,"
@@ -303,17 +309,9 @@ prepare_projects(void *argument)
 					(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the connection has no token")));
 		return;
 	}
-	strlcpy(outside->provider, TextDatumGetCString(read_field(0, 1, &isnull)),
-			sizeof(outside->provider));
-	base_url = TextDatumGetCString(read_field(0, 2, &isnull));
-	context = TextDatumGetCString(read_field(0, 3, &isnull));
-	envelope = DatumGetByteaPCopy(read_field(0, 4, &isnull));
 	outside->answers = "projects_answer";
-	provider = read_provider(outside->provider);
-	run_query(provider_query(outside->provider, "projects_request", "$1, $2, $3"), 3, types, values,
-			  NULL);
-	read_outgoing(provider, base_url, &request->wanted);
-	request->authorization = make_authorization(provider, open_token(envelope, context));
+	prepare_outgoing(request, DatumGetByteaPCopy(read_field(0, 4, &isnull)), "projects_request",
+					 "$1, $2, $3", 3, types, values);
 }
 
 static void

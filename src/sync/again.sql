@@ -91,8 +91,8 @@ AS $$
 DECLARE
   named jsonb;
 BEGIN
-  named := keypup.provider_failures(keypup.provider_of(the_job.account_id, the_job.connection_id), the_job.account_id, the_job.project_id,
-    the_job.kind, the_job.arguments, failures);
+  named := keypup.provider_failures((keypup.provider_of(the_job.account_id, the_job.connection_id)).provider,
+    the_job.account_id, the_job.project_id, the_job.kind, the_job.arguments, failures);
   PERFORM keypup.set_aside(the_job.account_id, the_job.project_id, named);
 END
 $$;
@@ -131,7 +131,7 @@ BEGIN
             AND s.project_id = ANY (ARRAY(SELECT p::bigint FROM jsonb_array_elements(the_job.arguments -> 'items') AS p))
           FOR NO KEY UPDATE SKIP LOCKED) AS o;
     RETURN true;
-  ELSIF the_job.kind = keypup.first_kind(account, the_job.connection_id) OR the_job.attempts < patience THEN
+  ELSIF the_job.kind = (keypup.provider_of(account, the_job.connection_id)).first_kind OR the_job.attempts < patience THEN
     RETURN false;
   END IF;
   PERFORM keypup.set_items_aside(the_job,

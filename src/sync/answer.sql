@@ -62,18 +62,18 @@ AS $$
 DECLARE
   v keypup.verdict;
   the_job record;
-  the_provider record;
   token_is_current boolean;
   has_ended boolean;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind, j.attempts, j.doubt, c.provider INTO the_job
-  FROM keypup.connections c JOIN keypup.sync_jobs j USING (account_id, connection_id)
+  SELECT j.project_id, j.connection_id, j.kind, j.doubt, p.provider, p.title, p.first_kind INTO the_job
+  FROM keypup.connections c
+  JOIN keypup.sync_jobs j USING (account_id, connection_id)
+  JOIN keypup.providers p USING (provider)
   WHERE j.account_id = account AND j.job_id = job FOR KEY SHARE OF c;
   IF the_job.connection_id IS NULL THEN
     RETURN;  -- untracked or disconnected while the request was under way
   END IF;
-  SELECT p.provider, p.title, p.first_kind INTO STRICT the_provider FROM keypup.providers p WHERE p.provider = the_job.provider;
-  v := keypup.provider_verdict(the_provider.provider, status, headers, reply, failure);
+  v := keypup.provider_verdict(the_job.provider, status, headers, reply, failure);
   -- What was answered to another token, which was replaced meanwhile, says nothing of this one.
   token_is_current := EXISTS (SELECT FROM keypup.connection_tokens t
     WHERE t.account_id = account AND t.connection_id = the_job.connection_id AND t.purpose = 'access_token'
@@ -90,9 +90,9 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;  -- untracked while we waited for the project
   END IF;
-  v := keypup.provider_learn(the_provider.provider, account, job, status, headers, reply, v);
+  v := keypup.provider_learn(the_job.provider, account, job, status, headers, reply, v);
   -- What a provider does not say, or says and cannot mean: none is silent, admits a token unasked, or halts a connection for good.
-  v.reason := coalesce(v.reason, format('%s''s answer cannot be used', the_provider.title));
+  v.reason := coalesce(v.reason, format('%s''s answer cannot be used', the_job.title));
   v.is_admitted := coalesce(v.is_admitted, false);
   IF v.verdict = 'paused' THEN
     v.retry_at := least(coalesce(v.retry_at, now() + interval '1 minute'), now() + interval '1 hour');
@@ -102,7 +102,7 @@ BEGIN
   -- Where a token is refused, or a pause is asked for, the connection waits, and not the job.
   CASE v.verdict
     WHEN 'page' THEN
-      has_ended := keypup.provider_page(the_provider.provider, account, job, headers, reply, milliseconds, interval_seconds);
+      has_ended := keypup.provider_page(the_job.provider, account, job, headers, reply, milliseconds, interval_seconds);
       IF has_ended THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
       END IF;
@@ -122,7 +122,7 @@ BEGIN
         RETURN;
       END IF;
       v.hint := coalesce(
-        (SELECT format('The app is given tokens that %s then refuses; look at the app, and call keypup.replace_app_key.', the_provider.title)
+        (SELECT format('The app is given tokens that %s then refuses; look at the app, and call keypup.replace_app_key.', the_job.title)
          FROM keypup.app_installations i
          WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, now(), true);
@@ -134,7 +134,7 @@ BEGIN
         NULL;
       ELSIF keypup.give_up(account, job, v.reason, CASE WHEN status = 200 THEN 2 ELSE 5 END) THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
-      ELSIF status <> 200 OR the_job.kind IN (the_provider.first_kind, 'poll') OR NOT keypup.put_off_job(account, job) THEN
+      ELSIF status <> 200 OR the_job.kind IN (the_job.first_kind, 'poll') OR NOT keypup.put_off_job(account, job) THEN
         PERFORM keypup.job_failed(account, job, v.reason, v.hint, NULL::timestamptz, true);
       END IF;
     ELSE
@@ -142,7 +142,7 @@ BEGIN
       PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint), NULL::timestamptz,
         failure IS NOT NULL AND failure_hint IS NULL);
   END CASE;
-  PERFORM keypup.provider_settle(the_provider.provider, account, the_job.connection_id, the_job.project_id, the_job.kind, headers, v.verdict);
+  PERFORM keypup.provider_settle(the_job.provider, account, the_job.connection_id, the_job.project_id, the_job.kind, headers, v.verdict);
   IF NOT token_is_current THEN
     v.rate_limit := NULL;
     v.rate_remaining := NULL;
@@ -150,7 +150,7 @@ BEGIN
     v.is_admitted := false;
   END IF;
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
-  FROM keypup.pace_connection(account, the_job.connection_id, the_job.kind, v, the_provider.title, milliseconds) p;
+  FROM keypup.pace_connection(account, the_job.connection_id, the_job.kind, v, the_job.title, milliseconds) p;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint, boolean) FROM PUBLIC;

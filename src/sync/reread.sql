@@ -7,7 +7,7 @@ DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
   the_project bigint := keypup.find_project(the_account, project);
   provider text := (
-    SELECT keypup.provider_of(p.account_id, p.connection_id) FROM keypup.projects p
+    SELECT (keypup.provider_of(p.account_id, p.connection_id)).provider FROM keypup.projects p
     WHERE p.account_id = the_account AND p.project_id = the_project);
   known boolean;
 BEGIN

@@ -105,7 +105,7 @@ BEGIN
   SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
   WHERE s.account_id = account AND s.project_id = project;
   -- Whoever started it meanwhile, while we waited for the project, has queued its job.
-  PERFORM keypup.queue_job(account, project, keypup.first_kind(account, p.connection_id), '{}'::jsonb, true, now(), false)
+  PERFORM keypup.queue_job(account, project, (keypup.provider_of(account, p.connection_id)).first_kind, '{}'::jsonb, true, now(), false)
   FROM keypup.projects p
   WHERE p.account_id = account AND p.project_id = project
     AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
