@@ -92,10 +92,11 @@ run_key_command(const char *command, Secret *text, Size *length)
 	status = ClosePipeStream(pipe);
 	if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == TIMEOUT_STATUS)
 		return "it takes too long";
-	if (status != 0)
-		return "it failed";
+	/* Before its status: whether such a command still ends well, or by SIGPIPE, depends on how much a pipe holds. */
 	if (*length == text->length)
 		return "its output is too long";
+	if (status != 0)
+		return "it failed";
 	return NULL;
 }
 

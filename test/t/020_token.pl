@@ -116,6 +116,7 @@ foreach my $case (
 	[ 'no_such_command_anywhere', qr/it failed/, 'that is not there' ],
 	[ 'sleep 60', qr/it takes too long.*within 10 seconds/s, 'that hangs' ],
 	[ 'head -c 100000 /dev/zero', qr/output is too long/, 'that prints too much' ],
+	[ 'head -c 1000000 /dev/zero', qr/output is too long/, 'that prints more than a pipe holds' ],
 	[ 'head -c 100 /dev/zero', qr/output of keypup.key_command is malformed: line 1/, 'that prints NULs' ],
 	[ "printf \"1 $wrapping_key\"; printf x", qr/line 1 does not have 64/, 'that prints a key that is too long' ],
 	[ 'true', qr/has no key/, 'that prints nothing' ])
