@@ -20,6 +20,11 @@
 #include "storage/waiteventset.h"
 #endif
 
+/* Before the declaration of a function that does not return. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn __attribute__((noreturn))
+#endif
+
 #if PG_VERSION_NUM >= 170000
 #define keypup_create_wait_event_set(n) CreateWaitEventSet(NULL, (n))
 #else

@@ -6,6 +6,7 @@
 #ifndef KEYPUP_PROVIDER_H
 #define KEYPUP_PROVIDER_H
 
+#include "compat.h"
 #include "http/client.h"
 #include "token/secret.h"
 
@@ -36,7 +37,7 @@ extern char *provider_query(const char *provider, const char *function, const ch
  * refuse_outgoing
  *		Raises ERRCODE_INVALID_PARAMETER_VALUE: a request that a function of the provider made is not sent.
  */
-extern void refuse_outgoing(const Provider *provider, const char *why) pg_attribute_noreturn();
+pg_noreturn extern void refuse_outgoing(const Provider *provider, const char *why);
 
 /*
  * read_outgoing
