@@ -54,6 +54,14 @@ GRANT EXECUTE ON FUNCTION keypup.pace_connection(uuid, uuid, text, keypup.verdic
 COMMENT ON FUNCTION keypup.pace_connection(uuid, uuid, text, keypup.verdict, text, integer) IS
   'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
 
+-- For whoever stores what is in it: what was stored since then may be newer.
+CREATE FUNCTION keypup.answer_asked_at(account uuid, project bigint) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(s.answer_asked_at, now()) FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project $$;
+REVOKE ALL ON FUNCTION keypup.answer_asked_at(uuid, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.answer_asked_at(uuid, bigint) TO keypup_worker;
+COMMENT ON FUNCTION keypup.answer_asked_at(uuid, bigint) IS 'When the answer was asked for that is being taken for a project.';
+
 CREATE FUNCTION keypup.take_answer(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text,
   failure_hint text, milliseconds integer, token_revision bigint, holds_projects boolean DEFAULT false,
   OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz, OUT is_refusal boolean)
@@ -65,7 +73,7 @@ DECLARE
   token_is_current boolean;
   has_ended boolean;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind, j.doubt, p.provider, p.title, p.first_kind INTO the_job
+  SELECT j.project_id, j.connection_id, j.kind, j.asked_at, j.doubt, p.provider, p.title, p.first_kind INTO the_job
   FROM keypup.connections c
   JOIN keypup.sync_jobs j USING (account_id, connection_id)
   JOIN keypup.providers p USING (provider)
@@ -83,7 +91,7 @@ BEGIN
     PERFORM keypup.hold_projects(account, the_job.connection_id, true);
   END IF;
   -- One page of a project at a time, so that the last job of a run knows that it is the last.
-  UPDATE keypup.sync_state s SET requests = s.requests + 1, points = s.points + coalesce(v.cost, 0)
+  UPDATE keypup.sync_state s SET requests = s.requests + 1, points = s.points + coalesce(v.cost, 0), answer_asked_at = the_job.asked_at
   WHERE s.account_id = account AND s.project_id = the_job.project_id;
   -- Its own job before others that wait, to which something is added: so none that holds this one waits for us.
   PERFORM FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job FOR UPDATE;

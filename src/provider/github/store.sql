@@ -1,6 +1,6 @@
 -- provider/github/store.sql: what people, pull requests and issues become in the tables; nested.sql has their lists.
 
-CREATE FUNCTION keypup.github_store_people(account uuid, connection uuid, page jsonb) RETURNS jsonb
+CREATE FUNCTION keypup.github_store_people(account uuid, project bigint, connection uuid, page jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -27,7 +27,7 @@ BEGIN
   named := jsonb_path_query_array(actors, '$[*] ? (@.id != null)');
   IF (keypup.changed_people(account, connection, named)).ids IS NOT NULL THEN
     PERFORM keypup.hold_projects(account, connection, false);
-    SELECT * INTO followed FROM keypup.follow_people(account, connection, named);
+    SELECT * INTO followed FROM keypup.follow_people(account, connection, named, keypup.answer_asked_at(account, project));
     page := keypup.github_follow_seen(account, ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection),
       '{assignees,reviewRequests}'::text[], followed.old_names, followed.new_names, page);
   END IF;
@@ -61,9 +61,9 @@ BEGIN
   RETURN page;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) IS 'Stores every login that a page names, and carries new ones through what is stored. Returns the page, with new ones in seen.';
+REVOKE ALL ON FUNCTION keypup.github_store_people(uuid, bigint, uuid, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_people(uuid, bigint, uuid, jsonb) TO keypup_worker;
+COMMENT ON FUNCTION keypup.github_store_people(uuid, bigint, uuid, jsonb) IS 'Stores every login that a page names, and carries new ones through what is stored. Returns the page, with new ones in seen.';
 
 -- The names of labels and milestones in what is about to be stored. rows: as github_store_rows takes them.
 CREATE FUNCTION keypup.github_follow_names(account uuid, project bigint, kind text, rows jsonb) RETURNS jsonb
@@ -83,7 +83,7 @@ BEGIN
   LEFT JOIN keypup.labels l ON l.account_id = account AND l.project_id = project AND l.external_id = n.id
   HAVING bool_or(l.name IS DISTINCT FROM n.name);
   IF seen IS NOT NULL THEN
-    SELECT * INTO followed FROM keypup.follow_labels(account, project, seen);
+    SELECT * INTO followed FROM keypup.follow_labels(account, project, seen, keypup.answer_asked_at(account, project));
     rows := keypup.github_follow_seen(account, ARRAY[project], '{labels}'::text[], followed.old_names, followed.new_names, rows);
   END IF;
   SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.title)) INTO seen
@@ -95,7 +95,7 @@ BEGIN
   LEFT JOIN keypup.milestones m ON m.account_id = account AND m.project_id = project AND m.external_id = n.id
   HAVING bool_or(m.title IS DISTINCT FROM n.title);
   IF seen IS NOT NULL THEN
-    PERFORM keypup.follow_milestones(account, project, seen);
+    PERFORM keypup.follow_milestones(account, project, seen, keypup.answer_asked_at(account, project));
   END IF;
   RETURN rows;
 END
@@ -260,7 +260,7 @@ BEGIN
   FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
   BEGIN
     -- Names first: what is stored already means whoever had them.
-    rows := keypup.github_store_people(account, the_connection, rows);
+    rows := keypup.github_store_people(account, project, the_connection, rows);
     rows := keypup.github_follow_names(account, project, kind, rows);
     CASE kind
       WHEN 'labels' THEN
