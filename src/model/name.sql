@@ -82,6 +82,16 @@ AS $$
   UPDATE keypup.issues i SET labels = ARRAY(SELECT n FROM unnest(i.labels) WITH ORDINALITY AS n (n, position) WHERE n.n <> ALL (names) ORDER BY n.position)
   WHERE i.account_id = account AND i.project_id = project AND i.labels && names;
 $$;
+CREATE FUNCTION keypup.unlisted_labels(account uuid, project bigint) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT array_agg(n.name) FROM (
+    SELECT unnest(p.labels) AS name FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project
+    UNION
+    SELECT unnest(i.labels) FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project
+    EXCEPT
+    SELECT l.name FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project) AS n
+$$;
 CREATE FUNCTION keypup.follow_milestones(account uuid, project bigint, seen jsonb, asked_at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -116,10 +126,23 @@ AS $$
   UPDATE keypup.issues i SET milestone = NULL
   WHERE i.account_id = account AND i.project_id = project AND i.milestone = ANY (titles);
 $$;
+CREATE FUNCTION keypup.unlisted_milestones(account uuid, project bigint) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT array_agg(n.title) FROM (
+    SELECT p.milestone AS title FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project AND p.milestone IS NOT NULL
+    UNION
+    SELECT i.milestone FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project AND i.milestone IS NOT NULL
+    EXCEPT
+    SELECT m.title FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project) AS n
+$$;
 REVOKE ALL ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz), keypup.forget_labels(uuid, bigint, text[]),
-  keypup.follow_milestones(uuid, bigint, jsonb, timestamptz), keypup.forget_milestones(uuid, bigint, text[]) FROM PUBLIC;
+  keypup.follow_milestones(uuid, bigint, jsonb, timestamptz), keypup.forget_milestones(uuid, bigint, text[]),
+  keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz) IS 'Carries new names of labels, seen as {id, name}, through a project. Returns which names they are; NULL: none.';
 COMMENT ON FUNCTION keypup.forget_labels(uuid, bigint, text[]) IS 'Takes labels that were deleted from the items of a project.';
+COMMENT ON FUNCTION keypup.unlisted_labels(uuid, bigint) IS 'The labels that items of a project have, and the project has not; NULL: none.';
+COMMENT ON FUNCTION keypup.unlisted_milestones(uuid, bigint) IS 'The titles of milestones in which items of a project are, and which it has not; NULL: none.';
 COMMENT ON FUNCTION keypup.follow_milestones(uuid, bigint, jsonb, timestamptz) IS 'Carries new titles of milestones, seen as {id, name}, through a project.';
 COMMENT ON FUNCTION keypup.forget_milestones(uuid, bigint, text[]) IS 'Takes the items of a project out of milestones that were deleted.';
 
@@ -198,7 +221,7 @@ $$;
 REVOKE ALL ON FUNCTION keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]), keypup.new_name(text[], text[], text[]),
   keypup.follow_labels(uuid, bigint, jsonb, timestamptz), keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb, timestamptz),
-  keypup.forget_milestones(uuid, bigint, text[]), keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) TO keypup_worker;
+  keypup.forget_milestones(uuid, bigint, text[]), keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint), keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.changed_people(uuid, uuid, jsonb) IS 'Who, of those seen as {id, name, kind}, or of those whose logins these have now, is called otherwise: as changed_names tells it.';
 COMMENT ON FUNCTION keypup.follow_people(uuid, uuid, jsonb, timestamptz) IS
   'Carries new logins, seen as {id, name, kind}, through all that was read through a connection. Returns which they are; NULL: none.';

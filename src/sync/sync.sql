@@ -25,6 +25,7 @@ CREATE TABLE keypup.sync_state (
   refused_fields text[] NOT NULL DEFAULT '{}',
   refused_at timestamptz,
   answer_asked_at timestamptz,
+  unlisted jsonb NOT NULL DEFAULT '{}',
   PRIMARY KEY (account_id, project_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
@@ -49,6 +50,7 @@ COMMENT ON COLUMN keypup.sync_state.reread_to IS 'Up to which number the last sw
 COMMENT ON COLUMN keypup.sync_state.refused_fields IS 'What the token may not read of the project, as the provider names it (Type.field). It is left out for a day, and then asked for again.';
 COMMENT ON COLUMN keypup.sync_state.refused_at IS 'When it was refused last; NULL: it is asked for with the next run.';
 COMMENT ON COLUMN keypup.sync_state.answer_asked_at IS 'When the answer that was taken last had been asked for.';
+COMMENT ON COLUMN keypup.sync_state.unlisted IS 'When an item last named what the list of its kind did not have (labels, milestones): new, or deleted.';
 SELECT keypup.protect_table('keypup.sync_state', 'data.read');
 
 CREATE TABLE keypup.sync_jobs (

@@ -42,6 +42,14 @@ becomes(q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) F
 is(differences($node, $github, $name), '', 'as they are');
 my $project = project($name);
 
+# Beside a run that waits for its late answer, one of its questions more.
+sub ask
+{
+	my ($kind, $number) = @_;
+	my $items = defined $number ? "jsonb_build_object('items', jsonb_build_array((SELECT i.node_id FROM keypup.issues i WHERE i.project_id = p.project_id AND i.number = $number)))" : q{'{}'};
+	return query(qq{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments) SELECT p.account_id, p.connection_id, p.project_id, '$kind', $items FROM keypup.projects p WHERE p.project_id = $project; SELECT keypup.wake_launcher()});
+}
+
 # A person, a label and a milestone: an issue tells the old name late, after something else has told the new one.
 # No issue with a second page, which would tell it again.
 my ($login, $late) = split /\|/, query(qq{SELECT author, min(number) FROM keypup.issues i WHERE project_id = $project AND comment_count < 20 AND EXISTS (SELECT FROM keypup.identities d WHERE d.login = i.author AND kind = 'user') GROUP BY 1 ORDER BY 1 LIMIT 1});
@@ -65,12 +73,47 @@ foreach my $kind ([ label => 'labels', 'unnest(labels)', 'name' ], [ milestone =
 	reread($first);
 	wait_until_kept();
 	change("rename_$what", $what => $old, $what eq 'label' ? 'to' : 'title', "renamed $what");
-	# The run goes on, since the answer is late: this is another question of it.
-	query(qq{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments) SELECT p.account_id, p.connection_id, p.project_id, 'issues', jsonb_build_object('items', jsonb_build_array(i.node_id)) FROM keypup.projects p JOIN keypup.issues i USING (project_id) WHERE i.project_id = $project AND i.number = $second; SELECT keypup.wake_launcher()});
+	ask('issues', $second);
 	becomes("SELECT count(*) = 1 FROM keypup.$table WHERE project_id = $project AND $field = 'renamed $what'", "a $what is called otherwise");
 	is(release(), 'settled', 'an older answer comes');
 	is(query("SELECT string_agg($field, ',') FROM keypup.$table WHERE project_id = $project AND $field IN ('renamed $what', " . literal($old) . ')'), "renamed $what", 'and does not turn the name back');
 	is(differences($node, $github, $name), '', 'nor anything else');
 }
+
+sub next_run { query(qq{UPDATE keypup.sync_state SET next_run_at = now() WHERE project_id = $project; SELECT keypup.wake_launcher()}); return settled(); }
+
+foreach my $kind ([ label => 'labels', 'unnest(labels)' ], [ milestone => 'milestones', 'milestone' ])
+{
+	my ($what, $table, $column) = @$kind;
+	my ($old, $late) = split /\|/, query(qq{SELECT n, min(number) FROM (SELECT number, $column AS n FROM keypup.issues WHERE project_id = $project AND comment_count < 20) i WHERE n ~ '^[ -~]+\$' GROUP BY 1 ORDER BY 1 LIMIT 1});
+	keep_answer('KeypupIssues');
+	reread($late);
+	wait_until_kept();
+	change("delete_$what", $what => $old);
+	ask('repository');
+	becomes("SELECT count(*) = 0 FROM keypup.$table WHERE project_id = $project AND " . literal($old) . " IN (SELECT to_jsonb($table) ->> k FROM unnest('{name,title}'::text[]) k)", "a $what is deleted");
+	is(release(), 'settled', 'an older answer comes');
+	isnt(differences($node, $github, $name), '', 'which has it still');
+	is(next_run() . differences($node, $github, $name), 'settled', 'the next run takes it back');
+
+	# One that is new: the list of the run did not have it.
+	my $number = query(qq{SELECT min(number) FROM keypup.issues WHERE project_id = $project AND comment_count < 20 AND cardinality(labels) < 9});
+	foreach my $stays (1, 0)
+	{
+		keep_answer('KeypupRepositoryById');
+		ask('repository');
+		wait_until_kept();
+		change("new_$what", $what => "fresh $stays", title => "fresh $stays");
+		# Nothing else has the item read again.
+		change($what, number => $number, $what => "fresh $stays", at => '2025-06-02T00:00:00Z', bump => JSON::PP::false);
+		ask('issues', $number);
+		becomes("SELECT 'fresh $stays' = ANY (labels || milestone) FROM keypup.issues WHERE project_id = $project AND number = $number", "a new $what is told by its item");
+		change("delete_$what", $what => "fresh $stays") unless $stays;
+		is(release(), 'settled', 'an older list comes');
+		is(query("SELECT 'fresh $stays' = ANY (labels || milestone) FROM keypup.issues WHERE project_id = $project AND number = $number"), 't', 'and takes nothing back');
+		is(next_run() . differences($node, $github, $name), 'settled', $stays ? 'the next list has it' : 'the next list has not: it was deleted meanwhile');
+	}
+}
+is(query("SELECT unlisted FROM keypup.sync_state WHERE project_id = $project"), '{}', 'nothing is open');
 $node->stop;
 done_testing();

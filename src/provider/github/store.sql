@@ -71,10 +71,11 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   seen jsonb;
+  is_unlisted boolean;
   followed record;
 BEGIN
   -- NULL where all are called as they were.
-  SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.name)) INTO seen
+  SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.name)), kind <> 'labels' AND bool_or(l.name IS NULL) INTO seen, is_unlisted
   FROM (
     SELECT DISTINCT n.id, n.name
     FROM keypup.json_rows(rows, CASE kind WHEN 'labels' THEN '' ELSE 'labels.nodes' END, '{id,name}'::text[]) AS n (id text, name text)
@@ -85,8 +86,11 @@ BEGIN
   IF seen IS NOT NULL THEN
     SELECT * INTO followed FROM keypup.follow_labels(account, project, seen, keypup.answer_asked_at(account, project));
     rows := keypup.github_follow_seen(account, ARRAY[project], '{labels}'::text[], followed.old_names, followed.new_names, rows);
+    IF is_unlisted THEN
+      PERFORM keypup.note_unlisted(account, project, 'labels');
+    END IF;
   END IF;
-  SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.title)) INTO seen
+  SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.title)), kind <> 'milestones' AND bool_or(m.title IS NULL) INTO seen, is_unlisted
   FROM (
     SELECT DISTINCT n.id, n.title
     FROM keypup.json_rows(rows, '', CASE kind WHEN 'milestones' THEN '{id,title}' ELSE '{milestone.id,milestone.title}' END::text[]) AS n (id text, title text)
@@ -96,6 +100,9 @@ BEGIN
   HAVING bool_or(m.title IS DISTINCT FROM n.title);
   IF seen IS NOT NULL THEN
     PERFORM keypup.follow_milestones(account, project, seen, keypup.answer_asked_at(account, project));
+    IF is_unlisted THEN
+      PERFORM keypup.note_unlisted(account, project, 'milestones');
+    END IF;
   END IF;
   RETURN rows;
 END
