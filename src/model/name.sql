@@ -221,7 +221,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]), keypup.new_name(text[], text[], text[]),
   keypup.follow_labels(uuid, bigint, jsonb, timestamptz), keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb, timestamptz),
-  keypup.forget_milestones(uuid, bigint, text[]), keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint), keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) TO keypup_worker;
+  keypup.forget_milestones(uuid, bigint, text[]), keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint),
+  keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.changed_people(uuid, uuid, jsonb) IS 'Who, of those seen as {id, name, kind}, or of those whose logins these have now, is called otherwise: as changed_names tells it.';
 COMMENT ON FUNCTION keypup.follow_people(uuid, uuid, jsonb, timestamptz) IS
   'Carries new logins, seen as {id, name, kind}, through all that was read through a connection. Returns which they are; NULL: none.';

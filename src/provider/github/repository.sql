@@ -394,6 +394,10 @@ BEGIN
   WHERE j.account_id = account AND j.job_id = job;
   place := CASE WHEN the_job.external_id IS NULL THEN 'repository' ELSE 'node' END;
   repository := coalesce(reply #> ARRAY['data', place], 'null');
+  IF keypup.github_is_another(to_jsonb(the_job.external_id), repository) THEN
+    repository := 'null';
+    why := 'the answer is about another';
+  END IF;
   IF NOT keypup.github_has_errors(reply) AND keypup.misfits(jsonb_build_array(repository), 'WholeRepository', keypup.github_shapes()) IS NULL THEN
     PERFORM keypup.github_store_repository(account, the_job.project_id, repository, '{}'::text[]);
     RETURN true;
@@ -405,7 +409,7 @@ BEGIN
       RETURN false;
     END IF;
     RAISE EXCEPTION 'GitHub did not answer for repository "%": %', the_job.name,
-        coalesce((SELECT min(keypup.github_why(e.message, e.type)) FROM keypup.github_errors(reply, refused) e), 'the answer has none, and no error')
+        coalesce((SELECT min(keypup.github_why(e.message, e.type)) FROM keypup.github_errors(reply, refused) e), why, 'the answer has none, and no error')
       USING ERRCODE = 'no_data_found', HINT = 'Nothing is lost: it is asked for again.';
   END IF;
 

@@ -162,7 +162,7 @@ BEGIN
     additions = excluded.additions, deletions = excluded.deletions, changed_files = excluded.changed_files, commit_count = excluded.commit_count,
     first_commit_at = excluded.first_commit_at, labels = excluded.labels, assignees = excluded.assignees, requested_reviewers = excluded.requested_reviewers,
     milestone = excluded.milestone, closes_issues = excluded.closes_issues, is_read_early = excluded.is_read_early, deleted_at = NULL
-  WHERE (p.updated_at <= excluded.updated_at OR p.updated_at > now() + interval '1 day')
+  WHERE (p.updated_at <= excluded.updated_at OR p.updated_at > now() + interval '1 day' OR p.external_id <> excluded.external_id)
     AND (p.external_id, p.node_id, p.url, p.title, p.state, p.is_draft, p.author, p.author_is_bot, p.created_at, p.updated_at, p.closed_at, p.merged_at, p.merged_by,
       p.base_branch, p.head_branch, p.additions, p.deletions, p.changed_files, p.commit_count, p.first_commit_at, p.labels, p.assignees, p.requested_reviewers,
       p.milestone, p.closes_issues, p.is_read_early, p.deleted_at)
@@ -223,7 +223,7 @@ BEGIN
     state_reason = excluded.state_reason, author = excluded.author, author_is_bot = excluded.author_is_bot, created_at = excluded.created_at,
     updated_at = excluded.updated_at, closed_at = excluded.closed_at, labels = excluded.labels, assignees = excluded.assignees,
     milestone = excluded.milestone, is_read_early = excluded.is_read_early, deleted_at = NULL
-  WHERE (i.updated_at <= excluded.updated_at OR i.updated_at > now() + interval '1 day')
+  WHERE (i.updated_at <= excluded.updated_at OR i.updated_at > now() + interval '1 day' OR i.external_id <> excluded.external_id)
     AND (i.external_id, i.node_id, i.url, i.title, i.state, i.state_reason, i.author, i.author_is_bot, i.created_at, i.updated_at, i.closed_at, i.labels,
       i.assignees, i.milestone, i.is_read_early, i.deleted_at)
       IS DISTINCT FROM (excluded.external_id, excluded.node_id, excluded.url, excluded.title, excluded.state, excluded.state_reason, excluded.author,
