@@ -128,7 +128,7 @@ SELECT number, resolving_pull_request_numbers AS resolving, pg_temp.hour(resolvi
   pg_temp.hour(resolving_pr_last_created_at) AS last_created, resolving_pr_author_usernames AS authors, additions AS plus, deletions AS minus, lines_changed AS lines
 FROM keypup.issue_fields WHERE account_id = :'account' ORDER BY number;
 SELECT number, workflow_timeline FROM keypup.issue_fields WHERE account_id = :'account' AND number IN (2, 4, 7) ORDER BY number;
-SELECT number, place, name, pg_temp.hour(start_at) AS start, pg_temp.hour(end_at) AS end FROM keypup.issue_spells WHERE account_id = :'account' ORDER BY 1, 2;
+SELECT number, place, name, pg_temp.hour(start_at) AS start, pg_temp.hour(end_at) AS end FROM keypup.issue_status_spans WHERE account_id = :'account' ORDER BY 1, 2;
 
 SELECT number, label, type, pg_temp.hours(lead_time) AS lead FROM keypup.issue_labels WHERE account_id = :'account' ORDER BY 1, 2;
 -- bug: 1 and 2 open and close, 2 reopens: 1/2; 1 took 21 hours. None: 3, 4, 6, 7, 8 open, 7 closes after 19; in week 2 closes 6 after 199. The month has them all.
@@ -179,7 +179,7 @@ ROLLBACK;
 SELECT (SELECT count(*) FROM keypup.activity_events WHERE account_id = :'empty') + (SELECT count(*) FROM keypup.pull_request_verdicts WHERE account_id = :'empty')
   + (SELECT count(*) FROM keypup.pull_request_next_steps WHERE account_id = :'empty') + (SELECT count(*) FROM keypup.issue_next_steps WHERE account_id = :'empty')
   + (SELECT count(*) FROM keypup.pull_request_fields WHERE account_id = :'empty') + (SELECT count(*) FROM keypup.issue_fields WHERE account_id = :'empty')
-  + (SELECT count(*) FROM keypup.issue_spells WHERE account_id = :'empty') + (SELECT count(*) FROM keypup.issue_labels WHERE account_id = :'empty')
+  + (SELECT count(*) FROM keypup.issue_status_spans WHERE account_id = :'empty') + (SELECT count(*) FROM keypup.issue_labels WHERE account_id = :'empty')
   + (SELECT count(*) FROM keypup.issue_throughput_by WHERE account_id = :'empty') + (SELECT count(*) FROM keypup.issue_reopen_rate WHERE account_id = :'empty')
   + (SELECT count(*) FROM keypup.issue_ageing WHERE account_id = :'empty') + (SELECT count(*) FROM keypup.moving_percentiles WHERE account_id = :'empty')
   + (SELECT count(*) FROM keypup.team_review_load WHERE account_id = :'empty') + (SELECT count(*) FROM keypup.pull_request_reverts WHERE account_id = :'empty') AS rows_of_empty;

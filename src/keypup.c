@@ -18,7 +18,7 @@
 #include "model/new_id.h"
 #include "outside/question.h"
 #include "outside/throttle.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 #include "right/caller.h"
 #include "right/own_schema.h"
 #include "right/plan_cost.h"

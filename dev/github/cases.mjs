@@ -5,7 +5,7 @@ import { later } from './random.mjs';
 import {
   actorOf, newComment, newEvent, newIssue, newPullRequest, newReview, newReviewComment, newReviewRequest, newThread,
 } from './records.mjs';
-import { addCommits, addReview, closePullRequest, lastTimeOf, mergePullRequest } from './generate.mjs';
+import { addCommits, addReview, closePullRequest, lastTimeOf, mergePullRequest } from './steps.mjs';
 
 export const NASTY_TITLES = {
   nul: 'a\u0000b: a zero character',

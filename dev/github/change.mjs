@@ -215,6 +215,11 @@ const CHANGES = {
     return required(renamed[0], `a login that exists; there is no "${change.login}"`);
   },
 
+  rename_team({ history, change }) {
+    const team = required(history.teams.find((each) => each.slug === change.team), 'a team that exists');
+    return Object.assign(team, { slug: required(change.to, 'a new slug in "to"') });
+  },
+
   new_label: ({ history, change, at }) => newLabel(history, { name: required(change.label, 'a label'), createdAt: at, updatedAt: at, color: change.color ?? 'ededed' }),
 
   rename_label({ history, change, at }) {

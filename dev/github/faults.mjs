@@ -3,6 +3,7 @@
 //   match: {operation?, path?, repository?, nth?, every?, times?}   which requests (nth counts from 1; repository: that their variables name)
 //   status, headers, body (JSON), raw (text), body_base64 (bytes), content_type   what is answered
 //   delay_ms               wait first
+//   late                   the answer is made at once, and kept until the faults are set anew
 //   drop                   close the connection without an answer
 //   drop_after_bytes       close it in the middle of the body
 //   drip: {bytes, ms}      send the body in small pieces
@@ -21,6 +22,8 @@ export class Faults {
   }
 
   set(list) {
+    this.release?.();
+    this.setAnew = new Promise((resolve) => { this.release = resolve; });
     this.list = list.map((fault) => ({ ...fault, seen: 0, used: 0, emptied: [] }));
   }
 

@@ -3,12 +3,11 @@
 
 import { isoTime, later, seededRandom } from './random.mjs';
 import {
-  actorOf, finishHistory, newComment, newEvent, newHistory, newIssue, newLabel, newMilestone, newPullRequest,
-  newReview, newReviewComment, newReviewRequest, newTeam, newThread, oidOf,
+  actorOf, finishHistory, newComment, newEvent, newHistory, newIssue, newLabel, newMilestone, newPullRequest, newReviewRequest, newTeam,
 } from './records.mjs';
-import { referTo } from './history.mjs';
 import { addDelivery } from './delivery.mjs';
 import { addFullItems, addIssueCases, addPullRequestCases } from './cases.mjs';
+import { addCommits, addReview, closePullRequest, lastTimeOf, mergePullRequest } from './steps.mjs';
 
 const PEOPLE = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi', 'ivan', 'judy', 'mallory', 'niaj', 'olivia', 'peggy', 'rupert', 'sybil', 'trent', 'victor', 'walter', 'Zoë-x'].map((login) => login.normalize('NFD').replace(/[^\w-]/g, ''));
 const BOTS = ['github-actions', 'dependabot', 'renovate'];
@@ -155,13 +154,6 @@ function addPullRequest(history, cast, random, number, createdAt) {
   endPullRequest(history, cast, random, pull, end);
 }
 
-export function addCommits(pull, random, count, end) {
-  const first = random.chance(0.12) ? random.timeBetween(pull.createdAt, end) : later(pull.createdAt, -60 - random.tail(3000, 0.6, 9_000_000));
-  const times = [first];
-  while (times.length < count) times.push(random.timeBetween(first, end));
-  pull.commits = times.sort().map((time, index) => ({ oid: oidOf(`${pull.id}:${index}`), authoredDate: time, committedDate: time }));
-}
-
 function addDraftHistory(history, pull, random, end) {
   let readyAt = pull.createdAt;
   if (!random.chance(0.2)) return readyAt;
@@ -187,19 +179,6 @@ function addReviewing(history, cast, random, pull, readyAt, end) {
   }
 }
 
-/** A review with some comments: on a new thread, or an answer in one that is there. */
-export function addReview(history, random, pull, fields, comments = random.tail(0.8, 1.2, 12)) {
-  const review = newReview(history, pull, fields);
-  for (let i = 0; i < comments; i += 1) {
-    const earlier = pull.reviewThreads.filter((thread) => thread.comments[0].createdAt <= review.createdAt);
-    const thread = earlier.length > 0 && random.chance(0.4) ? random.pick(earlier)
-      : newThread(history, pull, { isOutdated: random.chance(0.3), isResolved: random.chance(0.4) });
-    if (thread.isResolved && pull.author?.__typename === 'User') thread.resolvedBy = pull.author;
-    newReviewComment(history, thread, review, { createdAt: review.createdAt });
-  }
-  return review;
-}
-
 function endPullRequest(history, cast, random, pull, end) {
   const draw = random.next();
   if (draw < 0.72) return mergePullRequest(history, pull, random.pick(cast.people), end);
@@ -209,19 +188,6 @@ function endPullRequest(history, cast, random, pull, end) {
     newReviewRequest(history, pull, requestedReviewer);
     newEvent(history, pull, 'ReviewRequestedEvent', end, pull.author, { requestedReviewer });
   }
-}
-
-export function mergePullRequest(history, pull, actor, at) {
-  Object.assign(pull, { state: 'MERGED', mergedAt: at, closedAt: at, mergedBy: actor, mergeCommit: { oid: oidOf(`${pull.id}:merge`) } });
-  newEvent(history, pull, 'MergedEvent', at, actor, { mergeRefName: pull.baseRefName });
-  newEvent(history, pull, 'ClosedEvent', at, actor, { stateReason: null, closer: null });
-  const issue = history.issues.find((each) => each.number === pull.number - 1 && each.state === 'CLOSED');
-  if (issue) referTo(history, pull, issue);
-}
-
-export function closePullRequest(history, pull, actor, at) {
-  Object.assign(pull, { state: 'CLOSED', closedAt: at });
-  newEvent(history, pull, 'ClosedEvent', at, actor, { stateReason: null, closer: null });
 }
 
 /** One evening somebody gave a label to many items at once: they share one updatedAt. */
@@ -235,12 +201,4 @@ function addBulkEdit(history, cast) {
     if (!item.labels.includes(label)) item.labels.push(label);
     newEvent(history, item, 'LabeledEvent', at, cast.people[0], { label });
   }
-}
-
-/** What updatedAt has to be at least: the time of the newest thing that happened to the item. */
-export function lastTimeOf(item) {
-  const times = [item.createdAt, item.closedAt, item.lastEditedAt, ...item.events.map((event) => event.createdAt), ...item.comments.map((c) => c.updatedAt)];
-  for (const review of item.reviews ?? []) if (review.state !== 'PENDING') times.push(review.updatedAt);
-  for (const thread of item.reviewThreads ?? []) times.push(...thread.comments.map((c) => c.updatedAt));
-  return times.filter(Boolean).sort().at(-1);
 }

@@ -76,6 +76,7 @@ async function answerClient(emulator, request, response, url) {
   const query = readJson(text);
   const isGraphql = request.method === 'POST' && GRAPHQL_PATHS.has(url.pathname);
   const operation = isGraphql ? operationNameOf(query) : undefined;
+  const { setAnew } = emulator.faults;
   const fault = emulator.faults.take({ operation, path: url.pathname, repository: (name) => asksAbout(emulator.world, name, query?.variables) });
   await waitAsSet(emulator);
   if (fault) {
@@ -86,6 +87,7 @@ async function answerClient(emulator, request, response, url) {
   const nulls = new Nulls(fault?.nulls, query?.variables);
   const { status, body, headers } = await clientAnswer(emulator, request, url, { isGraphql, query, text, nulls });
   if (fault) fault.emptied = nulls.emptied.map((count, i) => count + (fault.emptied[i] ?? 0));
+  if (fault?.late) await setAnew;
   emulator.log(`${request.method} ${url.pathname} ${operation ?? ''} ${status}`);
   return sendJson(request, response, status, { ...headersOf(emulator, request), ...headers }, body, fault);
 }

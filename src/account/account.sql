@@ -84,30 +84,30 @@ CREATE FUNCTION keypup.my_accounts(permission text) RETURNS SETOF uuid
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_accounts';
 REVOKE ALL ON FUNCTION keypup.my_accounts(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.my_accounts(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.my_accounts(text) IS 'The accounts in which the asker has the permission, for example ''data.read''.';
+COMMENT ON FUNCTION keypup.my_accounts(text) IS 'The accounts in which the current user has the permission, for example ''data.read''.';
 
 CREATE FUNCTION keypup.my_projects(permission text) RETURNS SETOF bigint
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_projects';
 REVOKE ALL ON FUNCTION keypup.my_projects(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.my_projects(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.my_projects(text) IS 'The projects in which the asker has the permission.';
+COMMENT ON FUNCTION keypup.my_projects(text) IS 'The projects in which the current user has the permission.';
 
 CREATE FUNCTION keypup.my_logins(permission text, OUT account_id uuid, OUT connection_id uuid, OUT login text) RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'keypup_my_logins';
 REVOKE ALL ON FUNCTION keypup.my_logins(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.my_logins(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.my_logins(text) IS 'The logins that stand in rows of the projects in which the asker has the permission, each with the connection of the project.';
+COMMENT ON FUNCTION keypup.my_logins(text) IS 'The logins that stand in rows of the projects in which the current user has the permission, each with the connection of the project.';
 
 CREATE FUNCTION keypup.sees_all_projects(permission text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_sees_all_projects';
 REVOKE ALL ON FUNCTION keypup.sees_all_projects(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sees_all_projects(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.sees_all_projects(text) IS 'Whether the asker is limited to some projects in none of those accounts.';
+COMMENT ON FUNCTION keypup.sees_all_projects(text) IS 'Whether the current user is limited to some projects in none of those accounts.';
 
 CREATE FUNCTION keypup.has_permission(account_id uuid, permission text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_has_permission';
 REVOKE ALL ON FUNCTION keypup.has_permission(uuid, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.has_permission(uuid, text) IS 'Whether the asker has the permission in the account. Superusers have all, unless they use a session.';
+COMMENT ON FUNCTION keypup.has_permission(uuid, text) IS 'Whether the current user has the permission in the account. Superusers have all, unless they use a session.';
 
 CREATE FUNCTION keypup.has_permission_now(account_id uuid, permission text) RETURNS boolean
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_has_permission_now';
@@ -115,22 +115,22 @@ REVOKE ALL ON FUNCTION keypup.has_permission_now(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.has_permission_now(uuid, text) IS
   'has_permission, as it is at this moment, also where the transaction still sees what was before: for who changes something.';
 
-CREATE FUNCTION keypup.asking_role() RETURNS text
-LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_asking_role';
-REVOKE ALL ON FUNCTION keypup.asking_role() FROM PUBLIC;
-COMMENT ON FUNCTION keypup.asking_role() IS 'Who called a keypup function: the person or API key of the session that is used, or else the database role.';
+CREATE FUNCTION keypup.current_user_name() RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_current_user_name';
+REVOKE ALL ON FUNCTION keypup.current_user_name() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.current_user_name() IS 'Who called a keypup function: the person or API key of the session that is used, or else the database role.';
 
-CREATE FUNCTION keypup.asking(OUT kind text, OUT role_id oid)
-LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_asking';
-REVOKE ALL ON FUNCTION keypup.asking() FROM PUBLIC;
-COMMENT ON FUNCTION keypup.asking() IS
-  'What asking_role is the name of: database_role, person or api_key (NULL: nobody); and the database role that called.';
+CREATE FUNCTION keypup.current_user_info(OUT kind text, OUT role_id oid)
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_current_user_info';
+REVOKE ALL ON FUNCTION keypup.current_user_info() FROM PUBLIC;
+COMMENT ON FUNCTION keypup.current_user_info() IS
+  'What current_user_name is the name of: database_role, person or api_key (NULL: nobody); and the database role that called.';
 
 CREATE FUNCTION keypup.whoami() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_whoami';
 REVOKE ALL ON FUNCTION keypup.whoami() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.whoami() TO keypup_member;
-COMMENT ON FUNCTION keypup.whoami() IS 'As whom the asker reads: a person, an API key or a database role; NULL when no account knows the asker.';
+COMMENT ON FUNCTION keypup.whoami() IS 'As whom the current user reads: a person, an API key or a database role; NULL when no account knows them.';
 
 CREATE FUNCTION keypup.job_account() RETURNS uuid
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_job_account';

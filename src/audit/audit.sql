@@ -44,7 +44,7 @@ AS $$
 $$;
 CREATE FUNCTION keypup.record_action(account_id uuid, action text, detail text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT keypup.record_action(account_id, action, detail, a.kind, keypup.asking_role()) FROM keypup.asking() a $$;
+AS $$ SELECT keypup.record_action(account_id, action, detail, a.kind, keypup.current_user_name()) FROM keypup.current_user_info() a $$;
 REVOKE ALL ON FUNCTION keypup.record_action(uuid, text, text, text, text), keypup.record_action(uuid, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.record_action(uuid, text, text, text, text) IS 'Records what somebody does, in the transaction that does it.';
 COMMENT ON FUNCTION keypup.record_action(uuid, text, text) IS 'Records what who asks does, in the transaction that does it.';

@@ -24,7 +24,7 @@
 
 #include "audit/refusal.h"
 #include "compat.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 #include "shared_area.h"
 #include "worker_list.h"
 
@@ -363,7 +363,7 @@ keypup_note_refusal(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(1))
 		PG_RETURN_VOID();
-	actor = name_asker(fcinfo, &kind);
+	actor = name_current_user(fcinfo, &kind);
 	describe_refusal(&refusal, PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0),
 					 text_argument(fcinfo, 1), actor == NULL ? NULL : text_to_cstring(kind),
 					 actor == NULL ? NULL : text_to_cstring(actor), NULL, text_argument(fcinfo, 2));

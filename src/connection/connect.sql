@@ -86,7 +86,7 @@ BEGIN
     RAISE EXCEPTION 'connection "%" exists already', name USING ERRCODE = 'duplicate_object', HINT = format('Give another name, or change the %s.', replaced_by);
   END IF;
   INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by)
-  VALUES (make_connection.account_id, provider.provider, make_connection.name, url, keypup.asking_role())
+  VALUES (make_connection.account_id, provider.provider, make_connection.name, url, keypup.current_user_name())
   RETURNING * INTO made;
   RETURN made;
 END
@@ -188,7 +188,7 @@ BEGIN
         JOIN keypup.identity_groups g ON g.account_id = p.account_id AND g.issuer = p.issuer
         WHERE p.account_id = the_account AND p.kind = 'repositories' AND p.client_ids = ARRAY[the_connection::text]) r;
   INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by)
-  VALUES (the_account, the_connection, project, keypup.asking_role()) ON CONFLICT DO NOTHING RETURNING project_id INTO new_id;
+  VALUES (the_account, the_connection, project, keypup.current_user_name()) ON CONFLICT DO NOTHING RETURNING project_id INTO new_id;
   IF new_id IS NULL THEN
     RAISE EXCEPTION 'project "%" is tracked already', project USING ERRCODE = 'duplicate_object', HINT = 'SELECT * FROM keypup.sync_status shows how far it is.';
   END IF;
@@ -249,7 +249,7 @@ BEGIN
   IF the_connection.blocked_until > now() THEN
     RAISE EXCEPTION 'the provider has asked for a pause until %', the_connection.blocked_until USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Try again then.';
   END IF;
-  PERFORM keypup.record_durably(the_account, 'connection.discover', the_connection.name, a.kind, keypup.asking_role(), true, NULL::bytea) FROM keypup.asking() a;
+  PERFORM keypup.record_durably(the_account, 'connection.discover', the_connection.name, a.kind, keypup.current_user_name(), true, NULL::bytea) FROM keypup.current_user_info() a;
   -- A page after the other; a provider that never ends shall not keep the session for ever.
   FOR page IN 1 .. 400 LOOP
     answer := keypup.ask_for_projects(the_account, asked, goes_on_at);

@@ -16,7 +16,7 @@
 #include "outside/reply.h"
 #include "outside/set_aside.h"
 #include "provider/provider.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 #include "token/token.h"
 
 /* Of the answer, the member that is the token. */

@@ -166,15 +166,15 @@ WITH zone AS MATERIALIZED (
   SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, i.deployment_id, i.recovery_time
   FROM keypup.incidents i WHERE i.deployed_at > now() - interval '91 days' AND i.deployed_at <= now()
 ), placed AS (
-  -- Thirteen spells of seven days, the last of which ends now.
-  SELECT f.*, (f.deployed_at AT TIME ZONE z.time_zone)::date AS day, floor(extract(epoch FROM now() - f.deployed_at) / 604800)::bigint AS spell
+  -- Thirteen periods of seven days, the last of which ends now.
+  SELECT f.*, (f.deployed_at AT TIME ZONE z.time_zone)::date AS day, floor(extract(epoch FROM now() - f.deployed_at) / 604800)::bigint AS period
   FROM fact f JOIN zone z ON z.account_id = f.account_id
 ), counted AS (
   SELECT f.account_id, f.project_id, max(f.project) AS project, max(f.source) AS source,
     count(*) FILTER (WHERE f.succeeded) AS deployments, count(*) FILTER (WHERE NOT f.succeeded) AS failed_deployments, count(DISTINCT f.failed_change) AS failed_changes,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50,
-    -- The days of each spell that had any; the others had none.
-    array_agg(DISTINCT f.spell * 100000000 + (f.day - date '1970-01-01')) FILTER (WHERE f.succeeded) AS days
+    -- The days of each period that had any; the others had none.
+    array_agg(DISTINCT f.period * 100000000 + (f.day - date '1970-01-01')) FILTER (WHERE f.succeeded) AS days
   FROM placed f
   GROUP BY f.account_id, f.project_id
 ), measured AS (
@@ -183,7 +183,7 @@ WITH zone AS MATERIALIZED (
   FROM counted c
   CROSS JOIN LATERAL (
     SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s.days) AS days_per_week_p50
-    FROM (SELECT (SELECT count(*) FROM unnest(c.days) AS d(code) WHERE d.code / 100000000 = g.spell) AS days FROM generate_series(0, 12) AS g(spell)) AS s
+    FROM (SELECT (SELECT count(*) FROM unnest(c.days) AS d(code) WHERE d.code / 100000000 = g.period) AS days FROM generate_series(0, 12) AS g(period)) AS s
   ) AS w
 )
 SELECT m.account_id, m.project_id, m.project, m.source, m.deployments, m.failed_deployments, m.failed_changes,

@@ -79,8 +79,8 @@ COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_last_closed_at IS 'W
 COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_author_usernames IS 'Logins of their authors, sorted, each once.';
 COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_sub_types IS 'The provider''s types of them, sorted, each once.';
 
--- The n-th closing ends the n-th open spell, whatever times are alike.
-CREATE VIEW keypup.issue_spells WITH (security_invoker = true, security_barrier = true) AS
+-- The n-th closing ends the n-th open span, whatever times are alike.
+CREATE VIEW keypup.issue_status_spans WITH (security_invoker = true, security_barrier = true) AS
 WITH placed AS (
   SELECT t.account_id, t.project_id, t.number, t.event, t.occurred_at,
     CASE t.event WHEN 'opened' THEN 1 WHEN 'closed' THEN 2 * row_number() OVER w ELSE 2 * row_number() OVER w + 1 END AS place
@@ -90,16 +90,16 @@ WITH placed AS (
 SELECT p.account_id, p.project_id, p.number, p.place, CASE p.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name, p.occurred_at AS start_at,
   lead(p.occurred_at) OVER (PARTITION BY p.account_id, p.project_id, p.number ORDER BY p.place) AS end_at
 FROM placed p;
-REVOKE ALL ON keypup.issue_spells FROM PUBLIC;
-GRANT SELECT ON keypup.issue_spells TO keypup_member;
-COMMENT ON VIEW keypup.issue_spells IS 'One row an issue and time in which it was open, or closed: they follow one another without a gap.';
-COMMENT ON COLUMN keypup.issue_spells.account_id IS 'The account.';
-COMMENT ON COLUMN keypup.issue_spells.project_id IS 'The project.';
-COMMENT ON COLUMN keypup.issue_spells.number IS 'Number of the issue.';
-COMMENT ON COLUMN keypup.issue_spells.place IS 'Counts from 1.';
-COMMENT ON COLUMN keypup.issue_spells.name IS 'OPEN or CLOSED, where the provider tells of no other status (provider_capabilities).';
-COMMENT ON COLUMN keypup.issue_spells.start_at IS 'When it began.';
-COMMENT ON COLUMN keypup.issue_spells.end_at IS 'When the next began; NULL in the last.';
+REVOKE ALL ON keypup.issue_status_spans FROM PUBLIC;
+GRANT SELECT ON keypup.issue_status_spans TO keypup_member;
+COMMENT ON VIEW keypup.issue_status_spans IS 'One row an issue and time in which it was open, or closed: they follow one another without a gap.';
+COMMENT ON COLUMN keypup.issue_status_spans.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.issue_status_spans.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_status_spans.number IS 'Number of the issue.';
+COMMENT ON COLUMN keypup.issue_status_spans.place IS 'Counts from 1.';
+COMMENT ON COLUMN keypup.issue_status_spans.name IS 'OPEN or CLOSED, where the provider tells of no other status (provider_capabilities).';
+COMMENT ON COLUMN keypup.issue_status_spans.start_at IS 'When it began.';
+COMMENT ON COLUMN keypup.issue_status_spans.end_at IS 'When the next began; NULL in the last.';
 
 CREATE VIEW keypup.issue_fields WITH (security_invoker = true, security_barrier = true) AS
 -- Project by project, as what resolves an issue stands at the pull requests; the rest each issue looks up by its key.
@@ -140,7 +140,7 @@ LEFT JOIN LATERAL (
     SELECT v.review_approved_at, v.review_last_approved_at FROM keypup.pull_request_verdicts v
     WHERE v.account_id = j.account_id AND v.project_id = j.project_id AND v.number = n.number LIMIT 1) AS v) AS v ON true
 LEFT JOIN LATERAL (
-  SELECT jsonb_agg(jsonb_build_object('name', s.name, 'start_at', s.start_at, 'end_at', s.end_at) ORDER BY s.place) AS timeline FROM keypup.issue_spells s
+  SELECT jsonb_agg(jsonb_build_object('name', s.name, 'start_at', s.start_at, 'end_at', s.end_at) ORDER BY s.place) AS timeline FROM keypup.issue_status_spans s
   WHERE s.account_id = j.account_id AND s.project_id = j.project_id AND s.number = i.number) AS t ON true
 LEFT JOIN LATERAL (
   SELECT min(m.due_on) AS due_on FROM keypup.milestones m
@@ -184,5 +184,5 @@ COMMENT ON COLUMN keypup.issue_fields.additions IS 'Lines that they add, togethe
 COMMENT ON COLUMN keypup.issue_fields.deletions IS 'Lines that they delete, together.';
 COMMENT ON COLUMN keypup.issue_fields.lines_changed IS 'Both together.';
 COMMENT ON COLUMN keypup.issue_fields.workflow_status IS 'The state, where the provider has no other status.';
-COMMENT ON COLUMN keypup.issue_fields.workflow_timeline IS 'Array of {name, start_at, end_at}: its spells, as in issue_spells; end_at of the last is null.';
+COMMENT ON COLUMN keypup.issue_fields.workflow_timeline IS 'Array of {name, start_at, end_at}: its status spans, as in issue_status_spans; end_at of the last is null.';
 COMMENT ON COLUMN keypup.issue_fields.cycle_time IS 'Time in work. NULL where the provider tells no status history (provider_capabilities).';

@@ -130,7 +130,7 @@ COMMENT ON COLUMN keypup.issue_metrics.milestone IS 'Title of its milestone.';
 COMMENT ON COLUMN keypup.issue_metrics.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.issue_metrics.updated_at IS 'When it last changed.';
 COMMENT ON COLUMN keypup.issue_metrics.closed_at IS 'When it was last closed; NULL while open.';
-COMMENT ON COLUMN keypup.issue_metrics.lead_time IS 'Opening to the last closing, reopened spells included; NULL while open, or when the closing is dated before the opening.';
+COMMENT ON COLUMN keypup.issue_metrics.lead_time IS 'Opening to the last closing, reopenings included; NULL while open, or when the closing is dated before the opening.';
 COMMENT ON COLUMN keypup.issue_metrics.first_response_time IS 'Opening to the first comment by a person who is not the author; NULL without one, or when it is dated before the opening.';
 COMMENT ON COLUMN keypup.issue_metrics.queue_time IS 'Opening to the first assignment; NULL when it never was assigned, or its assignments were not read.';
 COMMENT ON COLUMN keypup.issue_metrics.times_reopened IS 'How often it was opened again after a closing.';

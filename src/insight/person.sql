@@ -165,7 +165,7 @@ BEGIN
   DELETE FROM keypup.person_splits s USING keypup.identities i
   WHERE i.account_id = the_account AND i.person_id = person AND s.account_id = i.account_id AND s.connection_id = i.connection_id AND s.external_id = i.external_id;
   INSERT INTO keypup.person_merges AS g (account_id, connection_id, external_id, own_person_id, rule, merged_by)
-  SELECT i.account_id, i.connection_id, i.external_id, i.person_id, 'manual', keypup.asking_role()
+  SELECT i.account_id, i.connection_id, i.external_id, i.person_id, 'manual', keypup.current_user_name()
   FROM keypup.identities i WHERE i.account_id = the_account AND i.person_id = person
   ON CONFLICT (account_id, connection_id, external_id) DO UPDATE SET merged_at = now(), merged_by = excluded.merged_by, rule = excluded.rule;
   UPDATE keypup.identities i SET person_id = target WHERE i.account_id = the_account AND i.person_id = person;
@@ -194,7 +194,7 @@ BEGIN
     RETURNING i.connection_id, i.external_id
   ), noted AS (
     INSERT INTO keypup.person_splits AS n (account_id, connection_id, external_id, split_by)
-    SELECT the_account, r.connection_id, r.external_id, keypup.asking_role() FROM restored r
+    SELECT the_account, r.connection_id, r.external_id, keypup.current_user_name() FROM restored r
     ON CONFLICT ON CONSTRAINT person_splits_pkey DO UPDATE SET split_at = now(), split_by = excluded.split_by
   )
   SELECT count(*) INTO split_logins FROM restored;

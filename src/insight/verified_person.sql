@@ -48,7 +48,7 @@ BEGIN
     SELECT array_agg(s.person ORDER BY s.person), array_agg(s.target ORDER BY s.person), array_agg(s.rule ORDER BY s.person) INTO persons, targets, rules FROM settled s;
     EXIT WHEN persons IS NULL;
     INSERT INTO keypup.person_merges (account_id, connection_id, external_id, own_person_id, rule, merged_by)
-    SELECT i.account_id, i.connection_id, i.external_id, i.person_id, w.rule, coalesce(keypup.asking_role(), 'the worker')
+    SELECT i.account_id, i.connection_id, i.external_id, i.person_id, w.rule, coalesce(keypup.current_user_name(), 'the worker')
     FROM unnest(persons, rules) AS w (person, rule) JOIN keypup.identities i ON i.account_id = merge_by_rules.account_id AND i.person_id = w.person
     ON CONFLICT DO NOTHING;  -- who was merged into the person before comes along, by the rule of then
     UPDATE keypup.identities i SET person_id = w.target

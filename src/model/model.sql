@@ -61,6 +61,7 @@ CREATE TABLE keypup.identities (
   name text,
   kind text NOT NULL CHECK (kind IN ('user', 'bot', 'mannequin', 'organization', 'enterprise_user', 'team', 'unknown')),
   person_id uuid,
+  named_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (account_id, connection_id, external_id),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, person_id) REFERENCES keypup.people
@@ -74,6 +75,7 @@ COMMENT ON COLUMN keypup.identities.login IS 'The login, as author and the like 
 COMMENT ON COLUMN keypup.identities.name IS 'Display name.';
 COMMENT ON COLUMN keypup.identities.kind IS 'user, bot, mannequin, organization, enterprise_user, team or unknown.';
 COMMENT ON COLUMN keypup.identities.person_id IS 'The person; NULL for bots and teams.';
+COMMENT ON COLUMN keypup.identities.named_at IS 'When this login was stored.';
 SELECT keypup.protect_table('keypup.identities', 'data.read');
 
 CREATE TABLE keypup.labels (
@@ -84,6 +86,7 @@ CREATE TABLE keypup.labels (
   color text,
   created_at timestamptz,
   updated_at timestamptz,
+  named_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (account_id, project_id, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
@@ -94,6 +97,7 @@ COMMENT ON COLUMN keypup.labels.name IS 'Name, as in the labels column of issues
 COMMENT ON COLUMN keypup.labels.color IS 'Six hexadecimal digits.';
 COMMENT ON COLUMN keypup.labels.created_at IS 'When it was created.';
 COMMENT ON COLUMN keypup.labels.updated_at IS 'When it last changed.';
+COMMENT ON COLUMN keypup.labels.named_at IS 'When this name was stored.';
 SELECT keypup.protect_table('keypup.labels', 'data.read');
 
 CREATE TABLE keypup.milestones (
@@ -110,6 +114,7 @@ CREATE TABLE keypup.milestones (
   closed_at timestamptz,
   open_items bigint NOT NULL DEFAULT 0,
   closed_items bigint NOT NULL DEFAULT 0,
+  named_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (account_id, project_id, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
@@ -128,6 +133,7 @@ COMMENT ON COLUMN keypup.milestones.due_on IS 'When it is due; NULL without a da
 COMMENT ON COLUMN keypup.milestones.closed_at IS 'When it was closed; NULL while open.';
 COMMENT ON COLUMN keypup.milestones.open_items IS 'Open issues and pull requests in it, as of the last finished sync.';
 COMMENT ON COLUMN keypup.milestones.closed_items IS 'Closed or merged issues and pull requests in it, as of the last finished sync.';
+COMMENT ON COLUMN keypup.milestones.named_at IS 'When this title was stored.';
 SELECT keypup.protect_table('keypup.milestones', 'data.read');
 
 CREATE TABLE keypup.pull_requests (

@@ -1,6 +1,7 @@
 -- model/name.sql: names that change at the provider. Rows name people, labels and milestones by their names, and the provider's id
 -- tells when one is called otherwise. A new name is carried through what is stored before anything is stored that came with it:
--- so a stored name always means the one that had it when its row was read.
+-- so a stored name always means the one that had it when its row was read. An answer that was asked for before a name was stored may be
+-- older than that: where it tells another, it is asked again.
 
 -- A name that another has now belonged to somebody before, whose new one may not be known yet: NAME (ID) stands for it until it is.
 CREATE FUNCTION keypup.changed_names(known jsonb, seen jsonb, OUT ids text[], OUT old_names text[], OUT new_names text[])
@@ -34,7 +35,22 @@ COMMENT ON FUNCTION keypup.changed_names(jsonb, jsonb) IS 'Who, of what is known
 COMMENT ON FUNCTION keypup.new_name(text, text[], text[]) IS 'A name, or the new one that stands beside it in the second list.';
 COMMENT ON FUNCTION keypup.new_name(text[], text[], text[]) IS 'Sorted names, with the new ones for those in the first list.';
 
-CREATE FUNCTION keypup.follow_labels(account uuid, project bigint, seen jsonb, OUT old_names text[], OUT new_names text[])
+-- Names that this very transaction has stored came with the same answer; those of the future were stored by a clock that was wrong.
+CREATE FUNCTION keypup.refuse_older_names(asked_at timestamptz, named_at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF named_at > asked_at AND named_at <> now() AND named_at <= clock_timestamp() THEN
+    RAISE EXCEPTION 'a name was stored since an answer was asked for that tells another' USING ERRCODE = 'lock_not_available';
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.refuse_older_names(timestamptz, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.refuse_older_names(timestamptz, timestamptz) TO keypup_worker;
+COMMENT ON FUNCTION keypup.refuse_older_names(timestamptz, timestamptz) IS
+  'SQLSTATE 55P03, after which a job is asked again, where the newest of the names that would change was stored since its answer was asked for.';
+
+CREATE FUNCTION keypup.follow_labels(account uuid, project bigint, seen jsonb, asked_at timestamptz, OUT old_names text[], OUT new_names text[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -48,7 +64,9 @@ BEGIN
   IF ids IS NULL THEN
     RETURN;
   END IF;
-  UPDATE keypup.labels l SET name = c.name
+  PERFORM keypup.refuse_older_names(asked_at,
+    (SELECT max(l.named_at) FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND l.external_id = ANY (ids)));
+  UPDATE keypup.labels l SET name = c.name, named_at = now()
   FROM unnest(ids, new_names) AS c (id, name) WHERE l.account_id = account AND l.project_id = project AND l.external_id = c.id;
   UPDATE keypup.pull_requests p SET labels = keypup.new_name(p.labels, old_names, new_names)
   WHERE p.account_id = account AND p.project_id = project AND p.labels && old_names;
@@ -64,7 +82,17 @@ AS $$
   UPDATE keypup.issues i SET labels = ARRAY(SELECT n FROM unnest(i.labels) WITH ORDINALITY AS n (n, position) WHERE n.n <> ALL (names) ORDER BY n.position)
   WHERE i.account_id = account AND i.project_id = project AND i.labels && names;
 $$;
-CREATE FUNCTION keypup.follow_milestones(account uuid, project bigint, seen jsonb) RETURNS void
+CREATE FUNCTION keypup.unlisted_labels(account uuid, project bigint) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT array_agg(n.name) FROM (
+    SELECT unnest(p.labels) AS name FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project
+    UNION
+    SELECT unnest(i.labels) FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project
+    EXCEPT
+    SELECT l.name FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project) AS n
+$$;
+CREATE FUNCTION keypup.follow_milestones(account uuid, project bigint, seen jsonb, asked_at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -80,7 +108,9 @@ BEGIN
   IF ids IS NULL THEN
     RETURN;
   END IF;
-  UPDATE keypup.milestones m SET title = c.name
+  PERFORM keypup.refuse_older_names(asked_at,
+    (SELECT max(m.named_at) FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND m.external_id = ANY (ids)));
+  UPDATE keypup.milestones m SET title = c.name, named_at = now()
   FROM unnest(ids, new_names) AS c (id, name) WHERE m.account_id = account AND m.project_id = project AND m.external_id = c.id;
   UPDATE keypup.pull_requests p SET milestone = keypup.new_name(p.milestone, old_names, new_names)
   WHERE p.account_id = account AND p.project_id = project AND p.milestone = ANY (old_names);
@@ -96,11 +126,24 @@ AS $$
   UPDATE keypup.issues i SET milestone = NULL
   WHERE i.account_id = account AND i.project_id = project AND i.milestone = ANY (titles);
 $$;
-REVOKE ALL ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb), keypup.forget_labels(uuid, bigint, text[]),
-  keypup.follow_milestones(uuid, bigint, jsonb), keypup.forget_milestones(uuid, bigint, text[]) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb) IS 'Carries new names of labels, seen as {id, name}, through a project. Returns which names they are; NULL: none.';
+CREATE FUNCTION keypup.unlisted_milestones(account uuid, project bigint) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT array_agg(n.title) FROM (
+    SELECT p.milestone AS title FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project AND p.milestone IS NOT NULL
+    UNION
+    SELECT i.milestone FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project AND i.milestone IS NOT NULL
+    EXCEPT
+    SELECT m.title FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project) AS n
+$$;
+REVOKE ALL ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz), keypup.forget_labels(uuid, bigint, text[]),
+  keypup.follow_milestones(uuid, bigint, jsonb, timestamptz), keypup.forget_milestones(uuid, bigint, text[]),
+  keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz) IS 'Carries new names of labels, seen as {id, name}, through a project. Returns which names they are; NULL: none.';
 COMMENT ON FUNCTION keypup.forget_labels(uuid, bigint, text[]) IS 'Takes labels that were deleted from the items of a project.';
-COMMENT ON FUNCTION keypup.follow_milestones(uuid, bigint, jsonb) IS 'Carries new titles of milestones, seen as {id, name}, through a project.';
+COMMENT ON FUNCTION keypup.unlisted_labels(uuid, bigint) IS 'The labels that items of a project have, and the project has not; NULL: none.';
+COMMENT ON FUNCTION keypup.unlisted_milestones(uuid, bigint) IS 'The titles of milestones in which items of a project are, and which it has not; NULL: none.';
+COMMENT ON FUNCTION keypup.follow_milestones(uuid, bigint, jsonb, timestamptz) IS 'Carries new titles of milestones, seen as {id, name}, through a project.';
 COMMENT ON FUNCTION keypup.forget_milestones(uuid, bigint, text[]) IS 'Takes the items of a project out of milestones that were deleted.';
 
 CREATE FUNCTION keypup.changed_people(account uuid, connection uuid, seen jsonb, OUT ids text[], OUT old_names text[], OUT new_names text[])
@@ -121,7 +164,7 @@ BEGIN
 END
 $$;
 -- By whoever holds all projects of the connection (hold_projects): none of its rows is being stored meanwhile.
-CREATE FUNCTION keypup.follow_people(account uuid, connection uuid, seen jsonb, OUT old_names text[], OUT new_names text[])
+CREATE FUNCTION keypup.follow_people(account uuid, connection uuid, seen jsonb, asked_at timestamptz, OUT old_names text[], OUT new_names text[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -133,6 +176,8 @@ BEGIN
   IF ids IS NULL THEN
     RETURN;
   END IF;
+  PERFORM keypup.refuse_older_names(asked_at,
+    (SELECT max(i.named_at) FROM keypup.identities i WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = ANY (ids)));
   -- Which rows are whose cannot be told where another has the same login: those stay.
   SELECT array_agg(c.external_id), array_agg(c.old_name) FILTER (WHERE NOT c.is_shared), array_agg(c.new_name), array_agg(c.new_name) FILTER (WHERE NOT c.is_shared)
   INTO ids, old_names, new_names, row_names
@@ -143,7 +188,7 @@ BEGIN
     FROM unnest(ids, old_names, new_names) AS u (external_id, old_name, new_name)
   ) AS c;
   projects := ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection);
-  UPDATE keypup.identities i SET login = c.name
+  UPDATE keypup.identities i SET login = c.name, named_at = now()
   FROM unnest(ids, new_names) AS c (id, name) WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = c.id;
   new_names := row_names;
   IF old_names IS NULL THEN
@@ -173,10 +218,11 @@ BEGIN
   WHERE d.account_id = account AND d.project_id = ANY (projects) AND d.creator = ANY (old_names);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]), keypup.new_name(text[], text[], text[]),
-  keypup.follow_labels(uuid, bigint, jsonb), keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb),
-  keypup.forget_milestones(uuid, bigint, text[]), keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb) TO keypup_worker;
+  keypup.follow_labels(uuid, bigint, jsonb, timestamptz), keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb, timestamptz),
+  keypup.forget_milestones(uuid, bigint, text[]), keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint),
+  keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.changed_people(uuid, uuid, jsonb) IS 'Who, of those seen as {id, name, kind}, or of those whose logins these have now, is called otherwise: as changed_names tells it.';
-COMMENT ON FUNCTION keypup.follow_people(uuid, uuid, jsonb) IS
+COMMENT ON FUNCTION keypup.follow_people(uuid, uuid, jsonb, timestamptz) IS
   'Carries new logins, seen as {id, name, kind}, through all that was read through a connection. Returns which they are; NULL: none.';

@@ -20,7 +20,7 @@
 #include "outside/reply.h"
 #include "outside/set_aside.h"
 #include "provider/provider.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 #include "token/token.h"
 
 #define KEY_SETS_MILLISECONDS 2000

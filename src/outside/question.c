@@ -46,7 +46,7 @@ typedef struct Place
 {
 	PlaceState state;
 	Oid database;
-	int asker_pid;
+	int backend_pid;
 	Question question;
 	int answer_length; /* 0: none could be had */
 	char answer[ANSWER_BYTES];
@@ -140,7 +140,7 @@ ask(const char *kind, const pg_uuid_t *account, const bytea *question)
 	{
 		place->state = PLACE_ASKED;
 		place->database = MyDatabaseId;
-		place->asker_pid = MyProcPid;
+		place->backend_pid = MyProcPid;
 		place->question.ticket = asked_ticket = ++shared->last_ticket;
 		strlcpy(place->question.kind, kind, QUESTION_KIND_BYTES);
 		place->question.account = *account;
@@ -305,14 +305,14 @@ answer_question(uint64 ticket, const char *json)
 	place = find_place(ticket);
 	if (place != NULL)
 	{
-		PGPROC *asker = BackendPidGetProc(place->asker_pid);
+		PGPROC *backend = BackendPidGetProc(place->backend_pid);
 
 		place->answer_length = length < ANSWER_BYTES ? (int) length : 0;
 		if (place->answer_length > 0)
 			memcpy(place->answer, json, length);
 		place->state = PLACE_ANSWERED;
-		if (asker != NULL)
-			SetLatch(&asker->procLatch);
+		if (backend != NULL)
+			SetLatch(&backend->procLatch);
 	}
 	LWLockRelease(area.lock);
 }

@@ -15,7 +15,7 @@
 
 #include "http/proxy.h"
 #include "outside/runner.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 #include "token/token.h"
 #include "worker_list.h"
 

@@ -13,7 +13,7 @@
 
 #include "outside/set_aside.h"
 #include "pinned_settings.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 
 #define PLACES 256
 #define FIRST_MILLISECONDS 1000

@@ -17,7 +17,7 @@
 
 #include "outside/step.h"
 #include "pinned_settings.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 
 void
 open_steps(Steps *steps, bool in_procedure)

@@ -14,7 +14,7 @@
  * A process that works for a parallel query knows neither the functions that have
  * called the query nor the session that is used. None of ours that asks who called
  * it is made to run there, but a function that calls it may be declared PARALLEL
- * SAFE by whoever wrote it: there nobody asks.
+ * SAFE by whoever wrote it: there nobody is the caller.
  */
 #include "postgres.h"
 
@@ -25,7 +25,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#include "right/asker.h"
+#include "right/current_user.h"
 #include "right/caller.h"
 
 typedef struct Frame

@@ -3,12 +3,12 @@
 CREATE FUNCTION keypup.is_operator() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce((SELECT r.rolsuper FROM keypup.asking() a JOIN pg_roles r ON r.oid = a.role_id WHERE a.kind = 'database_role'), false)
+  SELECT coalesce((SELECT r.rolsuper FROM keypup.current_user_info() a JOIN pg_roles r ON r.oid = a.role_id WHERE a.kind = 'database_role'), false)
 $$;
 CREATE FUNCTION keypup.may_act_as(role_id oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce((SELECT pg_has_role(a.role_id, may_act_as.role_id, 'MEMBER') FROM keypup.asking() a WHERE a.kind = 'database_role'), false)
+  SELECT coalesce((SELECT pg_has_role(a.role_id, may_act_as.role_id, 'MEMBER') FROM keypup.current_user_info() a WHERE a.kind = 'database_role'), false)
 $$;
 REVOKE ALL ON FUNCTION keypup.is_operator(), keypup.may_act_as(oid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.is_operator() IS 'Whether a superuser asks, as such.';

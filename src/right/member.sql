@@ -74,7 +74,7 @@ DECLARE
 BEGIN
   SELECT p INTO missing FROM unnest(permissions) p WHERE NOT keypup.has_permission_now(account_id, p) ORDER BY p LIMIT 1;
   IF missing IS NOT NULL THEN
-    PERFORM keypup.note_refusal(account_id, 'role.grant', format('role "%s" may do more than the asker', role));
+    PERFORM keypup.note_refusal(account_id, 'role.grant', format('role "%s" may do more than the current user', role));
     RAISE EXCEPTION 'you can neither give nor take role "%": it may do more than you', role
       USING ERRCODE = 'insufficient_privilege', DETAIL = format('It has the permission "%s", which you have not.', missing);
   END IF;
@@ -143,7 +143,7 @@ BEGIN
     RAISE EXCEPTION '"%" is a member already, of another kind', member USING ERRCODE = 'duplicate_object', HINT = 'Choose another name for the person.';
   END IF;
   INSERT INTO keypup.members AS m (account_id, member, kind, role, added_by, role_id, confirmed_at)
-  VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.asking_role(), put_member.role_id,
+  VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.current_user_name(), put_member.role_id,
     CASE WHEN confirmed THEN now() END)
   ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE
     SET role = excluded.role, by_groups = false, added_by = excluded.added_by, added_at = now(),
@@ -181,7 +181,7 @@ CREATE FUNCTION keypup.accept_membership(account text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  who text := keypup.asking_role();
+  who text := keypup.current_user_name();
   the_account uuid;
 BEGIN
   PERFORM keypup.guard_writes();
@@ -189,7 +189,7 @@ BEGIN
   FROM keypup.accounts a
   JOIN keypup.members m ON m.account_id = a.account_id
   WHERE a.name = account AND m.kind = 'database_role' AND m.member = who AND m.confirmed_at IS NULL
-    AND keypup.is_role(m.role_id, m.member, m.origin) AND (SELECT s.kind = 'database_role' FROM keypup.asking() s);
+    AND keypup.is_role(m.role_id, m.member, m.origin) AND (SELECT s.kind = 'database_role' FROM keypup.current_user_info() s);
   IF the_account IS NULL THEN
     RAISE EXCEPTION 'account "%" does not exist, or has not invited you', account
       USING ERRCODE = 'insufficient_privilege', HINT = 'An owner or admin of the account invites a role with keypup.add_member.';
@@ -261,7 +261,7 @@ BEGIN
   UPDATE keypup.api_keys k SET revoked_at = now()
   WHERE k.account_id = end_what_was_made.account_id AND k.revoked_at IS NULL
     AND (k.made_by).kind = end_what_was_made.kind AND (k.made_by).name = end_what_was_made.name;
-  UPDATE keypup.support_grants g SET revoked_at = clock_timestamp(), revoked_by = keypup.asking_role()
+  UPDATE keypup.support_grants g SET revoked_at = clock_timestamp(), revoked_by = keypup.current_user_name()
   WHERE g.account_id = end_what_was_made.account_id AND g.revoked_at IS NULL
     AND (g.made_by).kind = end_what_was_made.kind AND (g.made_by).name = end_what_was_made.name;
   DELETE FROM keypup.connection_tokens t

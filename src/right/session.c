@@ -33,7 +33,7 @@
 #include "compat.h"
 #include "datum.h"
 #include "kept_plan.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 
 PG_FUNCTION_INFO_V1(keypup_new_handle);
 PG_FUNCTION_INFO_V1(keypup_use_session);

@@ -155,8 +155,8 @@ COMMENT ON FUNCTION keypup.sign_out(text) IS 'Ends a session at once, wherever i
 CREATE FUNCTION keypup.name_maker() RETURNS keypup.maker
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT ROW(a.kind, keypup.asking_role(), CASE WHEN a.kind = 'database_role' THEN a.role_id END, keypup.this_database())::keypup.maker
-  FROM keypup.asking() a
+  SELECT ROW(a.kind, keypup.current_user_name(), CASE WHEN a.kind = 'database_role' THEN a.role_id END, keypup.this_database())::keypup.maker
+  FROM keypup.current_user_info() a
 $$;
 REVOKE ALL ON FUNCTION keypup.name_maker() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.name_maker() IS 'Who asks, for what ends with their right to make it.';

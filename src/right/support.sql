@@ -71,8 +71,8 @@ BEGIN
     RAISE EXCEPTION 'a reason has 10 to 1000 characters' USING ERRCODE = 'invalid_parameter_value', HINT = 'Say what is to be looked at; it is kept.';
   END IF;
   grantee_id := keypup.guard_database_role(the_account, grantee);
-  IF grantee::text = keypup.asking_role() OR keypup.is_one_person(grantee, session_user)
-     OR (SELECT keypup.is_one_person(grantee, r.rolname) FROM keypup.asking() a JOIN pg_roles r ON r.oid = a.role_id) THEN
+  IF grantee::text = keypup.current_user_name() OR keypup.is_one_person(grantee, session_user)
+     OR (SELECT keypup.is_one_person(grantee, r.rolname) FROM keypup.current_user_info() a JOIN pg_roles r ON r.oid = a.role_id) THEN
     PERFORM keypup.note_refusal(the_account, 'support.grant', 'to oneself');
     RAISE EXCEPTION 'nobody consents to the own access' USING ERRCODE = 'insufficient_privilege', HINT = 'An owner or admin of the account consents.';
   END IF;
@@ -82,7 +82,7 @@ BEGIN
   END IF;
   INSERT INTO keypup.support_grants (account_id, grant_id, grantee, reason, all_projects, granted_by, ends_at, grantee_id, made_by)
   VALUES (the_account, (SELECT coalesce(max(g.grant_id), 0) + 1 FROM keypup.support_grants g WHERE g.account_id = the_account),
-    grant_support.grantee, grant_support.reason, projects IS NULL, keypup.asking_role(), new_end, grantee_id, keypup.name_maker())
+    grant_support.grantee, grant_support.reason, projects IS NULL, keypup.current_user_name(), new_end, grantee_id, keypup.name_maker())
   RETURNING grant_id INTO new_id;
   INSERT INTO keypup.support_grant_projects (account_id, grant_id, project_id) SELECT the_account, new_id, p FROM unnest(the_projects) p;
   PERFORM keypup.let_in(grantee);
@@ -101,7 +101,7 @@ DECLARE
   the_account uuid := keypup.authorize_rights(account, 'support.grant');
 BEGIN
   PERFORM keypup.guard_permissions(the_account, 'support', ARRAY['data.read', 'settings.read']);
-  UPDATE keypup.support_grants g SET revoked_at = clock_timestamp(), revoked_by = keypup.asking_role()
+  UPDATE keypup.support_grants g SET revoked_at = clock_timestamp(), revoked_by = keypup.current_user_name()
   WHERE g.account_id = the_account AND g.grant_id = revoke_support.grant_id AND g.revoked_at IS NULL;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'consent % does not exist', grant_id USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.support_grants shows them.';
@@ -157,7 +157,7 @@ CREATE FUNCTION keypup.guard_login() RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF NOT coalesce((SELECT a.kind = 'database_role' AND pg_has_role(session_user, a.role_id, 'MEMBER') FROM keypup.asking() a), false) THEN
+  IF NOT coalesce((SELECT a.kind = 'database_role' AND pg_has_role(session_user, a.role_id, 'MEMBER') FROM keypup.current_user_info() a), false) THEN
     RAISE EXCEPTION 'break-glass is asked for and approved by who is logged in' USING ERRCODE = 'insufficient_privilege',
       HINT = 'Call it outside of sessions of keypup, and of functions that run as another role.';
   END IF;

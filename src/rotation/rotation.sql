@@ -296,7 +296,7 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.list_keys() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.list_keys() TO keypup_member;
-COMMENT ON FUNCTION keypup.list_keys() IS 'The data keys, without what is secret, of the accounts in which the asker may rotate tokens; all for superusers.';
+COMMENT ON FUNCTION keypup.list_keys() IS 'The data keys, without what is secret, of the accounts in which the current user may rotate tokens; all for superusers.';
 
 CREATE VIEW keypup.key_status WITH (security_invoker = true, security_barrier = true) AS
 SELECT k.key_id, k.account_id, k.account, k.state, k.kek_id, k.created_at, k.records, k.damaged_records, k.encryptions_at_most

@@ -45,7 +45,7 @@ BEGIN
   WHERE p.account_id = the_account AND p.issuer = add_identity_provider.issuer;
   INSERT INTO keypup.identity_providers AS p (account_id, issuer, client_ids, fetches_keys, keys, keys_read_at, added_by)
   VALUES (the_account, add_identity_provider.issuer, add_identity_provider.client_ids, key_set IS NULL,
-    CASE WHEN key_set IS NULL THEN '[]' ELSE keypup.usable_keys(key_set) END, CASE WHEN key_set IS NOT NULL THEN now() END, keypup.asking_role())
+    CASE WHEN key_set IS NULL THEN '[]' ELSE keypup.usable_keys(key_set) END, CASE WHEN key_set IS NOT NULL THEN now() END, keypup.current_user_name())
   ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
     SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = excluded.fetches_keys,
         -- What was fetched stays, and is not asked for anew.

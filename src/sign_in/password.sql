@@ -158,7 +158,7 @@ CREATE FUNCTION keypup.set_password(account text, person text, password text, ol
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  is_own boolean := coalesce(person = keypup.asking_role() AND (SELECT a.kind = 'person' FROM keypup.asking() a), false);
+  is_own boolean := coalesce(person = keypup.current_user_name() AND (SELECT a.kind = 'person' FROM keypup.current_user_info() a), false);
   -- People set their own, for which nobody else waits; whoever manages users sets that of those who may not do more.
   the_account uuid := CASE WHEN is_own THEN keypup.authorize(account, 'data.read') ELSE keypup.authorize_rights(account, 'users.manage') END;
 BEGIN

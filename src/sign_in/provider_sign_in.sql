@@ -24,7 +24,7 @@ BEGIN
   SELECT p.* INTO old FROM keypup.identity_providers p
   WHERE p.account_id = the_account AND p.issuer = the_connection.base_url;
   INSERT INTO keypup.identity_providers AS p (account_id, issuer, kind, client_ids, added_by)
-  VALUES (the_account, the_connection.base_url, 'repositories', ARRAY[the_connection.connection_id::text], keypup.asking_role())
+  VALUES (the_account, the_connection.base_url, 'repositories', ARRAY[the_connection.connection_id::text], keypup.current_user_name())
   ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
     SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = false, keys = '[]', added_by = excluded.added_by
   RETURNING * INTO new;

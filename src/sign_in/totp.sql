@@ -127,7 +127,7 @@ DECLARE
 BEGIN
   PERFORM keypup.guard_person(the_account, account, person);
   -- A session that somebody forgot to end is not enough.
-  IF person = keypup.asking_role() AND (SELECT a.kind = 'person' FROM keypup.asking() a) THEN
+  IF person = keypup.current_user_name() AND (SELECT a.kind = 'person' FROM keypup.current_user_info() a) THEN
     RAISE EXCEPTION 'nobody resets the own second factor' USING ERRCODE = 'insufficient_privilege',
       HINT = 'keypup.remove_totp takes the password and a code, also one for recovery.';
   END IF;

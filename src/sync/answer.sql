@@ -54,6 +54,39 @@ GRANT EXECUTE ON FUNCTION keypup.pace_connection(uuid, uuid, text, keypup.verdic
 COMMENT ON FUNCTION keypup.pace_connection(uuid, uuid, text, keypup.verdict, text, integer) IS
   'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
 
+-- For whoever stores what is in it: what was stored since then may be newer.
+CREATE FUNCTION keypup.answer_asked_at(account uuid, project bigint) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(s.answer_asked_at, now()) FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project $$;
+REVOKE ALL ON FUNCTION keypup.answer_asked_at(uuid, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.answer_asked_at(uuid, bigint) TO keypup_worker;
+COMMENT ON FUNCTION keypup.answer_asked_at(uuid, bigint) IS 'When the answer was asked for that is being taken for a project.';
+
+-- An item may name a label or a milestone that the list did not have: one that is new, or one that was deleted, of which the list
+-- will say no more. A whole list that was asked for since then tells which.
+CREATE FUNCTION keypup.note_unlisted(account uuid, project bigint, kind text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.sync_state s SET unlisted = s.unlisted || jsonb_build_object(kind, clock_timestamp())
+  WHERE s.account_id = account AND s.project_id = project
+$$;
+CREATE FUNCTION keypup.settle_unlisted(account uuid, project bigint, kind text, asked_at timestamptz) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH settled AS (
+    UPDATE keypup.sync_state s SET unlisted = s.unlisted - kind
+    WHERE s.account_id = account AND s.project_id = project AND s.unlisted ? kind
+      AND (s.unlisted ->> kind)::timestamptz NOT BETWEEN asked_at AND clock_timestamp()
+    RETURNING 1
+  )
+  SELECT EXISTS (SELECT FROM settled)
+$$;
+REVOKE ALL ON FUNCTION keypup.note_unlisted(uuid, bigint, text), keypup.settle_unlisted(uuid, bigint, text, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.note_unlisted(uuid, bigint, text), keypup.settle_unlisted(uuid, bigint, text, timestamptz) TO keypup_worker;
+COMMENT ON FUNCTION keypup.note_unlisted(uuid, bigint, text) IS 'An item of a project names a label or a milestone (kind: labels, milestones) that is not known.';
+COMMENT ON FUNCTION keypup.settle_unlisted(uuid, bigint, text, timestamptz) IS
+  'Whether items may name what is not in the list that was just stored as a whole, and was asked for at that time.';
+
 CREATE FUNCTION keypup.take_answer(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text,
   failure_hint text, milliseconds integer, token_revision bigint, holds_projects boolean DEFAULT false,
   OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz, OUT is_refusal boolean)
@@ -65,7 +98,7 @@ DECLARE
   token_is_current boolean;
   has_ended boolean;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind, j.doubt, p.provider, p.title, p.first_kind INTO the_job
+  SELECT j.project_id, j.connection_id, j.kind, j.asked_at, j.doubt, p.provider, p.title, p.first_kind INTO the_job
   FROM keypup.connections c
   JOIN keypup.sync_jobs j USING (account_id, connection_id)
   JOIN keypup.providers p USING (provider)
@@ -83,7 +116,7 @@ BEGIN
     PERFORM keypup.hold_projects(account, the_job.connection_id, true);
   END IF;
   -- One page of a project at a time, so that the last job of a run knows that it is the last.
-  UPDATE keypup.sync_state s SET requests = s.requests + 1, points = s.points + coalesce(v.cost, 0)
+  UPDATE keypup.sync_state s SET requests = s.requests + 1, points = s.points + coalesce(v.cost, 0), answer_asked_at = the_job.asked_at
   WHERE s.account_id = account AND s.project_id = the_job.project_id;
   -- Its own job before others that wait, to which something is added: so none that holds this one waits for us.
   PERFORM FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job FOR UPDATE;

@@ -23,7 +23,7 @@
 #include "grant/app_token.h"
 #include "outside/set_aside.h"
 #include "pinned_settings.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 #include "sync/job.h"
 #include "worker/upkeep.h"
 

@@ -21,7 +21,7 @@
 #include "outside/reply.h"
 #include "outside/set_aside.h"
 #include "provider/provider.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 #include "sync/job.h"
 #include "token/token.h"
 #include "worker_list.h"

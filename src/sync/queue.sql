@@ -141,7 +141,7 @@ BEGIN
     LIMIT how_many
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF j SKIP LOCKED
   ), claimed AS (
-    UPDATE keypup.sync_jobs j SET lease_id = lease, may_pass = true, doubt = free.refused_at
+    UPDATE keypup.sync_jobs j SET lease_id = lease, may_pass = true, asked_at = now(), doubt = free.refused_at
     FROM free WHERE j.account_id = free.account_id AND j.job_id = free.job_id
     RETURNING j.account_id, j.job_id, j.project_id, j.connection_id, j.queued_at, free.account_turn
   )

@@ -24,6 +24,8 @@ CREATE TABLE keypup.sync_state (
   reread_to bigint NOT NULL DEFAULT 0,
   refused_fields text[] NOT NULL DEFAULT '{}',
   refused_at timestamptz,
+  answer_asked_at timestamptz,
+  unlisted jsonb NOT NULL DEFAULT '{}',
   PRIMARY KEY (account_id, project_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
 );
@@ -47,6 +49,8 @@ COMMENT ON COLUMN keypup.sync_state.next_sweep_at IS 'When all items are next co
 COMMENT ON COLUMN keypup.sync_state.reread_to IS 'Up to which number the last sweep had all items read again, changed or not (keypup.full_reread_interval).';
 COMMENT ON COLUMN keypup.sync_state.refused_fields IS 'What the token may not read of the project, as the provider names it (Type.field). It is left out for a day, and then asked for again.';
 COMMENT ON COLUMN keypup.sync_state.refused_at IS 'When it was refused last; NULL: it is asked for with the next run.';
+COMMENT ON COLUMN keypup.sync_state.answer_asked_at IS 'When the answer that was taken last had been asked for.';
+COMMENT ON COLUMN keypup.sync_state.unlisted IS 'When an item last named what the list of its kind did not have (labels, milestones): new, or deleted.';
 SELECT keypup.protect_table('keypup.sync_state', 'data.read');
 
 CREATE TABLE keypup.sync_jobs (
@@ -62,6 +66,7 @@ CREATE TABLE keypup.sync_jobs (
   attempts bigint NOT NULL DEFAULT 0,
   may_pass boolean NOT NULL DEFAULT true,
   lease_id bigint,
+  asked_at timestamptz,
   doubt timestamptz,
   is_open boolean NOT NULL DEFAULT false,
   PRIMARY KEY (account_id, job_id),
@@ -84,13 +89,14 @@ COMMENT ON COLUMN keypup.sync_jobs.due_at IS 'Not before then.';
 COMMENT ON COLUMN keypup.sync_jobs.attempts IS 'How often it failed.';
 COMMENT ON COLUMN keypup.sync_jobs.may_pass IS 'Whether what it was put off for may pass by itself, so that CALL keypup.sync waits for it.';
 COMMENT ON COLUMN keypup.sync_jobs.lease_id IS 'Which session is at it: one that holds the lock of this number. Ends with that session, however it ends.';
+COMMENT ON COLUMN keypup.sync_jobs.asked_at IS 'When a session took it last, to ask it.';
 COMMENT ON COLUMN keypup.sync_jobs.doubt IS
   'The refused_at of the connection when it was asked last: only the answer to what was asked since then confirms a refusal.';
 COMMENT ON COLUMN keypup.sync_jobs.is_open IS 'Whether more may be added to it while it waits: what it asks for does not fill a request.';
 SELECT keypup.protect_table('keypup.sync_jobs', 'settings.read');
 -- The numbers of jobs and leases count those of all accounts.
 REVOKE SELECT ON keypup.sync_jobs FROM keypup_member;
-GRANT SELECT (account_id, connection_id, project_id, kind, arguments, in_run, due_at, queued_at, attempts, may_pass, doubt, is_open)
+GRANT SELECT (account_id, connection_id, project_id, kind, arguments, in_run, due_at, queued_at, attempts, may_pass, asked_at, doubt, is_open)
   ON keypup.sync_jobs TO keypup_member;
 
 CREATE SEQUENCE keypup.sync_leases AS integer CYCLE;

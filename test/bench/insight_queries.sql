@@ -686,11 +686,11 @@ WITH listed AS (
     percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50
   FROM fact f GROUP BY f.account_id, f.project_id
 ), weekly AS (
-  SELECT r.account_id, r.project_id, g.spell, count(DISTINCT (r.deployed_at AT TIME ZONE a.time_zone)::date) FILTER (WHERE r.spell = g.spell) AS days
-  FROM (SELECT d.account_id, d.project_id, d.deployed_at, floor(extract(epoch FROM now() - d.deployed_at) / 604800) AS spell FROM recent d WHERE d.succeeded) AS r
+  SELECT r.account_id, r.project_id, g.period, count(DISTINCT (r.deployed_at AT TIME ZONE a.time_zone)::date) FILTER (WHERE r.period = g.period) AS days
+  FROM (SELECT d.account_id, d.project_id, d.deployed_at, floor(extract(epoch FROM now() - d.deployed_at) / 604800) AS period FROM recent d WHERE d.succeeded) AS r
   JOIN keypup.accounts a ON a.account_id = r.account_id
-  CROSS JOIN generate_series(0, 12) AS g(spell)
-  GROUP BY r.account_id, r.project_id, g.spell
+  CROSS JOIN generate_series(0, 12) AS g(period)
+  GROUP BY r.account_id, r.project_id, g.period
 )
 SELECT j.name, c.deployments, (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY w.days) FROM weekly w WHERE w.account_id = c.account_id AND w.project_id = c.project_id), c.lead_time_p50,
   round(c.failed_changes::numeric / nullif(c.deployments, 0), 4), c.recovery_time_p50
@@ -909,8 +909,8 @@ LEFT JOIN LATERAL (
   WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_number = p.number AND e.item_kind = 'pull_request' AND e.event = 'assigned') AS e ON true
 CROSS JOIN LATERAL (SELECT coalesce(v.review_state, CASE WHEN p.requested_reviewers <> '{}' THEN 'PENDING' ELSE 'NONE' END) AS review_state) AS s;
 
--- view: issue_spells
-SELECT project_id, number, place, name, start_at, end_at FROM keypup.issue_spells WHERE start_at >= now() - interval '90 days';
+-- view: issue_status_spans
+SELECT project_id, number, place, name, start_at, end_at FROM keypup.issue_status_spans WHERE start_at >= now() - interval '90 days';
 -- by hand
 WITH recent AS (
   SELECT * FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '90 days'
@@ -926,12 +926,12 @@ WITH recent AS (
 ), ordered AS (
   SELECT h.account_id, h.project_id, h.number, h.event, lag(h.event) OVER w AS event_before, row_number() OVER w AS line, max(h.occurred_at) OVER w AS occurred_at
   FROM happened h WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
-), spell AS (
+), span AS (
   SELECT o.project_id, o.number, row_number() OVER w AS place, CASE o.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name, o.occurred_at AS start_at, lead(o.occurred_at) OVER w AS end_at
   FROM ordered o WHERE o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')
   WINDOW w AS (PARTITION BY o.account_id, o.project_id, o.number ORDER BY o.line)
 )
-SELECT s.project_id, s.number, s.place, s.name, s.start_at, s.end_at FROM spell s WHERE s.start_at >= now() - interval '90 days';
+SELECT s.project_id, s.number, s.place, s.name, s.start_at, s.end_at FROM span s WHERE s.start_at >= now() - interval '90 days';
 
 -- view: issue_fields
 SELECT project, number, state, due_on, assigned_at, recommended_action, resolving_pull_request_numbers, workflow_timeline FROM keypup.issue_fields WHERE created_at >= now() - interval '90 days';

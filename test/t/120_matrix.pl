@@ -77,7 +77,7 @@ sleep 1;    # the consent of one second
 
 # Who, and what the right answer is: the permissions in an account, and the projects they hold for.
 my $permissions = sub { return query("SELECT string_agg(permission, ' ') FROM keypup.role_permissions WHERE role = '$_[0]'"); };
-my @askers = (
+my @users = (
 	[ 'owner', 'olga', '', 'acme', $permissions->('owner') ], [ 'admin', 'adam', '', 'acme', $permissions->('admin') ],
 	[ 'member', 'mia', '', 'acme', $permissions->('member') ], [ 'viewer', 'vera', '', 'acme', $permissions->('viewer') ],
 	[ 'limited admin', 'lim', '', 'acme', 'data.read settings.read', 'demo/two' ], [ 'own role', 'auditor', '', 'acme', 'users.read audit.read' ],
@@ -92,16 +92,16 @@ my @relations = map { [ split /\|/ ] } split /\n/, query(q{
 		has_any_column_privilege('keypup_member', c.oid, 'SELECT'), (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = 1)
 	FROM pg_class c LEFT JOIN pg_policies p ON p.schemaname = 'keypup' AND p.tablename = c.relname AND p.policyname = 'member_reads'
 	WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' ORDER BY 1});
-cmp_ok(scalar @relations, '>=', 25, scalar(@relations) . ' tables are tried for ' . @askers . ' askers');
+cmp_ok(scalar @relations, '>=', 25, scalar(@relations) . ' tables are tried for ' . @users . ' users');
 is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'providers', 'wanted_rights', 'opened_roles', 'data_keys', 'proxy_credentials')
 	AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = 'keypup' AND p.tablename = c.relname)}), '', 'every table has its policies');
 # Of people whoever is limited to a project sees those whose logins stand in it.
 my $logins = q{SELECT i.%s FROM keypup.identities i WHERE i.account_id = t.account_id AND (i.connection_id, i.login) IN (SELECT p.connection_id, l.login FROM keypup.project_logins l JOIN keypup.projects p USING (account_id, project_id) WHERE p.account_id = t.account_id AND p.name = '%s')};
 my %of_people = (identities => 'external_id', person_splits => 'external_id', people => 'person_id', team_members => 'person_id', person_merges => 'own_person_id');
 my $cells = 0;
-foreach my $asker (@askers)
+foreach my $user (@users)
 {
-	my ($name, $role, $first, $account, $held, $project) = @$asker;
+	my ($name, $role, $first, $account, $held, $project) = @$user;
 	my %held = map { $_ => 1 } split / /, $held;
 	my @wrong;
 	foreach my $relation (@relations)
@@ -129,10 +129,10 @@ foreach my $asker (@askers)
 	}
 	is(join('; ', @wrong), '', "$name: every table answers as it should");
 }
-foreach my $asker ([ 'outsider', 'oscar2' ], [ 'removed member', 'gone' ])
+foreach my $user ([ 'outsider', 'oscar2' ], [ 'removed member', 'gone' ])
 {
-	query("CREATE ROLE $asker->[1] LOGIN") if $asker->[1] eq 'oscar2';
-	is(scalar(grep { as($asker->[1], "SELECT count(*) FROM keypup.$_->[0]") ne 'error: permission denied for schema keypup' } @relations), 0, "$asker->[0]: nothing at all");
+	query("CREATE ROLE $user->[1] LOGIN") if $user->[1] eq 'oscar2';
+	is(scalar(grep { as($user->[1], "SELECT count(*) FROM keypup.$_->[0]") ne 'error: permission denied for schema keypup' } @relations), 0, "$user->[0]: nothing at all");
 	$cells += @relations;
 }
 diag("$cells cells were tried");

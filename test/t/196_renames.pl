@@ -145,7 +145,16 @@ sweep();
 my %asked = %{ counters()->{by_operation} };
 cmp_ok($asked{KeypupPullRequests}{requests}, '<=', 4, 'a sweep of what did not change reads a slice of each repository');
 
-# An edited comment leaves no trace at all: within a round of sweeps everything is read again.
+# An edited comment leaves no trace at all, nor does a team's new name, which is told without an id: within a round of sweeps everything
+# is read again.
+sub asked_team
+{
+	my ($team) = @_;
+	return query("SELECT (SELECT count(*) FROM keypup.pull_requests WHERE project_id = :project AND '$team' = ANY (requested_reviewers)) || '|' || (SELECT count(*) FROM keypup.timeline_events WHERE project_id = :project AND subject = '$team')");
+}
+my $asked_team = asked_team('demo/core');
+like($asked_team, qr/^[1-9]\d*\|[1-9]/, 'a team was asked to review');
+change('rename_team', team => 'core', to => 'kernel');
 change('edit_comment', number => $_, at => $second, bump => JSON::PP::false)
 	foreach split /\n/, query(q{SELECT DISTINCT item_number FROM keypup.comments WHERE project_id = :project AND item_kind = 'issue' AND item_number IN (SELECT number FROM keypup.issues WHERE project_id = :project AND state = 'closed')});
 isnt(differs(), '', 'comments were edited');
@@ -159,6 +168,7 @@ foreach my $round (1 .. 4)
 	sweep();
 }
 is(differs(), '', 'after which everything was read again');
+is(asked_team('demo/kernel'), $asked_team, 'and the team is called as it is now, in what it was asked and in what happened');
 is(query(q{SELECT bool_and(reread_to >= (SELECT max(number) FROM keypup.issues i WHERE i.project_id = s.project_id)) FROM keypup.sync_state s}), 't', 'that was the last slice');
 
 # Repositories: ids are what they are.

@@ -14,7 +14,7 @@ use Test::More;
 my $token = 'ghp_CONTRADICTPROBE0123456789';
 my ($name, $sparse, $delivering) = ('demo/main', 'demo/sparse', 'demo/delivering');
 my $github = start_github($token, '--points', '1000000', '--generate', "$name:pulls=105,issues=60,seed=9,labels=6,milestones=4",
-	'--generate', "$sparse:pulls=105,issues=230,seed=3,labels=4,milestones=2", '--generate', "$delivering:pulls=20,issues=10,labels=2,milestones=1,deployments=20");
+	'--generate', "$sparse:pulls=105,issues=230,seed=3,labels=4,milestones=2", '--generate', "$delivering:pulls=20,issues=10,labels=2,milestones=1,releases=3,deployments=20");
 my $node = new_server($github, "keypup.sync_interval = '1d'\n");
 $node->start;
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
@@ -123,6 +123,37 @@ foreach my $list ([ pullRequests => 'KeypupPullRequestStubs', 'pull_request_stub
 	is(differs() . failures(), '', 'the next list that ends is believed');
 }
 
+# An answer about another: each was asked for by its id.
+my $tracked = q{SELECT string_agg(name || ' ' || external_id, ', ') FROM keypup.projects};
+my $before = query($tracked);
+my $mixed_up = untrue('KeypupRepositoryById', { path => 'node.id', value => truth($sparse)->{repository}{id} }, { path => 'node.nameWithOwner', value => $sparse });
+faults($mixed_up);
+my $told = '';
+# It is asked for again first, shorter and shorter.
+foreach (1 .. 30) { query(q{CALL keypup.sync('acme', NULL, '2 seconds')}); last if $told = query('SELECT last_error FROM keypup.sync_status'); }
+like($told, qr{^GitHub did not answer for repository "demo/main": the answer is about another$}, 'an answer about another repository is none');
+faults();
+run_all();
+is(query($tracked), $before, 'and makes this one no other');
+is(differs() . failures(), '', 'the next answer is believed');
+my ($newer, $older) = (sort { $b->{updatedAt} cmp $a->{updatedAt} } grep { @{ $_->{comments} } < 20 } @{ $main->{issues} })[ 0, 9 ];
+my $ids = q{SELECT string_agg(number || ' ' || node_id, ',' ORDER BY number) FROM keypup.issues};
+my $known = query($ids);
+faults(untrue('KeypupIssues', { item => $newer->{id}, path => 'nodes.*.id', value => $older->{id} }));
+reread($newer->{number});
+is(failures(), q{issues GitHub's answer is incomplete: it is about another}, 'an answer about another issue is none');
+is(query($ids) . differs(), $known, 'and gives it no other id');
+faults();
+run_all();
+is(differs() . failures(), '', 'the next answer is believed');
+# What has the number of another, and a later time, hides that until all are compared.
+faults(untrue('KeypupIssues', { item => $newer->{id}, path => 'nodes.*.number', value => $older->{number} }));
+reread($newer->{number});
+isnt(differs(), '', 'an issue under the number of another');
+faults();
+query("SELECT keypup.reread('acme', '$name'); CALL keypup.sync('acme')");
+is(query($ids) . differs() . failures(), $known, 'each has its own again');
+
 # An answer that is older than what is stored.
 my ($pull) = grep { @{ $_->{reviews} } > 1 && @{ $_->{labels} } } @{ $main->{pullRequests} };
 faults(untrue('KeypupPullRequests', map { { item => $pull->{id}, path => "nodes.*.$_->[0]", value => $_->[1] } } [ 'updatedAt', '2001-01-01T00:00:00Z' ], [ 'title', 'long ago' ],
@@ -203,6 +234,15 @@ cmp_ok(requests('KeypupNestedPages'), '<=', 60, 'soon');
 faults();
 run_all();
 is(differs($delivering) . failures(), '', 'until they end');
+
+# Nor does a time of the future hold anything off here.
+faults(untrue('KeypupRepositoryById', (map { { path => "node.$_.nodes.0.updatedAt", value => '2099-01-01T00:00:00Z' } } qw(releases deployments)),
+	{ path => 'node.releases.nodes.0.name', value => 'years ahead' }, { path => 'node.deployments.nodes.0.environment', value => 'years ahead' }));
+run_all();
+is(query(q{SELECT (SELECT count(*) FROM keypup.releases WHERE name = 'years ahead') || ' ' || (SELECT count(*) FROM keypup.deployments WHERE environment = 'years ahead')}), '1 1', 'a release and a deployment of 2099');
+faults();
+query("SELECT keypup.reread('acme', '$delivering'); CALL keypup.sync('acme')");
+is(differs($delivering) . failures(), '', 'are called as they are with the next answer');
 
 $node->stop;
 done_testing();

@@ -1,4 +1,4 @@
-# Activity, verdicts, spells, reverts, team load and moving percentiles of real histories, beside the same computed by other means: test/insight/words.mjs.
+# Activity, verdicts, status spans, reverts, team load and moving percentiles of real histories, beside the same computed by other means: test/insight/words.mjs.
 use strict;
 use warnings;
 
@@ -63,7 +63,7 @@ sub span { return "coalesce(round(extract(epoch FROM $_[0]), 2)::text, '-')"; }
 my %select = (
 	event => q{SELECT concat_ws(' ', 'event', item_kind, item_number, action, extract(epoch FROM occurred_at)::bigint, coalesce(actor, '-'), CASE WHEN subject NOT LIKE '%/%' THEN subject ELSE '-' END, CASE WHEN is_bot THEN 't' ELSE 'f' END)
 		FROM keypup.activity_events WHERE account_id = '$id'},
-	spell => q{SELECT concat_ws(' ', 'spell', number, place, name, } . second('start_at') . ', ' . second('end_at') . q{) FROM keypup.issue_spells WHERE account_id = '$id'},
+	span => q{SELECT concat_ws(' ', 'span', number, place, name, } . second('start_at') . ', ' . second('end_at') . q{) FROM keypup.issue_status_spans WHERE account_id = '$id'},
 	verdict => q{SELECT concat_ws(' ', 'verdict', number, } . second('review_approved_at') . ', ' . second('review_last_approved_at')
 	  . q{, approver_usernames, change_requester_usernames, undecided_usernames) FROM keypup.pull_request_verdicts WHERE account_id = '$id'},
 	team => q{SELECT concat_ws(' ', 'team', coalesce(team, '-'), extract(epoch FROM week)::bigint, reviewers, reviews, pull_requests, first_reviews, } . span('median_response_time') . ', ' . span('p90_response_time')
@@ -117,9 +117,9 @@ none(q{SELECT number FROM keypup.pull_request_next_steps WHERE (recommended_acti
 	OR (recommended_action = 'MERGE') <> (review_state = 'APPROVED' AND NOT is_draft)}, 'nobody is asked for nothing, no author for a review, and what is approved is to be merged');
 same(q{SELECT account_id, number, resolving_pull_requests, resolving_first_merged_at, resolving_last_merged_at, lines_changed FROM keypup.issue_metrics ORDER BY 1, 2},
 	q{SELECT account_id, number, resolving_pull_request_numbers, resolving_pr_first_merged_at, resolving_pr_last_merged_at, lines_changed FROM keypup.issue_fields ORDER BY 1, 2}, 'fields and metrics of issues agree on what resolves them');
-none(q{SELECT number FROM keypup.issue_fields f WHERE jsonb_array_length(workflow_timeline) <> (SELECT count(*) FROM keypup.issue_spells s WHERE s.account_id = f.account_id AND s.project_id = f.project_id AND s.number = f.number)
-	OR workflow_timeline -> -1 ->> 'name' <> state OR workflow_timeline -> -1 -> 'end_at' <> 'null'}, 'a timeline has all spells, and ends in the state of now');
-none(q{SELECT number FROM keypup.issue_spells WHERE end_at < start_at}, 'no spell ends before it begins');
+none(q{SELECT number FROM keypup.issue_fields f WHERE jsonb_array_length(workflow_timeline) <> (SELECT count(*) FROM keypup.issue_status_spans s WHERE s.account_id = f.account_id AND s.project_id = f.project_id AND s.number = f.number)
+	OR workflow_timeline -> -1 ->> 'name' <> state OR workflow_timeline -> -1 -> 'end_at' <> 'null'}, 'a timeline has all spans, and ends in the state of now');
+none(q{SELECT number FROM keypup.issue_status_spans WHERE end_at < start_at}, 'no span ends before it begins');
 same(q{SELECT account_id, period, period_start, sum(issues_opened), sum(issues_closed), sum(issues_reopened) FROM keypup.issue_throughput_by WHERE dimension = 'type' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3},
 	q{SELECT account_id, period, period_start, issues_opened, issues_closed, issues_reopened FROM keypup.throughput WHERE issues_opened + issues_closed + issues_reopened > 0 ORDER BY 1, 2, 3}, 'the types together are the throughput');
 none(q{SELECT t.label, t.issues_opened FROM (SELECT account_id, label, sum(issues_opened) AS issues_opened FROM keypup.issue_throughput_by_label WHERE label IS NOT NULL GROUP BY 1, 2) t

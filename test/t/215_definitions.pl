@@ -1,5 +1,5 @@
 # Every view that a member may read is defined, column by column: in the database, in doc/definitions.md with the same words, and
-# in a page that explains it.
+# in a page that explains it. So is every action of the audit log.
 use strict;
 use warnings;
 
@@ -41,6 +41,11 @@ is(join("\n", grep { /MISSING/ } @database), '', 'nothing is without a definitio
 # A page says why, and how it is counted: not only what.
 my $explained = join '', map { slurp_file($_) } grep { !m{/definitions\.md$} } glob('doc/*.md');
 is(join(' ', grep { $explained !~ /\b\Q$_\E\b/ } map { /^## (\w+)/ } @database), '', 'every view is named in a page that explains it');
+
+my %action = map { $_ => 1 } join('', map { slurp_file($_) } glob('src/*/*.sql')) =~ /(?:record_action|record_durably|note_refusal)\([^;]*?'([a-z_]+\.[a-z_]+)'/g;
+cmp_ok(scalar(keys %action), '>', 40, 'dozens of actions are recorded');
+my $audit = slurp_file('doc/audit.md');
+is(join(' ', grep { $audit !~ /`\Q$_\E`/ } sort keys %action), '', 'and each is in doc/audit.md');
 
 # Each of these would have been noticed.
 $node->safe_psql('postgres', q{COMMENT ON COLUMN keypup.pull_request_cycle.pickup_time IS 'Something else.'});

@@ -51,6 +51,18 @@ test('an answer can be delayed, dripped and given other headers', async () => {
   assert.equal(answer.headers.date, 'Thu, 01 Jan 2026 00:00:00 GMT');
 });
 
+test('a late answer is as old as its question', async () => {
+  const [{ name }] = (await client.truth('acme/widgets')).labels;
+  await client.settings({ faults: [{ match: { operation: 'Late', times: 1 }, late: true }] });
+  const labels = async (operation) => (await client.graphql(`query ${operation} { repository(owner: "acme", name: "widgets") { labels(first: 1) { nodes { name } } } }`)).json.data.repository.labels.nodes[0].name;
+  const late = labels('Late');
+  while ((await client.counters()).faults[0].used === 0) await new Promise((resolve) => { setTimeout(resolve, 5); });
+  await client.change('acme/widgets', 'rename_label', { label: name, to: 'renamed' });
+  assert.equal(await labels('Now'), 'renamed');
+  await client.settings({ faults: [] });
+  assert.equal(await late, name);
+});
+
 test('a bomb is small on the wire and large when unpacked', async () => {
   await client.settings({ faults: [{ match: { times: 1 }, bomb_bytes: 50_000_000 }] });
   const answer = await ask({ headers: { 'accept-encoding': 'gzip' } });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { generateHistory } from '../generate.mjs';
 import { loadHistory } from '../history.mjs';
-import { lastTimeOf } from '../generate.mjs';
+import { lastTimeOf } from '../steps.mjs';
 import { readGenerateSpec } from '../options.mjs';
 import { shared, startServer } from '../client.mjs';
 

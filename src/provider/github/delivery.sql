@@ -140,7 +140,8 @@ BEGIN
   SET tag_name = excluded.tag_name, name = excluded.name, url = excluded.url, author = excluded.author, author_is_bot = excluded.author_is_bot,
     is_draft = excluded.is_draft, is_prerelease = excluded.is_prerelease, created_at = excluded.created_at, published_at = excluded.published_at,
     updated_at = excluded.updated_at, commit_at = coalesce(excluded.commit_at, r.commit_at), deleted_at = NULL
-  WHERE r.updated_at <= excluded.updated_at
+  -- A time of the future guards nothing.
+  WHERE (r.updated_at <= excluded.updated_at OR r.updated_at > now() + interval '1 day')
     AND (r.tag_name, r.name, r.url, r.author, r.author_is_bot, r.is_draft, r.is_prerelease, r.created_at, r.published_at, r.updated_at, r.commit_at, r.deleted_at)
       IS DISTINCT FROM (excluded.tag_name, excluded.name, excluded.url, excluded.author, excluded.author_is_bot, excluded.is_draft, excluded.is_prerelease,
       excluded.created_at, excluded.published_at, excluded.updated_at, coalesce(excluded.commit_at, r.commit_at), NULL::timestamptz);
@@ -203,7 +204,7 @@ BEGIN
     ON CONFLICT (account_id, project_id, external_id) DO UPDATE
     SET environment = excluded.environment, state = excluded.state, ref = excluded.ref, creator = excluded.creator, creator_is_bot = excluded.creator_is_bot,
       created_at = excluded.created_at, updated_at = excluded.updated_at, commit_at = coalesce(excluded.commit_at, d.commit_at), deleted_at = NULL
-    WHERE d.updated_at <= excluded.updated_at
+    WHERE (d.updated_at <= excluded.updated_at OR d.updated_at > now() + interval '1 day')
       AND (d.environment, d.state, d.ref, d.creator, d.creator_is_bot, d.created_at, d.updated_at, d.commit_at, d.deleted_at)
         IS DISTINCT FROM (excluded.environment, excluded.state, excluded.ref, excluded.creator, excluded.creator_is_bot, excluded.created_at, excluded.updated_at,
         coalesce(excluded.commit_at, d.commit_at), NULL::timestamptz)

@@ -134,6 +134,17 @@ GRANT EXECUTE ON FUNCTION keypup.github_itemized(text), keypup.github_listed(tex
 COMMENT ON FUNCTION keypup.github_itemized(text) IS 'Of a job for several things: the shape of each, and its types. NULL for other jobs.';
 COMMENT ON FUNCTION keypup.github_listed(text) IS 'Of a job for a page of a list: the list, its shape, and that of its elements. NULL for other jobs.';
 
+-- An id of GitHub's older form may be answered with the newer one, which has an underscore. asked: an id, or a number.
+CREATE FUNCTION keypup.github_is_another(asked jsonb, answer jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce(CASE jsonb_typeof(asked) WHEN 'number' THEN answer -> 'number' <> asked
+    ELSE asked #>> '{}' LIKE '%\_%' AND answer -> 'id' <> asked END, false)
+$$;
+REVOKE ALL ON FUNCTION keypup.github_is_another(jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_is_another(jsonb, jsonb) TO keypup_worker;
+COMMENT ON FUNCTION keypup.github_is_another(jsonb, jsonb) IS 'Whether an answer is about another thing than the one that was asked for.';
+
 -- The one place where it is decided what becomes of each thing that was asked for. An error without a path, or with one that
 -- leads to nothing that was asked for, covers all.
 CREATE FUNCTION keypup.github_judge(kind text, arguments jsonb, reply jsonb, refused text[], OUT whole jsonb, OUT asked jsonb, OUT gone jsonb, OUT again jsonb)
@@ -143,6 +154,9 @@ DECLARE
   its record := keypup.github_itemized(kind);
   all_asked jsonb := arguments -> 'items';
   answers jsonb := reply #> '{data,nodes}';
+  -- The id, or the number, of each.
+  identities jsonb := CASE kind WHEN 'nested_pages' THEN jsonb_path_query_array(all_asked, '$[*].node')
+    WHEN 'existence' THEN jsonb_path_query_array(all_asked, '$[*].id') ELSE all_asked END;
   wrong text[];
 BEGIN
   IF kind = 'nested_pages' THEN
@@ -160,7 +174,8 @@ BEGIN
   wrong := keypup.misfits(answers, its.shape, keypup.github_shapes());
   gone := '[]';
   again := '[]';
-  IF wrong IS NULL AND NOT keypup.github_has_errors(reply) AND jsonb_array_length(answers) = jsonb_array_length(all_asked) THEN
+  IF wrong IS NULL AND NOT keypup.github_has_errors(reply) AND jsonb_array_length(answers) = jsonb_array_length(all_asked)
+     AND jsonb_path_query_array(answers, CASE kind WHEN 'numbers' THEN '$[*].number' ELSE '$[*].id' END::jsonpath) = identities THEN
     whole := answers;
     asked := all_asked;
     RETURN;
@@ -181,7 +196,9 @@ BEGIN
     SELECT e.part, bool_and(e.is_not_found) AS is_not_found, min(e.position) AS error FROM error e GROUP BY e.part
   ), part AS (
     SELECT a.position, a.asked, answers -> (a.position - 1)::integer AS answer,
-      CASE WHEN a.position > jsonb_array_length(answers) THEN 'it is missing' ELSE wrong[a.position] END AS misfit,
+      CASE WHEN a.position > jsonb_array_length(answers) THEN 'it is missing'
+        WHEN keypup.github_is_another(identities -> (a.position - 1)::integer, answers -> (a.position - 1)::integer) THEN 'it is about another'
+        ELSE wrong[a.position] END AS misfit,
       least(one.error, every.error) AS error, one.is_not_found AND every.error IS NULL AS is_not_found
     FROM jsonb_array_elements(all_asked) WITH ORDINALITY AS a (asked, position)
     LEFT JOIN covered one ON one.part = a.position - 1
@@ -190,7 +207,7 @@ BEGIN
     SELECT p.*,
       CASE WHEN p.is_not_found AND coalesce(jsonb_typeof(p.answer), 'null') = 'null' THEN 'gone'
            -- It has become something else.
-           WHEN p.error IS NULL AND p.answer ->> '__typename' <> ALL (its.types) THEN 'gone'
+           WHEN p.error IS NULL AND p.misfit IS DISTINCT FROM 'it is about another' AND p.answer ->> '__typename' <> ALL (its.types) THEN 'gone'
            WHEN p.error IS NOT NULL OR p.misfit IS NOT NULL THEN 'again'
            ELSE 'whole' END AS verdict
     FROM part p

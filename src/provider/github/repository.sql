@@ -35,19 +35,21 @@ COMMENT ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb) IS 'Stores a
 COMMENT ON FUNCTION keypup.github_store_milestones(uuid, bigint, jsonb) IS 'Stores a page of milestones.';
 
 -- A list of labels or milestones is short: it is read whole in every run that finds more than one
--- page, and rows that the whole list lacks are gone. seen carries the ids of the pages before; NULL when one was not whole.
+-- page, and rows that the whole list lacks are gone. seen carries the ids of the pages before; NULL when one was not whole. asked_at
+-- is when the first was asked for.
 CREATE FUNCTION keypup.github_take_list(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   gone text[];
+  asked_at timestamptz := coalesce((arguments ->> 'asked_at')::timestamptz, keypup.answer_asked_at(account, project));
   ids jsonb := jsonb_path_query_array(page, '$.nodes[*].id');
   known jsonb := CASE WHEN NOT page ? 'all_ids' AND arguments -> 'seen' <> 'null' THEN (arguments -> 'seen') || ids END;
 BEGIN
   PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes', 'infinity'::timestamptz);
   IF keypup.github_goes_on(account, project, kind, page, arguments) THEN
     PERFORM keypup.queue_job(account, project, kind,
-      keypup.github_next_page(page, arguments) || jsonb_build_object('seen', known), NULL::boolean, now(), false);
+      keypup.github_next_page(page, arguments) || jsonb_build_object('seen', known, 'asked_at', asked_at), NULL::boolean, now(), false);
   ELSIF (SELECT count(DISTINCT k) FROM jsonb_array_elements(known) AS k) IS DISTINCT FROM (page ->> 'totalCount')::bigint THEN
     -- Not as many as there are: something moved while the list was read, or it is not whole. The next run reads it again.
     RETURN;
@@ -56,12 +58,18 @@ BEGIN
       DELETE FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND NOT known ? l.external_id RETURNING l.name
     )
     SELECT array_agg(d.name) INTO gone FROM deleted d;
+    IF keypup.settle_unlisted(account, project, kind, asked_at) THEN
+      gone := gone || keypup.unlisted_labels(account, project);
+    END IF;
     PERFORM keypup.forget_labels(account, project, gone);
   ELSE
     WITH deleted AS (
       DELETE FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND NOT known ? m.external_id RETURNING m.title
     )
     SELECT array_agg(d.title) INTO gone FROM deleted d;
+    IF keypup.settle_unlisted(account, project, kind, asked_at) THEN
+      gone := gone || keypup.unlisted_milestones(account, project);
+    END IF;
     PERFORM keypup.forget_milestones(account, project, gone);
   END IF;
 END
@@ -386,6 +394,10 @@ BEGIN
   WHERE j.account_id = account AND j.job_id = job;
   place := CASE WHEN the_job.external_id IS NULL THEN 'repository' ELSE 'node' END;
   repository := coalesce(reply #> ARRAY['data', place], 'null');
+  IF keypup.github_is_another(to_jsonb(the_job.external_id), repository) THEN
+    repository := 'null';
+    why := 'the answer is about another';
+  END IF;
   IF NOT keypup.github_has_errors(reply) AND keypup.misfits(jsonb_build_array(repository), 'WholeRepository', keypup.github_shapes()) IS NULL THEN
     PERFORM keypup.github_store_repository(account, the_job.project_id, repository, '{}'::text[]);
     RETURN true;
@@ -397,7 +409,7 @@ BEGIN
       RETURN false;
     END IF;
     RAISE EXCEPTION 'GitHub did not answer for repository "%": %', the_job.name,
-        coalesce((SELECT min(keypup.github_why(e.message, e.type)) FROM keypup.github_errors(reply, refused) e), 'the answer has none, and no error')
+        coalesce((SELECT min(keypup.github_why(e.message, e.type)) FROM keypup.github_errors(reply, refused) e), why, 'the answer has none, and no error')
       USING ERRCODE = 'no_data_found', HINT = 'Nothing is lost: it is asked for again.';
   END IF;
 

@@ -1,6 +1,6 @@
 -- provider/github/store.sql: what people, pull requests and issues become in the tables; nested.sql has their lists.
 
-CREATE FUNCTION keypup.github_store_people(account uuid, connection uuid, page jsonb) RETURNS jsonb
+CREATE FUNCTION keypup.github_store_people(account uuid, project bigint, connection uuid, page jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -27,7 +27,7 @@ BEGIN
   named := jsonb_path_query_array(actors, '$[*] ? (@.id != null)');
   IF (keypup.changed_people(account, connection, named)).ids IS NOT NULL THEN
     PERFORM keypup.hold_projects(account, connection, false);
-    SELECT * INTO followed FROM keypup.follow_people(account, connection, named);
+    SELECT * INTO followed FROM keypup.follow_people(account, connection, named, keypup.answer_asked_at(account, project));
     page := keypup.github_follow_seen(account, ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection),
       '{assignees,reviewRequests}'::text[], followed.old_names, followed.new_names, page);
   END IF;
@@ -61,9 +61,9 @@ BEGIN
   RETURN page;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_store_people(uuid, uuid, jsonb) IS 'Stores every login that a page names, and carries new ones through what is stored. Returns the page, with new ones in seen.';
+REVOKE ALL ON FUNCTION keypup.github_store_people(uuid, bigint, uuid, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_store_people(uuid, bigint, uuid, jsonb) TO keypup_worker;
+COMMENT ON FUNCTION keypup.github_store_people(uuid, bigint, uuid, jsonb) IS 'Stores every login that a page names, and carries new ones through what is stored. Returns the page, with new ones in seen.';
 
 -- The names of labels and milestones in what is about to be stored. rows: as github_store_rows takes them.
 CREATE FUNCTION keypup.github_follow_names(account uuid, project bigint, kind text, rows jsonb) RETURNS jsonb
@@ -71,10 +71,11 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   seen jsonb;
+  is_unlisted boolean;
   followed record;
 BEGIN
   -- NULL where all are called as they were.
-  SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.name)) INTO seen
+  SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.name)), kind <> 'labels' AND bool_or(l.name IS NULL) INTO seen, is_unlisted
   FROM (
     SELECT DISTINCT n.id, n.name
     FROM keypup.json_rows(rows, CASE kind WHEN 'labels' THEN '' ELSE 'labels.nodes' END, '{id,name}'::text[]) AS n (id text, name text)
@@ -83,10 +84,13 @@ BEGIN
   LEFT JOIN keypup.labels l ON l.account_id = account AND l.project_id = project AND l.external_id = n.id
   HAVING bool_or(l.name IS DISTINCT FROM n.name);
   IF seen IS NOT NULL THEN
-    SELECT * INTO followed FROM keypup.follow_labels(account, project, seen);
+    SELECT * INTO followed FROM keypup.follow_labels(account, project, seen, keypup.answer_asked_at(account, project));
     rows := keypup.github_follow_seen(account, ARRAY[project], '{labels}'::text[], followed.old_names, followed.new_names, rows);
+    IF is_unlisted THEN
+      PERFORM keypup.note_unlisted(account, project, 'labels');
+    END IF;
   END IF;
-  SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.title)) INTO seen
+  SELECT jsonb_agg(jsonb_build_object('id', n.id, 'name', n.title)), kind <> 'milestones' AND bool_or(m.title IS NULL) INTO seen, is_unlisted
   FROM (
     SELECT DISTINCT n.id, n.title
     FROM keypup.json_rows(rows, '', CASE kind WHEN 'milestones' THEN '{id,title}' ELSE '{milestone.id,milestone.title}' END::text[]) AS n (id text, title text)
@@ -95,7 +99,10 @@ BEGIN
   LEFT JOIN keypup.milestones m ON m.account_id = account AND m.project_id = project AND m.external_id = n.id
   HAVING bool_or(m.title IS DISTINCT FROM n.title);
   IF seen IS NOT NULL THEN
-    PERFORM keypup.follow_milestones(account, project, seen);
+    PERFORM keypup.follow_milestones(account, project, seen, keypup.answer_asked_at(account, project));
+    IF is_unlisted THEN
+      PERFORM keypup.note_unlisted(account, project, 'milestones');
+    END IF;
   END IF;
   RETURN rows;
 END
@@ -155,7 +162,7 @@ BEGIN
     additions = excluded.additions, deletions = excluded.deletions, changed_files = excluded.changed_files, commit_count = excluded.commit_count,
     first_commit_at = excluded.first_commit_at, labels = excluded.labels, assignees = excluded.assignees, requested_reviewers = excluded.requested_reviewers,
     milestone = excluded.milestone, closes_issues = excluded.closes_issues, is_read_early = excluded.is_read_early, deleted_at = NULL
-  WHERE (p.updated_at <= excluded.updated_at OR p.updated_at > now() + interval '1 day')
+  WHERE (p.updated_at <= excluded.updated_at OR p.updated_at > now() + interval '1 day' OR p.external_id <> excluded.external_id)
     AND (p.external_id, p.node_id, p.url, p.title, p.state, p.is_draft, p.author, p.author_is_bot, p.created_at, p.updated_at, p.closed_at, p.merged_at, p.merged_by,
       p.base_branch, p.head_branch, p.additions, p.deletions, p.changed_files, p.commit_count, p.first_commit_at, p.labels, p.assignees, p.requested_reviewers,
       p.milestone, p.closes_issues, p.is_read_early, p.deleted_at)
@@ -216,7 +223,7 @@ BEGIN
     state_reason = excluded.state_reason, author = excluded.author, author_is_bot = excluded.author_is_bot, created_at = excluded.created_at,
     updated_at = excluded.updated_at, closed_at = excluded.closed_at, labels = excluded.labels, assignees = excluded.assignees,
     milestone = excluded.milestone, is_read_early = excluded.is_read_early, deleted_at = NULL
-  WHERE (i.updated_at <= excluded.updated_at OR i.updated_at > now() + interval '1 day')
+  WHERE (i.updated_at <= excluded.updated_at OR i.updated_at > now() + interval '1 day' OR i.external_id <> excluded.external_id)
     AND (i.external_id, i.node_id, i.url, i.title, i.state, i.state_reason, i.author, i.author_is_bot, i.created_at, i.updated_at, i.closed_at, i.labels,
       i.assignees, i.milestone, i.is_read_early, i.deleted_at)
       IS DISTINCT FROM (excluded.external_id, excluded.node_id, excluded.url, excluded.title, excluded.state, excluded.state_reason, excluded.author,
@@ -260,7 +267,7 @@ BEGIN
   FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
   BEGIN
     -- Names first: what is stored already means whoever had them.
-    rows := keypup.github_store_people(account, the_connection, rows);
+    rows := keypup.github_store_people(account, project, the_connection, rows);
     rows := keypup.github_follow_names(account, project, kind, rows);
     CASE kind
       WHEN 'labels' THEN

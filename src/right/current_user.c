@@ -1,16 +1,16 @@
 /*
- * asker.c
- *		Who is asking? Called by row-level security policies and by the
+ * current_user.c
+ *		Who is the current user? Called by row-level security policies and by the
  *		functions that customers' admins call.
  *
- * The asker is the person or API key of the session that the transaction uses
- * (session.c), or else the current user, as everywhere in PostgreSQL. Only
- * inside a function of our own that runs as its owner is it the user outside
- * (caller.c); and there nobody asks while a maintenance command runs somebody's
- * expression, since the user outside is then a superuser who never called us.
+ * It is the person or API key of the session that the transaction uses
+ * (session.c), or else PostgreSQL's current user. Only inside a function of our
+ * own that runs as its owner is it the user outside (caller.c); and there is none
+ * while a maintenance command runs somebody's expression, since the user outside
+ * is then a superuser who never called us.
  *
- * What the asker may do is in the view keypup.rights. What is taken away is gone
- * with the next statement: an answer is kept only while it must be the same.
+ * What the current user may do is in the view keypup.rights. What is taken away is
+ * gone with the next statement: an answer is kept only while it must be the same.
  */
 #include "postgres.h"
 
@@ -32,7 +32,7 @@
 #include "audit/refusal.h"
 #include "datum.h"
 #include "kept_plan.h"
-#include "right/asker.h"
+#include "right/current_user.h"
 #include "right/caller.h"
 
 PG_FUNCTION_INFO_V1(keypup_my_accounts);
@@ -41,8 +41,8 @@ PG_FUNCTION_INFO_V1(keypup_my_logins);
 PG_FUNCTION_INFO_V1(keypup_sees_all_projects);
 PG_FUNCTION_INFO_V1(keypup_has_permission);
 PG_FUNCTION_INFO_V1(keypup_has_permission_now);
-PG_FUNCTION_INFO_V1(keypup_asking_role);
-PG_FUNCTION_INFO_V1(keypup_asking);
+PG_FUNCTION_INFO_V1(keypup_current_user_name);
+PG_FUNCTION_INFO_V1(keypup_current_user_info);
 PG_FUNCTION_INFO_V1(keypup_whoami);
 PG_FUNCTION_INFO_V1(keypup_job_account);
 
@@ -127,32 +127,33 @@ owner_of_extension_function(Oid function)
 }
 
 /*
- * The session that is asked by; NULL: the role asks. A function that runs as its
- * owner, and is none of ours, asks as its owner, whoever's session calls it.
+ * The session whose holder is the current user; NULL: the role is. In a function
+ * that runs as its owner, and is none of ours, its owner is the current user,
+ * whoever's session calls it.
  */
 static const SessionIdentity *
-asking_session(Oid asker)
+session_of_user(Oid user)
 {
-	return asker == GetOuterUserId() ? used_session() : NULL;
+	return user == GetOuterUserId() ? used_session() : NULL;
 }
 
 /*
- * Asks about the asker; the answer is in SPI_tuptable. False: there is none, or
- * nobody asks. snapshot: as in run_kept_plan.
+ * Asks about the current user; the answer is in SPI_tuptable. False: there is no
+ * answer, or no user. snapshot: as in run_kept_plan.
  */
 static bool
 ask(FunctionCallInfo fcinfo, Question *question, Datum permission, Snapshot snapshot)
 {
 	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
-	Oid asker = calling_role(owner);
-	const SessionIdentity *session = asking_session(asker);
+	Oid user = calling_role(owner);
+	const SessionIdentity *session = session_of_user(user);
 	Datum values[3] = {permission};
 
-	if (!OidIsValid(asker))
+	if (!OidIsValid(user))
 		return false;
 	if (session == NULL)
 	{
-		values[1] = ObjectIdGetDatum(asker);
+		values[1] = ObjectIdGetDatum(user);
 		return run_kept_plan(&question->of_role, owner, values, snapshot, true);
 	}
 	values[1] = UUIDPGetDatum(&session->account);
@@ -161,7 +162,7 @@ ask(FunctionCallInfo fcinfo, Question *question, Datum permission, Snapshot snap
 }
 
 /*
- * The accounts in which the asker has a permission. A query asks for each of its
+ * The accounts in which the current user has a permission. A query asks for each of its
  * tables, and a BI tool sends query after query: the answer is kept while it
  * must be the same. It is, as long as nothing was committed and nothing changed
  * by ourselves, which the snapshot tells; but consents and sessions end by the
@@ -174,7 +175,7 @@ ask(FunctionCallInfo fcinfo, Question *question, Datum permission, Snapshot snap
 /* What an answer depends on, beside the clock. Compared as bytes: there is no padding. */
 typedef struct AskedWhen
 {
-	Oid asker;
+	Oid user;
 	TransactionId xmin;
 	TransactionId xmax;
 	uint32 xcnt;
@@ -200,14 +201,14 @@ typedef struct Answer
 static Answer answers[KEPT_ANSWERS];
 
 static void
-describe_question(AskedWhen *when, const char *permission, Oid asker)
+describe_question(AskedWhen *when, const char *permission, Oid user)
 {
-	const SessionIdentity *session = asking_session(asker);
+	const SessionIdentity *session = session_of_user(user);
 	Snapshot snapshot = GetActiveSnapshot();
 
 	memset(when, 0, sizeof(*when));
 	strlcpy(when->permission, permission, MAX_PERMISSION);
-	when->asker = asker;
+	when->user = user;
 	when->of_session = session != NULL;
 	if (session != NULL)
 		when->session = *session;
@@ -237,8 +238,7 @@ fetch_answer(FunctionCallInfo fcinfo, Answer *answer)
 			accounts[count] = *DatumGetUUIDP(kept_plan_column(count, 1, &isnull));
 			all_projects = all_projects && DatumGetBool(kept_plan_column(count, 2, &isnull));
 			if (DatumGetBool(kept_plan_column(count, 3, &isnull)))
-				note_support_reading(&accounts[count],
-									 GetUserNameFromId(answer->when.asker, false));
+				note_support_reading(&accounts[count], GetUserNameFromId(answer->when.user, false));
 		}
 	}
 	SPI_finish();
@@ -253,14 +253,14 @@ static const Answer *
 find_answer(FunctionCallInfo fcinfo, Datum permission)
 {
 	static int next = 0;
-	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	Oid user = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	char *name = TextDatumGetCString(permission);
 	Answer *place = &answers[next];
 	Answer fresh;
 
 	if (strlen(name) >= MAX_PERMISSION)
 		name = "";
-	describe_question(&fresh.when, name, asker);
+	describe_question(&fresh.when, name, user);
 	for (int i = 0; i < KEPT_ANSWERS; i++)
 	{
 		Answer *kept = &answers[i];
@@ -345,11 +345,11 @@ keypup_sees_all_projects(PG_FUNCTION_ARGS)
 Datum
 keypup_has_permission(PG_FUNCTION_ARGS)
 {
-	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	Oid user = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	pg_uuid_t *account = PG_GETARG_UUID_P(0);
 	const Answer *answer;
 
-	if (OidIsValid(asker) && asking_session(asker) == NULL && superuser_arg(asker))
+	if (OidIsValid(user) && session_of_user(user) == NULL && superuser_arg(user))
 		PG_RETURN_BOOL(true);
 	answer = find_answer(fcinfo, PG_GETARG_DATUM(1));
 	for (int i = 0; i < answer->count; i++)
@@ -367,12 +367,12 @@ keypup_has_permission(PG_FUNCTION_ARGS)
 Datum
 keypup_has_permission_now(PG_FUNCTION_ARGS)
 {
-	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	Oid user = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
 	pg_uuid_t *account = PG_GETARG_UUID_P(0);
 	Snapshot now;
 	bool found = false;
 
-	if (OidIsValid(asker) && asking_session(asker) == NULL && superuser_arg(asker))
+	if (OidIsValid(user) && session_of_user(user) == NULL && superuser_arg(user))
 		PG_RETURN_BOOL(true);
 	now = RegisterSnapshot(GetLatestSnapshot());
 	SPI_connect();
@@ -392,46 +392,46 @@ keypup_has_permission_now(PG_FUNCTION_ARGS)
 }
 
 text *
-name_asker(FunctionCallInfo fcinfo, text **kind)
+name_current_user(FunctionCallInfo fcinfo, text **kind)
 {
-	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
-	const SessionIdentity *session = asking_session(asker);
+	Oid user = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	const SessionIdentity *session = session_of_user(user);
 
-	if (!OidIsValid(asker))
+	if (!OidIsValid(user))
 		return NULL;
 	if (session != NULL)
 		return find_session_holder(session, kind, InvalidSnapshot);
 	if (kind != NULL)
 		*kind = cstring_to_text("database_role");
-	return cstring_to_text(GetUserNameFromId(asker, false));
+	return cstring_to_text(GetUserNameFromId(user, false));
 }
 
 Datum
-keypup_asking_role(PG_FUNCTION_ARGS)
+keypup_current_user_name(PG_FUNCTION_ARGS)
 {
-	text *name = name_asker(fcinfo, NULL);
+	text *name = name_current_user(fcinfo, NULL);
 
 	if (name == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(name);
 }
 
-/* A row of kind, role: both NULL when nobody asks, the kind when the session has ended. */
+/* A row of kind, role: both NULL when there is no user, the kind when the session has ended. */
 Datum
-keypup_asking(PG_FUNCTION_ARGS)
+keypup_current_user_info(PG_FUNCTION_ARGS)
 {
-	Oid asker = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
-	const SessionIdentity *session = asking_session(asker);
+	Oid user = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	const SessionIdentity *session = session_of_user(user);
 	text *kind = cstring_to_text("database_role");
 	Datum values[2];
 	bool nulls[2];
 
 	if (session != NULL && find_session_holder(session, &kind, InvalidSnapshot) == NULL)
 		kind = NULL;
-	nulls[0] = kind == NULL || !OidIsValid(asker);
-	nulls[1] = !OidIsValid(asker);
+	nulls[0] = kind == NULL || !OidIsValid(user);
+	nulls[1] = !OidIsValid(user);
 	values[0] = PointerGetDatum(kind);
-	values[1] = ObjectIdGetDatum(asker);
+	values[1] = ObjectIdGetDatum(user);
 	return return_row(fcinfo, 2, values, nulls);
 }
 
@@ -440,7 +440,7 @@ keypup_whoami(PG_FUNCTION_ARGS)
 {
 	if (find_answer(fcinfo, CStringGetTextDatum("data.read"))->count == 0)
 		PG_RETURN_NULL();
-	return keypup_asking_role(fcinfo);
+	return keypup_current_user_name(fcinfo);
 }
 
 Datum

@@ -1,9 +1,9 @@
 /*
- * asker.h
- *		Who is asking, and for whose account the worker is at work.
+ * current_user.h
+ *		Who the current user is, and for whose account the worker is at work.
  */
-#ifndef KEYPUP_ASKER_H
-#define KEYPUP_ASKER_H
+#ifndef KEYPUP_CURRENT_USER_H
+#define KEYPUP_CURRENT_USER_H
 
 #include "fmgr.h"
 #include "utils/snapshot.h"
@@ -42,14 +42,14 @@ extern void watch_cursors(void);
 extern text *find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapshot);
 
 /*
- * name_asker
- *		Who called the function of ours whose arguments these are, palloc'd: the
- *		holder of the session, or the role; NULL when nobody asks.
+ * name_current_user
+ *		The current user of the function of ours whose arguments these are, palloc'd:
+ *		the holder of the session, or the role; NULL when there is none.
  *
- * kind: gets database_role, person or api_key, palloc'd, unless nobody asks; may
- * be NULL.
+ * kind: gets database_role, person or api_key, palloc'd, unless there is none;
+ * may be NULL.
  */
-extern text *name_asker(FunctionCallInfo fcinfo, text **kind);
+extern text *name_current_user(FunctionCallInfo fcinfo, text **kind);
 
 /*
  * set_job_account
