@@ -113,7 +113,9 @@ CREATE FUNCTION keypup.has_permission_now(account_id uuid, permission text) RETU
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_has_permission_now';
 REVOKE ALL ON FUNCTION keypup.has_permission_now(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.has_permission_now(uuid, text) IS
-  'has_permission, as it is at this moment, also where the transaction still sees what was before: for who changes something.';
+  'has_permission, as it is at this moment, also where the transaction still sees what was before: for who changes something.'
+  ' What it says is asked again when the function ends that was called, as it may have waited for somebody who has taken the'
+  ' permission away: then it ends in an error. What that function itself has changed does not count.';
 
 CREATE FUNCTION keypup.current_user_name() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_current_user_name';

@@ -35,12 +35,15 @@ COMMENT ON COLUMN keypup.audit_log.detail IS 'To whom or what it was done, or wh
 SELECT keypup.protect_table('keypup.audit_log', 'audit.read');
 REVOKE ALL ON keypup.audit_log FROM keypup_worker;
 
+-- Not in SQL, which would plan it anew for each sign-in.
 CREATE FUNCTION keypup.record_action(account_id uuid, action text, detail text, actor_kind text, actor text) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   INSERT INTO keypup.audit_log (account_id, action, outcome, actor_kind, actor, database_role, client_address, detail)
   VALUES (record_action.account_id, record_action.action, 'done', record_action.actor_kind, record_action.actor, session_user,
-    host(inet_client_addr()), left(record_action.detail, 1000))
+    host(inet_client_addr()), left(record_action.detail, 1000));
+END
 $$;
 CREATE FUNCTION keypup.record_action(account_id uuid, action text, detail text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -282,6 +282,19 @@ note_refusal(const pg_uuid_t *account, const char *action, const char *claimed, 
 }
 
 void
+note_refusal_to_current_user(Oid owner, const pg_uuid_t *account, const char *action,
+							 const char *detail)
+{
+	Refusal refusal;
+	text *kind = NULL;
+	text *actor = name_current_user(owner, &kind);
+
+	describe_refusal(&refusal, account, action, actor == NULL ? NULL : text_to_cstring(kind),
+					 actor == NULL ? NULL : text_to_cstring(actor), NULL, detail);
+	note(&refusal, PATIENCE_MILLISECONDS);
+}
+
+void
 note_support_reading(const pg_uuid_t *account, const char *role)
 {
 	Refusal reading;
@@ -357,17 +370,10 @@ text_argument(FunctionCallInfo fcinfo, int number)
 Datum
 keypup_note_refusal(PG_FUNCTION_ARGS)
 {
-	Refusal refusal;
-	text *kind = NULL;
-	text *actor;
-
-	if (PG_ARGISNULL(1))
-		PG_RETURN_VOID();
-	actor = name_current_user(fcinfo, &kind);
-	describe_refusal(&refusal, PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0),
-					 text_argument(fcinfo, 1), actor == NULL ? NULL : text_to_cstring(kind),
-					 actor == NULL ? NULL : text_to_cstring(actor), NULL, text_argument(fcinfo, 2));
-	note(&refusal, PATIENCE_MILLISECONDS);
+	if (!PG_ARGISNULL(1))
+		note_refusal_to_current_user(owner_of_extension_function(fcinfo->flinfo->fn_oid),
+									 PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0),
+									 text_argument(fcinfo, 1), text_argument(fcinfo, 2));
 	PG_RETURN_VOID();
 }
 

@@ -68,6 +68,15 @@ extern void
 note_refusal(const pg_uuid_t *account, const char *action, const char *claimed, const char *detail);
 
 /*
+ * note_refusal_to_current_user
+ *		The same of whoever called a function of ours, as name_current_user has it.
+ *
+ * owner: of the extension.
+ */
+extern void note_refusal_to_current_user(Oid owner, const pg_uuid_t *account, const char *action,
+										 const char *detail);
+
+/*
  * note_support_reading
  *		Has the worker of this database record that a database role reads an account
  *		by consent, or by break-glass. On a standby the server's log has it, once an hour,

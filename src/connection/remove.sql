@@ -8,7 +8,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'tokens.delete');
+  the_account uuid := keypup.authorize_rights(account, 'tokens.delete');
   the_connection uuid;
   its_name text;
   projects text;
@@ -20,8 +20,6 @@ BEGIN
     RAISE EXCEPTION 'a connection is needed' USING ERRCODE = 'null_value_not_allowed',
       HINT = 'SELECT name FROM keypup.connections shows the account''s connections.';
   END IF;
-  PERFORM keypup.lock_members(the_account);
-  PERFORM keypup.authorize(account, 'tokens.delete');
   the_connection := keypup.find_connection(the_account, connection);
   SELECT c.name INTO its_name
   FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = the_connection FOR UPDATE;

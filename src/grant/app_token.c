@@ -191,7 +191,7 @@ claim_tokens(void *argument)
 	ClaimArguments *claim = argument;
 	Runner *runner = claim->runner;
 	Oid types[] = {UUIDOID, UUIDARRAYOID};
-	Datum values[] = {UUIDPGetDatum(&runner->scope.account), accounts_set_aside()};
+	Datum values[] = {UUIDPGetDatum(&runner->scope.account), accounts_set_aside(false)};
 	char nulls[] = {runner->scope.has_account ? ' ' : 'n', ' ', '\0'};
 
 	run_query("SELECT * FROM keypup.claim_app_tokens($1, $2)", 2, types, values, nulls);

@@ -175,7 +175,7 @@ fetch_key_sets(Runner *runner, const Question *question)
 	if (question != NULL || DatumGetInt32(values[2]) < 1)
 		values[2] = Int32GetDatum(question != NULL);
 	values[3] = busy_accounts(runner);
-	values[4] = accounts_set_aside();
+	values[4] = accounts_set_aside(false);
 	run_query("SELECT * FROM keypup.claim_key_sets($1, $2, $3, $4 OPERATOR(pg_catalog.||) $5)",
 			  lengthof(types), types, values, nulls);
 	count = SPI_processed;

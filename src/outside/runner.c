@@ -15,6 +15,7 @@
 
 #include "http/proxy.h"
 #include "outside/runner.h"
+#include "outside/slow.h"
 #include "right/current_user.h"
 #include "token/token.h"
 #include "worker_list.h"
@@ -124,6 +125,7 @@ dispatch_request(Runner *runner, const pg_uuid_t *account, const HttpRequest *wa
 	}
 	request.proxy_credentials = credentials;
 	sent->account = *account;
+	sent->sent_at = GetCurrentTimestamp();
 	sent->next = runner->under_way;
 	runner->under_way = sent;
 	send_request(runner->client, account, &request, sent);
@@ -139,6 +141,24 @@ count_under_way(Runner *runner, bool beside_sync, const pg_uuid_t *account)
 	{
 		if (sent->is_beside_sync == beside_sync &&
 			(account == NULL || memcmp(&sent->account, account, sizeof(*account)) == 0))
+			count++;
+	}
+	return count;
+}
+
+int
+count_slow_under_way(Runner *runner)
+{
+	int count = 0;
+
+	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
+	{
+		if (!sent->is_beside_sync)
+			note_wait(&sent->account, sent->sent_at);
+	}
+	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
+	{
+		if (!sent->is_beside_sync && is_slow(&sent->account))
 			count++;
 	}
 	return count;

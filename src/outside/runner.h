@@ -39,6 +39,7 @@ typedef struct SentRequest
 {
 	void (*take_reply)(Runner *runner, struct SentRequest *sent, HttpReply *reply);
 	pg_uuid_t account; /* filled in when it is sent */
+	TimestampTz sent_at; /* likewise */
 	bool is_beside_sync; /* beside the sync */
 	struct SentRequest *next; /* of those that are under way */
 } SentRequest;
@@ -75,6 +76,12 @@ extern void dispatch_request(Runner *runner, const pg_uuid_t *account, const Htt
  *		account, where one is given.
  */
 extern int count_under_way(Runner *runner, bool beside_sync, const pg_uuid_t *account);
+
+/*
+ * count_slow_under_way
+ *		How many requests of the sync are under way for accounts that are slow.
+ */
+extern int count_slow_under_way(Runner *runner);
 
 /*
  * accounts_under_way

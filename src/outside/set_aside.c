@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "outside/set_aside.h"
+#include "outside/slow.h"
 #include "pinned_settings.h"
 #include "right/current_user.h"
 
@@ -108,10 +109,10 @@ try_for_account(const pg_uuid_t *account, void (*action)(void *), void *argument
 }
 
 Datum
-accounts_set_aside(void)
+accounts_set_aside(bool slow_too)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Datum accounts[PLACES];
+	Datum accounts[PLACES + SLOW_ACCOUNTS];
 	int count = 0;
 
 	for (int i = 0; i < PLACES; i++)
@@ -119,6 +120,8 @@ accounts_set_aside(void)
 		if (places[i].until > now)
 			accounts[count++] = UUIDPGetDatum(&places[i].account);
 	}
+	if (slow_too)
+		count += list_slow(accounts + count);
 	return PointerGetDatum(
 		construct_array(accounts, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }

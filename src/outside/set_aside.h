@@ -33,7 +33,9 @@ extern bool is_set_aside(const pg_uuid_t *account);
 /*
  * accounts_set_aside
  *		Those that are: a uuid[], in CurrentMemoryContext.
+ *
+ * slow_too: also those that are slow (slow.h).
  */
-extern Datum accounts_set_aside(void);
+extern Datum accounts_set_aside(bool slow_too);
 
 #endif

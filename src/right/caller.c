@@ -19,19 +19,21 @@
 #include "postgres.h"
 
 #include "access/parallel.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#include "right/current_user.h"
 #include "right/caller.h"
+#include "right/current_user.h"
 
 typedef struct Frame
 {
 	Oid function;
 	Oid role; /* as which it runs */
+	CommandId began; /* the transaction's command then */
 } Frame;
 
 static Frame *frames = NULL; /* in TopMemoryContext; the last is the innermost */
@@ -55,6 +57,7 @@ enter(Oid function)
 	}
 	frames[depth].function = function;
 	frames[depth].role = GetUserId();
+	frames[depth].began = GetCurrentCommandId(false);
 	depth++;
 }
 
@@ -66,7 +69,10 @@ see_call(FmgrHookEventType event, FmgrInfo *function, Datum *argument)
 	if (event == FHET_START)
 		enter(function->fn_oid);
 	else if (depth > 0)
+	{
 		depth--;
+		end_of_call(depth, event == FHET_END);
+	}
 }
 
 static bool
@@ -76,21 +82,42 @@ is_ours(Oid function, Oid owner)
 		   owner_of_extension_function(function) == owner;
 }
 
+/* The frame from which on all are of ours that run as the owner; depth: not even the last is. */
+static int
+outermost_frame(Oid owner)
+{
+	int outermost = depth;
+
+	while (outermost > 0 && frames[outermost - 1].role == owner &&
+		   is_ours(frames[outermost - 1].function, owner))
+		outermost--;
+	return outermost;
+}
+
 Oid
 calling_role(Oid owner)
 {
+	int outermost;
+
 	if (IsParallelWorker())
 		return InvalidOid;
 	if (GetUserId() != owner)
 		return GetUserId();
 	if (InSecurityRestrictedOperation())
 		return InvalidOid;
-	for (int i = depth - 1; i >= 0; i--)
-	{
-		if (frames[i].role != owner || !is_ours(frames[i].function, owner))
-			return frames[i].role;
-	}
-	return GetOuterUserId();
+	outermost = outermost_frame(owner);
+	return outermost > 0 ? frames[outermost - 1].role : GetOuterUserId();
+}
+
+int
+find_call(Oid owner, CommandId *began)
+{
+	int outermost = outermost_frame(owner);
+
+	if (outermost == depth)
+		return -1;
+	*began = frames[outermost].began;
+	return outermost;
 }
 
 void

@@ -24,4 +24,15 @@ extern void register_caller(void);
  */
 extern Oid calling_role(Oid owner);
 
+/*
+ * find_call
+ *		Which call of one of our functions by somebody else is at work, through any
+ *		number of others of ours: a number, higher for a call within another. -1: none
+ *		is known.
+ *
+ * owner: of the extension. began: gets the command of the transaction with which
+ * the call has begun. What happens at its end is told to end_of_call (current_user.h).
+ */
+extern int find_call(Oid owner, CommandId *began);
+
 #endif

@@ -142,9 +142,8 @@ session_of_user(Oid user)
  * answer, or no user. snapshot: as in run_kept_plan.
  */
 static bool
-ask(FunctionCallInfo fcinfo, Question *question, Datum permission, Snapshot snapshot)
+ask(Oid owner, Question *question, Datum permission, Snapshot snapshot)
 {
-	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
 	Oid user = calling_role(owner);
 	const SessionIdentity *session = session_of_user(user);
 	Datum values[3] = {permission};
@@ -220,14 +219,14 @@ describe_question(AskedWhen *when, const char *permission, Oid user)
 }
 
 static void
-fetch_answer(FunctionCallInfo fcinfo, Answer *answer)
+fetch_answer(Oid owner, Answer *answer)
 {
 	pg_uuid_t *accounts = NULL;
 	bool all_projects = true;
 	int count = 0;
 
 	SPI_connect();
-	if (ask(fcinfo, &accounts_question, CStringGetTextDatum(answer->when.permission),
+	if (ask(owner, &accounts_question, CStringGetTextDatum(answer->when.permission),
 			InvalidSnapshot))
 	{
 		accounts = MemoryContextAlloc(TopMemoryContext, SPI_processed * sizeof(pg_uuid_t));
@@ -253,7 +252,8 @@ static const Answer *
 find_answer(FunctionCallInfo fcinfo, Datum permission)
 {
 	static int next = 0;
-	Oid user = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
+	Oid user = calling_role(owner);
 	char *name = TextDatumGetCString(permission);
 	Answer *place = &answers[next];
 	Answer fresh;
@@ -272,7 +272,7 @@ find_answer(FunctionCallInfo fcinfo, Datum permission)
 		if (age >= 0 && age < KEPT_MICROSECONDS)
 			return kept;
 	}
-	fetch_answer(fcinfo, &fresh);
+	fetch_answer(owner, &fresh);
 	if (place->accounts != NULL)
 		pfree(place->accounts);
 	*place = fresh;
@@ -308,7 +308,8 @@ answer_question_with_rows(FunctionCallInfo fcinfo, Question *question)
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
-	if (ask(fcinfo, question, PG_GETARG_DATUM(0), InvalidSnapshot))
+	if (ask(owner_of_extension_function(fcinfo->flinfo->fn_oid), question, PG_GETARG_DATUM(0),
+			InvalidSnapshot))
 	{
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
@@ -360,41 +361,117 @@ keypup_has_permission(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(false);
 }
 
+/* --- what is permitted at this moment --- */
+
+/* What a call of one of our functions has been permitted, and is asked again when it ends. */
+typedef struct Permit
+{
+	int call;
+	CommandId began;
+	Oid owner;
+	pg_uuid_t account;
+	char permission[NAMEDATALEN];
+} Permit;
+
+static Permit *permits = NULL; /* in TopMemoryContext; those of the innermost call are the last */
+static int permit_count = 0;
+static int permit_room = 0;
+
 /*
  * A transaction that repeats its reads still sees what its user might do when it
- * began. Whoever changes something by it must have the right at this moment.
+ * began. Whoever changes something by it must have the right at this moment. What
+ * the call itself has changed does not count: people may give up their own rights.
  */
-Datum
-keypup_has_permission_now(PG_FUNCTION_ARGS)
+static bool
+is_permitted_now(const Permit *permit)
 {
-	Oid user = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
-	pg_uuid_t *account = PG_GETARG_UUID_P(0);
-	Snapshot now;
+	Snapshot now = RegisterSnapshot(GetLatestSnapshot());
 	bool found = false;
 
-	if (OidIsValid(user) && session_of_user(user) == NULL && superuser_arg(user))
-		PG_RETURN_BOOL(true);
-	now = RegisterSnapshot(GetLatestSnapshot());
+	if (permit->call >= 0)
+		now->curcid = permit->began;
 	SPI_connect();
-	if (ask(fcinfo, &accounts_question, PG_GETARG_DATUM(1), now))
+	if (ask(permit->owner, &accounts_question, CStringGetTextDatum(permit->permission), now))
 	{
 		for (uint64 row = 0; row < SPI_processed && !found; row++)
 		{
 			bool isnull;
 
-			found = memcmp(DatumGetUUIDP(kept_plan_column(row, 1, &isnull)), account,
-						   sizeof(*account)) == 0;
+			found = memcmp(DatumGetUUIDP(kept_plan_column(row, 1, &isnull)), &permit->account,
+						   sizeof(permit->account)) == 0;
 		}
 	}
 	SPI_finish();
 	UnregisterSnapshot(now);
-	PG_RETURN_BOOL(found);
+	return found;
+}
+
+static void
+keep_permit(const Permit *permit)
+{
+	for (int i = permit_count - 1; i >= 0 && permits[i].call == permit->call; i--)
+	{
+		if (memcmp(&permits[i].account, &permit->account, sizeof(permit->account)) == 0 &&
+			strcmp(permits[i].permission, permit->permission) == 0)
+			return;
+	}
+	if (permit_count == permit_room)
+	{
+		int wanted = permit_room == 0 ? 16 : 2 * permit_room;
+
+		if (permits == NULL)
+			permits = MemoryContextAlloc(TopMemoryContext, (Size) wanted * sizeof(Permit));
+		else
+			permits = repalloc(permits, (Size) wanted * sizeof(Permit));
+		permit_room = wanted;
+	}
+	permits[permit_count++] = *permit;
+}
+
+Datum
+keypup_has_permission_now(PG_FUNCTION_ARGS)
+{
+	Oid owner = owner_of_extension_function(fcinfo->flinfo->fn_oid);
+	Oid user = calling_role(owner);
+	Permit permit = {.owner = owner, .account = *PG_GETARG_UUID_P(0)};
+
+	if (OidIsValid(user) && session_of_user(user) == NULL && superuser_arg(user))
+		PG_RETURN_BOOL(true);
+	strlcpy(permit.permission, text_to_cstring(PG_GETARG_TEXT_PP(1)), NAMEDATALEN);
+	permit.call = find_call(owner, &permit.began);
+	if (!is_permitted_now(&permit))
+		PG_RETURN_BOOL(false);
+	if (permit.call >= 0)
+		keep_permit(&permit);
+	PG_RETURN_BOOL(true);
+}
+
+/* A call may have waited for somebody who has taken away what it was permitted. */
+void
+end_of_call(int call, bool done)
+{
+	int last = permit_count;
+
+	while (permit_count > 0 && permits[permit_count - 1].call >= call)
+		permit_count--;
+	for (int i = permit_count; done && i < last; i++)
+	{
+		Permit permit = permits[i];
+
+		if (is_permitted_now(&permit))
+			continue;
+		note_refusal_to_current_user(permit.owner, &permit.account, permit.permission,
+									 "the permission was taken away meanwhile");
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("you may not do this any more"),
+				 errdetail("The permission \"%s\" was taken away meanwhile.", permit.permission)));
+	}
 }
 
 text *
-name_current_user(FunctionCallInfo fcinfo, text **kind)
+name_current_user(Oid owner, text **kind)
 {
-	Oid user = calling_role(owner_of_extension_function(fcinfo->flinfo->fn_oid));
+	Oid user = calling_role(owner);
 	const SessionIdentity *session = session_of_user(user);
 
 	if (!OidIsValid(user))
@@ -409,7 +486,7 @@ name_current_user(FunctionCallInfo fcinfo, text **kind)
 Datum
 keypup_current_user_name(PG_FUNCTION_ARGS)
 {
-	text *name = name_current_user(fcinfo, NULL);
+	text *name = name_current_user(owner_of_extension_function(fcinfo->flinfo->fn_oid), NULL);
 
 	if (name == NULL)
 		PG_RETURN_NULL();

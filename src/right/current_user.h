@@ -43,13 +43,22 @@ extern text *find_session_holder(const SessionIdentity *session, text **kind, Sn
 
 /*
  * name_current_user
- *		The current user of the function of ours whose arguments these are, palloc'd:
- *		the holder of the session, or the role; NULL when there is none.
+ *		Who called a function of ours, palloc'd: the holder of the session, or the
+ *		role; NULL when there is none.
  *
- * kind: gets database_role, person or api_key, palloc'd, unless there is none;
- * may be NULL.
+ * owner: of the extension. kind: gets database_role, person or api_key, palloc'd,
+ * unless there is none; may be NULL.
  */
-extern text *name_current_user(FunctionCallInfo fcinfo, text **kind);
+extern text *name_current_user(Oid owner, text **kind);
+
+/*
+ * end_of_call
+ *		A call has ended that find_call may have named. Whoever may no longer do what
+ *		it has asked for is refused: ERRCODE_INSUFFICIENT_PRIVILEGE.
+ *
+ * done: false when it has ended in an error.
+ */
+extern void end_of_call(int call, bool done);
 
 /*
  * set_job_account

@@ -28,8 +28,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.authorize(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.authorize(text, text) IS
-  'The id of the account, if who called a keypup function has the permission in it at this moment, and the function can'
-  ' write. Only functions that change something ask.';
+  'The id of the account, if who called a keypup function has the permission in it at this moment, and still when that'
+  ' function ends (has_permission_now), and the function can write. Only functions that change something ask.';
 
 CREATE FUNCTION keypup.authorize_rights(account text, permission text) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -197,6 +197,9 @@ BEGIN
   PERFORM keypup.lock_members(the_account);
   UPDATE keypup.members m SET confirmed_at = now()
   WHERE m.account_id = the_account AND m.member = who AND m.confirmed_at IS NULL;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the invitation was taken back meanwhile' USING ERRCODE = 'serialization_failure', HINT = 'Try again.';
+  END IF;
   PERFORM keypup.record_action(the_account, 'member.accept', who);
 END
 $$;

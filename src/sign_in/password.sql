@@ -178,10 +178,6 @@ BEGIN
     PERFORM keypup.guard_old_password(account, the_account, person, old_password);
   END IF;
   PERFORM FROM keypup.members m WHERE m.account_id = the_account AND m.member = person FOR NO KEY UPDATE;
-  IF is_own THEN
-    -- Whoever was waited for may have ended the session, and with it what the old password was good for.
-    PERFORM keypup.authorize(account, 'data.read');
-  END IF;
   INSERT INTO keypup.member_passwords AS p (account_id, member, hash) VALUES (the_account, person, keypup.hash_password(password))
   ON CONFLICT ON CONSTRAINT member_passwords_pkey DO UPDATE SET hash = excluded.hash, set_at = now();
   -- Whoever knew the old one is signed out, also where they are just signing in.

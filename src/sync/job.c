@@ -356,6 +356,7 @@ typedef struct ClaimArguments
 {
 	Runner *runner;
 	int room;
+	bool leaves_slow_out;
 	int count;
 	ClaimedJob **claimed;
 } ClaimArguments;
@@ -374,7 +375,7 @@ claim_jobs(void *argument)
 	values[1] = Int32GetDatum(claim->room);
 	scope_arguments(runner, values + 2, nulls + 2);
 	values[4] = UUIDPGetDatum(&runner->after_account);
-	values[5] = accounts_set_aside();
+	values[5] = accounts_set_aside(claim->leaves_slow_out);
 	values[6] = accounts_under_way(runner);
 	run_query("SELECT * FROM keypup.claim_jobs($1, $2, $3, $4, $5, $6, $7)", 7, types, values,
 			  nulls);
@@ -404,10 +405,18 @@ int
 send_due_jobs(Runner *runner)
 {
 	ClaimArguments claim = {.runner = runner};
+	int slow = count_slow_under_way(runner);
 
 	put_back_kept_jobs(runner);
-	/* Twice what one account may have: see claim_jobs. */
-	claim.room = 2 * keypup_max_requests - count_under_way(runner, false, NULL);
+	/*
+	 * Twice what one account may have: see claim_jobs. Accounts that are slow get
+	 * more while they have less than half together, and what they have counts as no
+	 * more than that: for others half is left, also where they had all before they
+	 * were known to be slow.
+	 */
+	claim.leaves_slow_out = slow >= keypup_max_requests;
+	claim.room = 2 * keypup_max_requests - Min(slow, keypup_max_requests) -
+				 (count_under_way(runner, false, NULL) - slow);
 	if (claim.room <= 0)
 		return 0;
 

@@ -168,6 +168,20 @@ cmp_ok(time_of_ben('meanwhile'), '<', $most, "another account takes no more than
 is(requests_of_eva(), '32', 'of those ten there are as many still');
 query(q{SELECT keypup.drop_account('drip')});
 
+# Two accounts, with all requests that a worker may have under way, which here are two.
+query(q{ALTER SYSTEM SET keypup.max_requests = 1; SELECT pg_reload_conf()});
+ok(becomes(q{SELECT current_setting('keypup.max_requests') = '1'}), 'an account has one request at a time');
+my $narrow = time_of_ben('alone');
+foreach my $name (qw(drip1 drip2))
+{
+	account($name);
+	query("SELECT keypup.connect('$name', 'github', '$token{eva}$name', '$github{eva}{url}', 'github'); SELECT keypup.track('$name', 'eva/r' || n) FROM generate_series(1, 12) n");
+}
+ok(becomes(q{SELECT count(*) = 2 FROM keypup.sync_jobs WHERE lease_id IS NOT NULL}), 'two accounts have all that a worker may have under way');
+cmp_ok(time_of_ben('meanwhile'), '<', 2 * $narrow + 4, "another account takes no more than twice its time ($narrow s)");
+query("SELECT keypup.drop_account('$_')") foreach qw(drip1 drip2);
+query(q{ALTER SYSTEM RESET keypup.max_requests; SELECT pg_reload_conf()});
+
 # Five thousand projects at once.
 account('tracks');
 query("SELECT keypup.connect('tracks', 'github', '$token{eva}', '$github{eva}{url}', 'github')");
