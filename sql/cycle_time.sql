@@ -6,7 +6,7 @@ SELECT keypup.create_account('cycle') AS account \gset
 INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) VALUES (:'account', 'github', 'c', 'https://api.github.com', 'me') RETURNING connection_id \gset
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) VALUES (:'account', :'connection_id', 'a/b', 'me') RETURNING project_id \gset
 CREATE FUNCTION pg_temp.at(hours double precision) RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '2026-01-01' + hours * interval '1 hour' $$;
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, author, created_at, updated_at, merged_at, first_commit_at)
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, created_at, updated_at, merged_at, first_commit_at)
 SELECT :'account', :'project_id', n, n, n, title, state, draft, author, pg_temp.at(created), pg_temp.at(90), pg_temp.at(merged), pg_temp.at(commit)
 FROM (VALUES
   (1, 'plain: 2 coding, 3 pickup, 4 review, 3 merge = 12', 'merged', false, 'ann', 2, 12, 0),

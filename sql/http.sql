@@ -107,6 +107,7 @@ FROM jsonb_array_elements('[null, 5, [], {"nodes": []}, {"title": null, "nodes":
 ORDER BY d.position;
 SELECT keypup.misfits('5', 'Item', :'shapes');
 SELECT keypup.misfits('[]', 'Item', :'shapes'), keypup.misfits('[]', 'text', '{}');
+SELECT keypup.misfits('[1, -0.5, 1e308, 1e309, -1e400, "1", null]', 'decimal', '{}');
 SELECT keypup.misfits('[1]', 'Nothing', :'shapes');
 SELECT keypup.misfits('[1]', 'Item', '{"Item": {"a": "Nothing"}}');
 SELECT keypup.misfits('[1]', 'Item', '{"Item": 1}');

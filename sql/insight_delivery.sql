@@ -13,7 +13,7 @@ CREATE FUNCTION pg_temp.hours(span interval) RETURNS numeric LANGUAGE sql AS $$ 
 CREATE FUNCTION pg_temp.project(name text) RETURNS bigint LANGUAGE sql AS $$ SELECT p.project_id FROM keypup.projects p WHERE p.name = $1 $$;
 
 CREATE FUNCTION pg_temp.add_pull_requests(project text, number bigint, first_commit double precision, created double precision, merged double precision, base text DEFAULT 'main') RETURNS void LANGUAGE sql AS $$
-  INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, author, created_at, updated_at, first_commit_at, merged_at, base_branch)
+  INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, created_at, updated_at, first_commit_at, merged_at, base_branch)
   SELECT account_id, project_id, $2, $2, $2, 'p' || $2, CASE WHEN $5 IS NULL THEN 'open' ELSE 'merged' END, false, 'ann', pg_temp.at($4), pg_temp.at($4), pg_temp.at($3), pg_temp.at($5), $6
   FROM keypup.projects WHERE name = $1;
   SELECT keypup.derive_pull_requests(account_id, project_id, ARRAY[$2]) FROM keypup.projects WHERE name = $1
@@ -23,7 +23,7 @@ CREATE FUNCTION pg_temp.add_deployment(project text, id text, environment text, 
   SELECT account_id, project_id, $2, $3, 'inactive', 'main', 'ann', pg_temp.at($4), pg_temp.at($4), pg_temp.at($5), pg_temp.at($6), pg_temp.at($7) FROM keypup.projects WHERE name = $1
 $$;
 CREATE FUNCTION pg_temp.add_incident(project text, number bigint, labels text[], type text, created double precision, closed double precision) RETURNS void LANGUAGE sql AS $$
-  INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, labels, type, created_at, updated_at, closed_at)
+  INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, labels, type, created_at, updated_at, closed_at)
   SELECT account_id, project_id, $2, $2, $2, 'i' || $2, CASE WHEN $6 IS NULL THEN 'open' ELSE 'closed' END, $3, $4, pg_temp.at($5), pg_temp.at($5), pg_temp.at($6) FROM keypup.projects WHERE name = $1
 $$;
 
@@ -126,10 +126,10 @@ SELECT pr_coding_time FROM keypup.dora_devlake_compat WHERE project_id = pg_temp
 INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at)
 SELECT :'account', pg_temp.project(v.name), d, 'production', 'active', t, t, t
 FROM (VALUES ('a/daily', 1), ('a/weekly', 7), ('a/rare', 60)) v(name, every) CROSS JOIN LATERAL generate_series(0, 90, v.every) d CROSS JOIN LATERAL (SELECT now() - d * interval '24 hours' - interval '1 hour' AS t) t;
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, created_at, updated_at, first_commit_at, merged_at, ready_at, base_branch)
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, created_at, updated_at, first_commit_at, merged_at, ready_at, base_branch)
 SELECT :'account', pg_temp.project(v.name), n, n, n, n, 'merged', false, m - '1 hour'::interval, m, m - '2 hours'::interval, m, m - '1 hour'::interval, 'main'
 FROM (VALUES ('a/daily'), ('a/weekly')) v(name), generate_series(1, 80) n CROSS JOIN LATERAL (SELECT now() - n * interval '24 hours' AS m) m;
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, labels, created_at, updated_at, closed_at)
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, labels, created_at, updated_at, closed_at)
 SELECT :'account', pg_temp.project('a/daily'), 1000 + n, n, n, n, 'closed', '{incident}', m, m, m + interval '10 minutes' FROM generate_series(1, 10) n CROSS JOIN LATERAL (SELECT now() - n * interval '24 hours' AS m) m;
 SELECT project, deployments AS n, failed_changes AS failed, deployment_frequency AS days, deployment_frequency_level AS level, pg_temp.hours(lead_time_for_changes) AS lead, lead_time_for_changes_level AS level,
   change_failure_rate AS rate, change_failure_rate_level AS level, pg_temp.hours(failed_deployment_recovery_time) AS recovery, failed_deployment_recovery_time_level AS level

@@ -17,7 +17,7 @@ CREATE FUNCTION pg_temp.at(day_and_time text) RETURNS timestamptz LANGUAGE sql A
 CREATE FUNCTION pg_temp.hours(span interval) RETURNS numeric LANGUAGE sql AS $$ SELECT round(extract(epoch FROM span) / 3600, 2) $$;
 CREATE VIEW pg_temp.metrics AS SELECT m.* FROM keypup.issue_metrics m JOIN keypup.accounts a USING (account_id) WHERE a.name = 'flow';
 
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, author, created_at, updated_at, closed_at, milestone)
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, author, created_at, updated_at, closed_at, milestone)
 SELECT :'account', :'project_id', n, n, n, title, state, author, pg_temp.at(created), pg_temp.at(updated), pg_temp.at(closed), milestone
 FROM (VALUES
   (1, 'closed after 48 hours; bob answers after 3', 'closed', 'ann', '06 10:00', '08 10:00', '08 10:00', 'M'),
@@ -32,7 +32,7 @@ FROM (VALUES
 ) AS v(n, title, state, author, created, updated, closed, milestone);
 UPDATE keypup.issues SET deleted_at = now() WHERE number = 7;
 -- 5 opens tomorrow.
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, created_at, updated_at)
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, created_at, updated_at)
 VALUES (:'account', :'project_id', 5, 5, 5, 'of the future: age 0, not yet in any flow', 'open', now() + interval '1 day', now() + interval '1 day');
 INSERT INTO keypup.timeline_events (account_id, project_id, item_kind, item_number, external_id, event, actor, occurred_at)
 SELECT :'account', :'project_id', kind, n, id, event, 'bob', pg_temp.at(happened)
@@ -51,7 +51,7 @@ FROM (VALUES
   (1, 'a', 'ann', false, '06 11:00'), (1, 'b', 'ci', true, '06 11:30'), (1, 'c', 'bob', false, '06 13:00'), (1, 'd', 'eve', false, '06 14:00'),
   (4, 'a', NULL, false, '09 00:30'), (4, 'b', 'bob', false, '09 01:30')
 ) AS v(n, id, author, bot, written);
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, author, created_at, updated_at, closed_at, merged_at,
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, created_at, updated_at, closed_at, merged_at,
   first_commit_at, ready_at, additions, deletions, closes_issues, head_branch, milestone)
 SELECT :'account', :'project_id', n, n, n, title, state, false, 'bob', pg_temp.at(created), pg_temp.at('20'), pg_temp.at(closed), pg_temp.at(merged),
   pg_temp.at(created), pg_temp.at(created), plus, minus, closes, branch, milestone
@@ -68,6 +68,8 @@ FROM (VALUES
   (1, 'M', 'closed', pg_temp.at('10'), pg_temp.at('13 12:00')), (2, 'N', 'open', NULL, NULL), (3, 'empty', 'open', now() + interval '9 days', NULL),
   (4, 'L', 'open', ((now() AT TIME ZONE 'UTC')::date - 5)::timestamp AT TIME ZONE 'UTC', NULL)
 ) AS v(n, title, state, due, closed);
+UPDATE keypup.issues i SET milestone_ids = ARRAY(SELECT m.external_id FROM keypup.milestones m WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) WHERE i.project_id = :'project_id';
+UPDATE keypup.pull_requests i SET milestone_ids = ARRAY(SELECT m.external_id FROM keypup.milestones m WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) WHERE i.project_id = :'project_id';
 SELECT keypup.derive_issues(:'account', :'project_id', ARRAY(SELECT generate_series(1, 10)::bigint));
 
 -- 1: 06 10:00 to 08 10:00 = 48; 13:00 - 10:00 = 3. 2: 06 12:00 to 13 12:00 = 168; 14:00 - 12:00 = 2. 4: 01:30 - 23:30 = 2. 8 and 9: a day.
@@ -124,7 +126,7 @@ SELECT keypup.known_time_zone(z) FROM unnest(ARRAY['Asia/Tokyo', '', '../x', rep
 SELECT action, detail FROM keypup.audit_log WHERE account_id = :'account' AND action = 'account.time_zone' AND outcome = 'done' ORDER BY occurred_at;
 
 -- One issue, opened now; an account without any; a project without items.
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, created_at, updated_at)
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, created_at, updated_at)
 SELECT account_id, project_id, 1, 1, 1, 'only one', 'open', now(), now() FROM keypup.projects WHERE account_id = :'one';
 SELECT number, lead_time, first_response_time, queue_time, times_reopened, age < '1 hour' AS young, is_stale, resolving_pull_requests, lines_changed
 FROM keypup.issue_metrics WHERE account_id = :'one';

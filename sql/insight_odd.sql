@@ -72,7 +72,7 @@ INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by
 SELECT account_id, 'github', 'c', 'https://api.github.com', 'me' FROM keypup.accounts WHERE name <> 'bare';
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) SELECT account_id, connection_id, 'a/b', 'me' FROM keypup.connections;
 INSERT INTO keypup.sync_state (account_id, project_id) SELECT account_id, project_id FROM keypup.projects;
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, created_at, updated_at)
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, created_at, updated_at)
 SELECT account_id, project_id, 1, 1, 1, '', 'open', false, now(), now() FROM keypup.projects JOIN keypup.accounts a USING (account_id) WHERE a.name = 'single';
 SELECT keypup.set_time_zone('single', 'Pacific/Kiritimati'), keypup.set_time_zone('empty', 'Etc/GMT+12');
 CALL pg_temp.read_views();
@@ -91,7 +91,7 @@ CREATE TEMP TABLE moments (at timestamptz);
 INSERT INTO moments VALUES ('1999-12-31 23:59:59.999999+00'), ('2025-03-30 01:30:00+00'), (now()), ('9999-12-31 23:59:59.999999+00');
 CREATE TEMP TABLE dates (at timestamptz);
 INSERT INTO dates VALUES ('4714-11-24 00:00:00+00 BC'), ('2025-03-30 01:30:00+00'), ('294276-12-31 23:59:59.999999+00'), (NULL);
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, author, author_is_bot, created_at, updated_at, closed_at, merged_at, merged_by,
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, author_is_bot, created_at, updated_at, closed_at, merged_at, merged_by,
   base_branch, head_branch, additions, deletions, changed_files, commit_count, first_commit_at, labels, assignees, requested_reviewers, milestone, closes_issues)
 SELECT :'account', :'project_id', n, n, n, (ARRAY['', 'Revert "', '#1 #999999999 #1234567890 ##', E'\t\\ %s $1', repeat('ü', 300)])[1 + n % 5], CASE WHEN m.at IS NOT NULL THEN 'merged' WHEN n % 2 = 0 THEN 'open' ELSE 'closed' END,
   n % 7 = 0, CASE WHEN n % 3 > 0 THEN 'ann' END, n % 5 = 0, c.at, u.at, m.at, m.at, CASE WHEN n % 2 = 0 THEN 'ann' END,
@@ -101,17 +101,17 @@ SELECT :'account', :'project_id', n, n, n, (ARRAY['', 'Revert "', '#1 #999999999
 FROM (SELECT row_number() OVER () AS n, c.at AS c, u.at AS u, m.at AS m, d.at AS d
       FROM moments c, moments u, (TABLE moments UNION ALL SELECT NULL) m, dates d) AS x(n, c_at, u_at, m_at, d_at),
   LATERAL (SELECT c_at) AS c(at), LATERAL (SELECT u_at) AS u(at), LATERAL (SELECT m_at) AS m(at), LATERAL (SELECT d_at) AS d(at);
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, state_reason, type, author, author_is_bot, created_at, updated_at, closed_at, labels, assignees, milestone)
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, state_reason, type, author, author_is_bot, created_at, updated_at, closed_at, labels, assignees, milestone)
 SELECT :'account', :'project_id', 1000 + n, n, n, '', CASE WHEN m_at IS NULL AND n % 4 > 0 THEN 'open' ELSE 'closed' END, (ARRAY['', 'reopened', NULL])[1 + n % 3], (ARRAY['', 'Incident', NULL])[1 + n % 3],
   CASE WHEN n % 3 > 0 THEN 'ann' END, n % 5 = 0, c_at, u_at, m_at, CASE WHEN n % 2 = 0 THEN ARRAY[NULL, '', 'incident'] ELSE '{}' END, ARRAY[NULL, ''], (ARRAY['M', '', NULL])[1 + n % 3]
 FROM (SELECT row_number() OVER (), c.at, u.at, m.at FROM moments c, moments u, (TABLE moments UNION ALL SELECT NULL) m) AS x(n, c_at, u_at, m_at);
 -- Numbers at the ends; and a project whose items are all deleted.
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, created_at, updated_at)
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, created_at, updated_at)
 SELECT :'account', :'project_id', n, n, n, 'number', 'open', now(), now() FROM unnest('{0,-1,9223372036854775807,-9223372036854775808}'::bigint[]) n;
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, created_at, updated_at, deleted_at)
-SELECT account_id, :'gone', number, external_id, node_id, title, state, is_draft, created_at, updated_at, now() FROM keypup.pull_requests WHERE account_id = :'account' AND number < 10;
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, created_at, updated_at, deleted_at)
-SELECT account_id, :'gone', number, external_id, node_id, title, state, created_at, updated_at, 'infinity' FROM keypup.issues WHERE account_id = :'account' AND number < 1010;
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, created_at, updated_at, deleted_at)
+SELECT account_id, :'gone', number, external_id, key, title, state, is_draft, created_at, updated_at, now() FROM keypup.pull_requests WHERE account_id = :'account' AND number < 10;
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, created_at, updated_at, deleted_at)
+SELECT account_id, :'gone', number, external_id, key, title, state, created_at, updated_at, 'infinity' FROM keypup.issues WHERE account_id = :'account' AND number < 1010;
 -- Reviews, comments and events of each moment, for every seventh; also of pull requests and issues that are not there.
 INSERT INTO keypup.reviews (account_id, project_id, pull_request_number, external_id, author, author_is_bot, state, submitted_at)
 SELECT p.account_id, p.project_id, p.number, row_number() OVER (), CASE x.n % 4 WHEN 0 THEN 'ann' WHEN 1 THEN 'bob' WHEN 2 THEN 'ci' END, x.n % 4 = 2, s.state, x.at
@@ -129,6 +129,8 @@ SELECT keypup.derive_pull_requests(:'account', :'project_id', ARRAY(SELECT numbe
 INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, created_at, updated_at, due_on, closed_at, open_items, closed_items)
 SELECT :'account', :'project_id', n, n % 3, CASE WHEN n % 20 = 0 THEN 'M' WHEN n % 21 = 0 THEN '' ELSE 'none ' || n END, CASE WHEN n % 2 = 0 THEN 'open' ELSE 'closed' END, u_at, u_at, d_at, c_at, -1, 9223372036854775807
 FROM (SELECT row_number() OVER (), u.at, d.at, c.at FROM (TABLE moments UNION ALL SELECT NULL) u, dates d, (TABLE moments UNION ALL SELECT NULL) c) AS x(n, u_at, d_at, c_at) WHERE n <= 60;
+UPDATE keypup.issues i SET milestone_ids = ARRAY(SELECT m.external_id FROM keypup.milestones m WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) WHERE i.project_id = :'project_id';
+UPDATE keypup.pull_requests i SET milestone_ids = ARRAY(SELECT m.external_id FROM keypup.milestones m WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) WHERE i.project_id = :'project_id';
 INSERT INTO keypup.labels (account_id, project_id, external_id, name, color, created_at, updated_at)
 SELECT :'account', :'project_id', n, (ARRAY['', 'bug', 'bug'])[n], (ARRAY['', 'zzzzzz', NULL])[n], d.at, d.at FROM generate_series(1, 3) n JOIN LATERAL (SELECT at FROM dates OFFSET n LIMIT 1) d ON true;
 INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, author, is_draft, is_prerelease, created_at, published_at, updated_at, commit_at)
@@ -157,11 +159,13 @@ SELECT count(*) > 20 AS many_views, count(*) FILTER (WHERE rows > 0) > 20 AS wit
 
 -- From the first year on, in a project of its own: each day until now is a row, which one member reads. Commits are dated as far as a date can be.
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) VALUES (:'account', :'connection_id', 'since/ever', 'me') RETURNING project_id AS ever \gset
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, created_at, updated_at, closed_at, milestone)
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, created_at, updated_at, closed_at, milestone)
 SELECT :'account', :'ever', n, n, n, '', 'closed', '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', (ARRAY['0001-01-01 00:00:00+00', now(), '9999-12-31 23:59:59.999999+00'])[n], CASE n WHEN 1 THEN 'E' END FROM generate_series(1, 3) n;
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, created_at, updated_at, merged_at, first_commit_at, milestone)
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, created_at, updated_at, merged_at, first_commit_at, milestone)
 SELECT :'account', :'ever', 3 + n, n, n, '', 'merged', false, '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', (ARRAY['0001-01-01 00:00:00+00', now(), '9999-12-31 23:59:59.999999+00'])[n], (ARRAY['4714-11-24 00:00:00+00 BC', '294276-12-31 23:59:59.999999+00'])[1 + n % 2]::timestamptz, CASE n WHEN 1 THEN 'E' END FROM generate_series(1, 3) n;
 INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, created_at, updated_at, due_on, closed_at) VALUES (:'account', :'ever', 1, 1, 'E', 'closed', '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', '4714-11-24 00:00:00+00 BC', '0001-02-01 00:00:00+00');
+UPDATE keypup.issues i SET milestone_ids = ARRAY(SELECT m.external_id FROM keypup.milestones m WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) WHERE i.project_id = :'ever';
+UPDATE keypup.pull_requests i SET milestone_ids = ARRAY(SELECT m.external_id FROM keypup.milestones m WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) WHERE i.project_id = :'ever';
 INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at) SELECT :'account', :'ever', n, 'production', 'active', t, t, t FROM unnest(ARRAY['0001-01-01 00:00:00+00', now()]) WITH ORDINALITY AS x(t, n);
 INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, published_at, updated_at) VALUES (:'account', :'ever', 1, '', false, false, '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00', '0001-01-01 00:00:00+00');
 SELECT keypup.derive_pull_requests(:'account', :'ever', '{4,5,6}'), keypup.derive_issues(:'account', :'ever', '{1,2,3}');

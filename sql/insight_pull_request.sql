@@ -13,7 +13,7 @@ FROM (VALUES (1, 'Ann'), (2, 'Bob'), (3, 'Eve'), (4, 'Bob at home')) AS v(n, nam
 INSERT INTO keypup.identities (account_id, connection_id, external_id, login, name, kind, person_id)
 SELECT :'account', :'connection_id', login, login, NULL, kind, ('00000000-0000-0000-0000-00000000000' || n)::uuid
 FROM (VALUES ('ann', 'user', 1), ('bob', 'user', 2), ('eve', 'user', 3), ('bob2', 'user', 4), ('ci', 'bot', NULL)) AS v(login, kind, n);
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, author, author_is_bot, created_at, updated_at, merged_at, merged_by, first_commit_at, additions, deletions, requested_reviewers)
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, author_is_bot, created_at, updated_at, merged_at, merged_by, first_commit_at, additions, deletions, requested_reviewers)
 SELECT :'account', :'project_id', n, n, n, title, state, draft, author, coalesce(author = 'ci', false), pg_temp.at(created), pg_temp.at(coalesce(merged, created)), pg_temp.at(merged), merged_by, pg_temp.at(commit), additions, deletions, asked::text[]
 FROM (VALUES
   (1, 'two rounds of bob, one reviewer more', 'merged', false, 'ann', 0, 20, 'bob', 0, 6, 3, '{}'),
@@ -31,7 +31,7 @@ FROM (VALUES
   (13, 'gone', 'merged', false, 'ann', 0, 5, 'bob', 0, 1, 1, '{}')
 ) AS v(n, title, state, draft, author, created, merged, merged_by, commit, additions, deletions, asked);
 -- From the future.
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, author, created_at, updated_at)
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, created_at, updated_at)
 VALUES (:'account', :'project_id', 14, 14, 14, 'from the future', 'open', false, 'ann', now() + interval '1 year', now() + interval '2 years');
 UPDATE keypup.pull_requests SET deleted_at = now() WHERE account_id = :'account' AND number = 13;
 INSERT INTO keypup.reviews (account_id, project_id, pull_request_number, external_id, author, author_is_bot, state, submitted_at)

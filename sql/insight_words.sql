@@ -22,7 +22,7 @@ SELECT :'account', :'connection_id', login, login, NULL, kind, ('00000000-0000-0
 FROM (VALUES ('ann', 'user', 1), ('bob', 'user', 2), ('eve', 'user', 3), ('bob2', 'user', 4), ('zoe', 'user', 5), ('ci', 'bot', NULL)) AS v(login, kind, n);
 INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, due_on) VALUES (:'account', :'project_id', 'm', 1, 'M', 'open', pg_temp.at(500));
 
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, author, author_is_bot, created_at, updated_at, closed_at, merged_at, merged_by,
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, author_is_bot, created_at, updated_at, closed_at, merged_at, merged_by,
   additions, deletions, closes_issues, requested_reviewers, assignees, milestone)
 SELECT :'account', :'project_id', n, n, n, title, state, draft, author, coalesce(author = 'ci', false), pg_temp.at(created), pg_temp.at(coalesce(ended, created)), pg_temp.at(ended),
   CASE WHEN state = 'merged' THEN pg_temp.at(ended) END, merged_by, n, 1, closes::bigint[], asked::text[], assigned::text[], CASE WHEN n = 1 THEN 'M' END
@@ -52,7 +52,7 @@ FROM (VALUES
 UPDATE keypup.pull_requests SET deleted_at = now() WHERE account_id = :'account' AND number = 20;
 UPDATE keypup.pull_requests SET closed_at = NULL WHERE account_id = :'account' AND number = 21;
 -- Of late: ann merged two, bob one, a bot three, eve one more than 90 days ago. 17 is 71 hours old, and 18 is 73.
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, author, created_at, updated_at, closed_at, merged_at, merged_by)
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, created_at, updated_at, closed_at, merged_at, merged_by)
 SELECT :'account', :'project_id', n, n, n, 'of late', CASE WHEN merged_by IS NULL THEN 'open' ELSE 'merged' END, false, CASE WHEN n <> 18 THEN 'zoe' END, t, t, CASE WHEN merged_by IS NOT NULL THEN t END, CASE WHEN merged_by IS NOT NULL THEN t END, merged_by
 FROM (VALUES (12, 'bob', 24), (13, 'ann', 24), (14, 'ann', 48), (15, 'eve', 2161), (17, NULL, 71), (18, NULL, 73), (31, 'ci', 1), (32, 'ci', 1), (33, 'ci', 1)) AS v(n, merged_by, hours)
 CROSS JOIN LATERAL (SELECT now() - hours * interval '1 hour' AS t) AS x;
@@ -64,7 +64,7 @@ FROM (VALUES
   (6, 'a', 'bob', 'commented', 200), (6, 'b', 'zoe', 'dismissed', 207), (7, 'a', 'eve', 'changes_requested', 201), (8, 'a', 'bob', 'approved', 202), (9, 'a', 'eve', 'approved', 203),
   (10, 'a', 'eve', 'approved', 204), (11, 'a', 'bob', 'approved', 205), (16, 'a', 'eve', 'changes_requested', 206), (20, 'a', 'bob', 'approved', 1)
 ) AS v(n, id, author, state, hours);
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, type, author, created_at, updated_at, closed_at, labels, assignees, milestone)
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, type, author, created_at, updated_at, closed_at, labels, assignees, milestone)
 SELECT :'account', :'project_id', n, n, n, title, state, type, author, pg_temp.at(created), pg_temp.at(coalesce(closed, created)), pg_temp.at(closed), labels::text[], assigned::text[], CASE WHEN n = 1 THEN 'M' END
 FROM (VALUES
   (1, 'closed after 21 hours', 'closed', 'Bug', 'ann', 0, 21, '{bug,ui}', '{bob}'),
@@ -77,6 +77,8 @@ FROM (VALUES
   (8, 'resolved, and never closed', 'open', NULL, 'eve', 6, NULL, '{}', '{}')
 ) AS v(n, title, state, type, author, created, closed, labels, assigned);
 UPDATE keypup.issues SET deleted_at = now() WHERE account_id = :'account' AND number = 5;
+UPDATE keypup.issues i SET milestone_ids = ARRAY(SELECT m.external_id FROM keypup.milestones m WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) WHERE i.project_id = :'project_id';
+UPDATE keypup.pull_requests i SET milestone_ids = ARRAY(SELECT m.external_id FROM keypup.milestones m WHERE m.account_id = i.account_id AND m.project_id = i.project_id AND m.title = i.milestone) WHERE i.project_id = :'project_id';
 INSERT INTO keypup.timeline_events (account_id, project_id, item_kind, item_number, external_id, event, actor, subject, occurred_at)
 SELECT :'account', :'project_id', kind, n, id, event, actor, subject, pg_temp.at(hours)
 FROM (VALUES
@@ -159,10 +161,10 @@ SELECT keypup.merge_people('words', 'bob2', 'bob');
 SELECT team, reviewers, reviews, first_reviews FROM keypup.team_review_load WHERE account_id = :'account' AND iso_week = '2024-W01' ORDER BY 1;
 
 -- Lead times: 10 and 20 hours in week 1, 30 in week 2, 100 in week 5. Each counts for four weeks: 15 of 2; 20 of 3 until week 4; 30 and 100 in week 5: 65; 100 until week 8; then none.
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, created_at, updated_at, closed_at)
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, created_at, updated_at, closed_at)
 SELECT :'moving', :'moving_id', n, n, n, n, 'closed', pg_temp.at(closed - lead), pg_temp.at(closed), pg_temp.at(closed)
 FROM (VALUES (1, 20, 10), (2, 167.99, 20), (3, 168, 30), (4, 672, 100), (5, 673, -1)) AS v(n, closed, lead);
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, created_at, updated_at, closed_at, merged_at)
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, created_at, updated_at, closed_at, merged_at)
 VALUES (:'moving', :'moving_id', 11, 11, 11, 'reviewed after 5 hours in week 1, merged in week 2', 'merged', false, pg_temp.at(160), pg_temp.at(184), pg_temp.at(184), pg_temp.at(184));
 INSERT INTO keypup.reviews (account_id, project_id, pull_request_number, external_id, author, state, submitted_at) VALUES (:'moving', :'moving_id', 11, 'a', 'bob', 'approved', pg_temp.at(165));
 SELECT keypup.derive_pull_requests(:'moving', :'moving_id', '{11}');
@@ -170,7 +172,7 @@ SELECT metric, week_start, samples, pg_temp.hours(p50) AS p50, pg_temp.hours(p75
 SELECT metric, max(week_start) = date_trunc('week', now() AT TIME ZONE 'UTC')::date AS until_now, count(*) = (max(week_start) - min(week_start)) / 7 + 1 AS no_gap FROM keypup.moving_percentiles WHERE account_id = :'moving' GROUP BY 1 ORDER BY 1;
 -- Open for 10, 20, 30 and 40 days: the middle is 25, 30 + 0.25 * 10 = 32.5, 30 + 0.7 * 10 = 37; the two that have not changed for more than 30 days are stale.
 BEGIN;
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, created_at, updated_at)
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, created_at, updated_at)
 SELECT :'moving', :'moving_id', n, n, n, n, 'open', now() - n * interval '24 hours', now() - (n + 0.01) * interval '24 hours' FROM unnest('{10,20,30,40}'::bigint[]) AS n;
 SELECT open_issues, stale_issues, pg_temp.hours(age_p50) / 24 AS p50, pg_temp.hours(age_p75) / 24 AS p75, pg_temp.hours(age_p90) / 24 AS p90, pg_temp.hours(oldest_age) / 24 AS oldest FROM keypup.issue_ageing WHERE account_id = :'moving';
 ROLLBACK;

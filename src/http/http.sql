@@ -9,7 +9,7 @@ COMMENT ON FUNCTION keypup.check_base_url(text) IS 'The URL without a last slash
 COMMENT ON FUNCTION keypup.clean_json(bytea) IS 'What becomes of the bytes of a reply before they are stored.';
 
 -- Shapes are written {"Issue": {"title": "text", "closedAt": "time?", "labels": "LabelPage", "assignees": "[Actor]"}, …}: text, number (a
--- whole one), key (text or number), boolean, time, any, or a shape; [in brackets] a list of them, none of which is null. What may be null
+-- whole one), decimal, key (text or number), boolean, time, any, or a shape; [in brackets] a list of them, none of which is null. What may be null
 -- ends in ?, what may be missing, since it was not asked for, in ~. "on Bot" adds a shape where __typename is Bot, "if hasNextPage" where
 -- that is true. Members that a shape does not name may hold anything.
 CREATE FUNCTION keypup.misfits(documents jsonb, shape text, shapes jsonb) RETURNS text[]

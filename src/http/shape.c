@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -31,6 +33,7 @@ typedef enum Kind
 {
 	KIND_TEXT,
 	KIND_NUMBER, /* a whole one that a bigint holds */
+	KIND_DECIMAL, /* any number that a double precision holds */
 	KIND_KEY, /* text or number: an id */
 	KIND_BOOLEAN,
 	KIND_TIME, /* ISO 8601: 2026-01-31T23:59:59Z */
@@ -78,9 +81,10 @@ typedef struct Compiled
 static Compiled compiled;
 
 static Shape simple_shapes[] = {
-	{"text", KIND_TEXT, 0, NULL}, {"number", KIND_NUMBER, 0, NULL},
-	{"key", KIND_KEY, 0, NULL},	  {"boolean", KIND_BOOLEAN, 0, NULL},
-	{"time", KIND_TIME, 0, NULL}, {"any", KIND_ANY, 0, NULL},
+	{"text", KIND_TEXT, 0, NULL},		{"number", KIND_NUMBER, 0, NULL},
+	{"decimal", KIND_DECIMAL, 0, NULL}, {"key", KIND_KEY, 0, NULL},
+	{"boolean", KIND_BOOLEAN, 0, NULL}, {"time", KIND_TIME, 0, NULL},
+	{"any", KIND_ANY, 0, NULL},
 };
 
 /* --- compiling --- */
@@ -311,6 +315,13 @@ fits_object(Check *check, JsonbContainer *object, const Shape *shape)
 }
 
 static bool
+is_double_precision(Numeric number)
+{
+	return !isinf(
+		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(number))));
+}
+
+static bool
 fits_shape(Check *check, JsonbValue *value, const Shape *shape)
 {
 	TimestampTz time;
@@ -323,6 +334,11 @@ fits_shape(Check *check, JsonbValue *value, const Shape *shape)
 			if (value->type != jbvNumeric)
 				return misfit(check, describe_kind(value), "a number");
 			return is_whole_number(value->val.numeric) || misfit(check, "no whole number", NULL);
+		case KIND_DECIMAL:
+			if (value->type != jbvNumeric)
+				return misfit(check, describe_kind(value), "a number");
+			return is_double_precision(value->val.numeric) ||
+				   misfit(check, "a number that is too large", NULL);
 		case KIND_KEY:
 			return value->type == jbvString || value->type == jbvNumeric ||
 				   misfit(check, describe_kind(value), "an id");

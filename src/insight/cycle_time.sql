@@ -4,7 +4,7 @@ CREATE VIEW keypup.pull_request_cycle WITH (security_invoker = true, security_ba
 WITH milestone AS (
   SELECT p.account_id, p.project_id, p.number, p.title, p.author, p.author_is_bot, p.state,
     p.first_commit_at, p.created_at, p.ready_at, p.review_requested_at, r.first_review_at, r.first_approval_at, p.merged_at,
-    p.is_draft, p.merged_by, p.additions, p.deletions, p.requested_reviewers, p.updated_at,
+    p.is_draft, p.merged_by, p.additions, p.deletions, p.requested_reviewers, p.updated_at, p.key,
     -- Coding starts with the first commit, unless a rebase has dated it after the opening.
     least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS coding_started_at
   FROM keypup.pull_requests p
@@ -28,13 +28,14 @@ SELECT m.account_id, m.project_id, m.number, m.title, m.author, m.author_is_bot,
   CASE WHEN m.first_review_at IS NULL AND m.ready_at <= m.merged_at THEN m.merged_at - m.ready_at END AS unreviewed_time,
   m.merged_at - m.coding_started_at AS cycle_time,
   CASE WHEN m.first_review_at >= m.review_requested_at THEN m.first_review_at - m.review_requested_at END AS idle_time,
-  m.is_draft, m.merged_by, m.additions, m.deletions, m.requested_reviewers, m.updated_at
+  m.is_draft, m.merged_by, m.additions, m.deletions, m.requested_reviewers, m.updated_at, m.key
 FROM milestone m;
 REVOKE ALL ON keypup.pull_request_cycle FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_cycle TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_cycle IS 'One row a pull request: when it passed each stage, and how long each took. The stages of a merged one sum to cycle_time.';
 COMMENT ON COLUMN keypup.pull_request_cycle.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_cycle.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.pull_request_cycle.key IS 'As people write it: #12 or !12.';
 COMMENT ON COLUMN keypup.pull_request_cycle.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.pull_request_cycle.title IS 'Title.';
 COMMENT ON COLUMN keypup.pull_request_cycle.author IS 'Login; NULL when the user was deleted.';

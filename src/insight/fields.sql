@@ -14,7 +14,7 @@ SELECT p.account_id, p.project_id, j.name AS project, p.number, p.url, p.title, 
   coalesce(n.suggested_merger_usernames, '{}') AS suggested_merger_usernames,
   coalesce(f.numbers, '{}') AS resolved_issue_numbers, f.first_created_at AS resolved_issue_first_created_at,
   f.first_closed_at AS resolved_issue_first_closed_at, f.last_closed_at AS resolved_issue_last_closed_at,
-  coalesce(f.authors, '{}') AS resolved_issue_author_usernames, coalesce(f.types, '{}') AS resolved_issue_sub_types
+  coalesce(f.authors, '{}') AS resolved_issue_author_usernames, coalesce(f.types, '{}') AS resolved_issue_sub_types, p.key
 FROM keypup.pull_requests p
 JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
 LEFT JOIN LATERAL (
@@ -25,7 +25,7 @@ LEFT JOIN LATERAL (
   WHERE p.state = 'open' AND n.account_id = p.account_id AND n.project_id = p.project_id AND n.number = p.number LIMIT 1) AS n ON true
 LEFT JOIN LATERAL (
   SELECT min(m.due_on) AS due_on FROM keypup.milestones m
-  WHERE m.account_id = p.account_id AND m.project_id = p.project_id AND m.title = p.milestone) AS d ON true
+  WHERE m.account_id = p.account_id AND m.project_id = p.project_id AND m.external_id = ANY (p.milestone_ids)) AS d ON true
 LEFT JOIN LATERAL (
   SELECT min(e.occurred_at) AS assigned_at, max(e.occurred_at) AS last_assigned_at FROM keypup.timeline_events e
   WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_kind = 'pull_request' AND e.item_number = p.number AND e.event = 'assigned') AS e ON true
@@ -45,6 +45,7 @@ COMMENT ON VIEW keypup.pull_request_fields IS 'One row a pull request that is no
 COMMENT ON COLUMN keypup.pull_request_fields.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_fields.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_fields.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.pull_request_fields.key IS 'As people write it: #12 or !12.';
 COMMENT ON COLUMN keypup.pull_request_fields.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.pull_request_fields.url IS 'Where a person reads it.';
 COMMENT ON COLUMN keypup.pull_request_fields.title IS 'Title.';
@@ -110,7 +111,7 @@ SELECT j.account_id, j.project_id, j.name AS project, i.number, i.url, i.title, 
   coalesce(i.recommended_action, 'NONE') AS recommended_action, coalesce(i.recommended_actor_usernames, '{}') AS recommended_actor_usernames,
   coalesce(i.numbers, '{}') AS resolving_pull_request_numbers, i.first_merged_at AS resolving_pr_first_merged_at, i.last_merged_at AS resolving_pr_last_merged_at,
   i.first_closed_at AS resolving_pr_first_closed_at, i.last_created_at AS resolving_pr_last_created_at, coalesce(i.authors, '{}') AS resolving_pr_author_usernames,
-  i.additions, i.deletions, i.lines_changed, upper(i.state COLLATE "C") AS workflow_status, t.timeline AS workflow_timeline, NULL::interval AS cycle_time
+  i.additions, i.deletions, i.lines_changed, upper(i.state COLLATE "C") AS workflow_status, t.timeline AS workflow_timeline, NULL::interval AS cycle_time, i.key
 FROM keypup.projects j
 CROSS JOIN LATERAL (
   WITH resolving AS MATERIALIZED (
@@ -125,7 +126,7 @@ CROSS JOIN LATERAL (
     SELECT n.number, n.recommended_action, n.recommended_actor_usernames FROM keypup.issue_next_steps n
     WHERE n.account_id = j.account_id AND n.project_id = j.project_id
   )
-  SELECT i.number, i.url, i.title, i.author, i.author_is_bot, i.state, i.type, i.created_at, i.updated_at, i.closed_at, i.labels, i.milestone, i.assignees,
+  SELECT i.number, i.key, i.url, i.title, i.author, i.author_is_bot, i.state, i.type, i.created_at, i.updated_at, i.closed_at, i.labels, i.milestone, i.milestone_ids, i.assignees,
     s.recommended_action, s.recommended_actor_usernames, r.numbers, r.first_merged_at, r.last_merged_at, r.first_closed_at, r.last_created_at,
     r.additions, r.deletions, r.lines_changed, r.authors
   FROM keypup.issues i
@@ -144,7 +145,7 @@ LEFT JOIN LATERAL (
   WHERE s.account_id = j.account_id AND s.project_id = j.project_id AND s.number = i.number) AS t ON true
 LEFT JOIN LATERAL (
   SELECT min(m.due_on) AS due_on FROM keypup.milestones m
-  WHERE m.account_id = j.account_id AND m.project_id = j.project_id AND m.title = i.milestone) AS d ON true
+  WHERE m.account_id = j.account_id AND m.project_id = j.project_id AND m.external_id = ANY (i.milestone_ids)) AS d ON true
 LEFT JOIN LATERAL (
   SELECT min(e.occurred_at) AS assigned_at, max(e.occurred_at) AS last_assigned_at FROM keypup.timeline_events e
   WHERE e.account_id = j.account_id AND e.project_id = j.project_id AND e.item_kind = 'issue' AND e.item_number = i.number AND e.event = 'assigned') AS e ON true;
@@ -154,6 +155,7 @@ COMMENT ON VIEW keypup.issue_fields IS 'One row an issue that is not deleted, un
 COMMENT ON COLUMN keypup.issue_fields.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_fields.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_fields.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_fields.key IS 'As people write it: #12 or PROJ-12.';
 COMMENT ON COLUMN keypup.issue_fields.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.issue_fields.url IS 'Where a person reads it.';
 COMMENT ON COLUMN keypup.issue_fields.title IS 'Title.';

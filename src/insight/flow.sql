@@ -196,15 +196,17 @@ COMMENT ON COLUMN keypup.throughput_monthly.previous_cycle_time_p90 IS 'cycle_ti
 
 CREATE VIEW keypup.milestone_items WITH (security_invoker = true, security_barrier = true) AS
 SELECT m.account_id, m.project_id, m.external_id, m.number AS milestone_number, x.kind, x.number, x.created_at,
-  CASE WHEN x.state <> 'open' THEN greatest(coalesce(x.closed_at, x.updated_at), x.created_at) END AS done_at
+  CASE WHEN x.state <> 'open' THEN greatest(coalesce(x.closed_at, x.updated_at), x.created_at) END AS done_at, x.key
 FROM keypup.milestones m
 JOIN (
-  SELECT i.account_id, i.project_id, i.milestone, 'issue' AS kind, i.number, i.state, i.created_at, i.closed_at, i.updated_at
-  FROM keypup.issues i WHERE i.milestone IS NOT NULL AND i.deleted_at IS NULL
+  SELECT i.account_id, i.project_id, u.milestone_id, 'issue' AS kind, i.number, i.key, i.state, i.created_at, i.closed_at, i.updated_at
+  FROM keypup.issues i CROSS JOIN LATERAL (SELECT DISTINCT unnest(i.milestone_ids)) AS u (milestone_id)
+  WHERE i.milestone_ids <> '{}' AND i.deleted_at IS NULL
   UNION ALL
-  SELECT r.account_id, r.project_id, r.milestone, 'pull_request', r.number, r.state, r.created_at, coalesce(r.merged_at, r.closed_at), r.updated_at
-  FROM keypup.pull_requests r WHERE r.milestone IS NOT NULL AND r.deleted_at IS NULL
-) AS x ON x.account_id = m.account_id AND x.project_id = m.project_id AND x.milestone = m.title;
+  SELECT r.account_id, r.project_id, u.milestone_id, 'pull_request', r.number, r.key, r.state, r.created_at, coalesce(r.merged_at, r.closed_at), r.updated_at
+  FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.milestone_ids)) AS u (milestone_id)
+  WHERE r.milestone_ids <> '{}' AND r.deleted_at IS NULL
+) AS x ON x.account_id = m.account_id AND x.project_id = m.project_id AND x.milestone_id = m.external_id;
 REVOKE ALL ON keypup.milestone_items FROM PUBLIC;
 GRANT SELECT ON keypup.milestone_items TO keypup_member;
 COMMENT ON VIEW keypup.milestone_items IS 'One row a milestone and an issue or pull request that is in it now.';
@@ -216,6 +218,7 @@ COMMENT ON COLUMN keypup.milestone_items.kind IS 'issue or pull_request.';
 COMMENT ON COLUMN keypup.milestone_items.number IS 'Number of the item within the project.';
 COMMENT ON COLUMN keypup.milestone_items.created_at IS 'When the item was opened.';
 COMMENT ON COLUMN keypup.milestone_items.done_at IS 'When it was closed or merged, never before the opening; NULL while open.';
+COMMENT ON COLUMN keypup.milestone_items.key IS 'The item as people write it: #12, !12, PROJ-12.';
 
 CREATE VIEW keypup.milestone_progress WITH (security_invoker = true, security_barrier = true) AS
 -- Counted once, not once a milestone.

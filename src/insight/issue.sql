@@ -89,7 +89,7 @@ SELECT i.account_id, i.project_id, p.name AS project, i.number, i.title, i.autho
   i.state = 'open' AND i.updated_at < now() - interval '720 hours' AS is_stale,
   coalesce((i.resolving ->> 'pull_requests')::bigint[], '{}') AS resolving_pull_requests,
   (i.resolving ->> 'first_merged_at')::timestamptz AS resolving_first_merged_at, (i.resolving ->> 'last_merged_at')::timestamptz AS resolving_last_merged_at,
-  (i.resolving ->> 'lines_changed')::bigint AS lines_changed
+  (i.resolving ->> 'lines_changed')::bigint AS lines_changed, i.key
 FROM keypup.projects p
 CROSS JOIN LATERAL (
   WITH resolving AS MATERIALIZED (
@@ -103,7 +103,7 @@ CROSS JOIN LATERAL (
       GROUP BY n.issue_number
     ) AS c
   )
-  SELECT s.account_id, s.project_id, s.number, s.title, s.author, s.author_is_bot, s.state, s.state_reason, s.labels, s.type, s.milestone,
+  SELECT s.account_id, s.project_id, s.number, s.key, s.title, s.author, s.author_is_bot, s.state, s.state_reason, s.labels, s.type, s.milestone,
     s.created_at, s.updated_at, s.closed_at, s.first_response_at, (SELECT r.by_issue FROM resolving r) -> s.number::text AS resolving
   FROM keypup.issues s
   WHERE s.account_id = p.account_id AND s.project_id = p.project_id AND s.deleted_at IS NULL
@@ -118,6 +118,7 @@ COMMENT ON VIEW keypup.issue_metrics IS 'One row an issue that is not deleted: h
 COMMENT ON COLUMN keypup.issue_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_metrics.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.issue_metrics.key IS 'As people write it: #12 or PROJ-12.';
 COMMENT ON COLUMN keypup.issue_metrics.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.issue_metrics.title IS 'Title.';
 COMMENT ON COLUMN keypup.issue_metrics.author IS 'Login; NULL when the user was deleted.';

@@ -85,7 +85,7 @@ SELECT c.account_id, c.project_id, j.name AS project,
     SELECT i.person_id FROM keypup.identities i
     WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = c.merged_by
     ORDER BY i.person_id IS NULL, i.external_id LIMIT 1), false) END AS self_merged,
-  o.times_reopened, starts_with(c.title, 'Revert "') AS is_revert, c.updated_at
+  o.times_reopened, starts_with(c.title, 'Revert "') AS is_revert, c.updated_at, c.key
 FROM keypup.pull_request_cycle c
 JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id
 LEFT JOIN LATERAL (
@@ -127,6 +127,7 @@ COMMENT ON VIEW keypup.pull_request_metrics IS 'One row a pull request that is n
 COMMENT ON COLUMN keypup.pull_request_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_metrics.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.pull_request_metrics.key IS 'As people write it: #12 or !12.';
 COMMENT ON COLUMN keypup.pull_request_metrics.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.pull_request_metrics.title IS 'Title.';
 COMMENT ON COLUMN keypup.pull_request_metrics.author IS 'Login; NULL when the user was deleted.';

@@ -112,39 +112,47 @@ BEGIN
     (SELECT max(m.named_at) FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND m.external_id = ANY (ids)));
   UPDATE keypup.milestones m SET title = c.name, named_at = now()
   FROM unnest(ids, new_names) AS c (id, name) WHERE m.account_id = account AND m.project_id = project AND m.external_id = c.id;
-  UPDATE keypup.pull_requests p SET milestone = keypup.new_name(p.milestone, old_names, new_names)
-  WHERE p.account_id = account AND p.project_id = project AND p.milestone = ANY (old_names);
-  UPDATE keypup.issues i SET milestone = keypup.new_name(i.milestone, old_names, new_names)
-  WHERE i.account_id = account AND i.project_id = project AND i.milestone = ANY (old_names);
+  UPDATE keypup.pull_requests p SET milestone = keypup.new_name(p.milestone_ids[1], ids, new_names)
+  WHERE p.account_id = account AND p.project_id = project AND p.milestone_ids[1] = ANY (ids);
+  UPDATE keypup.issues i SET milestone = keypup.new_name(i.milestone_ids[1], ids, new_names)
+  WHERE i.account_id = account AND i.project_id = project AND i.milestone_ids[1] = ANY (ids);
 END
 $$;
-CREATE FUNCTION keypup.forget_milestones(account uuid, project bigint, titles text[]) RETURNS void
+-- What is left of an item's milestones when some are gone, and the title of the first of these.
+CREATE FUNCTION keypup.milestones_left(account uuid, project bigint, milestone_ids text[], gone text[], OUT left_ids text[], OUT title text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT l.ids, (SELECT m.title FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND m.external_id = l.ids[1])
+  FROM (SELECT ARRAY(SELECT u.id FROM unnest(milestone_ids) WITH ORDINALITY AS u (id, position) WHERE u.id <> ALL (gone) ORDER BY u.position) AS ids) AS l
+$$;
+CREATE FUNCTION keypup.forget_milestones(account uuid, project bigint, ids text[]) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  UPDATE keypup.pull_requests p SET milestone = NULL
-  WHERE p.account_id = account AND p.project_id = project AND p.milestone = ANY (titles);
-  UPDATE keypup.issues i SET milestone = NULL
-  WHERE i.account_id = account AND i.project_id = project AND i.milestone = ANY (titles);
+  UPDATE keypup.pull_requests p SET (milestone_ids, milestone) = (SELECT l.left_ids, l.title FROM keypup.milestones_left(account, project, p.milestone_ids, ids) l)
+  WHERE p.account_id = account AND p.project_id = project AND p.milestone_ids && ids;
+  UPDATE keypup.issues i SET (milestone_ids, milestone) = (SELECT l.left_ids, l.title FROM keypup.milestones_left(account, project, i.milestone_ids, ids) l)
+  WHERE i.account_id = account AND i.project_id = project AND i.milestone_ids && ids;
 $$;
 CREATE FUNCTION keypup.unlisted_milestones(account uuid, project bigint) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT array_agg(n.title) FROM (
-    SELECT p.milestone AS title FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project AND p.milestone IS NOT NULL
+  SELECT array_agg(n.id) FROM (
+    SELECT unnest(p.milestone_ids) AS id FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project
     UNION
-    SELECT i.milestone FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project AND i.milestone IS NOT NULL
+    SELECT unnest(i.milestone_ids) FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project
     EXCEPT
-    SELECT m.title FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project) AS n
+    SELECT m.external_id FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project) AS n
 $$;
 REVOKE ALL ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz), keypup.forget_labels(uuid, bigint, text[]),
-  keypup.follow_milestones(uuid, bigint, jsonb, timestamptz), keypup.forget_milestones(uuid, bigint, text[]),
-  keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint) FROM PUBLIC;
+  keypup.follow_milestones(uuid, bigint, jsonb, timestamptz), keypup.milestones_left(uuid, bigint, text[], text[]),
+  keypup.forget_milestones(uuid, bigint, text[]), keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz) IS 'Carries new names of labels, seen as {id, name}, through a project. Returns which names they are; NULL: none.';
 COMMENT ON FUNCTION keypup.forget_labels(uuid, bigint, text[]) IS 'Takes labels that were deleted from the items of a project.';
 COMMENT ON FUNCTION keypup.unlisted_labels(uuid, bigint) IS 'The labels that items of a project have, and the project has not; NULL: none.';
-COMMENT ON FUNCTION keypup.unlisted_milestones(uuid, bigint) IS 'The titles of milestones in which items of a project are, and which it has not; NULL: none.';
+COMMENT ON FUNCTION keypup.unlisted_milestones(uuid, bigint) IS 'The milestones, by id, in which items of a project are, and which it has not; NULL: none.';
 COMMENT ON FUNCTION keypup.follow_milestones(uuid, bigint, jsonb, timestamptz) IS 'Carries new titles of milestones, seen as {id, name}, through a project.';
-COMMENT ON FUNCTION keypup.forget_milestones(uuid, bigint, text[]) IS 'Takes the items of a project out of milestones that were deleted.';
+COMMENT ON FUNCTION keypup.milestones_left(uuid, bigint, text[], text[]) IS 'Milestones of an item but for those that are gone, and the title of the first.';
+COMMENT ON FUNCTION keypup.forget_milestones(uuid, bigint, text[]) IS 'Takes the items of a project out of milestones, named by their ids, that were deleted.';
 
 CREATE FUNCTION keypup.changed_people(account uuid, connection uuid, seen jsonb, OUT ids text[], OUT old_names text[], OUT new_names text[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -221,7 +229,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]), keypup.new_name(text[], text[], text[]),
   keypup.follow_labels(uuid, bigint, jsonb, timestamptz), keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb, timestamptz),
-  keypup.forget_milestones(uuid, bigint, text[]), keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint),
+  keypup.milestones_left(uuid, bigint, text[], text[]), keypup.forget_milestones(uuid, bigint, text[]),
+  keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint),
   keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.changed_people(uuid, uuid, jsonb) IS 'Who, of those seen as {id, name, kind}, or of those whose logins these have now, is called otherwise: as changed_names tells it.';
 COMMENT ON FUNCTION keypup.follow_people(uuid, uuid, jsonb, timestamptz) IS

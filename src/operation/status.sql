@@ -84,14 +84,10 @@ SELECT s.account_id, a.name AS account, s.project_id, p.name AS project,
     CASE WHEN c.can_write THEN format('the token can change things at the provider (%s): one that only reads would do', c.scopes) END,
     CASE WHEN c.token_expires_at < now() THEN format('the token has expired at %s', c.token_expires_at)
          WHEN c.token_expires_at < now() + interval '14 days' THEN format('the token expires at %s', c.token_expires_at) END,
-    CASE WHEN s.refused_fields <> '{}' THEN format('the token may not read %s: they are left out', concat_ws(' and ',
-      CASE WHEN 'Repository.releases' = ANY (s.refused_fields) THEN 'releases' END,
-      CASE WHEN 'Repository.deployments' = ANY (s.refused_fields) THEN 'deployments' END,
-      CASE WHEN 'Release.tagCommit' = ANY (s.refused_fields) THEN 'commits of releases' END,
-      CASE WHEN 'Deployment.commit' = ANY (s.refused_fields) THEN 'commits of deployments' END,
-      CASE WHEN 'Deployment.ref' = ANY (s.refused_fields) THEN 'branches of deployments' END,
-      CASE WHEN 'Repository.defaultBranchRef' = ANY (s.refused_fields) THEN 'branches' END,
-      CASE WHEN 'Team.combinedSlug' = ANY (s.refused_fields) THEN 'teams' END)) END,
+    CASE WHEN s.refused_fields <> '{}' THEN format('the token may not read %s: they are left out', (
+      SELECT string_agg(coalesce(r.entry ->> 1, f.field), ' and ' ORDER BY r.position, f.field)
+      FROM unnest(s.refused_fields) AS f (field)
+      LEFT JOIN jsonb_array_elements(v.refusable) WITH ORDINALITY AS r (entry, position) ON r.entry ->> 0 = f.field)) END,
     CASE WHEN c.hidden_organizations IS NOT NULL THEN format('the provider leaves organizations out that want single sign-on for the token (%s)', c.hidden_organizations) END,
     CASE WHEN s.phase = 'idle' AND h.items_done < h.items_total
          THEN format('%s of %s issues and pull requests that the provider counts are not here', h.items_total - h.items_done, h.items_total) END,
@@ -102,6 +98,7 @@ JOIN keypup.projects p ON p.account_id = s.account_id AND p.project_id = s.proje
 JOIN keypup.accounts a ON a.account_id = s.account_id
 JOIN held h ON h.account_id = s.account_id AND h.project_id = s.project_id
 LEFT JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id
+LEFT JOIN keypup.providers v ON v.provider = c.provider
 LEFT JOIN halted t ON t.account_id = p.account_id AND t.connection_id = p.connection_id;
 REVOKE ALL ON keypup.sync_status FROM PUBLIC;
 GRANT SELECT ON keypup.sync_status TO keypup_member;

@@ -16,7 +16,9 @@ CREATE TABLE keypup.providers (
   first_kind text NOT NULL DEFAULT 'project' CHECK (first_kind <> 'poll'),
   poll_size integer NOT NULL DEFAULT 0 CHECK (poll_size BETWEEN 0 AND 100),
   offers text[] NOT NULL DEFAULT '{}' CHECK (offers <@ '{discover,sign_in}'),
-  reads text[] NOT NULL
+  reads text[] NOT NULL,
+  batched_kinds text[] NOT NULL DEFAULT '{}',
+  refusable jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(refusable) = 'array')
 );
 COMMENT ON TABLE keypup.providers IS 'The providers that this version knows.';
 COMMENT ON COLUMN keypup.providers.provider IS 'Name by which connect addresses the provider, and with which its functions begin.';
@@ -38,6 +40,10 @@ COMMENT ON COLUMN keypup.providers.poll_size IS 'Of how many projects one reques
 COMMENT ON COLUMN keypup.providers.offers IS
   'discover: it lists what a connection could track. sign_in: people can sign in with a token of their own.';
 COMMENT ON COLUMN keypup.providers.reads IS 'What is read of it; provider_capabilities says it for each.';
+COMMENT ON COLUMN keypup.providers.batched_kinds IS
+  'Kinds of jobs that ask for several things, as many as connections.batch_size says: it follows how quickly these are answered.';
+COMMENT ON COLUMN keypup.providers.refusable IS
+  'What a token may be refused though it may read the project, as [[name in sync_state.refused_fields, what people call it], …].';
 REVOKE ALL ON keypup.providers FROM PUBLIC;
 GRANT SELECT ON keypup.providers TO keypup_member, keypup_worker;
 -- The same for all who may read it; nobody may write.
@@ -52,7 +58,7 @@ CROSS JOIN keypup.providers p
 CROSS JOIN (VALUES
   ('pull_requests', 'pull_requests'), ('reviews', 'reviews'), ('issues', 'issues'), ('comments', 'comments'),
   ('labels', 'labels'), ('milestones', 'milestones'), ('timeline_events', 'timeline_events'),
-  ('releases', 'releases'), ('deployments', 'deployments'), ('status_history', 'timeline_events')) AS c (capability, relation);
+  ('releases', 'releases'), ('deployments', 'deployments'), ('status_history', 'timeline_events'), ('sprints', 'sprints')) AS c (capability, relation);
 REVOKE ALL ON keypup.provider_capabilities FROM PUBLIC;
 GRANT SELECT ON keypup.provider_capabilities TO keypup_member;
 COMMENT ON VIEW keypup.provider_capabilities IS

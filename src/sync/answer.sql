@@ -2,7 +2,7 @@
 -- the job, and of the connection, is said here, as keypup_worker, for the account of the job.
 
 -- How much the connection may ask at once from now on, and what is left of its budget.
-CREATE FUNCTION keypup.pace_connection(account uuid, connection uuid, kind text, v keypup.verdict, title text, milliseconds integer,
+CREATE FUNCTION keypup.pace_connection(account uuid, connection uuid, is_batch boolean, v keypup.verdict, title text, milliseconds integer,
   OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -40,7 +40,7 @@ BEGIN
                                 c.concurrency + CASE WHEN c.slowed_at > now() - interval '10 minutes' THEN 1 / c.concurrency ELSE 1 END) END,
       slowed_at = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
                          THEN now() ELSE c.slowed_at END,
-      batch_size = CASE WHEN kind NOT IN ('pull_requests', 'issues') THEN c.batch_size
+      batch_size = CASE WHEN NOT is_batch THEN c.batch_size
                         WHEN outcome = 'smaller' THEN greatest(1, c.batch_size / 2)
                         WHEN outcome <> 'page' THEN c.batch_size
                         WHEN milliseconds < 3000 THEN least(31, c.batch_size + 5)
@@ -49,9 +49,9 @@ BEGIN
   WHERE c.account_id = account AND c.connection_id = connection;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.pace_connection(uuid, uuid, text, keypup.verdict, text, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.pace_connection(uuid, uuid, text, keypup.verdict, text, integer) TO keypup_worker;
-COMMENT ON FUNCTION keypup.pace_connection(uuid, uuid, text, keypup.verdict, text, integer) IS
+REVOKE ALL ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) TO keypup_worker;
+COMMENT ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) IS
   'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
 
 -- For whoever stores what is in it: what was stored since then may be newer.
@@ -98,7 +98,7 @@ DECLARE
   token_is_current boolean;
   has_ended boolean;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind, j.asked_at, j.doubt, p.provider, p.title, p.first_kind INTO the_job
+  SELECT j.project_id, j.connection_id, j.kind, j.asked_at, j.doubt, p.provider, p.title, p.first_kind, j.kind = ANY (p.batched_kinds) AS is_batch INTO the_job
   FROM keypup.connections c
   JOIN keypup.sync_jobs j USING (account_id, connection_id)
   JOIN keypup.providers p USING (provider)
@@ -183,7 +183,7 @@ BEGIN
     v.is_admitted := false;
   END IF;
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
-  FROM keypup.pace_connection(account, the_job.connection_id, the_job.kind, v, the_job.title, milliseconds) p;
+  FROM keypup.pace_connection(account, the_job.connection_id, the_job.is_batch, v, the_job.title, milliseconds) p;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint, boolean) FROM PUBLIC;

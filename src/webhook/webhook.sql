@@ -113,7 +113,8 @@ BEGIN
     AND keypup.still_may(b.account_id, b.made_by, ARRAY['tokens.create'])
   WHERE c.connection_id = receive_webhook.connection;
   -- Of a connection that is not there, or whose provider sends none, as of one that takes them.
-  head := keypup.provider_webhook_head(CASE WHEN known.scheme IS NULL THEN 'github' ELSE known.provider END, coalesce(headers, '{}'));
+  head := keypup.provider_webhook_head(CASE WHEN known.scheme IS NOT NULL THEN known.provider ELSE (
+      SELECT p.provider FROM keypup.providers p WHERE p.webhook_signature IS NOT NULL ORDER BY p.provider LIMIT 1) END, coalesce(headers, '{}'));
   IF NOT too_large THEN
     -- Both, always: how long it takes does not tell which secret was right, nor whether there is one.
     signed := keypup.webhook_is_signed_safely(known.scheme, head.signature, body, CASE WHEN known.holds THEN known.envelope END, known.context);

@@ -46,9 +46,9 @@ ORDER BY a.account_id, i % a.projects, i / a.projects;
 ANALYZE bench.items;
 
 \echo pull requests
-INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, url, title, state, is_draft, author, author_is_bot, created_at, updated_at, closed_at, merged_at, merged_by,
-  base_branch, head_branch, additions, deletions, changed_files, commit_count, first_commit_at, ready_at, review_requested_at, labels, assignees, requested_reviewers, milestone, closes_issues, deleted_at)
-SELECT account_id, project_id, place * 2 + 1, item, 'PR_' || item, 'https://github.com/pull/' || item,
+INSERT INTO keypup.pull_requests (account_id, project_id, number, key, external_id, global_id, url, title, state, is_draft, author, author_is_bot, created_at, updated_at, closed_at, merged_at, merged_by,
+  base_branch, head_branch, additions, deletions, changed_files, commit_count, first_commit_at, ready_at, review_requested_at, labels, assignees, requested_reviewers, milestone, milestone_ids, closes_issues, deleted_at)
+SELECT account_id, project_id, place * 2 + 1, '#' || place * 2 + 1, item, 'PR_' || item, 'https://github.com/pull/' || item,
   CASE WHEN bench.pick(item, 1, 5) = 0 THEN 'Mend #' || place * 2 + 2 WHEN bench.pick(item, 1, 50) = 1 THEN 'Revert "change ' || item || '"' ELSE 'Change number ' || item END,
   state, state = 'open' AND bench.pick(item, 2, 5) = 0, CASE WHEN bench.pick(item, 3, 100) = 0 THEN NULL WHEN bench.pick(item, 3, 100) < 6 THEN 'robot' ELSE 'user-' || bench.pick(item, 4, persons) END,
   bench.pick(item, 3, 100) BETWEEN 1 AND 5, created_at, coalesce(ended_at, created_at + least(:'newest'::timestamptz - created_at, interval '1 day')), ended_at,
@@ -58,7 +58,7 @@ SELECT account_id, project_id, place * 2 + 1, item, 'PR_' || item, 'https://gith
   created_at - interval '1 minute' * bench.pick(item, 13, 5000),
   CASE WHEN NOT (state = 'open' AND bench.pick(item, 2, 5) = 0) THEN created_at + CASE WHEN bench.pick(item, 14, 5) = 0 THEN least(interval '2 hours', coalesce(ended_at, :'newest') - created_at) ELSE '0' END END,
   created_at + interval '10 minutes', '{bug}', '{}', CASE WHEN state = 'open' AND bench.pick(item, 15, 2) = 0 THEN ARRAY['user-1'] ELSE '{}' END,
-  CASE WHEN bench.pick(item, 16, 3) = 0 THEN 'milestone ' || milestone END, CASE bench.pick(item, 17, 6) WHEN 0 THEN ARRAY[place * 2 + 2] WHEN 1 THEN ARRAY[greatest(place * 2, 2), place * 2 + 2] ELSE '{}' END,
+  CASE WHEN bench.pick(item, 16, 3) = 0 THEN 'milestone ' || milestone END, CASE WHEN bench.pick(item, 16, 3) = 0 THEN ARRAY['M_' || milestone] ELSE '{}' END, CASE bench.pick(item, 17, 6) WHEN 0 THEN ARRAY[place * 2 + 2] WHEN 1 THEN ARRAY[greatest(place * 2, 2), place * 2 + 2] ELSE '{}' END,
   CASE WHEN bench.pick(item, 18, 200) = 0 THEN :'newest'::timestamptz END
 FROM bench.items
 CROSS JOIN LATERAL (SELECT CASE WHEN bench.pick(item, 19, 25) > 0 AND created_at + span < :'newest' THEN created_at + span END AS ended_at
@@ -66,12 +66,12 @@ CROSS JOIN LATERAL (SELECT CASE WHEN bench.pick(item, 19, 25) > 0 AND created_at
 CROSS JOIN LATERAL (SELECT CASE WHEN ended_at IS NULL THEN 'open' WHEN bench.pick(item, 22, 12) = 0 THEN 'closed' ELSE 'merged' END AS state) AS w;
 
 \echo issues
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, url, title, state, state_reason, type, author, author_is_bot, created_at, updated_at, closed_at, closed_by, first_response_at, labels, milestone, deleted_at)
-SELECT account_id, project_id, place * 2 + 2, item, 'I_' || item, 'https://github.com/issues/' || item, 'Something is wrong with ' || item, CASE WHEN ended_at IS NULL THEN 'open' ELSE 'closed' END,
+INSERT INTO keypup.issues (account_id, project_id, number, key, external_id, global_id, url, title, state, state_reason, type, author, author_is_bot, created_at, updated_at, closed_at, closed_by, first_response_at, labels, milestone, milestone_ids, deleted_at)
+SELECT account_id, project_id, place * 2 + 2, '#' || place * 2 + 2, item, 'I_' || item, 'https://github.com/issues/' || item, 'Something is wrong with ' || item, CASE WHEN ended_at IS NULL THEN 'open' ELSE 'closed' END,
   CASE WHEN ended_at IS NOT NULL THEN 'completed' END, CASE WHEN bench.pick(item, 30, 3) = 0 THEN 'Bug' END, CASE WHEN bench.pick(item, 31, 100) > 0 THEN 'user-' || bench.pick(item, 32, persons) END, false,
   created_at, coalesce(ended_at, created_at), ended_at, CASE WHEN ended_at IS NOT NULL THEN 'user-' || bench.pick(item, 33, persons) END,
   CASE WHEN bench.pick(item, 34, 4) > 0 THEN created_at + interval '1 minute' * bench.pick(item, 35, 3000) END,
-  CASE bench.pick(item, 41, 10) WHEN 0 THEN '{bug,incident}' WHEN 1 THEN '{}' WHEN 2 THEN '{documentation}' ELSE '{bug}' END::text[], CASE WHEN bench.pick(item, 36, 3) = 0 THEN 'milestone ' || milestone END,
+  CASE bench.pick(item, 41, 10) WHEN 0 THEN '{bug,incident}' WHEN 1 THEN '{}' WHEN 2 THEN '{documentation}' ELSE '{bug}' END::text[], CASE WHEN bench.pick(item, 36, 3) = 0 THEN 'milestone ' || milestone END, CASE WHEN bench.pick(item, 36, 3) = 0 THEN ARRAY['M_' || milestone] ELSE '{}' END,
   CASE WHEN bench.pick(item, 37, 200) = 0 THEN :'newest'::timestamptz END
 FROM bench.items
 CROSS JOIN LATERAL (SELECT CASE WHEN bench.pick(item, 38, 10) > 0 AND created_at + span < :'newest' THEN created_at + span END AS ended_at

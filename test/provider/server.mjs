@@ -31,13 +31,20 @@ const projects = [{ id: 10001, key: 'PROJ', archived: false, created: day(0) }, 
 const labels = [{ id: 71, name: 'bug', color: 'ff0000' }, { id: 72, name: 'Wunsch – später', color: null }];
 const versions = projects.flatMap((project) => Array.from({ length: 5 }, (_, i) => (
   { id: project.id * 10 + i, project: project.id, name: `1.${i}`, released: i % 2 === 1, due: i ? day(40 + i) : null, releasedAt: i % 2 ? day(20 + i) : null })));
+const sprints = projects.map((project) => ({ id: project.id * 100, project: project.id, name: `Sprint of ${project.key}`, state: 'active', starts: day(5), ends: day(19) }));
+const categories = { 'To do': 'new', Doing: 'indeterminate', Done: 'done' };
 const issues = Array.from({ length: 17 }, (_, i) => {
   const project = projects[i < 10 ? 0 : 1];
   const done = i % 3 === 0;
+  const status = done ? 'Done' : i % 3 === 1 ? 'To do' : 'Doing';
+  const its = versions.filter((v) => v.project === project.id);
   return {
-    id: 20000 + i, project: project.id, serial: (i % 10) + 1, title: `Issue ${i} \u{1F511} "quoted"`, type: i % 2 ? 'Bug' : 'Task', status: done ? 'Done' : 'To do',
-    resolution: done ? 'completed' : null, creator: people[i % 3], assignee: people[(i + 1) % 3], created: day(i), updated: day(30 + i), resolved: done ? day(29 + i) : null,
-    labels: i % 4 ? [labels[1].name, labels[0].name].slice(i % 2) : [], version: i % 2 ? versions.find((v) => v.project === project.id && v.id % 10 === i % 5).name : null,
+    id: 20000 + i, project: project.id, serial: (i % 10) + 1, title: `Issue ${i} \u{1F511} "quoted"`, type: i % 2 ? 'Bug' : 'Task', status, category: categories[status],
+    resolution: done ? 'completed' : null, priority: i % 2 ? 'High' : null, parent: i % 5 ? null : 20001, points: i % 4 ? i / 2 : null, sprint: i % 3 ? sprints[i < 10 ? 0 : 1].id : null,
+    // Of several the first is the one that BI shows.
+    versions: i % 2 ? [its[i % 5], ...(i % 4 === 1 ? [its[(i + 1) % 5]] : [])].map(({ id, name }) => ({ id, name })) : [],
+    moves: i % 3 === 1 ? [] : [{ id: 90000 + i, at: day(12 + i), by: people[i % 2], from: 'To do', to: status, category: categories[status] }], creator: people[i % 3], assignee: people[(i + 1) % 3], created: day(i), updated: day(30 + i), resolved: done ? day(29 + i) : null,
+    labels: i % 4 ? [labels[1].name, labels[0].name].slice(i % 2) : [],
   };
 });
 const keyOf = (issue) => `${projects.find((p) => p.id === issue.project).key}-${issue.serial}`;
@@ -70,7 +77,7 @@ function answerTracker(path, query, fault) {
     const link = next && `${fault.away ? elsewhere : url}/tracker/project/${id}/versions?token=${next}`;
     return [200, { values: spoil(fault, values), next: link, ...because(fault) }];
   }
-  if (kind === 'project') return [200, { ...project, url: `${url}/tracker/browse/${project.key}`, labels, issueTotal: issues.filter((i) => i.project === project.id).length }];
+  if (kind === 'project') return [200, { ...project, url: `${url}/tracker/browse/${project.key}`, labels, sprints: sprints.filter((s) => s.project === project.id), issueTotal: issues.filter((i) => i.project === project.id).length }];
   if (kind !== 'search') return [404, { message: 'no such path' }];
   const found = issues.filter((i) => String(i.project) === query.get('project') && i.updated >= (query.get('since') ?? '') && (query.get('id') ?? String(i.id)) === String(i.id));
   found.sort((a, b) => (a.updated < b.updated ? -1 : a.updated > b.updated ? 1 : a.id - b.id));
@@ -127,7 +134,7 @@ const trap = createServer({ cert, key }, (request, response) => {
 
 const lists = { 'tracker issue': issues, 'tracker version': versions, 'board card': cards };
 const controls = {
-  '/truth': () => ({ projects, labels, versions, issues: issues.map((i) => ({ ...shown(i), project: i.project })), boards, cards }),
+  '/truth': () => ({ projects, labels, versions, sprints, issues: issues.map((i) => ({ ...shown(i), project: i.project })), boards, cards }),
   '/counters': () => counters,
   '/settings': (asked) => { faults = asked.faults; return {}; },
   '/change': ({ provider, kind, id, ...fields }) => Object.assign(lists[`${provider} ${kind}`].find((i) => i.id === id), fields),

@@ -24,8 +24,8 @@ query(q{CREATE ROLE app LOGIN; GRANT keypup_member TO app; GRANT USAGE ON SCHEMA
 query(q{SELECT keypup.create_account(a) FROM unnest(ARRAY['acme', 'bolt']) a;
 	INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) SELECT account_id, 'github', 'github', 'https://api.github.com', 'test' FROM keypup.accounts;
 	INSERT INTO keypup.projects (account_id, connection_id, name, external_id, tracked_by) SELECT account_id, connection_id, 'demo/p' || n, 'R_' || n, 'test' FROM keypup.connections, generate_series(1, 3) n;
-	INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, created_at, updated_at)
-	SELECT account_id, project_id, n, n, 'PR_' || n, a.name || ' ' || n, 'open', false, now(), now() FROM keypup.projects p JOIN keypup.accounts a USING (account_id), generate_series(1, 10) n});
+	INSERT INTO keypup.pull_requests (account_id, project_id, number, key, external_id, global_id, title, state, is_draft, created_at, updated_at)
+	SELECT account_id, project_id, n, '#' || n, n, 'PR_' || n, a.name || ' ' || n, 'open', false, now(), now() FROM keypup.projects p JOIN keypup.accounts a USING (account_id), generate_series(1, 10) n});
 query(q{SELECT keypup.add_member('acme', 'olga', 'owner'); SELECT keypup.add_member('bolt', 'bella', 'owner')});
 tells('olga', q{SELECT keypup.add_member('acme', 'adam', 'admin'); SELECT keypup.add_member('acme', 'mia', 'member'); SELECT keypup.add_member('acme', 'vera', 'viewer')}, qr/^\s*$/, 'an owner adds members');
 is(as('adam', 'SELECT count(*) FROM keypup.pull_requests'), '0', 'who see nothing before they accept');

@@ -188,8 +188,8 @@ query(q{SELECT keypup.connect('mal', 'github', 'ghp_another0123456789', 'https:/
 	INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) SELECT account_id, connection_id, 'mal/own', 'test' FROM keypup.connections WHERE name IN ('own', 'second');
 	INSERT INTO keypup.identities (account_id, connection_id, external_id, login, kind) SELECT c.account_id, c.connection_id, i.external_id, i.login, i.kind FROM keypup.identities i, keypup.connections c
 	WHERE c.name = 'own' AND i.account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme');
-	INSERT INTO keypup.issues (account_id, project_id, number, external_id, node_id, title, state, author, created_at, updated_at)
-	SELECT p.account_id, p.project_id, row_number() OVER (), i.external_id, i.external_id, 'x', 'open', i.login, now(), now() FROM keypup.projects p,
+	INSERT INTO keypup.issues (account_id, project_id, number, key, external_id, title, state, author, created_at, updated_at)
+	SELECT p.account_id, p.project_id, row_number() OVER (), '#', i.external_id, 'x', 'open', i.login, now(), now() FROM keypup.projects p,
 		(SELECT DISTINCT ON (login) login, external_id FROM keypup.identities i WHERE i.account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme') ORDER BY login) i WHERE p.name = 'mal/own';
 	SELECT keypup.limit_member('acme', 'mallory', ARRAY['demo/two', 'mal/own'])});
 is(as('mallory', 'SELECT count(*) > 20 FROM keypup.issues i JOIN keypup.projects p USING (account_id, project_id) WHERE p.name = $$mal/own$$'), 't', 'rows of an own account, and of another connection, name every login');

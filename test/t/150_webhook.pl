@@ -177,7 +177,7 @@ sub change { my ($repository, %change) = @_; return decode_json(control($github,
 my $state = q{SELECT last_run_started_at, last_run_finished_at, next_run_at, watermarks, phase FROM keypup.sync_state JOIN keypup.projects USING (account_id, project_id) WHERE name = 'demo/open'};
 my $before = query($state);
 sub arrives { my ($sql, $name) = @_; local $PostgreSQL::Test::Utils::timeout_default = 10; return ok($node->poll_query_until('postgres', $sql), $name); }
-sub item { my ($table, $number) = @_; return { number => $number + 0, node_id => query("SELECT node_id FROM keypup.$table JOIN keypup.projects USING (account_id, project_id) WHERE name = 'demo/open' AND number = $number") }; }
+sub item { my ($table, $number) = @_; return { number => $number + 0, node_id => query("SELECT global_id FROM keypup.$table JOIN keypup.projects USING (account_id, project_id) WHERE name = 'demo/open' AND number = $number") }; }
 sub field { my ($table, $number, $condition) = @_; return "SELECT $condition FROM keypup.$table t JOIN keypup.projects p USING (account_id, project_id) WHERE p.name = 'demo/open' AND t.number = $number"; }
 
 my $issue = query(q{SELECT min(number) FROM keypup.issues JOIN keypup.projects USING (account_id, project_id) WHERE name = 'demo/open'});
@@ -261,7 +261,7 @@ ok($node->poll_query_until('postgres', "SELECT s.last_run_started_at > '$started
 control($github, 'settings', { latency_ms => 0 });
 
 # CALL keypup.sync makes a run, whatever waits.
-query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run, due_at) SELECT i.account_id, p.connection_id, i.project_id, 'issues', jsonb_build_object('items', jsonb_build_array(i.node_id)), false, now() + interval '1 hour' FROM keypup.issues i JOIN keypup.projects p USING (account_id, project_id) ORDER BY i.node_id LIMIT 1});
+query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run, due_at) SELECT i.account_id, p.connection_id, i.project_id, 'issues', jsonb_build_object('items', jsonb_build_array(i.global_id)), false, now() + interval '1 hour' FROM keypup.issues i JOIN keypup.projects p USING (account_id, project_id) ORDER BY i.global_id LIMIT 1});
 my $late = change('open', change => 'new_issue', title => 'In a run');
 query(q{CALL keypup.sync('acme')});
 is(query(q{SELECT count(*) FROM keypup.issues WHERE title = 'In a run'}), '1', 'a job that waits between runs holds up no run');

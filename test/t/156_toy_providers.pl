@@ -44,20 +44,33 @@ like(as_role($node, 'olga', q{SELECT keypup.track('acme', 'owner/name', 'tracker
 
 # What is stored beside what the services have, cell by cell: differences, or nothing.
 my %cells = (
-	issues => [ 'project, number, key, external_id, url, title, state, state_reason, type, author, created_at, updated_at, closed_at, labels, assignees, milestone',
-		q{SELECT p.name, number, i.key, i.external_id, i.url, title, i.state, state_reason, type, author, i.created_at, i.updated_at, closed_at, labels, assignees, milestone
+	issues => [ 'project, number, key, external_id, url, title, state, state_reason, type, author, created_at, updated_at, closed_at, labels, assignees, milestone, status, status_category, priority, parent_id, estimate, sprint_ids, milestone_ids',
+		q{SELECT p.name, number, i.key, i.external_id, i.url, title, i.state, state_reason, type, author, i.created_at, i.updated_at, closed_at, labels, assignees, milestone,
+			status, status_category, priority, parent_id, estimate, sprint_ids, milestone_ids
 			FROM keypup.issues i JOIN keypup.projects p USING (account_id, project_id) JOIN keypup.connections c USING (account_id, connection_id)
 			WHERE c.provider = 'tracker' AND i.deleted_at IS NULL AND account_id = :account},
 		q{SELECT p ->> 'key', (i ->> 'id')::bigint, i ->> 'key', i ->> 'id', i ->> 'url', i ->> 'title', CASE i ->> 'status' WHEN 'Done' THEN 'closed' ELSE 'open' END, i ->> 'resolution',
 			i ->> 'type', i #>> '{creator,login}', (i ->> 'created')::timestamptz, (i ->> 'updated')::timestamptz, (i ->> 'resolved')::timestamptz,
-			ARRAY(SELECT l COLLATE "C" FROM jsonb_array_elements_text(i -> 'labels') l ORDER BY 1), array_remove(ARRAY[i #>> '{assignee,login}'], NULL), i ->> 'version'
+			ARRAY(SELECT l COLLATE "C" FROM jsonb_array_elements_text(i -> 'labels') l ORDER BY 1), array_remove(ARRAY[i #>> '{assignee,login}'], NULL), i #>> '{versions,0,name}', i ->> 'status',
+			CASE i ->> 'category' WHEN 'new' THEN 'todo' WHEN 'indeterminate' THEN 'in_progress' ELSE 'done' END, i ->> 'priority', i ->> 'parent', (i ->> 'points')::double precision,
+			array_remove(ARRAY[i ->> 'sprint'], NULL), ARRAY(SELECT v ->> 'id' FROM jsonb_array_elements(i -> 'versions') WITH ORDINALITY AS v (v, n) ORDER BY n)
 			FROM truth, jsonb_array_elements(t -> 'projects') p, jsonb_array_elements(t -> 'issues') i WHERE p -> 'id' = i -> 'project'} ],
 	milestones => [ 'project, external_id, number, title, state, due_on, closed_at, open_items, closed_items',
 		q{SELECT p.name, m.external_id, number, title, state, due_on, closed_at, open_items, closed_items FROM keypup.milestones m JOIN keypup.projects p USING (account_id, project_id) WHERE account_id = :account},
 		q{SELECT p ->> 'key', v ->> 'id', (v ->> 'id')::bigint, v ->> 'name', CASE v ->> 'released' WHEN 'true' THEN 'closed' ELSE 'open' END, (v ->> 'due')::timestamptz, (v ->> 'releasedAt')::timestamptz,
-			(SELECT count(*) FROM jsonb_array_elements(t -> 'issues') i WHERE i -> 'project' = p -> 'id' AND i -> 'version' = v -> 'name' AND i ->> 'status' <> 'Done'),
-			(SELECT count(*) FROM jsonb_array_elements(t -> 'issues') i WHERE i -> 'project' = p -> 'id' AND i -> 'version' = v -> 'name' AND i ->> 'status' = 'Done')
+			(SELECT count(*) FROM jsonb_array_elements(t -> 'issues') i WHERE i -> 'project' = p -> 'id' AND i -> 'versions' @> jsonb_build_array(jsonb_build_object('id', v -> 'id')) AND i ->> 'status' <> 'Done'),
+			(SELECT count(*) FROM jsonb_array_elements(t -> 'issues') i WHERE i -> 'project' = p -> 'id' AND i -> 'versions' @> jsonb_build_array(jsonb_build_object('id', v -> 'id')) AND i ->> 'status' = 'Done')
 			FROM truth, jsonb_array_elements(t -> 'projects') p, jsonb_array_elements(t -> 'versions') v WHERE p -> 'id' = v -> 'project'} ],
+	moves => [ 'project, number, external_id, actor, from_value, to_value, to_category, occurred_at',
+		q{SELECT p.name, e.item_number, e.external_id, e.actor, from_value, to_value, to_category, occurred_at
+			FROM keypup.timeline_events e JOIN keypup.projects p ON (p.account_id, p.project_id) = (e.account_id, e.project_id) JOIN keypup.issues i ON (i.account_id, i.project_id, i.number) = (e.account_id, e.project_id, e.item_number)
+			WHERE e.event = 'status_changed' AND i.deleted_at IS NULL AND e.account_id = :account},
+		q{SELECT p ->> 'key', (i ->> 'id')::bigint, m ->> 'id', m #>> '{by,login}', m ->> 'from', m ->> 'to', CASE m ->> 'to' WHEN 'Done' THEN 'done' ELSE 'in_progress' END, (m ->> 'at')::timestamptz
+			FROM truth, jsonb_array_elements(t -> 'projects') p, jsonb_array_elements(t -> 'issues') i, jsonb_array_elements(i -> 'moves') m WHERE p -> 'id' = i -> 'project'} ],
+	sprints => [ 'project, external_id, name, state, starts_at, ends_at',
+		q{SELECT p.name, s.external_id, s.name, state, starts_at, ends_at FROM keypup.sprints s JOIN keypup.projects p USING (account_id, project_id) WHERE account_id = :account},
+		q{SELECT p ->> 'key', s ->> 'id', s ->> 'name', s ->> 'state', (s ->> 'starts')::timestamptz, (s ->> 'ends')::timestamptz
+			FROM truth, jsonb_array_elements(t -> 'projects') p, jsonb_array_elements(t -> 'sprints') s WHERE p -> 'id' = s -> 'project'} ],
 	labels => [ 'project, external_id, name, color',
 		q{SELECT p.name, l.external_id, l.name, color FROM keypup.labels l JOIN keypup.projects p USING (account_id, project_id) WHERE account_id = :account},
 		q{SELECT p ->> 'key', l ->> 'id', l ->> 'name', l ->> 'color' FROM truth, jsonb_array_elements(t -> 'projects') p, jsonb_array_elements(t -> 'labels') l
@@ -158,14 +171,18 @@ foreach my $poll ([ 0, 'project project' ], [ 1, 'project project' ], [ 2, 'poll
 }
 
 # Changes, a key that changes with its project's, an issue that is moved, and one that is deleted.
-control($service, 'change', { provider => 'tracker', kind => 'issue', id => 20004, title => 'Another title', status => 'Done', resolved => '2026-05-01T08:00:00Z', updated => '2026-05-01T08:00:01Z' });
+control($service, 'change', { provider => 'tracker', kind => 'issue', id => 20004, title => 'Another title', status => 'Done', category => 'done', resolved => '2026-05-01T08:00:00Z', updated => '2026-05-01T08:00:01Z' });
 control($service, 'change', { provider => 'tracker', kind => 'version', id => 100012, name => '2.0', released => JSON::PP::true, releasedAt => '2026-05-02T00:00:00Z' });
-control($service, 'change', { provider => 'tracker', kind => 'issue', id => 20002, project => 10002, serial => 99, version => undef, updated => '2026-05-03T08:00:00Z' });
+control($service, 'change', { provider => 'tracker', kind => 'issue', id => 20002, project => 10002, serial => 99, versions => [], sprint => undef, updated => '2026-05-03T08:00:00Z' });
 control($service, 'change', { provider => 'board', kind => 'card', id => '00000000-0000-4000-8000-000000001007', title => 'Renamed', done => JSON::PP::true, doneAt => '2026-05-01T08:00:00Z' });
 control($service, 'remove', { id => '00000000-0000-4000-8000-000000001014' });
 query(q{CALL keypup.sync('beta')});
 # What was renamed names the issues of before, too.
-control($service, 'change', { provider => 'tracker', kind => 'issue', id => $_->{id}, version => '2.0' }) foreach grep { $_->{project} == 10001 && ($_->{version} // '') eq '1.2' } @{ decode_json(truth())->{issues} };
+foreach my $issue (@{ decode_json(truth())->{issues} })
+{
+	my @versions = map { $_->{id} == 100012 ? { %$_, name => '2.0' } : $_ } @{ $issue->{versions} };
+	control($service, 'change', { provider => 'tracker', kind => 'issue', id => $issue->{id}, versions => \@versions });
+}
 is_whole('beta', 'what changed, was moved and was deleted arrives with the next run');
 is(query(q{SELECT string_agg(concat_ws(' ', p.name, i.key, i.deleted_at IS NOT NULL), ', ' ORDER BY p.name) FROM keypup.issues i JOIN keypup.projects p USING (account_id, project_id) JOIN keypup.accounts a USING (account_id) WHERE a.name = 'beta' AND i.number = 20002}),
 	'NEXT NEXT-99 f, PROJ PROJ-3 t', 'what was moved is in one project alone');
@@ -252,10 +269,10 @@ with_function($verdict, q{DECLARE v keypup.verdict; BEGIN v.verdict := 'paused';
 foreach my $function ($verdict, 'tracker_page(uuid, bigint, jsonb, jsonb, integer, integer)', 'tracker_settle(uuid, uuid, bigint, text, jsonb, text)', 'tracker_request(uuid, bigint)')
 {
 	change_all();
-	my $before = query('SELECT md5(string_agg(i::text, $$ $$ ORDER BY i::text)) FROM keypup.issues i JOIN keypup.connections c USING (account_id) WHERE c.provider = $$tracker$$ AND key IS NOT NULL');
+	my $before = query('SELECT md5(string_agg(i::text, $$ $$ ORDER BY i::text)) FROM keypup.issues i JOIN keypup.projects USING (account_id, project_id) JOIN keypup.connections c USING (account_id, connection_id) WHERE c.provider = $$tracker$$');
 	with_function($function, q{BEGIN RAISE EXCEPTION 'the toy is broken'; END}, sub {
 		like(query(sprintf $told, 'tracker'), qr{^the toy is broken / }, "$function: its error is the project's");
-		is(query('SELECT md5(string_agg(i::text, $$ $$ ORDER BY i::text)) FROM keypup.issues i JOIN keypup.connections c USING (account_id) WHERE c.provider = $$tracker$$ AND key IS NOT NULL'), $before, "$function: and nothing is stored");
+		is(query('SELECT md5(string_agg(i::text, $$ $$ ORDER BY i::text)) FROM keypup.issues i JOIN keypup.projects USING (account_id, project_id) JOIN keypup.connections c USING (account_id, connection_id) WHERE c.provider = $$tracker$$'), $before, "$function: and nothing is stored");
 	});
 }
 is_whole('beta', 'what was mended goes on');

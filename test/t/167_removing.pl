@@ -203,8 +203,8 @@ sub fill
 	INSERT INTO keypup.identities (account_id, connection_id, external_id, login, kind, person_id)
 		SELECT account_id, connection_id, person_id, person_id, 'user', person_id FROM keypup.people JOIN made USING (account_id) JOIN keypup.connections USING (account_id);
 	INSERT INTO keypup.members (account_id, member, kind, role, added_by) SELECT account_id, person_id, 'person', 'viewer', 'x' FROM keypup.people JOIN made USING (account_id);
-	INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, node_id, title, state, is_draft, created_at, updated_at)
-		SELECT account_id, project_id, i, i, i, 't', 'open', false, now(), now() FROM keypup.projects JOIN made USING (account_id), generate_series(1, $pulls) i;
+	INSERT INTO keypup.pull_requests (account_id, project_id, number, key, external_id, title, state, is_draft, created_at, updated_at)
+		SELECT account_id, project_id, i, '#' || i, i, 't', 'open', false, now(), now() FROM keypup.projects JOIN made USING (account_id), generate_series(1, $pulls) i;
 	INSERT INTO keypup.reviews (account_id, project_id, pull_request_number, external_id, state, submitted_at)
 		SELECT account_id, project_id, number, j, 'approved', now() FROM keypup.pull_requests JOIN made USING (account_id), generate_series(1, 3) j;
 	INSERT INTO keypup.comments (account_id, project_id, item_kind, item_number, external_id, created_at, updated_at)

@@ -48,7 +48,7 @@ my $small = query(q{SELECT project_id FROM keypup.projects WHERE name = 'demo/sm
 # --- a page ten times as large as the usual one would do ---
 
 my ($account, $job) = split /\|/, query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, due_at, arguments)
-	SELECT account_id, connection_id, project_id, 'pull_requests', 'infinity', jsonb_build_object('items', (SELECT jsonb_agg(node_id) FROM (SELECT t.node_id FROM keypup.pull_requests t WHERE t.project_id = p.project_id ORDER BY number LIMIT 50) t))
+	SELECT account_id, connection_id, project_id, 'pull_requests', 'infinity', jsonb_build_object('items', (SELECT jsonb_agg(global_id) FROM (SELECT t.global_id FROM keypup.pull_requests t WHERE t.project_id = p.project_id ORDER BY number LIMIT 50) t))
 	FROM keypup.projects p WHERE name = 'demo/large' RETURNING account_id, job_id});
 append_to_file("$work/request", query("SELECT (keypup.github_request('$account', $job)).body"));
 my ($page) = run_command([ 'curl', '-sS', '-k', "$github->{url}/graphql", '-H', "Authorization: bearer $token", '-H', 'Content-Type: application/json', '-d', "\@$work/request" ]);

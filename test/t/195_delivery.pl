@@ -242,7 +242,7 @@ control($github, 'settings', { scopes => ['repo'] });
 change('quiet/r70', 'assign', number => $pull, assignee => 'newcomer', actor => 'bob');
 reset_cost();
 query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run)
-	SELECT account_id, connection_id, project_id, 'pull_requests', jsonb_build_object('items', jsonb_build_array(node_id)), false FROM keypup.pull_requests JOIN keypup.projects USING (account_id, project_id) WHERE projects.name = 'quiet/r70' AND number = } . $pull);
+	SELECT account_id, connection_id, project_id, 'pull_requests', jsonb_build_object('items', jsonb_build_array(global_id)), false FROM keypup.pull_requests JOIN keypup.projects USING (account_id, project_id) WHERE projects.name = 'quiet/r70' AND number = } . $pull);
 query('SELECT keypup.wake_launcher()');
 ok($node->poll_query_until('postgres', qq{SELECT count(*) = 1 FROM keypup.timeline_events WHERE event = 'assigned' AND subject = 'newcomer'}), 'a token that lost read:org meanwhile is asked without teams');
 is(decode_json(control($github, 'counters'))->{refused}, 1, 'after one refusal');

@@ -137,7 +137,7 @@ run_all();
 is(query($tracked), $before, 'and makes this one no other');
 is(differs() . failures(), '', 'the next answer is believed');
 my ($newer, $older) = (sort { $b->{updatedAt} cmp $a->{updatedAt} } grep { @{ $_->{comments} } < 20 } @{ $main->{issues} })[ 0, 9 ];
-my $ids = q{SELECT string_agg(number || ' ' || node_id, ',' ORDER BY number) FROM keypup.issues};
+my $ids = q{SELECT string_agg(number || ' ' || global_id, ',' ORDER BY number) FROM keypup.issues};
 my $known = query($ids);
 faults(untrue('KeypupIssues', { item => $newer->{id}, path => 'nodes.*.id', value => $older->{id} }));
 reread($newer->{number});

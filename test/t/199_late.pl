@@ -46,7 +46,7 @@ my $project = project($name);
 sub ask
 {
 	my ($kind, $number) = @_;
-	my $items = defined $number ? "jsonb_build_object('items', jsonb_build_array((SELECT i.node_id FROM keypup.issues i WHERE i.project_id = p.project_id AND i.number = $number)))" : q{'{}'};
+	my $items = defined $number ? "jsonb_build_object('items', jsonb_build_array((SELECT i.global_id FROM keypup.issues i WHERE i.project_id = p.project_id AND i.number = $number)))" : q{'{}'};
 	return query(qq{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments) SELECT p.account_id, p.connection_id, p.project_id, '$kind', $items FROM keypup.projects p WHERE p.project_id = $project; SELECT keypup.wake_launcher()});
 }
 

@@ -9,7 +9,7 @@ BEGIN
     RETURN keypup.github_list_failure(account, project, kind, arguments, failures #>> '{0,why}');
   ELSIF kind = 'nested_pages' THEN
     -- Such a page is read again with its item, from the start: what is before it may have changed since.
-    RETURN (SELECT jsonb_agg(jsonb_build_object('kind', n.kind, 'item_id', coalesce(n.node, p.node_id),
+    RETURN (SELECT jsonb_agg(jsonb_build_object('kind', n.kind, 'item_id', coalesce(n.node, p.global_id),
       'part', n.part, 'item_number', n.number, 'reason', f.why))
     FROM jsonb_to_recordset(failures) AS f (asked jsonb, why text)
     CROSS JOIN LATERAL (
@@ -28,12 +28,11 @@ BEGIN
       'item_number', f.asked -> 'number', 'reason', f.why, 'arguments', arguments || jsonb_build_object('items', jsonb_build_array(f.asked))))
     FROM jsonb_to_recordset(failures) AS f (asked jsonb, why text));
   ELSE
-    RETURN (SELECT jsonb_agg(jsonb_build_object('kind', kind, 'item_id', f.asked #>> '{}',
-      'item_number', coalesce(f.number, p.number, i.number), 'reason', f.why))
+    RETURN (SELECT jsonb_agg(jsonb_build_object('kind', github_failures.kind, 'item_id', f.asked #>> '{}',
+      'item_number', coalesce(f.number, i.number), 'reason', f.why))
     FROM jsonb_to_recordset(failures) AS f (asked jsonb, why text, number bigint)
-    LEFT JOIN keypup.pull_requests p
-      ON kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND p.node_id = f.asked #>> '{}'
-    LEFT JOIN keypup.issues i ON kind = 'issues' AND i.account_id = account AND i.project_id = project AND i.node_id = f.asked #>> '{}');
+    LEFT JOIN keypup.stored_items i
+      ON i.account_id = account AND i.project_id = project AND i.kind = github_failures.kind AND i.id = f.asked #>> '{}');
   END IF;
 END
 $$;
@@ -89,10 +88,10 @@ BEGIN
   FOR of_kind IN
     SELECT k.kind, jsonb_agg(DISTINCT k.id) AS ids
     FROM (
-      SELECT 'pull_requests' AS kind, p.node_id AS id FROM keypup.pull_requests p
+      SELECT 'pull_requests' AS kind, p.global_id AS id FROM keypup.pull_requests p
       WHERE p.account_id = account AND p.project_id = project AND (p.number = item OR item IS NULL)
       UNION ALL
-      SELECT 'issues', i.node_id FROM keypup.issues i
+      SELECT 'issues', i.global_id FROM keypup.issues i
       WHERE i.account_id = account AND i.project_id = project AND (i.number = item OR item IS NULL)
       UNION ALL
       SELECT f.kind, f.item_id FROM keypup.sync_failures f

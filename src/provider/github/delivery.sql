@@ -128,23 +128,14 @@ CREATE FUNCTION keypup.github_store_releases(account uuid, project bigint, nodes
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  INSERT INTO keypup.releases AS r (account_id, project_id, external_id, tag_name, name, url, author, author_is_bot, is_draft, is_prerelease,
-    created_at, published_at, updated_at, commit_at)
-  SELECT DISTINCT ON (n.id) account, project, n.id, n."tagName", nullif(n.name, ''), n.url, n.author ->> 'login',
-    coalesce(n.author ->> '__typename' = 'Bot' OR n.author ->> 'login' LIKE '%[bot]', false), n."isDraft", n."isPrerelease",
-    n."createdAt", n."publishedAt", n."updatedAt", (n."tagCommit" ->> 'committedDate')::timestamptz
-  FROM jsonb_to_recordset(nodes) AS n(id text, "tagName" text, name text, url text, author jsonb, "isDraft" boolean, "isPrerelease" boolean,
-    "createdAt" timestamptz, "publishedAt" timestamptz, "updatedAt" timestamptz, "tagCommit" jsonb)
-  WHERE n."tagName" IS NOT NULL
-  ON CONFLICT (account_id, project_id, external_id) DO UPDATE
-  SET tag_name = excluded.tag_name, name = excluded.name, url = excluded.url, author = excluded.author, author_is_bot = excluded.author_is_bot,
-    is_draft = excluded.is_draft, is_prerelease = excluded.is_prerelease, created_at = excluded.created_at, published_at = excluded.published_at,
-    updated_at = excluded.updated_at, commit_at = coalesce(excluded.commit_at, r.commit_at), deleted_at = NULL
-  -- A time of the future guards nothing.
-  WHERE (r.updated_at <= excluded.updated_at OR r.updated_at > now() + interval '1 day')
-    AND (r.tag_name, r.name, r.url, r.author, r.author_is_bot, r.is_draft, r.is_prerelease, r.created_at, r.published_at, r.updated_at, r.commit_at, r.deleted_at)
-      IS DISTINCT FROM (excluded.tag_name, excluded.name, excluded.url, excluded.author, excluded.author_is_bot, excluded.is_draft, excluded.is_prerelease,
-      excluded.created_at, excluded.published_at, excluded.updated_at, coalesce(excluded.commit_at, r.commit_at), NULL::timestamptz);
+  PERFORM keypup.store_releases(account, project, ARRAY(
+    SELECT ROW(n.id, n."tagName", nullif(n.name, ''), n.url, n.author ->> 'login',
+      coalesce(n.author ->> '__typename' = 'Bot' OR n.author ->> 'login' LIKE '%[bot]', false), n."isDraft", n."isPrerelease",
+      n."createdAt", n."publishedAt", n."updatedAt", coalesce((n."tagCommit" ->> 'committedDate')::timestamptz, (
+        SELECT o.commit_at FROM keypup.releases o WHERE o.account_id = account AND o.project_id = project AND o.external_id = n.id)))::keypup.provided_releases
+    FROM jsonb_to_recordset(nodes) AS n (id text, "tagName" text, name text, url text, author jsonb, "isDraft" boolean, "isPrerelease" boolean,
+      "createdAt" timestamptz, "publishedAt" timestamptz, "updatedAt" timestamptz, "tagCommit" jsonb)
+    WHERE n."tagName" IS NOT NULL));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_releases(uuid, bigint, jsonb) FROM PUBLIC;
@@ -189,42 +180,35 @@ CREATE FUNCTION keypup.github_store_deployments(account uuid, project bigint, no
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  changed jsonb;
+  written text[];
   in_run boolean := EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
   tells_refs boolean := nodes @? '$[*].ref';
 BEGIN
-  WITH stored AS (
-    INSERT INTO keypup.deployments AS d (account_id, project_id, external_id, environment, state, ref, creator, creator_is_bot, created_at, updated_at, commit_at)
-    SELECT DISTINCT ON (n.id) account, project, n.id, coalesce(n.environment, 'production'), coalesce(lower(n.state COLLATE "C"), 'pending'),
-      CASE WHEN tells_refs THEN n.ref ->> 'name'
-           ELSE (SELECT o.ref FROM keypup.deployments o WHERE o.account_id = account AND o.project_id = project AND o.external_id = n.id) END,
-      n.creator ->> 'login', coalesce(n.creator ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt", (n.commit ->> 'committedDate')::timestamptz
-    FROM jsonb_to_recordset(nodes) AS n(id text, environment text, state text, ref jsonb, creator jsonb, "createdAt" timestamptz, "updatedAt" timestamptz, commit jsonb)
-    WHERE n."createdAt" IS NOT NULL
-    ON CONFLICT (account_id, project_id, external_id) DO UPDATE
-    SET environment = excluded.environment, state = excluded.state, ref = excluded.ref, creator = excluded.creator, creator_is_bot = excluded.creator_is_bot,
-      created_at = excluded.created_at, updated_at = excluded.updated_at, commit_at = coalesce(excluded.commit_at, d.commit_at), deleted_at = NULL
-    WHERE (d.updated_at <= excluded.updated_at OR d.updated_at > now() + interval '1 day')
-      AND (d.environment, d.state, d.ref, d.creator, d.creator_is_bot, d.created_at, d.updated_at, d.commit_at, d.deleted_at)
-        IS DISTINCT FROM (excluded.environment, excluded.state, excluded.ref, excluded.creator, excluded.creator_is_bot, excluded.created_at, excluded.updated_at,
-        coalesce(excluded.commit_at, d.commit_at), NULL::timestamptz)
-    RETURNING d.external_id, d.environment, d.created_at
-  )
-  SELECT jsonb_agg(to_jsonb(s)) INTO changed FROM stored s;
+  written := ARRAY(SELECT keypup.store_deployments(account, project, ARRAY(
+    SELECT ROW(n.id, coalesce(n.environment, 'production'), coalesce(lower(n.state COLLATE "C"), 'pending'),
+      CASE WHEN tells_refs THEN n.ref ->> 'name' ELSE o.ref END, n.creator ->> 'login', coalesce(n.creator ->> '__typename' = 'Bot', false),
+      n."createdAt", n."updatedAt", coalesce((n.commit ->> 'committedDate')::timestamptz, o.commit_at))::keypup.provided_deployments
+    FROM jsonb_to_recordset(nodes) AS n (id text, environment text, state text, ref jsonb, creator jsonb, "createdAt" timestamptz, "updatedAt" timestamptz, commit jsonb)
+    LEFT JOIN LATERAL (
+      SELECT o.ref, o.commit_at FROM keypup.deployments o
+      WHERE o.account_id = account AND o.project_id = project AND o.external_id = n.id LIMIT 1
+    ) AS o ON true
+    WHERE n."createdAt" IS NOT NULL)));
 
   -- Whoever has not changed has no status that is not known.
   PERFORM keypup.github_store_statuses(account, project, (
     SELECT coalesce(jsonb_agg(jsonb_build_object('node', n -> 'id', 'statuses', n -> 'statuses')), '[]')
     FROM jsonb_array_elements(nodes) n
-    WHERE jsonb_typeof(n -> 'statuses') = 'object' AND n ->> 'id' IN (SELECT c ->> 'external_id' FROM jsonb_array_elements(changed) c)));
+    WHERE jsonb_typeof(n -> 'statuses') = 'object' AND n ->> 'id' = ANY (written)));
 
   -- A later one may have taken the place of what was active in its environment.
   PERFORM keypup.github_queue_items(account, project, 'deployments', coalesce((
     SELECT jsonb_agg(r.external_id) FROM (
       SELECT d.external_id
-      FROM jsonb_to_recordset(changed) AS c(environment text, created_at timestamptz)
+      FROM keypup.deployments c
       JOIN keypup.deployments d ON d.account_id = account AND d.project_id = project AND d.environment = c.environment AND d.created_at < c.created_at
-      WHERE d.deleted_at IS NULL AND d.state IN ('active', 'success') AND NOT jsonb_path_query_array(nodes, '$[*].id') ? d.external_id
+      WHERE c.account_id = account AND c.project_id = project AND c.external_id = ANY (written)
+        AND d.deleted_at IS NULL AND d.state IN ('active', 'success') AND NOT jsonb_path_query_array(nodes, '$[*].id') ? d.external_id
       GROUP BY d.external_id, d.created_at ORDER BY d.created_at DESC LIMIT 100) AS r), '[]'), in_run);
 END
 $$;
@@ -272,7 +256,7 @@ BEGIN
   WHERE NOT ids ? m.external_id
     AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.kind = 'existence'
                     AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', m.external_id)));
-  PERFORM keypup.github_queue_existence(account, project, kind, missing, false);
+  PERFORM keypup.queue_existence(account, project, kind, missing, false);
 
   PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes', 'infinity'::timestamptz);
   -- What is not whole on the page is asked for by itself.

@@ -5,22 +5,44 @@
 -- list only: {item, number, node, connection, after, seen, LIST: page}. seen holds the ids, or names, of its earlier pages, so that the
 -- last page can tell which stored rows are gone. A further page of the comments of a thread has item "thread", and the thread as node.
 
+-- What closes an issue names its repository, too: a number alone is one of the own.
+CREATE FUNCTION keypup.github_closing_names(issues jsonb, repository text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce(array_agg(CASE WHEN e #>> '{repository,id}' = repository THEN e ->> 'number'
+    ELSE (e #>> '{repository,id}') || ' ' || (e ->> 'number') END), '{}')
+  FROM jsonb_array_elements(issues) AS e
+$$;
+CREATE FUNCTION keypup.github_closing_split(names text[], OUT here bigint[], OUT elsewhere text[])
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT coalesce(array_agg(DISTINCT n::bigint ORDER BY n::bigint) FILTER (WHERE strpos(n, ' ') = 0), '{}'),
+    coalesce(array_agg(DISTINCT n COLLATE "C" ORDER BY n COLLATE "C") FILTER (WHERE strpos(n, ' ') > 0), '{}')
+  FROM unnest(names) AS n
+$$;
 -- Most of these lists are empty, and there are thousands of them.
-CREATE FUNCTION keypup.github_closing_numbers(issues jsonb, repository text) RETURNS bigint[]
+CREATE FUNCTION keypup.github_closing(issues jsonb, repository text, stored_here bigint[], stored_elsewhere text[], OUT here bigint[], OUT elsewhere text[])
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF issues = '[]' THEN
-    RETURN '{}';
+  IF issues IS NULL OR issues = '[]' THEN
+    here := '{}';
+    elsewhere := '{}';
+  ELSE
+    SELECT s.here, s.elsewhere INTO here, elsewhere
+    FROM keypup.github_closing_split(keypup.github_closing_names(issues, repository) || stored_here::text[] || stored_elsewhere) s;
   END IF;
-  RETURN (
-    SELECT coalesce(array_agg(DISTINCT (e ->> 'number')::bigint ORDER BY (e ->> 'number')::bigint), '{}')
-    FROM jsonb_array_elements(issues) e WHERE e #>> '{repository,id}' = repository);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_closing_numbers(jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.github_closing_numbers(jsonb, text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_closing_numbers(jsonb, text) IS 'Sorted numbers of the issues of the repository in a list of closing references.';
+REVOKE ALL ON FUNCTION keypup.github_closing_names(jsonb, text), keypup.github_closing_split(text[]),
+  keypup.github_closing(jsonb, text, bigint[], text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_closing_names(jsonb, text), keypup.github_closing_split(text[]),
+  keypup.github_closing(jsonb, text, bigint[], text[]) TO keypup_worker;
+COMMENT ON FUNCTION keypup.github_closing_names(jsonb, text) IS
+  'Closing references: the number of an issue of this repository, id of the repository and number of one of another.';
+COMMENT ON FUNCTION keypup.github_closing_split(text[]) IS 'Names of closing references as the columns closes_issues and closes_elsewhere have them.';
+COMMENT ON FUNCTION keypup.github_closing(jsonb, text, bigint[], text[]) IS
+  'A list of closing references as the columns have it, with what is stored where the list goes on.';
 
 CREATE FUNCTION keypup.github_short_list(connection text, page jsonb, repository text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -28,7 +50,7 @@ AS $$
 BEGIN
   RETURN (
     SELECT CASE connection WHEN 'labels' THEN l.labels WHEN 'assignees' THEN l.assignees WHEN 'reviewRequests' THEN l.reviewers
-    ELSE keypup.github_closing_numbers(page -> 'nodes', repository)::text[] END
+    ELSE keypup.github_closing_names(page -> 'nodes', repository) END
   FROM keypup.json_rows(jsonb_build_array(page), '', '{nodes.name,nodes.login,nodes.requestedReviewer.login|combinedSlug}'::text[])
     AS l (labels text[], assignees text[], reviewers text[]));
 END
@@ -42,7 +64,7 @@ BEGIN
   SELECT s.item, s.number, s.connection, ARRAY(
     SELECT n.name FROM (
       SELECT jsonb_array_elements_text(s.seen) UNION SELECT unnest(keypup.github_short_list(s.connection, p.page, repository))) AS n (name)
-    ORDER BY CASE WHEN s.connection = 'closingIssuesReferences' THEN n.name::bigint END, n.name COLLATE "C")
+    ORDER BY n.name COLLATE "C")
   FROM jsonb_array_elements(pages) AS e (page)
   CROSS JOIN LATERAL jsonb_to_record(e.page) AS s(item text, number bigint, connection text, after text, seen jsonb)
   CROSS JOIN LATERAL (SELECT e.page -> s.connection) AS p (page)
@@ -83,7 +105,6 @@ GRANT EXECUTE ON FUNCTION keypup.github_rename_seen(jsonb, text[], text[], text[
 COMMENT ON FUNCTION keypup.github_rename_seen(jsonb, text[], text[], text[]) IS 'Pages of nested lists, with new names in what those before them told.';
 COMMENT ON FUNCTION keypup.github_follow_seen(uuid, bigint[], text[], text[], text[], jsonb) IS
   'Carries new names through the pages of short lists that wait; returns rows that are being stored with them.';
--- Until all pages of a list are known, what was stored of it stays beside what the first one holds.
 CREATE FUNCTION keypup.github_keep(names text[], stored text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ARRAY(SELECT DISTINCT n.name COLLATE "C" FROM unnest(names || stored) AS n (name) ORDER BY 1) $$;
@@ -102,18 +123,26 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   UPDATE keypup.pull_requests p
-  SET labels = g.labels, assignees = g.assignees, requested_reviewers = g.reviewers, closes_issues = g.closes
+  SET labels = g.labels, assignees = g.assignees, requested_reviewers = g.reviewers, closes_issues = g.closes_issues, closes_elsewhere = g.closes_elsewhere
   FROM (
-    SELECT o.number, coalesce(max(l.names) FILTER (WHERE l.connection = 'labels'), o.labels) AS labels,
-      coalesce(max(l.names) FILTER (WHERE l.connection = 'assignees'), o.assignees) AS assignees,
-      coalesce(max(l.names) FILTER (WHERE l.connection = 'reviewRequests'), o.requested_reviewers) AS reviewers,
-      coalesce(max(l.names) FILTER (WHERE l.connection = 'closingIssuesReferences')::bigint[], o.closes_issues) AS closes
-    FROM keypup.github_whole_short_lists(pages, repository) l
-    JOIN keypup.pull_requests o ON l.item = 'pull_request' AND o.account_id = account AND o.project_id = project AND o.number = l.number
-    GROUP BY o.number, o.labels, o.assignees, o.requested_reviewers, o.closes_issues
+    SELECT w.number, coalesce(w.labels, w.o_labels) AS labels, coalesce(w.assignees, w.o_assignees) AS assignees,
+      coalesce(w.reviewers, w.requested_reviewers) AS reviewers,
+      CASE WHEN w.closes IS NULL THEN w.closes_issues ELSE c.here END AS closes_issues,
+      CASE WHEN w.closes IS NULL THEN w.closes_elsewhere ELSE c.elsewhere END AS closes_elsewhere
+    FROM (
+      SELECT o.number, o.labels AS o_labels, o.assignees AS o_assignees, o.requested_reviewers, o.closes_issues, o.closes_elsewhere,
+        max(l.names) FILTER (WHERE l.connection = 'labels') AS labels, max(l.names) FILTER (WHERE l.connection = 'assignees') AS assignees,
+        max(l.names) FILTER (WHERE l.connection = 'reviewRequests') AS reviewers,
+        max(l.names) FILTER (WHERE l.connection = 'closingIssuesReferences') AS closes
+      FROM keypup.github_whole_short_lists(pages, repository) l
+      JOIN keypup.pull_requests o ON l.item = 'pull_request' AND o.account_id = account AND o.project_id = project AND o.number = l.number
+      GROUP BY o.account_id, o.project_id, o.number
+    ) AS w
+    CROSS JOIN LATERAL keypup.github_closing_split(w.closes) AS c
   ) AS g
   WHERE p.account_id = account AND p.project_id = project AND p.number = g.number
-    AND (p.labels, p.assignees, p.requested_reviewers, p.closes_issues) IS DISTINCT FROM (g.labels, g.assignees, g.reviewers, g.closes);
+    AND (p.labels, p.assignees, p.requested_reviewers, p.closes_issues, p.closes_elsewhere)
+      IS DISTINCT FROM (g.labels, g.assignees, g.reviewers, g.closes_issues, g.closes_elsewhere);
 
   UPDATE keypup.issues i
   SET labels = g.labels, assignees = g.assignees
@@ -274,61 +303,47 @@ BEGIN
   PERFORM keypup.github_forget_nested(account, project, kind, items,
     ARRAY(SELECT DISTINCT n.number FROM keypup.json_rows(items, '', '{number}'::text[]) AS n (number bigint)));
 
-  INSERT INTO keypup.reviews AS r (account_id, project_id, pull_request_number, external_id, author, author_is_bot, state, submitted_at, updated_at, url)
-  SELECT DISTINCT ON (n.number, n.id COLLATE "C") account, project, n.number, n.id, n.author, coalesce(n.author_type = 'Bot', false),
-    lower(n.state COLLATE "C"), n.submitted_at, n.updated_at, n.url
-  FROM keypup.json_rows(items, 'reviews.nodes', '{../number,fullDatabaseId,author.login,author.__typename,state,submittedAt,updatedAt,url}'::text[])
-    AS n (number bigint, id text, author text, author_type text, state text, submitted_at timestamptz, updated_at timestamptz, url text)
-  WHERE n.state <> 'PENDING'
-  ON CONFLICT (account_id, project_id, pull_request_number, external_id) DO UPDATE
-  SET author = excluded.author, author_is_bot = excluded.author_is_bot, state = excluded.state,
-      submitted_at = excluded.submitted_at, updated_at = excluded.updated_at, url = excluded.url
-  WHERE (r.updated_at <= excluded.updated_at OR r.updated_at > now() + interval '1 day')
-    AND (r.author, r.author_is_bot, r.state, r.submitted_at, r.updated_at, r.url)
-        IS DISTINCT FROM (excluded.author, excluded.author_is_bot, excluded.state, excluded.submitted_at, excluded.updated_at, excluded.url);
+  PERFORM keypup.store_reviews(account, project, ARRAY(
+    SELECT ROW(n.number, n.id, n.author, coalesce(n.author_type = 'Bot', false), lower(n.state COLLATE "C"), n.submitted_at, n.updated_at,
+      n.url)::keypup.provided_reviews
+    FROM keypup.json_rows(items, 'reviews.nodes', '{../number,fullDatabaseId,author.login,author.__typename,state,submittedAt,updatedAt,url}'::text[])
+      AS n (number bigint, id text, author text, author_type text, state text, submitted_at timestamptz, updated_at timestamptz, url text)
+    WHERE n.state <> 'PENDING'));
 
-  INSERT INTO keypup.comments AS c (account_id, project_id, item_kind, item_number, external_id, author, author_is_bot, created_at, updated_at, url, review_external_id, thread_id)
-  SELECT DISTINCT ON (n.number, n.item COLLATE "C", n.id COLLATE "C") account, project, n.item, n.number, n.id, n.author,
-    coalesce(n.author_type = 'Bot', false), n.created_at, n.updated_at, n.url, n.review, n.thread
-  FROM (
-    SELECT t.number, coalesce(kind, t.item) AS item, t.id, t.author, t.author_type, t.created_at, t.updated_at, t.url, NULL AS review, NULL AS thread
+  PERFORM keypup.store_comments(account, project, ARRAY(
+    SELECT ROW(n.item, n.number, n.id, n.author, coalesce(n.author_type = 'Bot', false), n.created_at, n.updated_at, n.url, n.review,
+      n.thread)::keypup.provided_comments
+    FROM (
+      SELECT t.number, coalesce(kind, t.item) AS item, t.id, t.author, t.author_type, t.created_at, t.updated_at, t.url, NULL AS review, NULL AS thread
+      FROM keypup.json_rows(items, 'timelineItems.nodes',
+          '{__typename,../number,../item,fullDatabaseId,author.login,author.__typename,createdAt,updatedAt,url}'::text[])
+        AS t (type text, number bigint, item text, id text, author text, author_type text, created_at timestamptz, updated_at timestamptz, url text)
+      WHERE t.type = 'IssueComment'
+      UNION ALL
+      SELECT t.number, 'review', t.id, t.author, t.author_type, t.created_at, t.updated_at, t.url, t.review, t.thread
+      FROM keypup.json_rows(items, 'reviewThreads.nodes.comments.nodes',
+          '{../../number,../id,fullDatabaseId,author.login,author.__typename,createdAt,updatedAt,url,pullRequestReview.fullDatabaseId}'::text[])
+        AS t (number bigint, thread text, id text, author text, author_type text, created_at timestamptz, updated_at timestamptz, url text, review text)
+      WHERE kind IS NULL
+      UNION ALL
+      SELECT t.number, 'review', t.id, t.author, t.author_type, t.created_at, t.updated_at, t.url, t.review, t.thread
+      FROM keypup.json_rows(items, 'comments.nodes',
+          '{../number,../node,fullDatabaseId,author.login,author.__typename,createdAt,updatedAt,url,pullRequestReview.fullDatabaseId}'::text[])
+        AS t (number bigint, thread text, id text, author text, author_type text, created_at timestamptz, updated_at timestamptz, url text, review text)
+      WHERE kind IS NULL
+    ) AS n));
+
+  PERFORM keypup.store_timeline_events(account, project, ARRAY(
+    SELECT ROW(coalesce(kind, n.item), n.number, n.id,
+      CASE n.type WHEN 'ReadyForReviewEvent' THEN 'ready_for_review' WHEN 'ConvertToDraftEvent' THEN 'convert_to_draft'
+        WHEN 'ReviewRequestedEvent' THEN 'review_requested' WHEN 'ReviewRequestRemovedEvent' THEN 'review_request_removed'
+        WHEN 'AssignedEvent' THEN 'assigned' WHEN 'UnassignedEvent' THEN 'unassigned' WHEN 'MergedEvent' THEN 'merged'
+        WHEN 'ClosedEvent' THEN 'closed' WHEN 'ReopenedEvent' THEN 'reopened' END,
+      n.actor, coalesce(n.reviewer, n.assignee), NULL, NULL, NULL, n.at)::keypup.provided_timeline_events
     FROM keypup.json_rows(items, 'timelineItems.nodes',
-        '{__typename,../number,../item,fullDatabaseId,author.login,author.__typename,createdAt,updatedAt,url}'::text[])
-      AS t (type text, number bigint, item text, id text, author text, author_type text, created_at timestamptz, updated_at timestamptz, url text)
-    WHERE t.type = 'IssueComment'
-    UNION ALL
-    SELECT t.number, 'review', t.id, t.author, t.author_type, t.created_at, t.updated_at, t.url, t.review, t.thread
-    FROM keypup.json_rows(items, 'reviewThreads.nodes.comments.nodes',
-        '{../../number,../id,fullDatabaseId,author.login,author.__typename,createdAt,updatedAt,url,pullRequestReview.fullDatabaseId}'::text[])
-      AS t (number bigint, thread text, id text, author text, author_type text, created_at timestamptz, updated_at timestamptz, url text, review text)
-    WHERE kind IS NULL
-    UNION ALL
-    SELECT t.number, 'review', t.id, t.author, t.author_type, t.created_at, t.updated_at, t.url, t.review, t.thread
-    FROM keypup.json_rows(items, 'comments.nodes',
-        '{../number,../node,fullDatabaseId,author.login,author.__typename,createdAt,updatedAt,url,pullRequestReview.fullDatabaseId}'::text[])
-      AS t (number bigint, thread text, id text, author text, author_type text, created_at timestamptz, updated_at timestamptz, url text, review text)
-    WHERE kind IS NULL
-  ) AS n
-  ON CONFLICT (account_id, project_id, item_number, item_kind, external_id) DO UPDATE
-  SET author = excluded.author, author_is_bot = excluded.author_is_bot, created_at = excluded.created_at, updated_at = excluded.updated_at,
-      url = excluded.url, review_external_id = excluded.review_external_id, thread_id = excluded.thread_id
-  WHERE (c.updated_at <= excluded.updated_at OR c.updated_at > now() + interval '1 day')
-    AND (c.author, c.author_is_bot, c.created_at, c.updated_at, c.url, c.review_external_id, c.thread_id)
-        IS DISTINCT FROM (excluded.author, excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.url, excluded.review_external_id, excluded.thread_id);
-
-  INSERT INTO keypup.timeline_events AS t (account_id, project_id, item_kind, item_number, external_id, event, actor, subject, occurred_at)
-  SELECT DISTINCT ON (n.number, n.id COLLATE "C") account, project, coalesce(kind, n.item), n.number, n.id,
-    CASE n.type WHEN 'ReadyForReviewEvent' THEN 'ready_for_review' WHEN 'ConvertToDraftEvent' THEN 'convert_to_draft'
-      WHEN 'ReviewRequestedEvent' THEN 'review_requested' WHEN 'ReviewRequestRemovedEvent' THEN 'review_request_removed'
-      WHEN 'AssignedEvent' THEN 'assigned' WHEN 'UnassignedEvent' THEN 'unassigned' WHEN 'MergedEvent' THEN 'merged' WHEN 'ClosedEvent' THEN 'closed' WHEN 'ReopenedEvent' THEN 'reopened' END,
-    n.actor, coalesce(n.reviewer, n.assignee), n.at
-  FROM keypup.json_rows(items, 'timelineItems.nodes',
-      '{__typename,../number,../item,id,actor.login,requestedReviewer.login|combinedSlug,assignee.login,createdAt}'::text[])
-    AS n (type text, number bigint, item text, id text, actor text, reviewer text, assignee text, at timestamptz)
-  WHERE n.type <> 'IssueComment'
-  ON CONFLICT (account_id, project_id, item_number, item_kind, external_id) DO UPDATE
-  SET event = excluded.event, actor = excluded.actor, subject = excluded.subject, occurred_at = excluded.occurred_at
-  WHERE (t.event, t.actor, t.subject, t.occurred_at) IS DISTINCT FROM (excluded.event, excluded.actor, excluded.subject, excluded.occurred_at);
+        '{__typename,../number,../item,id,actor.login,requestedReviewer.login|combinedSlug,assignee.login,createdAt}'::text[])
+      AS n (type text, number bigint, item text, id text, actor text, reviewer text, assignee text, at timestamptz)
+    WHERE n.type <> 'IssueComment'));
 
   IF kind IS NULL THEN
     PERFORM keypup.github_store_short_lists(account, project, repository, items);

@@ -5,27 +5,19 @@ CREATE FUNCTION keypup.github_store_labels(account uuid, project bigint, nodes j
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  INSERT INTO keypup.labels AS l (account_id, project_id, external_id, name, color, created_at, updated_at)
-  SELECT account, project, n.id, n.name, n.color, n."createdAt", n."updatedAt"
-  FROM jsonb_to_recordset(nodes) AS n(id text, name text, color text, "createdAt" timestamptz, "updatedAt" timestamptz)
-  ON CONFLICT (account_id, project_id, external_id) DO UPDATE
-  SET name = excluded.name, color = excluded.color, created_at = excluded.created_at, updated_at = excluded.updated_at
-  WHERE (l.name, l.color, l.created_at, l.updated_at) IS DISTINCT FROM (excluded.name, excluded.color, excluded.created_at, excluded.updated_at);
+  PERFORM keypup.store_labels(account, project, ARRAY(
+    SELECT ROW(n.id, n.name, n.color, n."createdAt", n."updatedAt")::keypup.provided_labels
+    FROM jsonb_to_recordset(nodes) AS n (id text, name text, color text, "createdAt" timestamptz, "updatedAt" timestamptz)));
 END
 $$;
 CREATE FUNCTION keypup.github_store_milestones(account uuid, project bigint, nodes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  INSERT INTO keypup.milestones AS m (account_id, project_id, external_id, number, title, state, url, created_at, updated_at, due_on, closed_at)
-  SELECT account, project, n.id, n.number, n.title, lower(n.state COLLATE "C"), n.url, n."createdAt", n."updatedAt", n."dueOn", n."closedAt"
-  FROM jsonb_to_recordset(nodes) AS n(id text, number bigint, title text, state text, url text,
-    "createdAt" timestamptz, "updatedAt" timestamptz, "dueOn" timestamptz, "closedAt" timestamptz)
-  ON CONFLICT (account_id, project_id, external_id) DO UPDATE
-  SET number = excluded.number, title = excluded.title, state = excluded.state, url = excluded.url, created_at = excluded.created_at,
-      updated_at = excluded.updated_at, due_on = excluded.due_on, closed_at = excluded.closed_at
-  WHERE (m.number, m.title, m.state, m.url, m.created_at, m.updated_at, m.due_on, m.closed_at)
-        IS DISTINCT FROM (excluded.number, excluded.title, excluded.state, excluded.url, excluded.created_at, excluded.updated_at, excluded.due_on, excluded.closed_at);
+  PERFORM keypup.store_milestones(account, project, ARRAY(
+    SELECT ROW(n.id, n.number, n.title, lower(n.state COLLATE "C"), n.url, n."createdAt", n."updatedAt", n."dueOn", n."closedAt")::keypup.provided_milestones
+    FROM jsonb_to_recordset(nodes) AS n (id text, number bigint, title text, state text, url text,
+      "createdAt" timestamptz, "updatedAt" timestamptz, "dueOn" timestamptz, "closedAt" timestamptz)));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_labels(uuid, bigint, jsonb), keypup.github_store_milestones(uuid, bigint, jsonb) FROM PUBLIC;
@@ -64,9 +56,9 @@ BEGIN
     PERFORM keypup.forget_labels(account, project, gone);
   ELSE
     WITH deleted AS (
-      DELETE FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND NOT known ? m.external_id RETURNING m.title
+      DELETE FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND NOT known ? m.external_id RETURNING m.external_id
     )
-    SELECT array_agg(d.title) INTO gone FROM deleted d;
+    SELECT array_agg(d.external_id) INTO gone FROM deleted d;
     IF keypup.settle_unlisted(account, project, kind, asked_at) THEN
       gone := gone || keypup.unlisted_milestones(account, project);
     END IF;
@@ -119,28 +111,6 @@ REVOKE ALL ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb)
 GRANT EXECUTE ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb), keypup.github_next_page(jsonb, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_list(uuid, bigint, text, jsonb, jsonb) IS 'Stores a page of labels or milestones, asks for the next, and at the end of a list that is whole forgets what is gone.';
 COMMENT ON FUNCTION keypup.github_next_page(jsonb, jsonb) IS 'The arguments of the job for the page after a page, from those of its own.';
-
--- What was read so soon after its last change that another of the same second may be missing (GitHub's times have whole seconds).
-CREATE FUNCTION keypup.github_queue_read_early(account uuid, project bigint, in_run boolean) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-  PERFORM keypup.github_queue_items(account, project, k.kind, k.ids, in_run)
-  FROM (
-    SELECT 'pull_requests' AS kind, jsonb_agg(p.node_id ORDER BY p.number) AS ids FROM keypup.pull_requests p
-    WHERE p.account_id = account AND p.project_id = project AND p.is_read_early AND p.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project AND f.item_id = p.node_id)
-    UNION ALL
-    SELECT 'issues', jsonb_agg(i.node_id ORDER BY i.number) FROM keypup.issues i
-    WHERE i.account_id = account AND i.project_id = project AND i.is_read_early AND i.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project AND f.item_id = i.node_id)
-  ) AS k
-  WHERE k.ids IS NOT NULL;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_queue_read_early(uuid, bigint, boolean) IS 'Queues once more what was read too soon after its last change.';
 
 -- Ten minutes are read again: what bumps updatedAt, and when it becomes visible, is not documented. A page that was set aside
 -- keeps the horizon of its run.
@@ -332,7 +302,7 @@ BEGIN
     PERFORM keypup.github_take_stubs(account, project, 'issues', repository -> 'issues', first);
   END IF;
   PERFORM keypup.github_take_newest_deliveries(account, project, repository, broken);
-  PERFORM keypup.github_queue_read_early(account, project, true);
+  PERFORM keypup.github_queue_items(account, project, k.kind, k.ids, true) FROM keypup.items_read_early(account, project) AS k ORDER BY k.kind DESC;
   PERFORM keypup.github_queue_rechecks(account, project);
   PERFORM keypup.github_queue_failures(account, project);
 END

@@ -4,61 +4,21 @@ CREATE FUNCTION keypup.github_store_people(account uuid, project bigint, connect
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  -- Each is {external_id, id, name: the login, full_name, kind}.
-  actors jsonb;
-  named jsonb;
-  all_known boolean;
   followed record;
 BEGIN
-  SELECT jsonb_agg(jsonb_build_object('external_id', a.external_id, 'id', a.id, 'name', a.login, 'full_name', a.name, 'kind', a.kind)),
-    bool_and(i.login IS NOT NULL AND (i.login, i.kind) = (a.login, a.kind) AND i.name IS NOT DISTINCT FROM a.name)
-  INTO actors, all_known
-  FROM (
-    SELECT DISTINCT coalesce(o.id, 'login:' || o.login) AS external_id, o.id, o.login, o.name,
+  SELECT s.* INTO followed FROM keypup.store_people(account, connection, (
+    SELECT array_agg(DISTINCT ROW(coalesce(o.id, 'login:' || o.login), o.login, o.name,
       CASE o.type WHEN 'User' THEN 'user' WHEN 'Bot' THEN 'bot' WHEN 'Mannequin' THEN 'mannequin'
-        WHEN 'Organization' THEN 'organization' WHEN 'EnterpriseUserAccount' THEN 'enterprise_user' ELSE 'unknown' END AS kind
-    FROM keypup.json_objects(page, 'login', '{id,login,name,__typename}'::text[]) AS o (id text, login text, name text, type text)
-  ) AS a
-  LEFT JOIN keypup.identities i ON i.account_id = account AND i.connection_id = connection AND i.external_id = a.external_id;
-  -- Most have been met before, and are called as they were.
-  IF actors IS NULL OR all_known THEN
+        WHEN 'Organization' THEN 'organization' WHEN 'EnterpriseUserAccount' THEN 'enterprise_user' ELSE 'unknown' END,
+      o.id IS NULL)::keypup.provided_identity)
+    FROM keypup.json_objects(page, 'login', '{id,login,name,__typename}'::text[]) AS o (id text, login text, name text, type text)),
+    keypup.answer_asked_at(account, project)) s;
+  IF followed.old_names IS NULL THEN
     RETURN page;
   END IF;
-  named := jsonb_path_query_array(actors, '$[*] ? (@.id != null)');
-  IF (keypup.changed_people(account, connection, named)).ids IS NOT NULL THEN
-    PERFORM keypup.hold_projects(account, connection, false);
-    SELECT * INTO followed FROM keypup.follow_people(account, connection, named, keypup.answer_asked_at(account, project));
-    page := keypup.github_follow_seen(account, ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection),
-      '{assignees,reviewRequests}'::text[], followed.old_names, followed.new_names, page);
-  END IF;
-  WITH seen AS MATERIALIZED (
-    SELECT DISTINCT ON (1) a.external_id, a.name AS login, a.full_name AS name, a.kind
-    FROM jsonb_to_recordset(actors) AS a (external_id text, name text, full_name text, kind text)
-    ORDER BY 1
-  ), arrived AS MATERIALIZED (
-    SELECT s.*, CASE WHEN s.kind = 'user' THEN gen_random_uuid() END AS person_id
-    FROM seen s
-    WHERE NOT EXISTS (SELECT FROM keypup.identities i WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = s.external_id)
-  ), changed AS MATERIALIZED (
-    -- In one order, since another worker may have them in another page.
-    SELECT i.external_id, s.login, s.name
-    FROM keypup.identities i JOIN seen s USING (external_id)
-    WHERE i.account_id = account AND i.connection_id = connection AND (i.login, i.name) IS DISTINCT FROM (s.login, s.name)
-    ORDER BY i.external_id FOR NO KEY UPDATE OF i
-  ), renamed AS (
-    UPDATE keypup.identities i SET login = c.login, name = c.name
-    FROM changed c
-    WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = c.external_id
-  ), stored AS (
-    -- Another worker may have met the same people in another page.
-    INSERT INTO keypup.identities (account_id, connection_id, external_id, login, name, kind, person_id)
-    SELECT account, connection, a.external_id, a.login, a.name, a.kind, a.person_id FROM arrived a
-    ON CONFLICT DO NOTHING
-    RETURNING person_id, name, login
-  )
-  INSERT INTO keypup.people (account_id, person_id, name)
-  SELECT account, s.person_id, coalesce(s.name, s.login) FROM stored s WHERE s.person_id IS NOT NULL;
-  RETURN page;
+  RETURN keypup.github_follow_seen(account,
+    ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account AND p.connection_id = connection),
+    '{assignees,reviewRequests}'::text[], followed.old_names, followed.new_names, page);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_people(uuid, bigint, uuid, jsonb) FROM PUBLIC;
@@ -111,14 +71,23 @@ REVOKE ALL ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) FRO
 GRANT EXECUTE ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_follow_names(uuid, bigint, text, jsonb) IS 'Carries new names of labels and milestones through what is stored. Returns the rows, with new ones in seen.';
 
--- An answer that was overtaken by a later one tells nothing of an item's lists, either.
+CREATE FUNCTION keypup.github_overtaken(account uuid, project bigint, kind text, nodes jsonb) RETURNS bigint[]
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN (
+    SELECT keypup.overtaken_items(account, project, kind, array_agg(n.number), array_agg(n.updated_at))
+    FROM keypup.json_rows(nodes, '', '{number,updatedAt}'::text[]) AS n (number bigint, updated_at timestamptz));
+END
+$$;
 CREATE FUNCTION keypup.github_without(nodes jsonb, overtaken bigint[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT coalesce(jsonb_agg(n), '[]') FROM jsonb_array_elements(nodes) AS n WHERE (n ->> 'number')::bigint <> ALL (overtaken)
 $$;
-REVOKE ALL ON FUNCTION keypup.github_without(jsonb, bigint[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.github_without(jsonb, bigint[]) TO keypup_worker;
+REVOKE ALL ON FUNCTION keypup.github_overtaken(uuid, bigint, text, jsonb), keypup.github_without(jsonb, bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_overtaken(uuid, bigint, text, jsonb), keypup.github_without(jsonb, bigint[]) TO keypup_worker;
+COMMENT ON FUNCTION keypup.github_overtaken(uuid, bigint, text, jsonb) IS 'Numbers of the items of a page of which something newer is stored.';
 COMMENT ON FUNCTION keypup.github_without(jsonb, bigint[]) IS 'The items of a page but for some.';
 
 CREATE FUNCTION keypup.github_store_pull_requests(account uuid, project bigint, repository text, nodes jsonb, as_of timestamptz) RETURNS void
@@ -129,55 +98,32 @@ DECLARE
   pages jsonb;
   threads jsonb;
 BEGIN
-  INSERT INTO keypup.pull_requests AS p (account_id, project_id, number, external_id, node_id, url, title, state, is_draft, author, author_is_bot,
-    created_at, updated_at, closed_at, merged_at, merged_by, base_branch, head_branch, additions, deletions, changed_files, commit_count, first_commit_at,
-    labels, assignees, requested_reviewers, milestone, closes_issues, is_read_early)
-  SELECT DISTINCT ON (n.number) account, project, n.number, n.external_id, n.id, n.url, n.title, lower(n.state COLLATE "C"), n.is_draft, n.author,
-    coalesce(n.author_type = 'Bot', false), n.created_at, n.updated_at, n.closed_at, n.merged_at, n.merged_by, n.base_branch, n.head_branch,
-    n.additions, n.deletions, n.changed_files, n.commit_count, n.first_commit_at,
-    CASE WHEN n.labels_go_on THEN keypup.github_keep(n.labels, (SELECT o.labels FROM keypup.pull_requests o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
-      ELSE n.labels END,
-    CASE WHEN n.assignees_go_on THEN keypup.github_keep(n.assignees, (SELECT o.assignees FROM keypup.pull_requests o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
-      ELSE n.assignees END,
-    CASE WHEN n.reviewers_go_on THEN keypup.github_keep(n.reviewers, (SELECT o.requested_reviewers FROM keypup.pull_requests o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
-      ELSE n.reviewers END,
-    n.milestone,
-    CASE WHEN n.closes_go_on THEN ARRAY(SELECT DISTINCT c FROM unnest(keypup.github_closing_numbers(n.closes, repository)
-        || (SELECT o.closes_issues FROM keypup.pull_requests o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number)) AS c ORDER BY 1)
-      WHEN n.closes IS NULL OR n.closes = '[]' THEN '{}' ELSE keypup.github_closing_numbers(n.closes, repository) END,
-    n.updated_at >= as_of AND n.updated_at < as_of + interval '1 hour'
-  FROM keypup.json_rows(nodes, '', ('{number,fullDatabaseId,id,url,title,state,isDraft,author.login,author.__typename,createdAt,updatedAt,closedAt,mergedAt,'
-      'mergedBy.login,baseRefName,headRefName,additions,deletions,changedFiles,commits.totalCount,commits.nodes.0.commit.authoredDate,'
-      'labels.nodes.name,labels.pageInfo.hasNextPage,assignees.nodes.login,assignees.pageInfo.hasNextPage,'
-      'reviewRequests.nodes.requestedReviewer.login|combinedSlug,reviewRequests.pageInfo.hasNextPage,milestone.title,'
-      'closingIssuesReferences.nodes,closingIssuesReferences.pageInfo.hasNextPage}')::text[])
-    AS n (number bigint, external_id text, id text, url text, title text, state text, is_draft boolean, author text, author_type text, created_at timestamptz,
-      updated_at timestamptz, closed_at timestamptz, merged_at timestamptz, merged_by text, base_branch text, head_branch text, additions bigint, deletions bigint,
-      changed_files bigint, commit_count bigint, first_commit_at timestamptz, labels text[], labels_go_on boolean, assignees text[], assignees_go_on boolean,
-      reviewers text[], reviewers_go_on boolean, milestone text, closes jsonb, closes_go_on boolean)
-  ON CONFLICT (account_id, project_id, number) DO UPDATE
-  SET external_id = excluded.external_id, node_id = excluded.node_id, url = excluded.url, title = excluded.title, state = excluded.state, is_draft = excluded.is_draft,
-    author = excluded.author, author_is_bot = excluded.author_is_bot, created_at = excluded.created_at, updated_at = excluded.updated_at,
-    closed_at = excluded.closed_at, merged_at = excluded.merged_at, merged_by = excluded.merged_by, base_branch = excluded.base_branch, head_branch = excluded.head_branch,
-    additions = excluded.additions, deletions = excluded.deletions, changed_files = excluded.changed_files, commit_count = excluded.commit_count,
-    first_commit_at = excluded.first_commit_at, labels = excluded.labels, assignees = excluded.assignees, requested_reviewers = excluded.requested_reviewers,
-    milestone = excluded.milestone, closes_issues = excluded.closes_issues, is_read_early = excluded.is_read_early, deleted_at = NULL
-  WHERE (p.updated_at <= excluded.updated_at OR p.updated_at > now() + interval '1 day' OR p.external_id <> excluded.external_id)
-    AND (p.external_id, p.node_id, p.url, p.title, p.state, p.is_draft, p.author, p.author_is_bot, p.created_at, p.updated_at, p.closed_at, p.merged_at, p.merged_by,
-      p.base_branch, p.head_branch, p.additions, p.deletions, p.changed_files, p.commit_count, p.first_commit_at, p.labels, p.assignees, p.requested_reviewers,
-      p.milestone, p.closes_issues, p.is_read_early, p.deleted_at)
-      IS DISTINCT FROM (excluded.external_id, excluded.node_id, excluded.url, excluded.title, excluded.state, excluded.is_draft, excluded.author,
-      excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.closed_at, excluded.merged_at, excluded.merged_by, excluded.base_branch,
-      excluded.head_branch, excluded.additions, excluded.deletions, excluded.changed_files, excluded.commit_count, excluded.first_commit_at, excluded.labels,
-      excluded.assignees, excluded.requested_reviewers, excluded.milestone, excluded.closes_issues, excluded.is_read_early, NULL::timestamptz);
-
-  overtaken := ARRAY(
-    SELECT p.number
-    FROM keypup.json_rows(nodes, '', '{number,updatedAt}'::text[]) AS n (number bigint, updated_at timestamptz)
-    CROSS JOIN LATERAL (
-      SELECT p.number, p.updated_at FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project AND p.number = n.number LIMIT 1
-    ) AS p
-    WHERE p.updated_at > n.updated_at);
+  PERFORM keypup.store_pull_requests(account, project, ARRAY(
+    SELECT ROW(n.number, '#' || n.number, n.external_id, n.id, n.url, n.title, lower(n.state COLLATE "C"), n.is_draft, n.author,
+      coalesce(n.author_type = 'Bot', false), n.created_at, n.updated_at, n.closed_at, n.merged_at, n.merged_by, n.base_branch, n.head_branch,
+      n.additions, n.deletions, n.changed_files, n.commit_count, n.first_commit_at,
+      -- Until all pages of a list are known, what was stored of it stays beside what the first one holds.
+      CASE WHEN n.labels_go_on THEN keypup.github_keep(n.labels, o.labels) ELSE n.labels END,
+      CASE WHEN n.assignees_go_on THEN keypup.github_keep(n.assignees, o.assignees) ELSE n.assignees END,
+      CASE WHEN n.reviewers_go_on THEN keypup.github_keep(n.reviewers, o.requested_reviewers) ELSE n.reviewers END,
+      n.milestone, CASE WHEN n.milestone_id IS NULL THEN '{}' ELSE ARRAY[n.milestone_id] END, c.here, c.elsewhere,
+      n.updated_at >= as_of AND n.updated_at < as_of + interval '1 hour')::keypup.provided_pull_requests
+    FROM keypup.json_rows(nodes, '', ('{number,fullDatabaseId,id,url,title,state,isDraft,author.login,author.__typename,createdAt,updatedAt,closedAt,mergedAt,'
+        'mergedBy.login,baseRefName,headRefName,additions,deletions,changedFiles,commits.totalCount,commits.nodes.0.commit.authoredDate,'
+        'labels.nodes.name,labels.pageInfo.hasNextPage,assignees.nodes.login,assignees.pageInfo.hasNextPage,'
+        'reviewRequests.nodes.requestedReviewer.login|combinedSlug,reviewRequests.pageInfo.hasNextPage,milestone.title,milestone.id,'
+        'closingIssuesReferences.nodes,closingIssuesReferences.pageInfo.hasNextPage}')::text[])
+      AS n (number bigint, external_id text, id text, url text, title text, state text, is_draft boolean, author text, author_type text, created_at timestamptz,
+        updated_at timestamptz, closed_at timestamptz, merged_at timestamptz, merged_by text, base_branch text, head_branch text, additions bigint, deletions bigint,
+        changed_files bigint, commit_count bigint, first_commit_at timestamptz, labels text[], labels_go_on boolean, assignees text[], assignees_go_on boolean,
+        reviewers text[], reviewers_go_on boolean, milestone text, milestone_id text, closes jsonb, closes_go_on boolean)
+    LEFT JOIN LATERAL (
+      SELECT o.labels, o.assignees, o.requested_reviewers, o.closes_issues, o.closes_elsewhere FROM keypup.pull_requests o
+      WHERE o.account_id = account AND o.project_id = project AND o.number = n.number LIMIT 1
+    ) AS o ON n.labels_go_on OR n.assignees_go_on OR n.reviewers_go_on OR n.closes_go_on
+    CROSS JOIN LATERAL keypup.github_closing(n.closes, repository,
+      CASE WHEN n.closes_go_on THEN o.closes_issues END, CASE WHEN n.closes_go_on THEN o.closes_elsewhere END) AS c));
+  overtaken := keypup.github_overtaken(account, project, 'pull_requests', nodes);
   IF overtaken <> '{}' THEN
     nodes := keypup.github_without(nodes, overtaken);
   END IF;
@@ -205,37 +151,24 @@ AS $$
 DECLARE
   overtaken bigint[];
 BEGIN
-  INSERT INTO keypup.issues AS i (account_id, project_id, number, external_id, node_id, url, title, state, state_reason, author, author_is_bot,
-    created_at, updated_at, closed_at, labels, assignees, milestone, is_read_early)
-  SELECT DISTINCT ON (n.number) account, project, n.number, n.external_id, n.id, n.url, n.title, lower(n.state COLLATE "C"), lower(n.state_reason COLLATE "C"),
-    n.author, coalesce(n.author_type = 'Bot', false), n.created_at, n.updated_at, n.closed_at,
-    CASE WHEN n.labels_go_on THEN keypup.github_keep(n.labels, (SELECT o.labels FROM keypup.issues o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
-      ELSE n.labels END,
-    CASE WHEN n.assignees_go_on THEN keypup.github_keep(n.assignees, (SELECT o.assignees FROM keypup.issues o WHERE o.account_id = account AND o.project_id = project AND o.number = n.number))
-      ELSE n.assignees END,
-    n.milestone, n.updated_at >= as_of AND n.updated_at < as_of + interval '1 hour'
-  FROM keypup.json_rows(nodes, '', ('{number,fullDatabaseId,id,url,title,state,stateReason,author.login,author.__typename,createdAt,updatedAt,closedAt,'
-      'labels.nodes.name,labels.pageInfo.hasNextPage,assignees.nodes.login,assignees.pageInfo.hasNextPage,milestone.title}')::text[])
-    AS n (number bigint, external_id text, id text, url text, title text, state text, state_reason text, author text, author_type text, created_at timestamptz,
-      updated_at timestamptz, closed_at timestamptz, labels text[], labels_go_on boolean, assignees text[], assignees_go_on boolean, milestone text)
-  ON CONFLICT (account_id, project_id, number) DO UPDATE
-  SET external_id = excluded.external_id, node_id = excluded.node_id, url = excluded.url, title = excluded.title, state = excluded.state,
-    state_reason = excluded.state_reason, author = excluded.author, author_is_bot = excluded.author_is_bot, created_at = excluded.created_at,
-    updated_at = excluded.updated_at, closed_at = excluded.closed_at, labels = excluded.labels, assignees = excluded.assignees,
-    milestone = excluded.milestone, is_read_early = excluded.is_read_early, deleted_at = NULL
-  WHERE (i.updated_at <= excluded.updated_at OR i.updated_at > now() + interval '1 day' OR i.external_id <> excluded.external_id)
-    AND (i.external_id, i.node_id, i.url, i.title, i.state, i.state_reason, i.author, i.author_is_bot, i.created_at, i.updated_at, i.closed_at, i.labels,
-      i.assignees, i.milestone, i.is_read_early, i.deleted_at)
-      IS DISTINCT FROM (excluded.external_id, excluded.node_id, excluded.url, excluded.title, excluded.state, excluded.state_reason, excluded.author,
-      excluded.author_is_bot, excluded.created_at, excluded.updated_at, excluded.closed_at, excluded.labels, excluded.assignees, excluded.milestone, excluded.is_read_early, NULL::timestamptz);
-
-  overtaken := ARRAY(
-    SELECT i.number
-    FROM keypup.json_rows(nodes, '', '{number,updatedAt}'::text[]) AS n (number bigint, updated_at timestamptz)
-    CROSS JOIN LATERAL (
-      SELECT i.number, i.updated_at FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project AND i.number = n.number LIMIT 1
-    ) AS i
-    WHERE i.updated_at > n.updated_at);
+  PERFORM keypup.store_issues(account, project, ARRAY(
+    SELECT ROW(n.number, '#' || n.number, n.external_id, n.id, n.url, n.title, lower(n.state COLLATE "C"), lower(n.state_reason COLLATE "C"),
+      NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+      n.author, coalesce(n.author_type = 'Bot', false), n.created_at, n.updated_at, n.closed_at,
+      CASE WHEN n.labels_go_on THEN keypup.github_keep(n.labels, o.labels) ELSE n.labels END,
+      CASE WHEN n.assignees_go_on THEN keypup.github_keep(n.assignees, o.assignees) ELSE n.assignees END,
+      n.milestone, CASE WHEN n.milestone_id IS NULL THEN '{}' ELSE ARRAY[n.milestone_id] END, '{}',
+      n.updated_at >= as_of AND n.updated_at < as_of + interval '1 hour')::keypup.provided_issues
+    FROM keypup.json_rows(nodes, '', ('{number,fullDatabaseId,id,url,title,state,stateReason,author.login,author.__typename,createdAt,updatedAt,closedAt,'
+        'labels.nodes.name,labels.pageInfo.hasNextPage,assignees.nodes.login,assignees.pageInfo.hasNextPage,milestone.title,milestone.id}')::text[])
+      AS n (number bigint, external_id text, id text, url text, title text, state text, state_reason text, author text, author_type text, created_at timestamptz,
+        updated_at timestamptz, closed_at timestamptz, labels text[], labels_go_on boolean, assignees text[], assignees_go_on boolean,
+        milestone text, milestone_id text)
+    LEFT JOIN LATERAL (
+      SELECT o.labels, o.assignees FROM keypup.issues o
+      WHERE o.account_id = account AND o.project_id = project AND o.number = n.number LIMIT 1
+    ) AS o ON n.labels_go_on OR n.assignees_go_on));
+  overtaken := keypup.github_overtaken(account, project, 'issues', nodes);
   IF overtaken <> '{}' THEN
     nodes := keypup.github_without(nodes, overtaken);
   END IF;

@@ -81,7 +81,8 @@ BEGIN
     FOR UPDATE OF s SKIP LOCKED
   LOOP
     IF polled.is_unchanged THEN
-      PERFORM keypup.github_queue_read_early(account, polled.project_id, false);
+      PERFORM keypup.github_queue_items(account, polled.project_id, k.kind, k.ids, false)
+      FROM keypup.items_read_early(account, polled.project_id) AS k ORDER BY k.kind DESC;
       PERFORM keypup.project_is_unchanged(account, polled.project_id, asked_at, interval_seconds);
     ELSE
       PERFORM keypup.start_run(account, polled.project_id);
@@ -99,28 +100,15 @@ CREATE FUNCTION keypup.github_queue_rechecks(account uuid, project bigint) RETUR
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  due record;
+  due record := keypup.due_rechecks(account, project);
 BEGIN
-  SELECT s.next_recheck_at <= now() AS recheck, s.next_sweep_at <= now() AS sweep INTO due
-  FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
   IF due.recheck THEN
-    PERFORM keypup.github_queue_items(account, project, 'pull_requests', (
-      SELECT coalesce(jsonb_agg(p.node_id ORDER BY p.number), '[]') FROM keypup.pull_requests p
-      WHERE p.account_id = account AND p.project_id = project AND p.deleted_at IS NULL AND (p.state = 'open' OR p.closed_at > now() - interval '7 days')), true);
-    PERFORM keypup.github_queue_items(account, project, 'issues', (
-      SELECT coalesce(jsonb_agg(i.node_id ORDER BY i.number), '[]') FROM keypup.issues i
-      WHERE i.account_id = account AND i.project_id = project AND i.deleted_at IS NULL AND (i.state = 'open' OR i.closed_at > now() - interval '7 days')), true);
+    PERFORM keypup.github_queue_items(account, project, k.kind, k.ids, true) FROM keypup.items_to_recheck(account, project) AS k ORDER BY k.kind DESC;
   END IF;
   IF due.sweep THEN
     PERFORM keypup.queue_job(account, project, 'pull_request_sweep', '{"seen": "{}"}'::jsonb, NULL::boolean, now(), false);
     PERFORM keypup.queue_job(account, project, 'issue_sweep', '{"seen": "{}"}'::jsonb, NULL::boolean, now(), false);
-    PERFORM keypup.github_queue_slice(account, project);
-  END IF;
-  IF due.recheck OR due.sweep THEN
-    UPDATE keypup.sync_state s
-    SET next_recheck_at = CASE WHEN due.recheck THEN now() + current_setting('keypup.recheck_interval')::interval ELSE s.next_recheck_at END,
-        next_sweep_at = CASE WHEN due.sweep THEN now() + current_setting('keypup.sweep_interval')::interval ELSE s.next_sweep_at END
-    WHERE s.account_id = account AND s.project_id = project;
+    PERFORM keypup.github_queue_items(account, project, k.kind, k.ids, true) FROM keypup.next_slice(account, project) AS k ORDER BY k.kind DESC;
   END IF;
 END
 $$;
@@ -136,12 +124,12 @@ AS $$
   FROM jsonb_array_elements(nodes) WITH ORDINALITY AS n (node, position)
   CROSS JOIN LATERAL (
     SELECT n.node ->> 'id' AS id, (n.node ->> 'number')::bigint AS number, (n.node ->> 'updatedAt')::timestamptz AS updated_at,
-      n.node ->> 'title' AS title, lower(n.node ->> 'state' COLLATE "C") AS state, n.node #>> '{milestone,title}' AS milestone,
+      n.node ->> 'title' AS title, lower(n.node ->> 'state' COLLATE "C") AS state, n.node #>> '{milestone,title}' AS milestone, n.node #>> '{milestone,id}' AS milestone_id,
       (n.node #>> '{comments,totalCount}')::bigint AS comments, (n.node #>> '{reviews,totalCount}')::bigint AS reviews,
       (n.node #>> '{labels,totalCount}')::integer AS labels, (n.node #>> '{assignees,totalCount}')::integer AS assignees
   ) AS s
   LEFT JOIN LATERAL (
-    SELECT p.updated_at, p.title, p.state, p.milestone,
+    SELECT p.updated_at, p.title, p.state, p.milestone, p.milestone_ids[1] AS milestone_id,
       (SELECT count(*) FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project
          AND c.item_number = p.number AND c.item_kind = 'pull_request') AS comments,
       (SELECT count(*) FROM keypup.reviews r WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = p.number) AS reviews,
@@ -149,48 +137,19 @@ AS $$
     FROM keypup.pull_requests p
     WHERE kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND p.number = s.number AND p.deleted_at IS NULL
     UNION ALL
-    SELECT i.updated_at, i.title, i.state, i.milestone,
+    SELECT i.updated_at, i.title, i.state, i.milestone, i.milestone_ids[1],
       (SELECT count(*) FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project
          AND c.item_number = i.number AND c.item_kind = 'issue'),
       NULL, cardinality(i.labels), cardinality(i.assignees)
     FROM keypup.issues i
     WHERE kind = 'issues' AND i.account_id = account AND i.project_id = project AND i.number = s.number AND i.deleted_at IS NULL
   ) AS o ON true
-  WHERE (s.updated_at, s.title, s.state, s.milestone, s.comments, s.reviews, s.labels, s.assignees)
-    IS DISTINCT FROM (o.updated_at, o.title, o.state, o.milestone, o.comments, o.reviews, o.labels, o.assignees)
+  WHERE (s.updated_at, s.title, s.state, s.milestone, s.milestone_id, s.comments, s.reviews, s.labels, s.assignees)
+    IS DISTINCT FROM (o.updated_at, o.title, o.state, o.milestone, o.milestone_id, o.comments, o.reviews, o.labels, o.assignees)
 $$;
--- The next slice of numbers, so long that a round of sweeps within keypup.full_reread_interval reads all items again.
-CREATE FUNCTION keypup.github_queue_slice(account uuid, project bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  sweeps bigint := greatest(1, floor(extract(epoch FROM current_setting('keypup.full_reread_interval')::interval)
-    / extract(epoch FROM current_setting('keypup.sweep_interval')::interval)));
-  newest bigint := greatest(
-    (SELECT max(p.number) FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project),
-    (SELECT max(i.number) FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project));
-  first_number bigint;
-  last_number bigint;
-BEGIN
-  SELECT CASE WHEN s.reread_to >= newest THEN 1 ELSE s.reread_to + 1 END INTO first_number
-  FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
-  last_number := first_number + (newest + sweeps - 1) / sweeps - 1;
-  PERFORM keypup.github_queue_items(account, project, k.kind, k.ids, true)
-  FROM (
-    SELECT 'pull_requests' AS kind, jsonb_agg(p.node_id ORDER BY p.number) AS ids FROM keypup.pull_requests p
-    WHERE p.account_id = account AND p.project_id = project AND p.number BETWEEN first_number AND last_number AND p.deleted_at IS NULL
-    UNION ALL
-    SELECT 'issues', jsonb_agg(i.node_id ORDER BY i.number) FROM keypup.issues i
-    WHERE i.account_id = account AND i.project_id = project AND i.number BETWEEN first_number AND last_number AND i.deleted_at IS NULL
-  ) AS k
-  WHERE k.ids IS NOT NULL;
-  UPDATE keypup.sync_state s SET reread_to = coalesce(last_number, 0) WHERE s.account_id = account AND s.project_id = project;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.github_differing_items(uuid, bigint, text, jsonb), keypup.github_queue_slice(uuid, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.github_differing_items(uuid, bigint, text, jsonb), keypup.github_queue_slice(uuid, bigint) TO keypup_worker;
+REVOKE ALL ON FUNCTION keypup.github_differing_items(uuid, bigint, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.github_differing_items(uuid, bigint, text, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_differing_items(uuid, bigint, text, jsonb) IS 'The ids of those items of a page of a sweep that are not here, or not as they are there.';
-COMMENT ON FUNCTION keypup.github_queue_slice(uuid, bigint) IS 'Queues the reading of the next slice of all items, changed or not.';
 
 -- The numbers that were seen are carried as ranges: they are dense, so that few say them all.
 CREATE FUNCTION keypup.github_take_sweep(account uuid, project bigint, kind text, page jsonb, arguments jsonb) RETURNS void
@@ -199,7 +158,6 @@ AS $$
 DECLARE
   items text := CASE kind WHEN 'pull_request_sweep' THEN 'pull_requests' ELSE 'issues' END;
   seen int8multirange;
-  missing jsonb;
 BEGIN
   SELECT (arguments ->> 'seen')::int8multirange + coalesce(range_agg(int8range((n ->> 'number')::bigint, (n ->> 'number')::bigint, '[]')), '{}') INTO seen
   FROM jsonb_array_elements(page -> 'nodes') n;
@@ -213,59 +171,12 @@ BEGIN
     END IF;
     RETURN;
   END IF;
-  SELECT jsonb_agg(jsonb_build_object('number', m.number, 'id', m.node_id) ORDER BY m.number) INTO missing
-  FROM (
-    SELECT p.number, p.node_id FROM keypup.pull_requests p
-    WHERE items = 'pull_requests' AND p.account_id = account AND p.project_id = project AND p.deleted_at IS NULL AND NOT seen @> p.number
-    UNION ALL
-    SELECT i.number, i.node_id FROM keypup.issues i
-    WHERE items = 'issues' AND i.account_id = account AND i.project_id = project AND i.deleted_at IS NULL AND NOT seen @> i.number
-  ) AS m;
-  PERFORM keypup.github_queue_existence(account, project, items, missing, false);
+  PERFORM keypup.queue_existence(account, project, items, keypup.missing_items(account, project, items, seen), false);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_sweep(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_take_sweep(uuid, bigint, text, jsonb, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_sweep(uuid, bigint, text, jsonb, jsonb) IS 'Takes a page of a sweep; after the last one, asks for those that no page had.';
-
-CREATE FUNCTION keypup.github_queue_existence(account uuid, project bigint, items text, missing jsonb, is_second boolean) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT keypup.queue_job(account, project, 'existence', jsonb_build_object('of', items, 'items', w.list, 'is_second', is_second), false,
-    now() + CASE WHEN is_second THEN current_setting('keypup.deletion_delay')::interval ELSE interval '0' END, false)
-  FROM (SELECT jsonb_agg(e.item ORDER BY e.position) AS list
-        FROM jsonb_array_elements(missing) WITH ORDINALITY AS e (item, position) GROUP BY (e.position - 1) / 100) AS w
-$$;
-REVOKE ALL ON FUNCTION keypup.github_queue_existence(uuid, bigint, text, jsonb, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.github_queue_existence(uuid, bigint, text, jsonb, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_queue_existence(uuid, bigint, text, jsonb, boolean) IS 'Asks whether items are still there; a second time some time later.';
-
--- Items that are gone at the provider, of which some are stored, and are not being asked for already.
-CREATE FUNCTION keypup.github_take_gone(account uuid, project bigint, kind text, gone jsonb) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT keypup.github_queue_existence(account, project, kind, jsonb_agg(jsonb_build_object('id', m.id, 'number', m.number)), true)
-  FROM jsonb_array_elements_text(gone) AS g (id)
-  CROSS JOIN LATERAL (
-    SELECT g.id, p.number FROM keypup.pull_requests p
-    WHERE kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND p.node_id = g.id AND p.deleted_at IS NULL
-    UNION ALL
-    SELECT g.id, i.number FROM keypup.issues i
-    WHERE kind = 'issues' AND i.account_id = account AND i.project_id = project AND i.node_id = g.id AND i.deleted_at IS NULL
-    UNION ALL
-    SELECT g.id, NULL FROM keypup.releases r
-    WHERE kind = 'releases' AND r.account_id = account AND r.project_id = project AND r.external_id = g.id AND r.deleted_at IS NULL
-    UNION ALL
-    SELECT g.id, NULL FROM keypup.deployments d
-    WHERE kind = 'deployments' AND d.account_id = account AND d.project_id = project AND d.external_id = g.id AND d.deleted_at IS NULL
-  ) AS m
-  WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.kind = 'existence'
-                    AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', m.id)))
-  HAVING count(*) > 0
-$$;
-REVOKE ALL ON FUNCTION keypup.github_take_gone(uuid, bigint, text, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.github_take_gone(uuid, bigint, text, jsonb) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_take_gone(uuid, bigint, text, jsonb) IS 'Has it asked a second time whether items are there that an answer says are gone.';
 
 -- asked and whole, beside: those that are there; gone: how those were asked for that are not.
 CREATE FUNCTION keypup.github_take_existence(account uuid, project bigint, repository text, arguments jsonb, asked jsonb, whole jsonb, gone jsonb) RETURNS void
@@ -281,21 +192,7 @@ BEGIN
   FROM jsonb_array_elements(asked) WITH ORDINALITY AS i (item, position)
   JOIN jsonb_array_elements(whole) WITH ORDINALITY AS n (node, position) USING (position);
   PERFORM keypup.github_queue_items(account, project, arguments ->> 'of', there, false);
-  IF NOT (arguments ->> 'is_second')::boolean THEN
-    PERFORM keypup.github_queue_existence(account, project, arguments ->> 'of', gone, true);
-  ELSIF arguments ->> 'of' = 'releases' THEN
-    UPDATE keypup.releases r SET deleted_at = now()
-    FROM jsonb_array_elements(gone) g WHERE r.account_id = account AND r.project_id = project AND r.external_id = g ->> 'id' AND r.deleted_at IS NULL;
-  ELSIF arguments ->> 'of' = 'deployments' THEN
-    UPDATE keypup.deployments d SET deleted_at = now()
-    FROM jsonb_array_elements(gone) g WHERE d.account_id = account AND d.project_id = project AND d.external_id = g ->> 'id' AND d.deleted_at IS NULL;
-  ELSIF arguments ->> 'of' = 'pull_requests' THEN
-    UPDATE keypup.pull_requests p SET deleted_at = now()
-    FROM jsonb_array_elements(gone) g WHERE p.account_id = account AND p.project_id = project AND p.number = (g ->> 'number')::bigint AND p.deleted_at IS NULL;
-  ELSE
-    UPDATE keypup.issues i SET deleted_at = now()
-    FROM jsonb_array_elements(gone) g WHERE i.account_id = account AND i.project_id = project AND i.number = (g ->> 'number')::bigint AND i.deleted_at IS NULL;
-  END IF;
+  PERFORM keypup.take_gone(account, project, arguments, gone);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_take_existence(uuid, bigint, text, jsonb, jsonb, jsonb, jsonb) FROM PUBLIC;

@@ -71,9 +71,9 @@ BEGIN
     item_number := item ->> 'number';
   END IF;
   IF the_kind = 'pull_requests' THEN
-    SELECT r.node_id INTO known_id FROM keypup.pull_requests r WHERE r.account_id = account AND r.project_id = the_project AND r.number = item_number;
+    SELECT r.global_id INTO known_id FROM keypup.pull_requests r WHERE r.account_id = account AND r.project_id = the_project AND r.number = item_number;
   ELSIF the_kind = 'issues' THEN
-    SELECT i.node_id INTO known_id FROM keypup.issues i WHERE i.account_id = account AND i.project_id = the_project AND i.number = item_number;
+    SELECT i.global_id INTO known_id FROM keypup.issues i WHERE i.account_id = account AND i.project_id = the_project AND i.number = item_number;
   ELSIF the_kind = 'deployments' THEN
     SELECT d.external_id INTO known_id FROM keypup.deployments d WHERE d.account_id = account AND d.project_id = the_project AND d.external_id = item_id;
   ELSIF the_kind = 'releases' THEN

@@ -2,7 +2,7 @@
 
 -- An issue's key in the tables is a number. A card has none: it gets the next of its project with its first reading, and keeps
 -- it. The page holds its project, so that two do not get the same.
-CREATE FUNCTION keypup.board_store_cards(account uuid, project bigint, nodes jsonb) RETURNS void
+CREATE FUNCTION keypup.board_store_cards(account uuid, project bigint, nodes jsonb) RETURNS SETOF text
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   WITH card AS (
@@ -17,18 +17,11 @@ AS $$
       + row_number() OVER (PARTITION BY c.known IS NULL ORDER BY c.created, c.id)) AS number
     FROM card c
   )
-  INSERT INTO keypup.issues AS i (account_id, project_id, number, external_id, node_id, title, state, author,
-    created_at, updated_at, closed_at, labels, assignees)
-  SELECT account, project, n.number, n.id, n.id, n.title, CASE WHEN n.done THEN 'closed' ELSE 'open' END, n.author,
-    n.created, n.updated, n.done_at, n.tags, n.owners
-  FROM numbered n
-  ON CONFLICT (account_id, project_id, number) DO UPDATE
-  SET title = excluded.title, state = excluded.state, author = excluded.author,
-    created_at = excluded.created_at, updated_at = excluded.updated_at, closed_at = excluded.closed_at,
-    labels = excluded.labels, assignees = excluded.assignees, deleted_at = NULL
-  WHERE (i.title, i.state, i.author, i.created_at, i.updated_at, i.closed_at, i.labels, i.assignees, i.deleted_at)
-    IS DISTINCT FROM (excluded.title, excluded.state, excluded.author, excluded.created_at, excluded.updated_at,
-      excluded.closed_at, excluded.labels, excluded.assignees, NULL::timestamptz)
+  SELECT keypup.store_issues(account, project, ARRAY(
+    SELECT ROW(n.number, '#' || n.number, n.id, NULL, NULL, n.title, CASE WHEN n.done THEN 'closed' ELSE 'open' END, NULL,
+      NULL, NULL, NULL, NULL, NULL, NULL, NULL, n.author, false, n.created, n.updated, n.done_at, n.tags, n.owners,
+      NULL, '{}', '{}', false)::keypup.provided_issues
+    FROM numbered n))
 $$;
 
 CREATE FUNCTION keypup.board_page(account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer,
@@ -48,10 +41,9 @@ BEGIN
     FROM jsonb_to_record(reply -> 'board')
       AS b (id text, name text, url text, archived boolean, private boolean, total bigint)
     WHERE p.account_id = account AND p.project_id = the_job.project_id;
-    INSERT INTO keypup.labels (account_id, project_id, external_id, name)
-    SELECT account, the_job.project_id, t.id, t.name
-    FROM jsonb_to_recordset(reply #> '{board,tags}') AS t (id text, name text)
-    ON CONFLICT (account_id, project_id, external_id) DO UPDATE SET name = excluded.name;
+    PERFORM keypup.store_labels(account, the_job.project_id, ARRAY(
+      SELECT ROW(t.id, t.name, NULL, NULL, NULL)::keypup.provided_labels
+      FROM jsonb_to_recordset(reply #> '{board,tags}') AS t (id text, name text)));
     -- Pages that were set aside are asked for again.
     PERFORM keypup.queue_job(account, the_job.project_id, 'cards', f.arguments, true, now(), false)
     FROM keypup.take_failures(account, the_job.project_id) AS f;

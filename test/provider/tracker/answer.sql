@@ -40,14 +40,18 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT '{
     "project": {"id": "number", "key": "text", "archived": "boolean", "created": "time", "url": "text",
-      "issueTotal": "number", "labels": "[Label]"},
+      "issueTotal": "number", "labels": "[Label]", "sprints": "[Sprint]"},
+    "Sprint": {"id": "number", "name": "text", "state": "text", "starts": "time?", "ends": "time?"},
     "Label": {"id": "number", "name": "text", "color": "text?"},
     "versions": {"values": "[Version]", "next": "text~"},
     "Version": {"id": "number", "name": "text", "released": "boolean", "due": "time?", "releasedAt": "time?"},
     "issues": {"issues": "[Issue]", "nextPageToken": "text~"},
     "Issue": {"id": "number", "key": "text", "url": "text", "title": "text", "status": "text",
-      "resolution": "text?", "type": "text?", "creator": "Person?", "assignee": "Person?",
-      "created": "time", "updated": "time", "resolved": "time?", "labels": "[text]", "version": "text?"},
+      "category": "text", "resolution": "text?", "type": "text?", "priority": "text?", "parent": "number?", "points": "decimal?",
+      "sprint": "number?", "creator": "Person?", "assignee": "Person?", "created": "time", "updated": "time", "resolved": "time?",
+      "labels": "[text]", "versions": "[Named]", "moves": "[Move]"},
+    "Named": {"id": "number", "name": "text"},
+    "Move": {"id": "number", "at": "time", "by": "Person?", "from": "text", "to": "text", "category": "text"},
     "Person": {"id": "number", "login": "text", "name": "text?"}
   }'::jsonb
 $$;

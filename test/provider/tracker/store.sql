@@ -15,11 +15,13 @@ BEGIN
   WHERE p.account_id = account AND p.project_id = project;
   PERFORM keypup.follow_labels(account, project, (
     SELECT jsonb_agg(jsonb_build_object('id', l ->> 'id', 'name', l ->> 'name'))
-    FROM jsonb_array_elements(reply -> 'labels') AS l));
-  INSERT INTO keypup.labels AS l (account_id, project_id, external_id, name, color)
-  SELECT account, project, n.id, n.name, n.color FROM jsonb_to_recordset(reply -> 'labels') AS n (id text, name text, color text)
-  ON CONFLICT (account_id, project_id, external_id) DO UPDATE SET name = excluded.name, color = excluded.color
-  WHERE (l.name, l.color) IS DISTINCT FROM (excluded.name, excluded.color);
+    FROM jsonb_array_elements(reply -> 'labels') AS l), keypup.answer_asked_at(account, project));
+  PERFORM keypup.store_labels(account, project, ARRAY(
+    SELECT ROW(n.id, n.name, n.color, NULL, NULL)::keypup.provided_labels
+    FROM jsonb_to_recordset(reply -> 'labels') AS n (id text, name text, color text)));
+  PERFORM keypup.store_sprints(account, project, ARRAY(
+    SELECT ROW(n.id, n.name, n.state, NULL, n.starts, n.ends, NULL, NULL)::keypup.provided_sprints
+    FROM jsonb_to_recordset(reply -> 'sprints') AS n (id text, name text, state text, starts timestamptz, ends timestamptz)));
   PERFORM keypup.queue_job(account, project, 'versions', '{}'::jsonb, true, now(), false);
   PERFORM keypup.queue_job(account, project, 'issues', CASE WHEN is_renamed THEN '{"all": true}' ELSE '{}' END::jsonb,
     true, now(), false);
@@ -31,17 +33,17 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM keypup.follow_milestones(account, project, (
-    SELECT jsonb_agg(jsonb_build_object('id', v ->> 'id', 'name', v ->> 'name')) FROM jsonb_array_elements(nodes) AS v));
-  INSERT INTO keypup.milestones AS m (account_id, project_id, external_id, number, title, state, due_on, closed_at)
-  SELECT account, project, v.id::text, v.id, v.name, CASE WHEN v.released THEN 'closed' ELSE 'open' END, v.due,
-    v."releasedAt"
-  FROM jsonb_to_recordset(nodes) AS v (id bigint, name text, released boolean, due timestamptz, "releasedAt" timestamptz)
-  ON CONFLICT (account_id, project_id, external_id) DO UPDATE
-  SET title = excluded.title, state = excluded.state, due_on = excluded.due_on, closed_at = excluded.closed_at
-  WHERE (m.title, m.state, m.due_on, m.closed_at)
-    IS DISTINCT FROM (excluded.title, excluded.state, excluded.due_on, excluded.closed_at);
+    SELECT jsonb_agg(jsonb_build_object('id', v ->> 'id', 'name', v ->> 'name')) FROM jsonb_array_elements(nodes) AS v),
+    keypup.answer_asked_at(account, project));
+  PERFORM keypup.store_milestones(account, project, ARRAY(
+    SELECT ROW(v.id, v.id, v.name, CASE WHEN v.released THEN 'closed' ELSE 'open' END, NULL, NULL, NULL, v.due, v."releasedAt")::keypup.provided_milestones
+    FROM jsonb_to_recordset(nodes) AS v (id bigint, name text, released boolean, due timestamptz, "releasedAt" timestamptz)));
 END
 $$;
+
+CREATE FUNCTION keypup.tracker_category(category text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE category WHEN 'new' THEN 'todo' WHEN 'indeterminate' THEN 'in_progress' WHEN 'done' THEN 'done' END $$;
 
 CREATE FUNCTION keypup.tracker_store_issues(account uuid, connection uuid, project bigint, nodes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -50,14 +52,10 @@ DECLARE
   numbers bigint[] := ARRAY(SELECT (n ->> 'id')::bigint FROM jsonb_array_elements(nodes) AS n);
   left_behind bigint[];
 BEGIN
-  WITH stored AS (
-    INSERT INTO keypup.identities (account_id, connection_id, external_id, login, name, kind, person_id)
-    SELECT DISTINCT account, connection, a.id, a.login, a.name, 'user', md5(connection || a.id)::uuid
-    FROM keypup.json_objects(nodes, 'login', '{id,login,name}'::text[]) AS a (id text, login text, name text)
-    ON CONFLICT DO NOTHING RETURNING person_id, name, login
-  )
-  INSERT INTO keypup.people (account_id, person_id, name)
-  SELECT account, s.person_id, coalesce(s.name, s.login) FROM stored s;
+  PERFORM keypup.store_people(account, connection, (
+    SELECT array_agg(DISTINCT ROW(a.id, a.login, a.name, 'user', false)::keypup.provided_identity)
+    FROM keypup.json_objects(nodes, 'login', '{id,login,name}'::text[]) AS a (id text, login text, name text)),
+    keypup.answer_asked_at(account, project));
   -- What was moved here is in its old project no more.
   left_behind := ARRAY(
     SELECT i.number FROM keypup.projects p JOIN keypup.issues i USING (account_id, project_id)
@@ -70,25 +68,22 @@ BEGIN
     WHERE p.account_id = account AND p.connection_id = connection AND p.project_id <> project
       AND i.account_id = account AND i.project_id = p.project_id AND i.number = ANY (left_behind);
   END IF;
-  INSERT INTO keypup.issues AS i (account_id, project_id, number, key, external_id, node_id, url, title, state, state_reason,
-    type, author, created_at, updated_at, closed_at, labels, assignees, milestone)
-  SELECT account, project, n.id, n.key, n.id::text, n.id::text, n.url, n.title,
-    CASE n.status WHEN 'Done' THEN 'closed' ELSE 'open' END, n.resolution, n.type, n.author, n.created,
-    n.updated, n.resolved, n.labels, n.assignees, n.version
-  FROM keypup.json_rows(nodes, '', ('{id,key,url,title,status,resolution,type,creator.login,created,updated,resolved,labels,'
-      'assignee.login,version}')::text[])
-    AS n (id bigint, key text, url text, title text, status text, resolution text, type text, author text,
-      created timestamptz, updated timestamptz, resolved timestamptz, labels text[], assignees text[], version text)
-  ON CONFLICT (account_id, project_id, number) DO UPDATE
-  SET key = excluded.key, url = excluded.url, title = excluded.title, state = excluded.state,
-    state_reason = excluded.state_reason, type = excluded.type, author = excluded.author, created_at = excluded.created_at,
-    updated_at = excluded.updated_at, closed_at = excluded.closed_at, labels = excluded.labels,
-    assignees = excluded.assignees, milestone = excluded.milestone, deleted_at = NULL
-  WHERE (i.key, i.url, i.title, i.state, i.state_reason, i.type, i.author, i.created_at, i.updated_at, i.closed_at,
-      i.labels, i.assignees, i.milestone, i.deleted_at)
-    IS DISTINCT FROM (excluded.key, excluded.url, excluded.title, excluded.state, excluded.state_reason, excluded.type,
-      excluded.author, excluded.created_at, excluded.updated_at, excluded.closed_at,
-      excluded.labels, excluded.assignees, excluded.milestone, NULL::timestamptz);
+  PERFORM keypup.store_issues(account, project, ARRAY(
+    SELECT ROW(n.id, n.key, n.id, NULL, n.url, n.title, CASE c.category WHEN 'done' THEN 'closed' ELSE 'open' END, n.resolution,
+      n.status, c.category, n.resolution, n.type, n.priority, n.parent, n.points::double precision,
+      n.author, false, n.created, n.updated, n.resolved, n.labels, n.assignees, n.versions #>> '{0,name}',
+      ARRAY(SELECT v.version ->> 'id' FROM jsonb_array_elements(n.versions) WITH ORDINALITY AS v (version, position) ORDER BY v.position),
+      array_remove(ARRAY[n.sprint::text], NULL), false)::keypup.provided_issues
+    FROM keypup.json_rows(nodes, '', ('{id,key,url,title,status,category,resolution,type,priority,parent,points,sprint,versions,creator.login,created,updated,'
+        'resolved,labels,assignee.login}')::text[])
+      AS n (id bigint, key text, url text, title text, status text, category text, resolution text, type text, priority text, parent bigint,
+        points text, sprint bigint, versions jsonb, author text, created timestamptz, updated timestamptz, resolved timestamptz,
+        labels text[], assignees text[])
+    CROSS JOIN LATERAL (SELECT keypup.tracker_category(n.category) AS category) AS c));
+  PERFORM keypup.store_timeline_events(account, project, ARRAY(
+    SELECT ROW('issue', m.number, m.id, 'status_changed', m.by, NULL, m."from", m."to", keypup.tracker_category(m.category), m.at)::keypup.provided_timeline_events
+    FROM keypup.json_rows(nodes, 'moves', '{../id,id,by.login,from,to,category,at}'::text[])
+      AS m (number bigint, id text, by text, "from" text, "to" text, category text, at timestamptz)));
   -- Up to where the next run need not read again.
   UPDATE keypup.sync_state s
   SET next_watermarks = jsonb_build_object('issues',
@@ -129,7 +124,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '[]'::
 
 SELECT keypup.check_provider('tracker');
 -- Those of its own it calls as keypup_worker, too.
-REVOKE ALL ON FUNCTION keypup.tracker_shapes(), keypup.tracker_store_project(uuid, bigint, jsonb),
+REVOKE ALL ON FUNCTION keypup.tracker_shapes(), keypup.tracker_category(text), keypup.tracker_store_project(uuid, bigint, jsonb),
   keypup.tracker_store_versions(uuid, bigint, jsonb), keypup.tracker_store_issues(uuid, uuid, bigint, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.tracker_shapes(), keypup.tracker_store_project(uuid, bigint, jsonb),
+GRANT EXECUTE ON FUNCTION keypup.tracker_shapes(), keypup.tracker_category(text), keypup.tracker_store_project(uuid, bigint, jsonb),
   keypup.tracker_store_versions(uuid, bigint, jsonb), keypup.tracker_store_issues(uuid, uuid, bigint, jsonb) TO keypup_worker;

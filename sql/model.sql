@@ -1,0 +1,72 @@
+-- How rows get into the tables of the model, and which of them belong together.
+\set VERBOSITY terse
+SELECT keypup.create_account('model') AS account \gset
+INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by)
+SELECT :'account', 'github', n, 'https://api.github.com', 'me' FROM unnest(ARRAY['code', 'plans']) AS n;
+INSERT INTO keypup.projects (account_id, connection_id, name, external_id, tracked_by)
+SELECT :'account', c.connection_id, p.name, p.external_id, 'me'
+FROM (VALUES ('code', 'a/app', 'R_app'), ('code', 'a/library', 'R_library'), ('plans', 'a/library', 'R_app'), ('plans', 'b/PROJ', 'PROJ')) AS p (connection, name, external_id)
+JOIN keypup.connections c ON c.account_id = :'account' AND c.name = p.connection;
+SELECT min(project_id) FILTER (WHERE p.name = 'a/app') AS app, min(project_id) FILTER (WHERE p.name = 'a/library' AND c.name = 'code') AS library,
+  min(project_id) FILTER (WHERE p.name = 'a/library' AND c.name = 'plans') AS elsewhere, min(project_id) FILTER (WHERE p.name = 'b/PROJ') AS plans
+FROM keypup.projects p JOIN keypup.connections c USING (account_id, connection_id) WHERE p.account_id = :'account' \gset
+
+-- What a provider gives: all columns but the account, the project, what is derived and deleted_at.
+\d keypup.provided_issues
+CREATE FUNCTION pg_temp.issue(number bigint, key text, title text, updated text, milestones text[] DEFAULT '{}', labels text[] DEFAULT '{}') RETURNS keypup.provided_issues
+LANGUAGE sql AS $$
+  SELECT ROW(number, key, number, NULL, NULL, title, 'open', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'ann', false, updated::timestamptz, updated::timestamptz, NULL,
+    labels, '{}', 'First', milestones, '{}', false)::keypup.provided_issues
+$$;
+CREATE VIEW pg_temp.stored AS SELECT number, key, title, milestone_ids, deleted_at IS NOT NULL AS is_deleted FROM keypup.issues JOIN keypup.accounts a USING (account_id) WHERE a.name = 'model';
+-- New ones, of which a page has one twice: the newer is stored.
+SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(1, '#1', 'one', '2026-01-02Z'), pg_temp.issue(2, '#2', 'two', '2026-01-01Z'), pg_temp.issue(1, '#1', 'one before', '2026-01-01Z')]) AS s (id) ORDER BY id;
+SELECT * FROM pg_temp.stored ORDER BY number;
+-- Nothing new: nothing is written. What is older changes nothing; what is as old as what is stored does, and so does what comes after a time of the future.
+SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(1, '#1', 'one', '2026-01-02Z')]);
+SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(1, '#1', 'late', '2026-01-01Z'), pg_temp.issue(2, '#2', 'again', '2026-01-01Z')]);
+UPDATE keypup.issues SET updated_at = now() + interval '10 years' WHERE project_id = :'app' AND number = 2;
+SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(2, '#2', 'now', '2026-01-01Z')]);
+SELECT * FROM pg_temp.stored ORDER BY number;
+SELECT keypup.overtaken_items(:'account', :'app', 'issues', '{1,2,3}', '{2026-01-01Z,2026-01-01Z,2026-01-01Z}'), keypup.overtaken_items(:'account', :'app', 'pull_requests', '{1}', '{2026-01-01Z}');
+-- What was deleted and is there after all; no rows; and a list that nobody knows.
+UPDATE keypup.issues SET deleted_at = now() WHERE project_id = :'app' AND number = 1;
+SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(1, '#1', 'one', '2026-01-02Z')]);
+SELECT * FROM keypup.store_issues(:'account', :'app', '{}');
+SELECT * FROM keypup.store_issues(:'account', :'app', NULL);
+SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(3, '#3', 'no list', '2026-01-01Z', labels => NULL)]);
+SELECT * FROM pg_temp.stored ORDER BY number;
+
+-- Several milestones: each counts the item; a rename is that of the title where it is the first, and what is deleted leaves the others.
+SELECT count(*) FROM keypup.store_milestones(:'account', :'app', ARRAY(SELECT ROW('m' || n, n, (ARRAY['First', 'Second'])[n], 'open', NULL, NULL, NULL, NULL, NULL)::keypup.provided_milestones FROM generate_series(1, 2) n));
+SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(1, '#1', 'one', '2026-01-02Z', '{m1,m2}'), pg_temp.issue(2, '#2', 'two', '2026-01-02Z', '{m2}')]) AS s (id) ORDER BY id;
+SELECT keypup.derive_milestones(:'account', :'app');
+SELECT title, open_items, scope FROM keypup.milestones m JOIN keypup.milestone_progress p USING (account_id, project_id, title) WHERE m.project_id = :'app' ORDER BY title;
+SELECT 1 FROM keypup.follow_milestones(:'account', :'app', '[{"id": "m1", "name": "Renamed"}, {"id": "m2", "name": "Second"}]', now());
+SELECT number, milestone, milestone_ids FROM keypup.issues WHERE project_id = :'app' ORDER BY number;
+DELETE FROM keypup.milestones WHERE project_id = :'app' AND external_id = 'm1';
+SELECT keypup.forget_milestones(:'account', :'app', '{m1}');
+SELECT number, milestone, milestone_ids FROM keypup.issues WHERE project_id = :'app' ORDER BY number;
+
+-- What looks like a key.
+SELECT t.title, t.branch, keypup.mentioned_keys(t.title, t.branch) AS keys
+FROM (VALUES ('PROJ-12: mend UTF-8, see PROJ-3 and PROJ-12', 'feature/PROJ-7-x'), ('proj-12 XPROJ-01 PROJ-0 A-1 aPROJ-1 PROJ-1a', NULL), ('[AB_C2-9](AB_C2-10)', 'AB_C2-11_more'), ('', NULL),
+  ('[WIP]', 'PROJ-1')) AS t (title, branch);
+SELECT cardinality(keypup.mentioned_keys(repeat('Q', 30) || '-1 ' || string_agg('K' || n || 'X-' || n, ' '), '')) AS at_most FROM generate_series(1, 40) n;
+-- Links: within the project, into another one of the same connection, not into one that has its id at another server; by keys wherever they are.
+SELECT * FROM keypup.store_issues(:'account', :'library', ARRAY[pg_temp.issue(1, '#1', 'of the library', '2026-01-01Z')]);
+SELECT * FROM keypup.store_issues(:'account', :'elsewhere', ARRAY[pg_temp.issue(1, '#1', 'of another server', '2026-01-01Z')]);
+SELECT * FROM keypup.store_issues(:'account', :'plans', ARRAY[pg_temp.issue(5012, 'PROJ-12', 'planned', '2026-01-01Z'), pg_temp.issue(5013, 'PROJ-13', 'planned', '2026-01-01Z'), pg_temp.issue(5014, 'PROJ-14', 'gone', '2026-01-01Z')]) AS s (id) ORDER BY id;
+UPDATE keypup.issues SET deleted_at = now() WHERE number = 5014;
+CREATE FUNCTION pg_temp.pull_request(number bigint, title text, branch text, closes bigint[] DEFAULT '{}', elsewhere text[] DEFAULT '{}') RETURNS keypup.provided_pull_requests
+LANGUAGE sql AS $$
+  SELECT ROW(number, '#' || number, number, NULL, NULL, title, 'open', false, 'ann', false, now(), now(), NULL, NULL, NULL, 'main', branch, 1, 1, 1, 1, now(), '{}', '{}', '{}', NULL, '{}', closes, elsewhere,
+    false)::keypup.provided_pull_requests
+$$;
+SELECT count(*) FROM keypup.store_pull_requests(:'account', :'app', ARRAY[
+  pg_temp.pull_request(11, 'PROJ-12 and #2', 'PROJ-12-x', '{1}', '{R_library 1,R_app 1,R_unknown 7}'), pg_temp.pull_request(12, 'UTF-8', 'PROJ-13'), pg_temp.pull_request(13, 'PROJ-14 is gone', NULL)]);
+SELECT l.pull_request_number, p.name, i.key, i.title, l.sources
+FROM keypup.item_links l JOIN keypup.projects p ON p.account_id = l.account_id AND p.project_id = l.issue_project_id
+JOIN keypup.issues i ON i.account_id = l.account_id AND i.project_id = l.issue_project_id AND i.number = l.issue_number
+WHERE l.account_id = :'account' ORDER BY 1, 2, 3;
+SELECT 1 FROM keypup.drop_account('model');
