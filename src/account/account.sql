@@ -13,8 +13,9 @@ END
 $$;
 
 -- Two group roles of the cluster. Neither can log in and neither sees a row by itself:
--- keypup_member may ask (row-level security answers), keypup_worker stores what a provider sent. One that is there already,
--- as in a cluster with another database that has the extension, is taken as it is, and so it must be as it would be made.
+-- keypup_member may ask (row-level security answers), keypup_worker stores what a provider sent. One that is there
+-- already, as in a cluster with another database that has the extension, is taken as it is, and so it must be as it
+-- would be made.
 DO $$
 DECLARE
   wanted pg_catalog.name;
@@ -24,13 +25,16 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = wanted) THEN
       EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);
     ELSIF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = wanted
-                  AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication)) THEN
+                  AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb
+                    OR r.rolreplication)) THEN
       RAISE EXCEPTION 'role "%" exists already with rights that keypup does not give it', wanted
         USING ERRCODE = 'duplicate_object',
-              HINT = pg_catalog.format('Drop the role, or: ALTER ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION;', wanted);
+              HINT = pg_catalog.format('Drop the role, or: ALTER ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE '
+                'NOCREATEDB NOREPLICATION;', wanted);
     END IF;
   END LOOP;
-  -- Whoever is in keypup_worker would store as it; what either is in, its members would have; who administers one puts in whom they like.
+  -- Whoever is in keypup_worker would store as it; what either is in, its members would have; who administers one puts
+  -- in whom they like.
   SELECT pg_catalog.pg_get_userbyid(m.member) AS member, pg_catalog.pg_get_userbyid(m.roleid) AS role,
     CASE WHEN m.admin_option THEN 'administers' ELSE 'is a member of' END AS holds INTO wrong
   FROM pg_catalog.pg_auth_members m
@@ -41,7 +45,8 @@ BEGIN
   IF FOUND THEN
     RAISE EXCEPTION 'role "%" % "%"', wrong.member, wrong.holds, wrong.role
       USING ERRCODE = 'duplicate_object',
-            DETAIL = 'Only the background worker may act as keypup_worker, keypup_member gives nothing else, and nobody administers them.',
+            DETAIL = 'Only the background worker may act as keypup_worker, keypup_member gives nothing else, and '
+              'nobody administers them.',
             HINT = pg_catalog.format('REVOKE %I FROM %I; before CREATE EXTENSION.', wrong.role, wrong.member);
   END IF;
 END
@@ -65,7 +70,8 @@ CREATE FUNCTION keypup.new_id() RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_new_id';
 REVOKE ALL ON FUNCTION keypup.new_id() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.new_id() IS
-  'A number for a row that an account sees: higher than those before, and counting nothing, as a sequence would count what'
+  'A number for a row that an account sees: higher than those before, and counting nothing, as a sequence would count '
+  'what'
   ' others do.';
 
 -- Its cost has it asked last, of the few rows of one name.
@@ -78,13 +84,15 @@ GRANT EXECUTE ON FUNCTION keypup.is_role(oid, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.is_role(oid, text, text) IS
   'Whether the database role of that oid still has that name; where the row comes from another server (origin, as'
   ' this_database has it), whether there is one of that name.';
-COMMENT ON FUNCTION keypup.is_of_this_server(text) IS 'Whether the oids of roles in a row of that origin are those of here.';
+COMMENT ON FUNCTION keypup.is_of_this_server(text) IS
+  'Whether the oids of roles in a row of that origin are those of here.';
 
 CREATE FUNCTION keypup.my_accounts(permission text) RETURNS SETOF uuid
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_accounts';
 REVOKE ALL ON FUNCTION keypup.my_accounts(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.my_accounts(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.my_accounts(text) IS 'The accounts in which the current user has the permission, for example ''data.read''.';
+COMMENT ON FUNCTION keypup.my_accounts(text) IS
+  'The accounts in which the current user has the permission, for example ''data.read''.';
 
 CREATE FUNCTION keypup.my_projects(permission text) RETURNS SETOF bigint
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'keypup_my_projects';
@@ -92,47 +100,57 @@ REVOKE ALL ON FUNCTION keypup.my_projects(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.my_projects(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.my_projects(text) IS 'The projects in which the current user has the permission.';
 
-CREATE FUNCTION keypup.my_logins(permission text, OUT account_id uuid, OUT connection_id uuid, OUT login text) RETURNS SETOF record
+CREATE FUNCTION keypup.my_logins(permission text, OUT account_id uuid, OUT connection_id uuid, OUT login text)
+  RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'keypup_my_logins';
 REVOKE ALL ON FUNCTION keypup.my_logins(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.my_logins(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.my_logins(text) IS 'The logins that stand in rows of the projects in which the current user has the permission, each with the connection of the project.';
+COMMENT ON FUNCTION keypup.my_logins(text) IS
+  'The logins that stand in rows of the projects in which the current user has the permission, each with the '
+  'connection of the project.';
 
 CREATE FUNCTION keypup.sees_all_projects(permission text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_sees_all_projects';
 REVOKE ALL ON FUNCTION keypup.sees_all_projects(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sees_all_projects(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.sees_all_projects(text) IS 'Whether the current user is limited to some projects in none of those accounts.';
+COMMENT ON FUNCTION keypup.sees_all_projects(text) IS
+  'Whether the current user is limited to some projects in none of those accounts.';
 
 CREATE FUNCTION keypup.has_permission(account_id uuid, permission text) RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_has_permission';
 REVOKE ALL ON FUNCTION keypup.has_permission(uuid, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.has_permission(uuid, text) IS 'Whether the current user has the permission in the account. Superusers have all, unless they use a session.';
+COMMENT ON FUNCTION keypup.has_permission(uuid, text) IS
+  'Whether the current user has the permission in the account. Superusers have all, unless they use a session.';
 
 CREATE FUNCTION keypup.has_permission_now(account_id uuid, permission text) RETURNS boolean
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_has_permission_now';
 REVOKE ALL ON FUNCTION keypup.has_permission_now(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.has_permission_now(uuid, text) IS
-  'has_permission, as it is at this moment, also where the transaction still sees what was before: for who changes something.'
-  ' What it says is asked again when the function ends that was called, as it may have waited for somebody who has taken the'
+  'has_permission, as it is at this moment, also where the transaction still sees what was before: for who changes '
+  'something.'
+  ' What it says is asked again when the function ends that was called, as it may have waited for somebody who has '
+  'taken the'
   ' permission away: then it ends in an error. What that function itself has changed does not count.';
 
 CREATE FUNCTION keypup.current_user_name() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_current_user_name';
 REVOKE ALL ON FUNCTION keypup.current_user_name() FROM PUBLIC;
-COMMENT ON FUNCTION keypup.current_user_name() IS 'Who called a keypup function: the person or API key of the session that is used, or else the database role.';
+COMMENT ON FUNCTION keypup.current_user_name() IS
+  'Who called a keypup function: the person or API key of the session that is used, or else the database role.';
 
 CREATE FUNCTION keypup.current_user_info(OUT kind text, OUT role_id oid)
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_current_user_info';
 REVOKE ALL ON FUNCTION keypup.current_user_info() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.current_user_info() IS
-  'What current_user_name is the name of: database_role, person or api_key (NULL: nobody); and the database role that called.';
+  'What current_user_name is the name of: database_role, person or api_key (NULL: nobody); and the database role that '
+  'called.';
 
 CREATE FUNCTION keypup.whoami() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_whoami';
 REVOKE ALL ON FUNCTION keypup.whoami() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.whoami() TO keypup_member;
-COMMENT ON FUNCTION keypup.whoami() IS 'As whom the current user reads: a person, an API key or a database role; NULL when no account knows them.';
+COMMENT ON FUNCTION keypup.whoami() IS
+  'As whom the current user reads: a person, an API key or a database role; NULL when no account knows them.';
 
 CREATE FUNCTION keypup.job_account() RETURNS uuid
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_job_account';
@@ -158,9 +176,11 @@ DECLARE
   guard text := format('account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts(%L)))', permission);
 BEGIN
   IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'project_id') THEN
-    guard := guard || format(' AND ((SELECT keypup.sees_all_projects(%1$L)) OR project_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_projects(%1$L))))', permission);
+    guard := guard || format(' AND ((SELECT keypup.sees_all_projects(%1$L)) OR project_id OPERATOR(pg_catalog.=) ANY '
+      '(ARRAY(SELECT keypup.my_projects(%1$L))))', permission);
   END IF;
-  IF col_description(relation, (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'account_id')) IS NULL THEN
+  IF col_description(relation,
+    (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'account_id')) IS NULL THEN
     EXECUTE format('COMMENT ON COLUMN %s.account_id IS %L', relation, 'The account.');
   END IF;
   EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', relation);
@@ -175,7 +195,9 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.protect_table(regclass, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.protect_table(regclass, text) IS 'Gives a tenant table the comment of its first column, and the one shape of policy: members with the permission read, those who are limited to some projects the rows of these; the worker stores for the account of its job.';
+COMMENT ON FUNCTION keypup.protect_table(regclass, text) IS
+  'Gives a tenant table the comment of its first column, and the one shape of policy: members with the permission '
+  'read, those who are limited to some projects the rows of these; the worker stores for the account of its job.';
 
 CREATE TABLE keypup.accounts (
   account_id uuid NOT NULL DEFAULT gen_random_uuid() PRIMARY KEY,
@@ -185,17 +207,25 @@ CREATE TABLE keypup.accounts (
   requires_second_factor boolean NOT NULL DEFAULT false,
   time_zone text NOT NULL DEFAULT 'UTC' CHECK (time_zone ~ '^[^[:cntrl:]]{1,100}$'),
   -- A pattern that ends in a backslash would make views fail.
-  production_environments text[] NOT NULL DEFAULT '{production%,prod,live}' CHECK (strpos(array_to_string(production_environments, ''), '\') = 0),
-  incident_labels text[] NOT NULL DEFAULT '{incident,outage}' CHECK (strpos(array_to_string(incident_labels, ''), '\') = 0)
+  production_environments text[] NOT NULL DEFAULT '{production%,prod,live}'
+    CHECK (strpos(array_to_string(production_environments, ''), '\') = 0),
+  incident_labels text[] NOT NULL DEFAULT '{incident,outage}' CHECK (strpos(array_to_string(incident_labels, ''),
+    '\') = 0)
 );
 COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
 COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';
 COMMENT ON COLUMN keypup.accounts.name IS 'Name by which functions address the account.';
 COMMENT ON COLUMN keypup.accounts.created_at IS 'When create_account made it.';
-COMMENT ON COLUMN keypup.accounts.members_changed_at IS 'When its members or roles last changed; changes wait for each other here.';
+COMMENT ON COLUMN keypup.accounts.members_changed_at IS
+  'When its members or roles last changed; changes wait for each other here.';
 COMMENT ON COLUMN keypup.accounts.requires_second_factor IS
   'Whether people who sign in with a password show a code, too. Set by require_second_factor.';
-COMMENT ON COLUMN keypup.accounts.time_zone IS 'Where its days, weeks and months begin: a name like Europe/Paris. Set by set_time_zone.';
-COMMENT ON COLUMN keypup.accounts.production_environments IS 'Names of the environments that are production, in lower case, % standing for anything. Set by set_production_environments.';
-COMMENT ON COLUMN keypup.accounts.incident_labels IS 'Labels and types of the issues that are incidents, in lower case, % standing for anything. Set by set_incident_labels.';
+COMMENT ON COLUMN keypup.accounts.time_zone IS
+  'Where its days, weeks and months begin: a name like Europe/Paris. Set by set_time_zone.';
+COMMENT ON COLUMN keypup.accounts.production_environments IS
+  'Names of the environments that are production, in lower case, % standing for anything. Set by '
+  'set_production_environments.';
+COMMENT ON COLUMN keypup.accounts.incident_labels IS
+  'Labels and types of the issues that are incidents, in lower case, % standing for anything. Set by '
+  'set_incident_labels.';
 SELECT keypup.protect_table('keypup.accounts', 'data.read');

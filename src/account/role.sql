@@ -7,7 +7,8 @@ CREATE TABLE keypup.role_permissions (
 );
 COMMENT ON TABLE keypup.role_permissions IS 'What each built-in role may do in an account.';
 COMMENT ON COLUMN keypup.role_permissions.role IS 'owner, admin, member or viewer.';
-COMMENT ON COLUMN keypup.role_permissions.permission IS 'One right, as subject.action; tokens can be created, used, rotated and deleted, never read.';
+COMMENT ON COLUMN keypup.role_permissions.permission IS
+  'One right, as subject.action; tokens can be created, used, rotated and deleted, never read.';
 REVOKE ALL ON keypup.role_permissions FROM PUBLIC;
 GRANT SELECT ON keypup.role_permissions TO keypup_member;
 -- Read by all, and written by nobody, also of those who may write all tables.
@@ -42,7 +43,8 @@ SELECT NULL::uuid AS account_id, p.role, p.permission FROM keypup.role_permissio
 UNION ALL
 SELECT o.account_id, o.role, o.permission FROM keypup.account_role_permissions o;
 REVOKE ALL ON keypup.role_rights FROM PUBLIC;
-COMMENT ON VIEW keypup.role_rights IS 'What each role may do: built-in ones in every account, others in their own. Granted to nobody; read roles.';
+COMMENT ON VIEW keypup.role_rights IS
+  'What each role may do: built-in ones in every account, others in their own. Granted to nobody; read roles.';
 COMMENT ON COLUMN keypup.role_rights.account_id IS 'The account whose own role it is; NULL for a built-in one.';
 COMMENT ON COLUMN keypup.role_rights.role IS 'Name of the role.';
 COMMENT ON COLUMN keypup.role_rights.permission IS 'One right, as subject.action.';
@@ -53,7 +55,8 @@ UNION ALL
 SELECT o.account_id, o.role, o.permission FROM keypup.account_role_permissions o;
 REVOKE ALL ON keypup.roles FROM PUBLIC;
 GRANT SELECT ON keypup.roles TO keypup_member;
-COMMENT ON VIEW keypup.roles IS 'The roles that an account''s members can have, built-in ones and its own, and what each may do.';
+COMMENT ON VIEW keypup.roles IS
+  'The roles that an account''s members can have, built-in ones and its own, and what each may do.';
 COMMENT ON COLUMN keypup.roles.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.roles.role IS 'Name of the role.';
 COMMENT ON COLUMN keypup.roles.permission IS 'One right, as subject.action.';
@@ -82,10 +85,12 @@ CREATE TABLE keypup.members (
 -- The names of roles, by which it is asked, compare as in C.
 CREATE INDEX members_member ON keypup.members (member COLLATE "C");
 COMMENT ON TABLE keypup.members IS 'Who belongs to an account, and as what.';
-COMMENT ON COLUMN keypup.members.member IS 'Name of a database role (whoever has that role is a member too), or of a person who signs in.';
+COMMENT ON COLUMN keypup.members.member IS
+  'Name of a database role (whoever has that role is a member too), or of a person who signs in.';
 COMMENT ON COLUMN keypup.members.kind IS 'database_role or person.';
 COMMENT ON COLUMN keypup.members.role IS 'owner, admin, member, viewer or one of the account''s own: see roles.';
-COMMENT ON COLUMN keypup.members.all_projects IS 'Whether the member sees all projects; otherwise those in member_projects, and may only read.';
+COMMENT ON COLUMN keypup.members.all_projects IS
+  'Whether the member sees all projects; otherwise those in member_projects, and may only read.';
 COMMENT ON COLUMN keypup.members.by_groups IS 'Whether the role follows the person''s groups at the identity provider.';
 COMMENT ON COLUMN keypup.members.added_at IS 'When the member was added.';
 COMMENT ON COLUMN keypup.members.added_by IS 'Who added the member.';
@@ -93,9 +98,11 @@ COMMENT ON COLUMN keypup.members.confirmed_at IS
   'Since when the membership holds. NULL: it gives no rights, as the database role has not accepted it, or as the group'
   ' that gave it is mapped no longer; the next sign-in by a group confirms it.';
 COMMENT ON COLUMN keypup.members.role_id IS
-  'The database role. Where the role of that oid no longer has that name, the row gives no rights: see orphaned_members.';
+  'The database role. Where the role of that oid no longer has that name, the row gives no rights: see '
+  'orphaned_members.';
 COMMENT ON COLUMN keypup.members.origin IS
   'The database in which role_id was looked up, as in connections: on another server the name alone counts at first.';
 COMMENT ON COLUMN keypup.members.sign_in_id IS
-  'Of a person: changes when the person is signed out everywhere, as by a new password. Sessions serve that were started under the one that is.';
+  'Of a person: changes when the person is signed out everywhere, as by a new password. Sessions serve that were '
+  'started under the one that is.';
 SELECT keypup.protect_table('keypup.members', 'users.read');

@@ -31,7 +31,8 @@ CREATE TABLE keypup.connections (
 );
 -- A webhook names its connection, and no account.
 CREATE UNIQUE INDEX connections_id ON keypup.connections (connection_id);
-COMMENT ON TABLE keypup.connections IS 'A way in to a provider: where it is, and how it answered last. Its token is kept apart, sealed.';
+COMMENT ON TABLE keypup.connections IS
+  'A way in to a provider: where it is, and how it answered last. Its token is kept apart, sealed.';
 COMMENT ON COLUMN keypup.connections.account_id IS 'The account that connected.';
 COMMENT ON COLUMN keypup.connections.connection_id IS 'Identifies the connection.';
 COMMENT ON COLUMN keypup.connections.provider IS 'One of providers.';
@@ -55,14 +56,21 @@ COMMENT ON COLUMN keypup.connections.retry_at IS
 COMMENT ON COLUMN keypup.connections.rate_limit IS 'Points an hour that the provider allows this token.';
 COMMENT ON COLUMN keypup.connections.rate_remaining IS 'Points left when the provider answered last.';
 COMMENT ON COLUMN keypup.connections.rate_reset_at IS 'When the points are full again.';
-COMMENT ON COLUMN keypup.connections.concurrency IS 'Requests that may be in flight, where keypup.max_requests is not less: at first as many as that can be, half as many when the provider asks for less, and more again with each answer.';
+COMMENT ON COLUMN keypup.connections.concurrency IS
+  'Requests that may be in flight, where keypup.max_requests is not less: at first as many as that can be, half as '
+  'many when the provider asks for less, and more again with each answer.';
 COMMENT ON COLUMN keypup.connections.slowed_at IS 'When it was last halved; NULL when it never was.';
-COMMENT ON COLUMN keypup.connections.batch_size IS 'Pull requests that one request asks for: grows with quick answers, shrinks with slow ones.';
-COMMENT ON COLUMN keypup.connections.missing_fields IS 'What this server''s API lacks, as Type.field: an older GitHub Enterprise Server. It is not asked for.';
-COMMENT ON COLUMN keypup.connections.scopes IS 'What the token may do, in the provider''s words; NULL when it does not say.';
-COMMENT ON COLUMN keypup.connections.can_write IS 'Whether one of the scopes lets the token change things; NULL when the provider does not say.';
+COMMENT ON COLUMN keypup.connections.batch_size IS
+  'Pull requests that one request asks for: grows with quick answers, shrinks with slow ones.';
+COMMENT ON COLUMN keypup.connections.missing_fields IS
+  'What this server''s API lacks, as Type.field: an older GitHub Enterprise Server. It is not asked for.';
+COMMENT ON COLUMN keypup.connections.scopes IS
+  'What the token may do, in the provider''s words; NULL when it does not say.';
+COMMENT ON COLUMN keypup.connections.can_write IS
+  'Whether one of the scopes lets the token change things; NULL when the provider does not say.';
 COMMENT ON COLUMN keypup.connections.token_expires_at IS 'When the token ends, where the provider says.';
-COMMENT ON COLUMN keypup.connections.hidden_organizations IS 'Ids of organizations that the provider leaves out, as the token lacks their single sign-on.';
+COMMENT ON COLUMN keypup.connections.hidden_organizations IS
+  'Ids of organizations that the provider leaves out, as the token lacks their single sign-on.';
 SELECT keypup.protect_table('keypup.connections', 'settings.read');
 
 -- Every transaction takes locks in this order, and leaves out what it does not need:
@@ -71,7 +79,7 @@ SELECT keypup.protect_table('keypup.connections', 'settings.read');
 --   2. connections         held (hold_connection) by whoever changes something that belongs to one; locked by whoever
 --                          removes it. Whoever comes after that finds nothing of it.
 --   3. app_installations, then connection_tokens
---   4. sync_state          by whoever changes something of a project, in the order of the projects' ids: the worker with
+-- 4. sync_state by whoever changes something of a project, in the order of the projects' ids: the worker with
 --                          each page, start_run, reread, untrack; all of a connection (hold_projects) by the page that
 --                          has a person's new login carried through their rows
 --   5. projects            in the order of their ids; all of a connection by a repository that was renamed
@@ -79,9 +87,9 @@ SELECT keypup.protect_table('keypup.connections', 'settings.read');
 --   7. sync_failures, and the rows that the project has
 --   8. connections         what one says of itself: UPDATEs of it come last, since holding it does not block them
 --
--- What would be against the order is taken only if it is free (SKIP LOCKED); so is whatever is looked for among the rows
--- of many accounts. A customer may break the order in a transaction of several calls, and may leave it open for as long
--- as they like: the worker waits for a moment, puts the job back, and leaves the account alone for a while
+-- What would be against the order is taken only if it is free (SKIP LOCKED); so is whatever is looked for among the
+-- rows of many accounts. A customer may break the order in a transaction of several calls, and may leave it open for as
+-- long as they like: the worker waits for a moment, puts the job back, and leaves the account alone for a while
 -- (outside/set_aside.c).
 CREATE FUNCTION keypup.hold_connection(account uuid, connection uuid) RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -129,7 +137,8 @@ COMMENT ON COLUMN keypup.halted_connections.reason IS 'Why nothing is asked.';
 COMMENT ON COLUMN keypup.halted_connections.hint IS 'What to do about it.';
 COMMENT ON COLUMN keypup.halted_connections.since IS 'Since when; NULL where that is not known.';
 COMMENT ON COLUMN keypup.halted_connections.tried_again_at IS
-  'When the provider is next asked whether it accepts the token again, once an hour; NULL where only a person can help.';
+  'When the provider is next asked whether it accepts the token again, once an hour; NULL where only a person can '
+  'help.';
 
 CREATE FUNCTION keypup.guard_origin(account_id uuid, connection_id uuid) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -152,7 +161,8 @@ COMMENT ON FUNCTION keypup.guard_origin(uuid, uuid) IS
 CREATE TABLE keypup.connection_tokens (
   account_id uuid NOT NULL,
   connection_id uuid NOT NULL,
-  purpose text NOT NULL CHECK (purpose IN ('access_token', 'refresh_token', 'webhook_secret', 'webhook_secret_before', 'app_key')),
+  purpose text NOT NULL CHECK (purpose IN ('access_token', 'refresh_token', 'webhook_secret', 'webhook_secret_before',
+    'app_key')),
   revision bigint NOT NULL DEFAULT 1,
   envelope bytea NOT NULL CHECK (octet_length(envelope) BETWEEN 37 AND 8228 AND substr(envelope, 1, 4) = '\x4b500101'),
   key_id integer GENERATED ALWAYS AS (keypup.token_key_id(envelope)) STORED,
@@ -164,15 +174,21 @@ CREATE TABLE keypup.connection_tokens (
 );
 CREATE INDEX connection_tokens_key ON keypup.connection_tokens (key_id);
 ALTER TABLE keypup.connection_tokens ALTER COLUMN envelope SET STORAGE EXTERNAL, ALTER COLUMN envelope SET STATISTICS 0;
-COMMENT ON TABLE keypup.connection_tokens IS 'Sealed tokens. No member may read this table; the worker opens one for one request.';
+COMMENT ON TABLE keypup.connection_tokens IS
+  'Sealed tokens. No member may read this table; the worker opens one for one request.';
 COMMENT ON COLUMN keypup.connection_tokens.connection_id IS 'The connection that the token is for.';
 COMMENT ON COLUMN keypup.connection_tokens.purpose IS 'What the secret is for; bound into the envelope.';
-COMMENT ON COLUMN keypup.connection_tokens.revision IS 'Rises when the token is replaced or sealed again; bound into the envelope, so that an older one no longer opens.';
+COMMENT ON COLUMN keypup.connection_tokens.revision IS
+  'Rises when the token is replaced or sealed again; bound into the envelope, so that an older one no longer opens.';
 COMMENT ON COLUMN keypup.connection_tokens.envelope IS 'AES-256-GCM envelope version 1.';
 COMMENT ON COLUMN keypup.connection_tokens.key_id IS 'The data key that it is sealed with, as the envelope says.';
-COMMENT ON COLUMN keypup.connection_tokens.reseal_failed_at IS 'When it last could not be opened to be sealed again; NULL when all is well.';
-COMMENT ON COLUMN keypup.connection_tokens.expires_at IS 'Not used from then on: a token that an app was given, or a webhook secret that was replaced; NULL for what a person gave.';
-COMMENT ON COLUMN keypup.connection_tokens.made_by IS 'Of a webhook''s secret, who set it: it holds while they could set one. NULL for others.';
+COMMENT ON COLUMN keypup.connection_tokens.reseal_failed_at IS
+  'When it last could not be opened to be sealed again; NULL when all is well.';
+COMMENT ON COLUMN keypup.connection_tokens.expires_at IS
+  'Not used from then on: a token that an app was given, or a webhook secret that was replaced; NULL for what a person '
+  'gave.';
+COMMENT ON COLUMN keypup.connection_tokens.made_by IS
+  'Of a webhook''s secret, who set it: it holds while they could set one. NULL for others.';
 SELECT keypup.protect_table('keypup.connection_tokens', 'tokens.read');
 REVOKE ALL ON keypup.connection_tokens FROM keypup_member, keypup_worker;
 GRANT SELECT ON keypup.connection_tokens TO keypup_worker;
@@ -183,4 +199,5 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_tem
 AS $$ SELECT format('account:%s/connection:%s/rev:%s/%s', account_id, connection_id, revision, purpose) $$;
 REVOKE ALL ON FUNCTION keypup.token_context(uuid, uuid, bigint, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.token_context(uuid, uuid, bigint, text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.token_context(uuid, uuid, bigint, text) IS 'What a connection''s secret belongs to; sealed into its envelope.';
+COMMENT ON FUNCTION keypup.token_context(uuid, uuid, bigint, text) IS
+  'What a connection''s secret belongs to; sealed into its envelope.';

@@ -1,7 +1,7 @@
--- connection/remove.sql: what an account gives up: one of its connections, or itself. Rows go by the foreign keys, each of
--- which has an index. The worker may be at any of them: connection/connection.sql says in which order locks are taken.
--- Foreign keys plan without looking at the account: of one that has come since the tables were last analyzed, the
--- planner thinks that it has no row, and that any index that leads with account_id will do.
+-- connection/remove.sql: what an account gives up: one of its connections, or itself. Rows go by the foreign keys, each
+-- of which has an index. The worker may be at any of them: connection/connection.sql says in which order locks are
+-- taken. Foreign keys plan without looking at the account: of one that has come since the tables were last analyzed,
+-- the planner thinks that it has no row, and that any index that leads with account_id will do.
 
 CREATE FUNCTION keypup.disconnect(account text, connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -80,6 +80,7 @@ REVOKE ALL ON FUNCTION keypup.drop_account(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.drop_account(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.drop_account(text) IS
   'Ends an account and forgets it. First its data keys are destroyed; then go all connections, as by disconnect,'
-  ' people and teams, members and their sessions, passwords, second factors, roles and limits, identity providers, API keys,'
+  ' people and teams, members and their sessions, passwords, second factors, roles and limits, identity providers, API '
+  'keys,'
   ' consents to support. Of database roles whose last membership it was, what add_member granted is taken back. Its'
   ' audit log stays, with this as its last record, for superusers to read.';

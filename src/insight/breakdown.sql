@@ -1,7 +1,9 @@
--- insight/breakdown.sql: issues by label and type, reopenings, and the age of what is open. doc/issue-metrics.md has the definitions.
+-- insight/breakdown.sql: issues by label and type, reopenings, and the age of what is open. doc/issue-metrics.md has
+-- the definitions.
 
 CREATE VIEW keypup.issue_labels WITH (security_invoker = true, security_barrier = true) AS
-SELECT m.account_id, m.project_id, m.project, m.number, l.label, m.type, m.state, m.created_at, m.closed_at, m.lead_time, m.first_response_time, m.age, m.times_reopened
+SELECT m.account_id, m.project_id, m.project, m.number, l.label, m.type, m.state, m.created_at, m.closed_at,
+  m.lead_time, m.first_response_time, m.age, m.times_reopened
 FROM keypup.issue_metrics m CROSS JOIN LATERAL unnest(m.labels) AS l(label);
 REVOKE ALL ON keypup.issue_labels FROM PUBLIC;
 GRANT SELECT ON keypup.issue_labels TO keypup_member;
@@ -32,78 +34,97 @@ SELECT h.account_id, h.project_id, j.name AS project, d.dimension, d.value, k.pe
   count(*) FILTER (WHERE h.event = 'opened') AS issues_opened,
   count(*) FILTER (WHERE h.event = 'closed') AS issues_closed,
   count(*) FILTER (WHERE h.event = 'reopened') AS issues_reopened,
-  count(*) FILTER (WHERE h.event = 'reopened') / nullif(count(*) FILTER (WHERE h.event = 'closed'), 0)::double precision AS reopen_rate,
+  count(*) FILTER (WHERE h.event = 'reopened') / nullif(count(*) FILTER (WHERE h.event = 'closed'),
+    0)::double precision AS reopen_rate,
   (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[1] AS lead_time_p50,
   (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[2] AS lead_time_p75,
   (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[3] AS lead_time_p90
 FROM happened h
 JOIN keypup.accounts a ON a.account_id = h.account_id
 CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
-CROSS JOIN LATERAL (SELECT date_trunc(k.period, h.occurred_at AT TIME ZONE keypup.known_time_zone(a.time_zone))::date AS period_start) AS s
+CROSS JOIN LATERAL (SELECT date_trunc(k.period,
+  h.occurred_at AT TIME ZONE keypup.known_time_zone(a.time_zone))::date AS period_start) AS s
 -- LIMIT, so that those of the periods that are asked for are looked up by their keys.
-CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = h.account_id AND p.project_id = h.project_id LIMIT 1) AS j
+CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = h.account_id
+  AND p.project_id = h.project_id LIMIT 1) AS j
 CROSS JOIN LATERAL (
-  SELECT i.labels, i.type FROM keypup.issues i WHERE i.account_id = h.account_id AND i.project_id = h.project_id AND i.number = h.number LIMIT 1) AS i
+  SELECT i.labels, i.type FROM keypup.issues i WHERE i.account_id = h.account_id AND i.project_id = h.project_id
+    AND i.number = h.number LIMIT 1) AS i
 CROSS JOIN LATERAL (
-  SELECT 'label' AS dimension, x.label AS value FROM unnest(CASE WHEN cardinality(i.labels) > 0 THEN i.labels ELSE ARRAY[NULL::text] END) AS x(label)
+  SELECT 'label' AS dimension, x.label AS value
+  FROM unnest(CASE WHEN cardinality(i.labels) > 0 THEN i.labels ELSE ARRAY[NULL::text] END) AS x(label)
   UNION ALL SELECT 'type', i.type) AS d
 WHERE h.occurred_at <= now()
 GROUP BY h.account_id, h.project_id, j.name, d.dimension, d.value, k.period, s.period_start;
 REVOKE ALL ON keypup.issue_throughput_by FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by TO keypup_member;
-COMMENT ON VIEW keypup.issue_throughput_by IS 'One row a project, label or type, and week or month in which something happened to issues that have it now. In the account''s time zone.';
+COMMENT ON VIEW keypup.issue_throughput_by IS
+  'One row a project, label or type, and week or month in which something happened to issues that have it now. In the '
+  'account''s time zone.';
 COMMENT ON COLUMN keypup.issue_throughput_by.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_throughput_by.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_throughput_by.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_throughput_by.dimension IS 'label or type.';
-COMMENT ON COLUMN keypup.issue_throughput_by.value IS 'The label, or the provider''s type; NULL for issues without one.';
+COMMENT ON COLUMN keypup.issue_throughput_by.value IS
+  'The label, or the provider''s type; NULL for issues without one.';
 COMMENT ON COLUMN keypup.issue_throughput_by.period IS 'week or month.';
 COMMENT ON COLUMN keypup.issue_throughput_by.period_start IS 'Its first day.';
 COMMENT ON COLUMN keypup.issue_throughput_by.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.issue_throughput_by.issues_closed IS 'Closings; an issue that is closed twice counts twice.';
 COMMENT ON COLUMN keypup.issue_throughput_by.issues_reopened IS 'Closed issues opened again.';
-COMMENT ON COLUMN keypup.issue_throughput_by.reopen_rate IS 'issues_reopened ÷ issues_closed; NULL where none was closed.';
-COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p50 IS 'Median lead time of the issues whose last closing is in the period.';
+COMMENT ON COLUMN keypup.issue_throughput_by.reopen_rate IS
+  'issues_reopened ÷ issues_closed; NULL where none was closed.';
+COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p50 IS
+  'Median lead time of the issues whose last closing is in the period.';
 COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p75 IS '75th percentile of the same.';
 COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p90 IS '90th percentile of the same.';
 
 CREATE VIEW keypup.issue_throughput_by_label WITH (security_invoker = true, security_barrier = true) AS
-SELECT t.account_id, t.project_id, t.project, t.value AS label, t.period_start AS week_start, t.issues_opened, t.issues_closed, t.issues_reopened, t.reopen_rate,
-  t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
+SELECT t.account_id, t.project_id, t.project, t.value AS label, t.period_start AS week_start, t.issues_opened,
+  t.issues_closed, t.issues_reopened, t.reopen_rate, t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
 FROM keypup.issue_throughput_by t WHERE t.dimension = 'label' AND t.period = 'week';
 REVOKE ALL ON keypup.issue_throughput_by_label FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by_label TO keypup_member;
-COMMENT ON VIEW keypup.issue_throughput_by_label IS 'One row a project, label and week in which something happened to issues that have the label now.';
+COMMENT ON VIEW keypup.issue_throughput_by_label IS
+  'One row a project, label and week in which something happened to issues that have the label now.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.label IS 'The label; NULL for issues without one.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.week_start IS 'Monday of the week.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_opened IS 'Issues opened.';
-COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_closed IS 'Closings; an issue that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_closed IS
+  'Closings; an issue that is closed twice counts twice.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_reopened IS 'Closed issues opened again.';
-COMMENT ON COLUMN keypup.issue_throughput_by_label.reopen_rate IS 'issues_reopened ÷ issues_closed; NULL where none was closed.';
-COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p50 IS 'Median lead time of the issues whose last closing is in the week.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.reopen_rate IS
+  'issues_reopened ÷ issues_closed; NULL where none was closed.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p50 IS
+  'Median lead time of the issues whose last closing is in the week.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p75 IS '75th percentile of the same.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p90 IS '90th percentile of the same.';
 
 CREATE VIEW keypup.issue_throughput_by_type WITH (security_invoker = true, security_barrier = true) AS
-SELECT t.account_id, t.project_id, t.project, t.value AS type, t.period_start AS week_start, t.issues_opened, t.issues_closed, t.issues_reopened, t.reopen_rate,
-  t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
+SELECT t.account_id, t.project_id, t.project, t.value AS type, t.period_start AS week_start, t.issues_opened,
+  t.issues_closed, t.issues_reopened, t.reopen_rate, t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
 FROM keypup.issue_throughput_by t WHERE t.dimension = 'type' AND t.period = 'week';
 REVOKE ALL ON keypup.issue_throughput_by_type FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by_type TO keypup_member;
-COMMENT ON VIEW keypup.issue_throughput_by_type IS 'One row a project, issue type and week in which something happened to issues that have the type now.';
+COMMENT ON VIEW keypup.issue_throughput_by_type IS
+  'One row a project, issue type and week in which something happened to issues that have the type now.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.project IS 'Name of the project.';
-COMMENT ON COLUMN keypup.issue_throughput_by_type.type IS 'The type that the provider gives; NULL for issues without one.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.type IS
+  'The type that the provider gives; NULL for issues without one.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.week_start IS 'Monday of the week.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_opened IS 'Issues opened.';
-COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_closed IS 'Closings; an issue that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_closed IS
+  'Closings; an issue that is closed twice counts twice.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_reopened IS 'Closed issues opened again.';
-COMMENT ON COLUMN keypup.issue_throughput_by_type.reopen_rate IS 'issues_reopened ÷ issues_closed; NULL where none was closed.';
-COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p50 IS 'Median lead time of the issues whose last closing is in the week.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.reopen_rate IS
+  'issues_reopened ÷ issues_closed; NULL where none was closed.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p50 IS
+  'Median lead time of the issues whose last closing is in the week.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p75 IS '75th percentile of the same.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p90 IS '90th percentile of the same.';
 
@@ -120,34 +141,40 @@ CROSS JOIN LATERAL (
     SELECT t.event, t.occurred_at AT TIME ZONE z.zone AS occurred_at FROM keypup.issue_transitions t
     WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
   )
-  SELECT k.period, c.period_start::date AS period_start, count(*) FILTER (WHERE c.event = 'closed') AS issues_closed, count(*) FILTER (WHERE c.event = 'reopened') AS issues_reopened
+  SELECT k.period, c.period_start::date AS period_start, count(*) FILTER (WHERE c.event = 'closed') AS issues_closed,
+    count(*) FILTER (WHERE c.event = 'reopened') AS issues_reopened
   FROM (VALUES ('week'::text), ('month')) AS k(period)
   CROSS JOIN LATERAL (
     SELECT date_trunc(k.period, t.occurred_at) AS period_start, t.event FROM transition t
     UNION ALL
     SELECT g.start, NULL
-    FROM generate_series(date_trunc(k.period, (SELECT min(t.occurred_at) FROM transition t)), now() AT TIME ZONE z.zone, ('1 ' || k.period)::interval) AS g(start)
+    FROM generate_series(date_trunc(k.period, (SELECT min(t.occurred_at) FROM transition t)), now() AT TIME ZONE z.zone,
+      ('1 ' || k.period)::interval) AS g(start)
   ) AS c
   GROUP BY k.period, c.period_start
 ) AS f;
 REVOKE ALL ON keypup.issue_reopen_rate FROM PUBLIC;
 GRANT SELECT ON keypup.issue_reopen_rate TO keypup_member;
-COMMENT ON VIEW keypup.issue_reopen_rate IS 'One row a project and week, and one a project and month: how many closed issues were opened again, beside how many were closed.';
+COMMENT ON VIEW keypup.issue_reopen_rate IS
+  'One row a project and week, and one a project and month: how many closed issues were opened again, beside how many '
+  'were closed.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.period IS 'week or month.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.period_start IS 'Its first day.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.issues_closed IS 'Closings in it.';
-COMMENT ON COLUMN keypup.issue_reopen_rate.issues_reopened IS 'Closed issues opened again in it, whenever they were closed.';
-COMMENT ON COLUMN keypup.issue_reopen_rate.reopen_rate IS 'issues_reopened ÷ issues_closed, above 1 where more were reopened than closed; NULL where none was closed.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.issues_reopened IS
+  'Closed issues opened again in it, whenever they were closed.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.reopen_rate IS
+  'issues_reopened ÷ issues_closed, above 1 where more were reopened than closed; NULL where none was closed.';
 
 CREATE VIEW keypup.issue_ageing WITH (security_invoker = true, security_barrier = true) AS
-SELECT m.account_id, m.project_id, m.project, count(*) AS open_issues, count(*) FILTER (WHERE m.is_stale) AS stale_issues,
+SELECT m.account_id, m.project_id, m.project, count(*) AS open_issues,
+  count(*) FILTER (WHERE m.is_stale) AS stale_issues,
   (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[1] AS age_p50,
   (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[2] AS age_p75,
-  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[3] AS age_p90,
-  max(m.age) AS oldest_age
+  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[3] AS age_p90, max(m.age) AS oldest_age
 FROM keypup.issue_metrics m
 WHERE m.state = 'open'
 GROUP BY m.account_id, m.project_id, m.project;

@@ -1,18 +1,23 @@
--- insight/delivery.sql: what reached production, what it carried, and what broke there. doc/delivery.md has the definitions.
+-- insight/delivery.sql: what reached production, what it carried, and what broke there. doc/delivery.md has the
+-- definitions.
 
 CREATE FUNCTION keypup.name_patterns(names text[], what text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF names IS NULL OR cardinality(names) > 100 OR EXISTS (SELECT FROM unnest(names) AS n(name) WHERE n.name IS NULL OR n.name !~ '^[^[:cntrl:]\\]{1,100}$') THEN
+  IF names IS NULL OR cardinality(names) > 100
+    OR EXISTS (SELECT FROM unnest(names) AS n(name) WHERE n.name IS NULL OR n.name !~ '^[^[:cntrl:]\\]{1,100}$') THEN
     RAISE EXCEPTION 'a name among the % is malformed', what
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Give at most 100 names of 1 to 100 characters, without backslash and control characters; % stands for anything, _ for one character.';
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Give at most 100 names of 1 to 100 characters, without '
+        'backslash and control characters; % stands for anything, _ for one character.';
   END IF;
-  RETURN ARRAY(SELECT DISTINCT lower(lower(n.name COLLATE "C") COLLATE "default") FROM unnest(names) AS n(name) ORDER BY 1);
+  RETURN ARRAY(SELECT DISTINCT lower(lower(n.name COLLATE "C") COLLATE "default") FROM unnest(names) AS n(name)
+    ORDER BY 1);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.name_patterns(text[], text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.name_patterns(text[], text) IS 'Names as the settings of an account keep them: in lower case, sorted, each once.';
+COMMENT ON FUNCTION keypup.name_patterns(text[], text) IS
+  'Names as the settings of an account keep them: in lower case, sorted, each once.';
 
 CREATE FUNCTION keypup.set_production_environments(account text, names text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -27,7 +32,9 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.set_production_environments(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.set_production_environments(text, text[]) TO keypup_member;
-COMMENT ON FUNCTION keypup.set_production_environments(text, text[]) IS 'Says which environments are production, % standing for anything; the delivery views count by it from the next statement on.';
+COMMENT ON FUNCTION keypup.set_production_environments(text, text[]) IS
+  'Says which environments are production, % standing for anything; the delivery views count by it from the next '
+  'statement on.';
 
 CREATE FUNCTION keypup.set_incident_labels(account text, names text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -42,47 +49,62 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.set_incident_labels(text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.set_incident_labels(text, text[]) TO keypup_member;
-COMMENT ON FUNCTION keypup.set_incident_labels(text, text[]) IS 'Says by which labels or types an issue is an incident, % standing for anything; the delivery views count by it from the next statement on.';
+COMMENT ON FUNCTION keypup.set_incident_labels(text, text[]) IS
+  'Says by which labels or types an issue is an incident, % standing for anything; the delivery views count by it from '
+  'the next statement on.';
 
 CREATE VIEW keypup.delivery_sources WITH (security_invoker = true, security_barrier = true) AS
-SELECT p.account_id, p.project_id, p.name AS project, p.default_branch, keypup.known_time_zone(a.time_zone) AS time_zone,
-  a.production_environments, a.incident_labels,
+SELECT p.account_id, p.project_id, p.name AS project, p.default_branch,
+  keypup.known_time_zone(a.time_zone) AS time_zone, a.production_environments, a.incident_labels,
   CASE WHEN EXISTS (
     SELECT FROM keypup.deployments d
-    WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.deleted_at IS NULL AND lower(lower(d.environment COLLATE "C") COLLATE "default") LIKE ANY (a.production_environments))
+    WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.deleted_at IS NULL
+      AND lower(lower(d.environment COLLATE "C") COLLATE "default") LIKE ANY (a.production_environments))
   THEN 'deployment' ELSE 'release' END AS source
 FROM keypup.projects p
 -- LIMIT, so that the planner does not take the projects of an account for one.
-CROSS JOIN LATERAL (SELECT c.time_zone, c.production_environments, c.incident_labels FROM keypup.accounts c WHERE c.account_id = p.account_id LIMIT 1) AS a;
+CROSS JOIN LATERAL (SELECT c.time_zone, c.production_environments, c.incident_labels FROM keypup.accounts c
+  WHERE c.account_id = p.account_id LIMIT 1) AS a;
 REVOKE ALL ON keypup.delivery_sources FROM PUBLIC;
 GRANT SELECT ON keypup.delivery_sources TO keypup_member;
-COMMENT ON VIEW keypup.delivery_sources IS 'One row a project: whether its deliveries are deployments to production or, where it has none, its releases.';
+COMMENT ON VIEW keypup.delivery_sources IS
+  'One row a project: whether its deliveries are deployments to production or, where it has none, its releases.';
 COMMENT ON COLUMN keypup.delivery_sources.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.delivery_sources.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.delivery_sources.project IS 'Name of the project.';
-COMMENT ON COLUMN keypup.delivery_sources.default_branch IS 'Name of the main branch; NULL while the repository is empty.';
+COMMENT ON COLUMN keypup.delivery_sources.default_branch IS
+  'Name of the main branch; NULL while the repository is empty.';
 COMMENT ON COLUMN keypup.delivery_sources.time_zone IS 'The account''s, or UTC where this server does not know it.';
-COMMENT ON COLUMN keypup.delivery_sources.production_environments IS 'Which environments of the account are production.';
-COMMENT ON COLUMN keypup.delivery_sources.incident_labels IS 'By which labels and types an issue of the account is an incident.';
-COMMENT ON COLUMN keypup.delivery_sources.source IS 'deployment: the project has one to production. release: it has none, and its published releases count.';
+COMMENT ON COLUMN keypup.delivery_sources.production_environments IS
+  'Which environments of the account are production.';
+COMMENT ON COLUMN keypup.delivery_sources.incident_labels IS
+  'By which labels and types an issue of the account is an incident.';
+COMMENT ON COLUMN keypup.delivery_sources.source IS
+  'deployment: the project has one to production. release: it has none, and its published releases count.';
 
 CREATE VIEW keypup.production_deployments WITH (security_invoker = true, security_barrier = true) AS
-SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.name, d.author, d.author_is_bot, d.started_at, d.deployed_at, d.commit_at, d.succeeded
+SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.name, d.author, d.author_is_bot,
+  d.started_at, d.deployed_at, d.commit_at, d.succeeded
 FROM keypup.delivery_sources s
 CROSS JOIN LATERAL (
   SELECT d.external_id, d.environment, d.ref AS name, d.creator AS author, d.creator_is_bot AS author_is_bot,
-    d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.commit_at, d.succeeded_at IS NOT NULL AS succeeded
+    d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.commit_at,
+      d.succeeded_at IS NOT NULL AS succeeded
   FROM keypup.deployments d
-  WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL AND lower(lower(d.environment COLLATE "C") COLLATE "default") LIKE ANY (s.production_environments)
+  WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL
+    AND lower(lower(d.environment COLLATE "C") COLLATE "default") LIKE ANY (s.production_environments)
     AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
   UNION ALL
   SELECT r.external_id, NULL, r.tag_name, r.author, r.author_is_bot, r.published_at, r.published_at, r.commit_at, true
   FROM keypup.releases r
-  WHERE s.source = 'release' AND r.account_id = s.account_id AND r.project_id = s.project_id AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
+  WHERE s.source = 'release' AND r.account_id = s.account_id AND r.project_id = s.project_id AND r.deleted_at IS NULL
+    AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
 ) AS d;
 REVOKE ALL ON keypup.production_deployments FROM PUBLIC;
 GRANT SELECT ON keypup.production_deployments TO keypup_member;
-COMMENT ON VIEW keypup.production_deployments IS 'One row a delivery that ended: a deployment to production or, in a project without any, a published release that is no pre-release.';
+COMMENT ON VIEW keypup.production_deployments IS
+  'One row a delivery that ended: a deployment to production or, in a project without any, a published release that is '
+  'no pre-release.';
 COMMENT ON COLUMN keypup.production_deployments.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.production_deployments.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.production_deployments.project IS 'Name of the project.';
@@ -90,58 +112,78 @@ COMMENT ON COLUMN keypup.production_deployments.source IS 'deployment or release
 COMMENT ON COLUMN keypup.production_deployments.external_id IS 'The provider''s id of the deployment or release.';
 COMMENT ON COLUMN keypup.production_deployments.environment IS 'Where it was deployed to; NULL for a release.';
 COMMENT ON COLUMN keypup.production_deployments.name IS 'Branch or tag deployed, or the tag of the release.';
-COMMENT ON COLUMN keypup.production_deployments.author IS 'Login of who deployed or released; NULL when the user was deleted.';
+COMMENT ON COLUMN keypup.production_deployments.author IS
+  'Login of who deployed or released; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.production_deployments.author_is_bot IS 'Whether that is a bot.';
-COMMENT ON COLUMN keypup.production_deployments.started_at IS 'When the deployment was begun, or the release published.';
-COMMENT ON COLUMN keypup.production_deployments.deployed_at IS 'When it first succeeded or, where it never did, first failed; when the release was published.';
-COMMENT ON COLUMN keypup.production_deployments.commit_at IS 'When the delivered commit was committed; NULL where the provider does not say.';
+COMMENT ON COLUMN keypup.production_deployments.started_at IS
+  'When the deployment was begun, or the release published.';
+COMMENT ON COLUMN keypup.production_deployments.deployed_at IS
+  'When it first succeeded or, where it never did, first failed; when the release was published.';
+COMMENT ON COLUMN keypup.production_deployments.commit_at IS
+  'When the delivered commit was committed; NULL where the provider does not say.';
 COMMENT ON COLUMN keypup.production_deployments.succeeded IS 'Whether it ever succeeded.';
 
 CREATE VIEW keypup.project_deliveries WITH (security_invoker = true, security_barrier = true) AS
--- In arrays that can be searched by halves: who asks needs no join with deliveries. A merge commit is made within the minute of the merge.
-SELECT s.account_id, s.project_id, s.project, s.default_branch, s.incident_labels, s.source, l.deployment_ids, l.deployed_at, l.carries_until, l.causes_from
+-- In arrays that can be searched by halves: who asks needs no join with deliveries. A merge commit is made within the
+-- minute of the merge.
+SELECT s.account_id, s.project_id, s.project, s.default_branch, s.incident_labels, s.source, l.deployment_ids,
+  l.deployed_at, l.carries_until, l.causes_from
 FROM keypup.delivery_sources s
 CROSS JOIN LATERAL (
-  SELECT array_agg(o.external_id) AS deployment_ids, array_agg(o.deployed_at) AS deployed_at, array_agg(o.carries_until) AS carries_until, array_agg(o.causes_from) AS causes_from
+  SELECT array_agg(o.external_id) AS deployment_ids, array_agg(o.deployed_at) AS deployed_at,
+    array_agg(o.carries_until) AS carries_until, array_agg(o.causes_from) AS causes_from
   FROM (
     SELECT d.external_id, d.deployed_at,
       -- A commit may be dated at the end of all times: there is no minute after that.
-      max(least(d.started_at, d.deployed_at, least(d.commit_at, d.started_at) + interval '1 minute')) OVER (ORDER BY d.started_at, d.external_id COLLATE "C" ROWS UNBOUNDED PRECEDING) AS carries_until,
-      min(greatest(d.started_at, d.deployed_at)) OVER (ORDER BY d.started_at DESC, d.external_id COLLATE "C" DESC ROWS UNBOUNDED PRECEDING) AS causes_from
+      max(least(d.started_at, d.deployed_at, least(d.commit_at, d.started_at) + interval '1 minute'))
+        OVER (ORDER BY d.started_at, d.external_id COLLATE "C" ROWS UNBOUNDED PRECEDING) AS carries_until,
+      min(greatest(d.started_at, d.deployed_at))
+        OVER (ORDER BY d.started_at DESC, d.external_id COLLATE "C" DESC ROWS UNBOUNDED PRECEDING) AS causes_from
     FROM (
       SELECT d.external_id, d.created_at AS started_at, d.succeeded_at AS deployed_at, d.commit_at
       FROM keypup.deployments d
-      WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL AND lower(lower(d.environment COLLATE "C") COLLATE "default") LIKE ANY (s.production_environments)
+      WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id
+        AND d.deleted_at IS NULL AND lower(lower(d.environment COLLATE "C") COLLATE "default")
+        LIKE ANY (s.production_environments)
         AND d.succeeded_at IS NOT NULL
       UNION ALL
       SELECT r.external_id, r.published_at, r.published_at, r.commit_at
       FROM keypup.releases r
-      WHERE s.source = 'release' AND r.account_id = s.account_id AND r.project_id = s.project_id AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
+      WHERE s.source = 'release' AND r.account_id = s.account_id AND r.project_id = s.project_id
+        AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
     ) AS d
     ORDER BY d.started_at, d.external_id COLLATE "C"
   ) AS o
 ) AS l;
 REVOKE ALL ON keypup.project_deliveries FROM PUBLIC;
 GRANT SELECT ON keypup.project_deliveries TO keypup_member;
-COMMENT ON VIEW keypup.project_deliveries IS 'One row a project: its successful deliveries in the order of their start. The arrays are NULL while there are none.';
+COMMENT ON VIEW keypup.project_deliveries IS
+  'One row a project: its successful deliveries in the order of their start. The arrays are NULL while there are none.';
 COMMENT ON COLUMN keypup.project_deliveries.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.project_deliveries.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.project_deliveries.project IS 'Name of the project.';
-COMMENT ON COLUMN keypup.project_deliveries.default_branch IS 'Name of the main branch; NULL while the repository is empty.';
-COMMENT ON COLUMN keypup.project_deliveries.incident_labels IS 'By which labels and types an issue of the account is an incident.';
-COMMENT ON COLUMN keypup.project_deliveries.source IS 'deployment or release: what counts as a delivery of the project.';
+COMMENT ON COLUMN keypup.project_deliveries.default_branch IS
+  'Name of the main branch; NULL while the repository is empty.';
+COMMENT ON COLUMN keypup.project_deliveries.incident_labels IS
+  'By which labels and types an issue of the account is an incident.';
+COMMENT ON COLUMN keypup.project_deliveries.source IS
+  'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.project_deliveries.deployment_ids IS 'The provider''s ids of the deployments or releases.';
 COMMENT ON COLUMN keypup.project_deliveries.deployed_at IS 'When each reached production.';
-COMMENT ON COLUMN keypup.project_deliveries.carries_until IS 'The last moment whose merges each, or one before it, carries; ascending.';
-COMMENT ON COLUMN keypup.project_deliveries.causes_from IS 'The first moment from which an incident is put down to each or to one after it; ascending.';
+COMMENT ON COLUMN keypup.project_deliveries.carries_until IS
+  'The last moment whose merges each, or one before it, carries; ascending.';
+COMMENT ON COLUMN keypup.project_deliveries.causes_from IS
+  'The first moment from which an incident is put down to each or to one after it; ascending.';
 
 CREATE VIEW keypup.pull_request_delivery WITH (security_invoker = true, security_barrier = true) AS
 -- Gathered once, and then searched by each pull request: no window over them, so a time range leaves the others out.
 WITH source AS MATERIALIZED (
   SELECT d.* FROM keypup.project_deliveries d
 )
-SELECT p.account_id, p.project_id, s.project, p.number, p.author, p.author_is_bot, p.created_at, p.first_commit_at, p.merged_at, m.is_into_main, s.source,
-  s.deployment_ids[c.place] AS deployment_id, c.place::bigint AS deployment_number, s.deployed_at[c.place] AS deployed_at, s.deployed_at[c.place] - p.merged_at AS deploy_time,
+SELECT p.account_id, p.project_id, s.project, p.number, p.author, p.author_is_bot, p.created_at, p.first_commit_at,
+  p.merged_at, m.is_into_main, s.source, s.deployment_ids[c.place] AS deployment_id,
+    c.place::bigint AS deployment_number, s.deployed_at[c.place] AS deployed_at,
+    s.deployed_at[c.place] - p.merged_at AS deploy_time,
   -- As in pull_request_cycle.
   s.deployed_at[c.place] - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS lead_time
 FROM keypup.pull_requests p
@@ -149,12 +191,15 @@ JOIN source s ON s.account_id = p.account_id AND s.project_id = p.project_id
 CROSS JOIN LATERAL (SELECT coalesce(p.base_branch = s.default_branch, true) AS is_into_main) AS m
 -- The first that carries merges of this moment, and none beyond the last.
 CROSS JOIN LATERAL (
-  SELECT CASE WHEN m.is_into_main THEN nullif(width_bucket(p.merged_at - interval '1 microsecond', s.carries_until), cardinality(s.carries_until)) + 1 END AS place
+  SELECT CASE WHEN m.is_into_main THEN nullif(width_bucket(p.merged_at - interval '1 microsecond', s.carries_until),
+    cardinality(s.carries_until)) + 1 END AS place
 ) AS c
 WHERE p.deleted_at IS NULL AND p.merged_at IS NOT NULL;
 REVOKE ALL ON keypup.pull_request_delivery FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_delivery TO keypup_member;
-COMMENT ON VIEW keypup.pull_request_delivery IS 'One row a merged pull request that is not deleted: the first successful delivery that was begun after the merge, with a commit that is not older. What is merged elsewhere than into the main branch has none.';
+COMMENT ON VIEW keypup.pull_request_delivery IS
+  'One row a merged pull request that is not deleted: the first successful delivery that was begun after the merge, '
+  'with a commit that is not older. What is merged elsewhere than into the main branch has none.';
 COMMENT ON COLUMN keypup.pull_request_delivery.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_delivery.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_delivery.project IS 'Name of the project.';
@@ -162,32 +207,44 @@ COMMENT ON COLUMN keypup.pull_request_delivery.number IS 'Number within the proj
 COMMENT ON COLUMN keypup.pull_request_delivery.author IS 'Login; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.pull_request_delivery.author_is_bot IS 'Whether a bot opened it.';
 COMMENT ON COLUMN keypup.pull_request_delivery.created_at IS 'When it was opened.';
-COMMENT ON COLUMN keypup.pull_request_delivery.first_commit_at IS 'When the first commit was authored, as the provider gives it.';
+COMMENT ON COLUMN keypup.pull_request_delivery.first_commit_at IS
+  'When the first commit was authored, as the provider gives it.';
 COMMENT ON COLUMN keypup.pull_request_delivery.merged_at IS 'When it was merged.';
-COMMENT ON COLUMN keypup.pull_request_delivery.is_into_main IS 'Whether it was merged into the main branch, or one of the two is not known.';
-COMMENT ON COLUMN keypup.pull_request_delivery.source IS 'deployment or release: what counts as a delivery of the project.';
-COMMENT ON COLUMN keypup.pull_request_delivery.deployment_id IS 'The provider''s id of that deployment or release; NULL while there is none.';
-COMMENT ON COLUMN keypup.pull_request_delivery.deployment_number IS 'Which successful delivery of its project that is: 1 is the first that was begun.';
+COMMENT ON COLUMN keypup.pull_request_delivery.is_into_main IS
+  'Whether it was merged into the main branch, or one of the two is not known.';
+COMMENT ON COLUMN keypup.pull_request_delivery.source IS
+  'deployment or release: what counts as a delivery of the project.';
+COMMENT ON COLUMN keypup.pull_request_delivery.deployment_id IS
+  'The provider''s id of that deployment or release; NULL while there is none.';
+COMMENT ON COLUMN keypup.pull_request_delivery.deployment_number IS
+  'Which successful delivery of its project that is: 1 is the first that was begun.';
 COMMENT ON COLUMN keypup.pull_request_delivery.deployed_at IS 'When it reached production; NULL while it has not.';
-COMMENT ON COLUMN keypup.pull_request_delivery.deploy_time IS 'Merge to production; NULL while it has not reached it, never 0 instead.';
-COMMENT ON COLUMN keypup.pull_request_delivery.lead_time IS 'DORA''s lead time for changes: start of coding to production; NULL while it has not reached it.';
+COMMENT ON COLUMN keypup.pull_request_delivery.deploy_time IS
+  'Merge to production; NULL while it has not reached it, never 0 instead.';
+COMMENT ON COLUMN keypup.pull_request_delivery.lead_time IS
+  'DORA''s lead time for changes: start of coding to production; NULL while it has not reached it.';
 
 CREATE VIEW keypup.incidents WITH (security_invoker = true, security_barrier = true) AS
 WITH source AS MATERIALIZED (
   SELECT d.* FROM keypup.project_deliveries d
 )
-SELECT i.account_id, i.project_id, s.project, i.number, i.title, i.state, i.created_at, i.closed_at, s.deployment_ids[c.place] AS deployment_id, s.deployed_at[c.place] AS deployed_at,
+SELECT i.account_id, i.project_id, s.project, i.number, i.title, i.state, i.created_at, i.closed_at,
+  s.deployment_ids[c.place] AS deployment_id, s.deployed_at[c.place] AS deployed_at,
   CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS time_to_restore,
-  CASE WHEN i.state = 'closed' AND i.closed_at >= s.deployed_at[c.place] THEN i.closed_at - s.deployed_at[c.place] END AS recovery_time
+  CASE WHEN i.state = 'closed' AND i.closed_at >= s.deployed_at[c.place]
+    THEN i.closed_at - s.deployed_at[c.place] END AS recovery_time
 FROM keypup.issues i
 JOIN source s ON s.account_id = i.account_id AND s.project_id = i.project_id
 -- The last delivery before it; there is no place 0.
 CROSS JOIN LATERAL (SELECT width_bucket(i.created_at, s.causes_from) AS place) AS c
 WHERE i.deleted_at IS NULL
-  AND (lower(lower(i.type COLLATE "C") COLLATE "default") LIKE ANY (s.incident_labels) OR EXISTS (SELECT FROM unnest(i.labels) AS l(label) WHERE lower(lower(l.label COLLATE "C") COLLATE "default") LIKE ANY (s.incident_labels)));
+  AND (lower(lower(i.type COLLATE "C") COLLATE "default") LIKE ANY (s.incident_labels)
+    OR EXISTS (SELECT FROM unnest(i.labels) AS l(label) WHERE lower(lower(l.label COLLATE "C") COLLATE "default")
+    LIKE ANY (s.incident_labels)));
 REVOKE ALL ON keypup.incidents FROM PUBLIC;
 GRANT SELECT ON keypup.incidents TO keypup_member;
-COMMENT ON VIEW keypup.incidents IS 'One row an issue that is an incident by its labels or type, with the delivery that it is put down to.';
+COMMENT ON VIEW keypup.incidents IS
+  'One row an issue that is an incident by its labels or type, with the delivery that it is put down to.';
 COMMENT ON COLUMN keypup.incidents.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.incidents.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.incidents.project IS 'Name of the project.';
@@ -196,32 +253,42 @@ COMMENT ON COLUMN keypup.incidents.title IS 'Title.';
 COMMENT ON COLUMN keypup.incidents.state IS 'open or closed.';
 COMMENT ON COLUMN keypup.incidents.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.incidents.closed_at IS 'When it was last closed; NULL while open.';
-COMMENT ON COLUMN keypup.incidents.deployment_id IS 'The provider''s id of the last successful delivery of its project before the opening: the change that is taken to have caused it; NULL without one.';
+COMMENT ON COLUMN keypup.incidents.deployment_id IS
+  'The provider''s id of the last successful delivery of its project before the opening: the change that is taken to '
+  'have caused it; NULL without one.';
 COMMENT ON COLUMN keypup.incidents.deployed_at IS 'When that delivery reached production.';
-COMMENT ON COLUMN keypup.incidents.time_to_restore IS 'Opening to the last closing; NULL while open, or when the closing is dated before the opening.';
-COMMENT ON COLUMN keypup.incidents.recovery_time IS 'DORA''s failed deployment recovery time: that delivery to the closing; NULL while open, and without a delivery.';
+COMMENT ON COLUMN keypup.incidents.time_to_restore IS
+  'Opening to the last closing; NULL while open, or when the closing is dated before the opening.';
+COMMENT ON COLUMN keypup.incidents.recovery_time IS
+  'DORA''s failed deployment recovery time: that delivery to the closing; NULL while open, and without a delivery.';
 
 CREATE VIEW keypup.deployment_metrics WITH (security_invoker = true, security_barrier = true) AS
--- The delivery and all that belongs to it in one list, and no join: without figures the planner would compare each with every row.
+-- The delivery and all that belongs to it in one list, and no join: without figures the planner would compare each with
+-- every row.
 WITH fact AS (
-  SELECT d.account_id, d.project_id, d.external_id, d.deployed_at, true AS is_deployment, d AS deployment, NULL::bigint AS number, NULL::interval AS lead_time, NULL::bigint AS incident, NULL::timestamptz AS recovered_at
+  SELECT d.account_id, d.project_id, d.external_id, d.deployed_at, true AS is_deployment, d AS deployment,
+    NULL::bigint AS number, NULL::interval AS lead_time, NULL::bigint AS incident, NULL::timestamptz AS recovered_at
   FROM keypup.production_deployments d
   UNION ALL
-  SELECT p.account_id, p.project_id, p.deployment_id, p.deployed_at, false, NULL, p.number, p.lead_time, NULL, NULL FROM keypup.pull_request_delivery p WHERE p.deployment_id IS NOT NULL
+  SELECT p.account_id, p.project_id, p.deployment_id, p.deployed_at, false, NULL, p.number, p.lead_time, NULL, NULL
+  FROM keypup.pull_request_delivery p WHERE p.deployment_id IS NOT NULL
   UNION ALL
-  SELECT i.account_id, i.project_id, i.deployment_id, i.deployed_at, false, NULL, NULL, NULL, i.number, CASE WHEN i.state = 'closed' THEN i.closed_at END FROM keypup.incidents i WHERE i.deployment_id IS NOT NULL
+  SELECT i.account_id, i.project_id, i.deployment_id, i.deployed_at, false, NULL, NULL, NULL, i.number, CASE
+    WHEN i.state = 'closed' THEN i.closed_at END FROM keypup.incidents i WHERE i.deployment_id IS NOT NULL
 ), gathered AS (
-  SELECT f.account_id, f.project_id, f.external_id, f.deployed_at, (array_agg(f.deployment) FILTER (WHERE f.is_deployment))[1] AS deployment,
-    count(f.number) AS pull_requests, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, count(f.incident) AS incidents,
+  SELECT f.account_id, f.project_id, f.external_id, f.deployed_at,
+    (array_agg(f.deployment) FILTER (WHERE f.is_deployment))[1] AS deployment, count(f.number) AS pull_requests,
+      percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, count(f.incident) AS incidents,
     CASE WHEN count(f.incident) = count(f.recovered_at) THEN max(f.recovered_at) END AS recovered_at
   FROM fact f
   -- By its time too, which all of them have from it: so a time range passes by the rest.
   GROUP BY f.account_id, f.project_id, f.external_id, f.deployed_at
   HAVING bool_or(f.is_deployment)
 )
-SELECT g.account_id, g.project_id, (g.deployment).project, (g.deployment).source, g.external_id, (g.deployment).environment, (g.deployment).name, (g.deployment).author,
-  (g.deployment).author_is_bot, (g.deployment).started_at, g.deployed_at, (g.deployment).succeeded, g.pull_requests, g.lead_time_p50, g.incidents,
-  g.incidents > 0 AS is_failed_change, g.recovered_at,
+SELECT g.account_id, g.project_id, (g.deployment).project, (g.deployment).source, g.external_id,
+  (g.deployment).environment, (g.deployment).name, (g.deployment).author, (g.deployment).author_is_bot,
+  (g.deployment).started_at, g.deployed_at, (g.deployment).succeeded, g.pull_requests, g.lead_time_p50, g.incidents,
+    g.incidents > 0 AS is_failed_change, g.recovered_at,
   CASE WHEN g.recovered_at >= g.deployed_at THEN g.recovered_at - g.deployed_at END AS recovery_time
 FROM gathered g;
 REVOKE ALL ON keypup.deployment_metrics FROM PUBLIC;
@@ -234,14 +301,20 @@ COMMENT ON COLUMN keypup.deployment_metrics.source IS 'deployment or release.';
 COMMENT ON COLUMN keypup.deployment_metrics.external_id IS 'The provider''s id of the deployment or release.';
 COMMENT ON COLUMN keypup.deployment_metrics.environment IS 'Where it was deployed to; NULL for a release.';
 COMMENT ON COLUMN keypup.deployment_metrics.name IS 'Branch or tag deployed, or the tag of the release.';
-COMMENT ON COLUMN keypup.deployment_metrics.author IS 'Login of who deployed or released; NULL when the user was deleted.';
+COMMENT ON COLUMN keypup.deployment_metrics.author IS
+  'Login of who deployed or released; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.deployment_metrics.author_is_bot IS 'Whether that is a bot.';
 COMMENT ON COLUMN keypup.deployment_metrics.started_at IS 'When the deployment was begun, or the release published.';
-COMMENT ON COLUMN keypup.deployment_metrics.deployed_at IS 'When it first succeeded or, where it never did, first failed; when the release was published.';
+COMMENT ON COLUMN keypup.deployment_metrics.deployed_at IS
+  'When it first succeeded or, where it never did, first failed; when the release was published.';
 COMMENT ON COLUMN keypup.deployment_metrics.succeeded IS 'Whether it ever succeeded.';
 COMMENT ON COLUMN keypup.deployment_metrics.pull_requests IS 'Pull requests that it brought to production first.';
-COMMENT ON COLUMN keypup.deployment_metrics.lead_time_p50 IS 'Median lead time of these, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.deployment_metrics.incidents IS 'Incidents that are put down to it: opened after it, and before the next successful one.';
-COMMENT ON COLUMN keypup.deployment_metrics.is_failed_change IS 'Whether there are any: a failed change, in DORA''s words.';
-COMMENT ON COLUMN keypup.deployment_metrics.recovered_at IS 'When the last of its incidents was closed; NULL while one is open, and without one.';
+COMMENT ON COLUMN keypup.deployment_metrics.lead_time_p50 IS
+  'Median lead time of these, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.deployment_metrics.incidents IS
+  'Incidents that are put down to it: opened after it, and before the next successful one.';
+COMMENT ON COLUMN keypup.deployment_metrics.is_failed_change IS
+  'Whether there are any: a failed change, in DORA''s words.';
+COMMENT ON COLUMN keypup.deployment_metrics.recovered_at IS
+  'When the last of its incidents was closed; NULL while one is open, and without one.';
 COMMENT ON COLUMN keypup.deployment_metrics.recovery_time IS 'Delivery to recovered_at; NULL without it.';

@@ -1,20 +1,24 @@
--- insight/delivery_series.sql: deliveries by week and month, and DORA's four key metrics. doc/delivery.md has the definitions.
+-- insight/delivery_series.sql: deliveries by week and month, and DORA's four key metrics. doc/delivery.md has the
+-- definitions.
 
 CREATE VIEW keypup.delivery WITH (security_invoker = true, security_barrier = true) AS
 WITH zone AS MATERIALIZED (
   SELECT a.account_id, keypup.known_time_zone(a.time_zone) AS time_zone FROM keypup.accounts a
 ), fact AS (
   -- The time of each is that of its delivery, which is there too, with the names.
-  SELECT d.account_id, d.project_id, d.project, d.source, d.deployed_at, d.succeeded, NULL::bigint AS number, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time
+  SELECT d.account_id, d.project_id, d.project, d.source, d.deployed_at, d.succeeded, NULL::bigint AS number,
+    NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time
   FROM keypup.production_deployments d
   UNION ALL
-  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.number, p.lead_time, NULL, NULL FROM keypup.pull_request_delivery p WHERE p.deployed_at IS NOT NULL
+  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.number, p.lead_time, NULL, NULL
+  FROM keypup.pull_request_delivery p WHERE p.deployed_at IS NOT NULL
   UNION ALL
-  SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, NULL, i.deployment_id, i.recovery_time FROM keypup.incidents i WHERE i.deployed_at IS NOT NULL
+  SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, NULL, i.deployment_id, i.recovery_time
+  FROM keypup.incidents i WHERE i.deployed_at IS NOT NULL
 ), counted AS (
-  SELECT f.account_id, f.project_id, max(f.project) AS project, max(f.source) AS source, z.time_zone, k.period, date_trunc(k.period, f.deployed_at AT TIME ZONE z.time_zone)::date AS period_start,
-    count(f.number) AS pull_requests_deployed,
-    count(*) FILTER (WHERE f.succeeded) AS deployments,
+  SELECT f.account_id, f.project_id, max(f.project) AS project, max(f.source) AS source, z.time_zone, k.period,
+    date_trunc(k.period, f.deployed_at AT TIME ZONE z.time_zone)::date AS period_start,
+    count(f.number) AS pull_requests_deployed, count(*) FILTER (WHERE f.succeeded) AS deployments,
     count(DISTINCT (f.deployed_at AT TIME ZONE z.time_zone)::date) FILTER (WHERE f.succeeded) AS deployment_days,
     count(*) FILTER (WHERE NOT f.succeeded) AS failed_deployments,
     count(DISTINCT f.failed_change) AS failed_changes,
@@ -24,28 +28,34 @@ WITH zone AS MATERIALIZED (
   JOIN zone z ON z.account_id = f.account_id
   CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
   WHERE f.deployed_at <= now()
-  GROUP BY f.account_id, f.project_id, k.period, date_trunc(k.period, f.deployed_at AT TIME ZONE z.time_zone)::date, z.time_zone
+  GROUP BY f.account_id, f.project_id, k.period, date_trunc(k.period, f.deployed_at AT TIME ZONE z.time_zone)::date,
+    z.time_zone
 ), spaced AS (
-  SELECT c.*, lead(c.period_start) OVER (PARTITION BY c.account_id, c.project_id, c.period ORDER BY c.period_start) AS next_start FROM counted c
+  SELECT c.*, lead(c.period_start) OVER (PARTITION BY c.account_id, c.project_id, c.period
+    ORDER BY c.period_start) AS next_start FROM counted c
 ), filled AS (
   -- Each is followed by the empty ones up to the next, or up to now.
   SELECT s.account_id, s.project_id, s.project, s.source, s.period, d.start::date AS period_start,
-    coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments, coalesce(c.deployment_days, 0) AS deployment_days,
-    coalesce(c.failed_deployments, 0) AS failed_deployments, coalesce(c.failed_changes, 0) AS failed_changes,
+    coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
+    coalesce(c.deployment_days, 0) AS deployment_days, coalesce(c.failed_deployments, 0) AS failed_deployments,
+    coalesce(c.failed_changes, 0) AS failed_changes,
     round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate,
-    c.lead_times[1] AS lead_time_p50, c.lead_times[2] AS lead_time_p75, c.lead_times[3] AS lead_time_p90, c.recovery_time_p50
+      c.lead_times[1] AS lead_time_p50, c.lead_times[2] AS lead_time_p75, c.lead_times[3] AS lead_time_p90,
+      c.recovery_time_p50
   FROM spaced s
   CROSS JOIN LATERAL (SELECT ('1 ' || s.period)::interval AS step) AS e
-  CROSS JOIN LATERAL generate_series(s.period_start::timestamp, coalesce(s.next_start - e.step, now() AT TIME ZONE s.time_zone), e.step) AS d(start)
+  CROSS JOIN LATERAL generate_series(s.period_start::timestamp,
+    coalesce(s.next_start - e.step, now() AT TIME ZONE s.time_zone), e.step) AS d(start)
   LEFT JOIN LATERAL (
-    SELECT s.pull_requests_deployed, s.deployments, s.deployment_days, s.failed_deployments, s.failed_changes, s.lead_times, s.recovery_time_p50 WHERE d.start = s.period_start
+    SELECT s.pull_requests_deployed, s.deployments, s.deployment_days, s.failed_deployments, s.failed_changes,
+      s.lead_times, s.recovery_time_p50 WHERE d.start = s.period_start
   ) AS c ON true
 )
 SELECT f.account_id, f.project_id, f.project, f.source, f.period, f.period_start,
-  f.pull_requests_deployed, f.deployments, f.deployment_days, f.failed_deployments, f.failed_changes, f.change_failure_rate, f.lead_time_p50, f.lead_time_p75, f.lead_time_p90, f.recovery_time_p50,
+  f.pull_requests_deployed, f.deployments, f.deployment_days, f.failed_deployments, f.failed_changes,
+  f.change_failure_rate, f.lead_time_p50, f.lead_time_p75, f.lead_time_p90, f.recovery_time_p50,
   lag(f.pull_requests_deployed) OVER w AS previous_pull_requests_deployed,
-  lag(f.deployments) OVER w AS previous_deployments,
-  lag(f.deployment_days) OVER w AS previous_deployment_days,
+  lag(f.deployments) OVER w AS previous_deployments, lag(f.deployment_days) OVER w AS previous_deployment_days,
   lag(f.failed_deployments) OVER w AS previous_failed_deployments,
   lag(f.failed_changes) OVER w AS previous_failed_changes,
   lag(f.change_failure_rate) OVER w AS previous_change_failure_rate,
@@ -57,107 +67,178 @@ FROM filled f
 WINDOW w AS (PARTITION BY f.account_id, f.project_id, f.period ORDER BY f.period_start);
 REVOKE ALL ON keypup.delivery FROM PUBLIC;
 GRANT SELECT ON keypup.delivery TO keypup_member;
-COMMENT ON VIEW keypup.delivery IS 'One row a project and week, and one a project and month, from its first delivery to now, those with nothing included. In the account''s time zone.';
+COMMENT ON VIEW keypup.delivery IS
+  'One row a project and week, and one a project and month, from its first delivery to now, those with nothing '
+  'included. In the account''s time zone.';
 COMMENT ON COLUMN keypup.delivery.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.delivery.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.delivery.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.delivery.source IS 'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.delivery.period IS 'week or month.';
 COMMENT ON COLUMN keypup.delivery.period_start IS 'First day of the period; weeks start on Monday.';
-COMMENT ON COLUMN keypup.delivery.pull_requests_deployed IS 'Pull requests that reached production first in the period.';
+COMMENT ON COLUMN keypup.delivery.pull_requests_deployed IS
+  'Pull requests that reached production first in the period.';
 COMMENT ON COLUMN keypup.delivery.deployments IS 'Successful deliveries.';
 COMMENT ON COLUMN keypup.delivery.deployment_days IS 'Days with a successful delivery.';
 COMMENT ON COLUMN keypup.delivery.failed_deployments IS 'Deployments that never succeeded.';
-COMMENT ON COLUMN keypup.delivery.failed_changes IS 'Successful deliveries after which an incident was opened, before the next one; counted in the period of the delivery.';
-COMMENT ON COLUMN keypup.delivery.change_failure_rate IS 'DORA''s change failure rate: failed_changes per successful delivery, 0 to 1; NULL without a delivery.';
-COMMENT ON COLUMN keypup.delivery.lead_time_p50 IS 'Median of DORA''s lead time for changes, of the pull requests that reached production in the period, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery.lead_time_p75 IS '75th percentile of the lead time for changes, of the pull requests that reached production in the period, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery.lead_time_p90 IS '90th percentile of the lead time for changes, of the pull requests that reached production in the period, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery.recovery_time_p50 IS 'Median of DORA''s failed deployment recovery time, of the closed incidents of the period''s deliveries, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery.previous_pull_requests_deployed IS 'pull_requests_deployed of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery.failed_changes IS
+  'Successful deliveries after which an incident was opened, before the next one; counted in the period of the '
+  'delivery.';
+COMMENT ON COLUMN keypup.delivery.change_failure_rate IS
+  'DORA''s change failure rate: failed_changes per successful delivery, 0 to 1; NULL without a delivery.';
+COMMENT ON COLUMN keypup.delivery.lead_time_p50 IS
+  'Median of DORA''s lead time for changes, of the pull requests that reached production in the period, interpolated; '
+  'NULL without one.';
+COMMENT ON COLUMN keypup.delivery.lead_time_p75 IS
+  '75th percentile of the lead time for changes, of the pull requests that reached production in the period, '
+  'interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.delivery.lead_time_p90 IS
+  '90th percentile of the lead time for changes, of the pull requests that reached production in the period, '
+  'interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.delivery.recovery_time_p50 IS
+  'Median of DORA''s failed deployment recovery time, of the closed incidents of the period''s deliveries, '
+  'interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.delivery.previous_pull_requests_deployed IS
+  'pull_requests_deployed of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery.previous_deployments IS 'deployments of the period before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery.previous_deployment_days IS 'deployment_days of the period before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery.previous_failed_deployments IS 'failed_deployments of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery.previous_deployment_days IS
+  'deployment_days of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery.previous_failed_deployments IS
+  'failed_deployments of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery.previous_failed_changes IS 'failed_changes of the period before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery.previous_change_failure_rate IS 'change_failure_rate of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery.previous_change_failure_rate IS
+  'change_failure_rate of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery.previous_lead_time_p50 IS 'lead_time_p50 of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery.previous_lead_time_p75 IS 'lead_time_p75 of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery.previous_lead_time_p90 IS 'lead_time_p90 of the period before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery.previous_recovery_time_p50 IS 'recovery_time_p50 of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery.previous_recovery_time_p50 IS
+  'recovery_time_p50 of the period before; NULL in the first.';
 
 CREATE VIEW keypup.delivery_weekly WITH (security_invoker = true, security_barrier = true) AS
 SELECT d.account_id, d.project_id, d.project, d.source, d.period_start AS week_start,
-  d.pull_requests_deployed, d.deployments, d.deployment_days, d.failed_deployments, d.failed_changes, d.change_failure_rate, d.lead_time_p50, d.lead_time_p75, d.lead_time_p90, d.recovery_time_p50,
-  d.previous_pull_requests_deployed, d.previous_deployments, d.previous_deployment_days, d.previous_failed_deployments, d.previous_failed_changes, d.previous_change_failure_rate, d.previous_lead_time_p50, d.previous_lead_time_p75, d.previous_lead_time_p90, d.previous_recovery_time_p50
+  d.pull_requests_deployed, d.deployments, d.deployment_days, d.failed_deployments, d.failed_changes,
+  d.change_failure_rate, d.lead_time_p50, d.lead_time_p75, d.lead_time_p90, d.recovery_time_p50,
+    d.previous_pull_requests_deployed, d.previous_deployments, d.previous_deployment_days,
+    d.previous_failed_deployments, d.previous_failed_changes, d.previous_change_failure_rate, d.previous_lead_time_p50,
+    d.previous_lead_time_p75, d.previous_lead_time_p90, d.previous_recovery_time_p50
 FROM keypup.delivery d WHERE d.period = 'week';
 REVOKE ALL ON keypup.delivery_weekly FROM PUBLIC;
 GRANT SELECT ON keypup.delivery_weekly TO keypup_member;
-COMMENT ON VIEW keypup.delivery_weekly IS 'One row a project and week, from its first delivery to now, those with nothing included. In the account''s time zone.';
+COMMENT ON VIEW keypup.delivery_weekly IS
+  'One row a project and week, from its first delivery to now, those with nothing included. In the account''s time '
+  'zone.';
 COMMENT ON COLUMN keypup.delivery_weekly.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.delivery_weekly.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.delivery_weekly.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.delivery_weekly.source IS 'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.delivery_weekly.week_start IS 'Monday of the week.';
-COMMENT ON COLUMN keypup.delivery_weekly.pull_requests_deployed IS 'Pull requests that reached production first in the week.';
+COMMENT ON COLUMN keypup.delivery_weekly.pull_requests_deployed IS
+  'Pull requests that reached production first in the week.';
 COMMENT ON COLUMN keypup.delivery_weekly.deployments IS 'Successful deliveries.';
 COMMENT ON COLUMN keypup.delivery_weekly.deployment_days IS 'Days with a successful delivery.';
 COMMENT ON COLUMN keypup.delivery_weekly.failed_deployments IS 'Deployments that never succeeded.';
-COMMENT ON COLUMN keypup.delivery_weekly.failed_changes IS 'Successful deliveries after which an incident was opened, before the next one; counted in the week of the delivery.';
-COMMENT ON COLUMN keypup.delivery_weekly.change_failure_rate IS 'DORA''s change failure rate: failed_changes per successful delivery, 0 to 1; NULL without a delivery.';
-COMMENT ON COLUMN keypup.delivery_weekly.lead_time_p50 IS 'Median of DORA''s lead time for changes, of the pull requests that reached production in the week, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery_weekly.lead_time_p75 IS '75th percentile of the lead time for changes, of the pull requests that reached production in the week, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery_weekly.lead_time_p90 IS '90th percentile of the lead time for changes, of the pull requests that reached production in the week, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery_weekly.recovery_time_p50 IS 'Median of DORA''s failed deployment recovery time, of the closed incidents of the week''s deliveries, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_pull_requests_deployed IS 'pull_requests_deployed of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.failed_changes IS
+  'Successful deliveries after which an incident was opened, before the next one; counted in the week of the delivery.';
+COMMENT ON COLUMN keypup.delivery_weekly.change_failure_rate IS
+  'DORA''s change failure rate: failed_changes per successful delivery, 0 to 1; NULL without a delivery.';
+COMMENT ON COLUMN keypup.delivery_weekly.lead_time_p50 IS
+  'Median of DORA''s lead time for changes, of the pull requests that reached production in the week, interpolated; '
+  'NULL without one.';
+COMMENT ON COLUMN keypup.delivery_weekly.lead_time_p75 IS
+  '75th percentile of the lead time for changes, of the pull requests that reached production in the week, '
+  'interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.delivery_weekly.lead_time_p90 IS
+  '90th percentile of the lead time for changes, of the pull requests that reached production in the week, '
+  'interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.delivery_weekly.recovery_time_p50 IS
+  'Median of DORA''s failed deployment recovery time, of the closed incidents of the week''s deliveries, interpolated; '
+  'NULL without one.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_pull_requests_deployed IS
+  'pull_requests_deployed of the week before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery_weekly.previous_deployments IS 'deployments of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_deployment_days IS 'deployment_days of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_failed_deployments IS 'failed_deployments of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_failed_changes IS 'failed_changes of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_change_failure_rate IS 'change_failure_rate of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_lead_time_p50 IS 'lead_time_p50 of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_lead_time_p75 IS 'lead_time_p75 of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_lead_time_p90 IS 'lead_time_p90 of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_recovery_time_p50 IS 'recovery_time_p50 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_deployment_days IS
+  'deployment_days of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_failed_deployments IS
+  'failed_deployments of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_failed_changes IS
+  'failed_changes of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_change_failure_rate IS
+  'change_failure_rate of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_lead_time_p50 IS
+  'lead_time_p50 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_lead_time_p75 IS
+  'lead_time_p75 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_lead_time_p90 IS
+  'lead_time_p90 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_recovery_time_p50 IS
+  'recovery_time_p50 of the week before; NULL in the first.';
 
 CREATE VIEW keypup.delivery_monthly WITH (security_invoker = true, security_barrier = true) AS
 SELECT d.account_id, d.project_id, d.project, d.source, d.period_start AS month_start,
-  d.pull_requests_deployed, d.deployments, d.deployment_days, d.failed_deployments, d.failed_changes, d.change_failure_rate, d.lead_time_p50, d.lead_time_p75, d.lead_time_p90, d.recovery_time_p50,
-  d.previous_pull_requests_deployed, d.previous_deployments, d.previous_deployment_days, d.previous_failed_deployments, d.previous_failed_changes, d.previous_change_failure_rate, d.previous_lead_time_p50, d.previous_lead_time_p75, d.previous_lead_time_p90, d.previous_recovery_time_p50
+  d.pull_requests_deployed, d.deployments, d.deployment_days, d.failed_deployments, d.failed_changes,
+  d.change_failure_rate, d.lead_time_p50, d.lead_time_p75, d.lead_time_p90, d.recovery_time_p50,
+    d.previous_pull_requests_deployed, d.previous_deployments, d.previous_deployment_days,
+    d.previous_failed_deployments, d.previous_failed_changes, d.previous_change_failure_rate, d.previous_lead_time_p50,
+    d.previous_lead_time_p75, d.previous_lead_time_p90, d.previous_recovery_time_p50
 FROM keypup.delivery d WHERE d.period = 'month';
 REVOKE ALL ON keypup.delivery_monthly FROM PUBLIC;
 GRANT SELECT ON keypup.delivery_monthly TO keypup_member;
-COMMENT ON VIEW keypup.delivery_monthly IS 'One row a project and month, from its first delivery to now, those with nothing included. In the account''s time zone.';
+COMMENT ON VIEW keypup.delivery_monthly IS
+  'One row a project and month, from its first delivery to now, those with nothing included. In the account''s time '
+  'zone.';
 COMMENT ON COLUMN keypup.delivery_monthly.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.delivery_monthly.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.delivery_monthly.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.delivery_monthly.source IS 'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.delivery_monthly.month_start IS 'First day of the month.';
-COMMENT ON COLUMN keypup.delivery_monthly.pull_requests_deployed IS 'Pull requests that reached production first in the month.';
+COMMENT ON COLUMN keypup.delivery_monthly.pull_requests_deployed IS
+  'Pull requests that reached production first in the month.';
 COMMENT ON COLUMN keypup.delivery_monthly.deployments IS 'Successful deliveries.';
 COMMENT ON COLUMN keypup.delivery_monthly.deployment_days IS 'Days with a successful delivery.';
 COMMENT ON COLUMN keypup.delivery_monthly.failed_deployments IS 'Deployments that never succeeded.';
-COMMENT ON COLUMN keypup.delivery_monthly.failed_changes IS 'Successful deliveries after which an incident was opened, before the next one; counted in the month of the delivery.';
-COMMENT ON COLUMN keypup.delivery_monthly.change_failure_rate IS 'DORA''s change failure rate: failed_changes per successful delivery, 0 to 1; NULL without a delivery.';
-COMMENT ON COLUMN keypup.delivery_monthly.lead_time_p50 IS 'Median of DORA''s lead time for changes, of the pull requests that reached production in the month, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery_monthly.lead_time_p75 IS '75th percentile of the lead time for changes, of the pull requests that reached production in the month, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery_monthly.lead_time_p90 IS '90th percentile of the lead time for changes, of the pull requests that reached production in the month, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery_monthly.recovery_time_p50 IS 'Median of DORA''s failed deployment recovery time, of the closed incidents of the month''s deliveries, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_pull_requests_deployed IS 'pull_requests_deployed of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.failed_changes IS
+  'Successful deliveries after which an incident was opened, before the next one; counted in the month of the '
+  'delivery.';
+COMMENT ON COLUMN keypup.delivery_monthly.change_failure_rate IS
+  'DORA''s change failure rate: failed_changes per successful delivery, 0 to 1; NULL without a delivery.';
+COMMENT ON COLUMN keypup.delivery_monthly.lead_time_p50 IS
+  'Median of DORA''s lead time for changes, of the pull requests that reached production in the month, interpolated; '
+  'NULL without one.';
+COMMENT ON COLUMN keypup.delivery_monthly.lead_time_p75 IS
+  '75th percentile of the lead time for changes, of the pull requests that reached production in the month, '
+  'interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.delivery_monthly.lead_time_p90 IS
+  '90th percentile of the lead time for changes, of the pull requests that reached production in the month, '
+  'interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.delivery_monthly.recovery_time_p50 IS
+  'Median of DORA''s failed deployment recovery time, of the closed incidents of the month''s deliveries, '
+  'interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_pull_requests_deployed IS
+  'pull_requests_deployed of the month before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery_monthly.previous_deployments IS 'deployments of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_deployment_days IS 'deployment_days of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_failed_deployments IS 'failed_deployments of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_failed_changes IS 'failed_changes of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_change_failure_rate IS 'change_failure_rate of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p50 IS 'lead_time_p50 of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p75 IS 'lead_time_p75 of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p90 IS 'lead_time_p90 of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_recovery_time_p50 IS 'recovery_time_p50 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_deployment_days IS
+  'deployment_days of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_failed_deployments IS
+  'failed_deployments of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_failed_changes IS
+  'failed_changes of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_change_failure_rate IS
+  'change_failure_rate of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p50 IS
+  'lead_time_p50 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p75 IS
+  'lead_time_p75 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p90 IS
+  'lead_time_p90 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_recovery_time_p50 IS
+  'recovery_time_p50 of the month before; NULL in the first.';
 
 CREATE VIEW keypup.dora_metrics WITH (security_invoker = true, security_barrier = true) AS
 WITH zone AS MATERIALIZED (
   SELECT a.account_id, keypup.known_time_zone(a.time_zone) AS time_zone FROM keypup.accounts a
 ), fact AS (
-  SELECT d.account_id, d.project_id, d.project, d.source, d.deployed_at, d.succeeded, NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time
+  SELECT d.account_id, d.project_id, d.project, d.source, d.deployed_at, d.succeeded, NULL::interval AS lead_time,
+    NULL::text AS failed_change, NULL::interval AS recovery_time
   FROM keypup.production_deployments d WHERE d.deployed_at > now() - interval '91 days' AND d.deployed_at <= now()
   UNION ALL
   SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.lead_time, NULL, NULL
@@ -167,50 +248,74 @@ WITH zone AS MATERIALIZED (
   FROM keypup.incidents i WHERE i.deployed_at > now() - interval '91 days' AND i.deployed_at <= now()
 ), placed AS (
   -- Thirteen periods of seven days, the last of which ends now.
-  SELECT f.*, (f.deployed_at AT TIME ZONE z.time_zone)::date AS day, floor(extract(epoch FROM now() - f.deployed_at) / 604800)::bigint AS period
+  SELECT f.*, (f.deployed_at AT TIME ZONE z.time_zone)::date AS day,
+    floor(extract(epoch FROM now() - f.deployed_at) / 604800)::bigint AS period
   FROM fact f JOIN zone z ON z.account_id = f.account_id
 ), counted AS (
   SELECT f.account_id, f.project_id, max(f.project) AS project, max(f.source) AS source,
-    count(*) FILTER (WHERE f.succeeded) AS deployments, count(*) FILTER (WHERE NOT f.succeeded) AS failed_deployments, count(DISTINCT f.failed_change) AS failed_changes,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50,
+    count(*) FILTER (WHERE f.succeeded) AS deployments, count(*) FILTER (WHERE NOT f.succeeded) AS failed_deployments,
+    count(DISTINCT f.failed_change) AS failed_changes,
+      percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50,
+      percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50,
     -- The days of each period that had any; the others had none.
     array_agg(DISTINCT f.period * 100000000 + (f.day - date '1970-01-01')) FILTER (WHERE f.succeeded) AS days
   FROM placed f
   GROUP BY f.account_id, f.project_id
 ), measured AS (
-  SELECT c.account_id, c.project_id, c.project, c.source, c.deployments, c.failed_deployments, c.failed_changes, w.days_per_week_p50,
-    round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
+  SELECT c.account_id, c.project_id, c.project, c.source, c.deployments, c.failed_deployments, c.failed_changes,
+    w.days_per_week_p50, round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate,
+      c.lead_time_p50, c.recovery_time_p50
   FROM counted c
   CROSS JOIN LATERAL (
     SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s.days) AS days_per_week_p50
-    FROM (SELECT (SELECT count(*) FROM unnest(c.days) AS d(code) WHERE d.code / 100000000 = g.period) AS days FROM generate_series(0, 12) AS g(period)) AS s
+    FROM (SELECT (SELECT count(*) FROM unnest(c.days) AS d(code) WHERE d.code / 100000000 = g.period) AS days
+      FROM generate_series(0, 12) AS g(period)) AS s
   ) AS w
 )
 SELECT m.account_id, m.project_id, m.project, m.source, m.deployments, m.failed_deployments, m.failed_changes,
   m.days_per_week_p50 AS deployment_frequency,
-  CASE WHEN m.days_per_week_p50 >= 5 THEN 'elite' WHEN m.days_per_week_p50 >= 1 THEN 'high' WHEN m.deployments >= 3 THEN 'medium' WHEN m.deployments > 0 THEN 'low' END AS deployment_frequency_level,
+  CASE WHEN m.days_per_week_p50 >= 5 THEN 'elite' WHEN m.days_per_week_p50 >= 1 THEN 'high'
+    WHEN m.deployments >= 3 THEN 'medium' WHEN m.deployments > 0 THEN 'low' END AS deployment_frequency_level,
   m.lead_time_p50 AS lead_time_for_changes,
-  CASE WHEN m.lead_time_p50 < interval '24 hours' THEN 'elite' WHEN m.lead_time_p50 < interval '7 days' THEN 'high' WHEN m.lead_time_p50 < interval '30 days' THEN 'medium' WHEN m.lead_time_p50 IS NOT NULL THEN 'low' END AS lead_time_for_changes_level,
+  CASE WHEN m.lead_time_p50 < interval '24 hours' THEN 'elite' WHEN m.lead_time_p50 < interval '7 days' THEN 'high'
+    WHEN m.lead_time_p50 < interval '30 days' THEN 'medium' WHEN m.lead_time_p50 IS NOT NULL
+    THEN 'low' END AS lead_time_for_changes_level,
   m.change_failure_rate,
-  CASE WHEN m.change_failure_rate <= 0.05 THEN 'elite' WHEN m.change_failure_rate <= 0.10 THEN 'high' WHEN m.change_failure_rate <= 0.15 THEN 'medium' WHEN m.change_failure_rate IS NOT NULL THEN 'low' END AS change_failure_rate_level,
+  CASE WHEN m.change_failure_rate <= 0.05 THEN 'elite' WHEN m.change_failure_rate <= 0.10 THEN 'high'
+    WHEN m.change_failure_rate <= 0.15 THEN 'medium' WHEN m.change_failure_rate IS NOT NULL
+    THEN 'low' END AS change_failure_rate_level,
   m.recovery_time_p50 AS failed_deployment_recovery_time,
-  CASE WHEN m.recovery_time_p50 < interval '1 hour' THEN 'elite' WHEN m.recovery_time_p50 < interval '24 hours' THEN 'high' WHEN m.recovery_time_p50 < interval '7 days' THEN 'medium' WHEN m.recovery_time_p50 IS NOT NULL THEN 'low' END AS failed_deployment_recovery_time_level
+  CASE WHEN m.recovery_time_p50 < interval '1 hour' THEN 'elite' WHEN m.recovery_time_p50 < interval '24 hours'
+    THEN 'high' WHEN m.recovery_time_p50 < interval '7 days' THEN 'medium' WHEN m.recovery_time_p50 IS NOT NULL
+    THEN 'low' END AS failed_deployment_recovery_time_level
 FROM measured m;
 REVOKE ALL ON keypup.dora_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.dora_metrics TO keypup_member;
-COMMENT ON VIEW keypup.dora_metrics IS 'One row a project with deliveries in the last 91 days (13 weeks): DORA''s four key metrics of this time, and their levels by the tiers of 2023.';
+COMMENT ON VIEW keypup.dora_metrics IS
+  'One row a project with deliveries in the last 91 days (13 weeks): DORA''s four key metrics of this time, and their '
+  'levels by the tiers of 2023.';
 COMMENT ON COLUMN keypup.dora_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.dora_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.dora_metrics.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.dora_metrics.source IS 'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.dora_metrics.deployments IS 'Successful deliveries.';
 COMMENT ON COLUMN keypup.dora_metrics.failed_deployments IS 'Deployments that never succeeded.';
-COMMENT ON COLUMN keypup.dora_metrics.failed_changes IS 'Successful deliveries after which an incident was opened, before the next one.';
-COMMENT ON COLUMN keypup.dora_metrics.deployment_frequency IS 'Days with a successful delivery a week: the median of the 13 weeks, of which the last one ends now.';
-COMMENT ON COLUMN keypup.dora_metrics.deployment_frequency_level IS 'elite: 5 days a week or more. high: 1 or more. medium: at least 3 deliveries in the 13 weeks, about one a month. low: fewer. NULL without a successful one.';
-COMMENT ON COLUMN keypup.dora_metrics.lead_time_for_changes IS 'Median start of coding to production, of the pull requests that reached production, interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.dora_metrics.lead_time_for_changes_level IS 'elite: below 24 hours. high: below 7 days. medium: below 30 days. low: longer.';
-COMMENT ON COLUMN keypup.dora_metrics.change_failure_rate IS 'failed_changes per successful delivery, 0 to 1; NULL without a successful one.';
-COMMENT ON COLUMN keypup.dora_metrics.change_failure_rate_level IS 'elite: at most 0.05. high: at most 0.10. medium: at most 0.15. low: higher.';
-COMMENT ON COLUMN keypup.dora_metrics.failed_deployment_recovery_time IS 'Median delivery to the closing of an incident that is put down to it, interpolated; NULL without a closed one.';
-COMMENT ON COLUMN keypup.dora_metrics.failed_deployment_recovery_time_level IS 'elite: below 1 hour. high: below 24 hours. medium: below 7 days. low: longer.';
+COMMENT ON COLUMN keypup.dora_metrics.failed_changes IS
+  'Successful deliveries after which an incident was opened, before the next one.';
+COMMENT ON COLUMN keypup.dora_metrics.deployment_frequency IS
+  'Days with a successful delivery a week: the median of the 13 weeks, of which the last one ends now.';
+COMMENT ON COLUMN keypup.dora_metrics.deployment_frequency_level IS
+  'elite: 5 days a week or more. high: 1 or more. medium: at least 3 deliveries in the 13 weeks, about one a month. '
+  'low: fewer. NULL without a successful one.';
+COMMENT ON COLUMN keypup.dora_metrics.lead_time_for_changes IS
+  'Median start of coding to production, of the pull requests that reached production, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.dora_metrics.lead_time_for_changes_level IS
+  'elite: below 24 hours. high: below 7 days. medium: below 30 days. low: longer.';
+COMMENT ON COLUMN keypup.dora_metrics.change_failure_rate IS
+  'failed_changes per successful delivery, 0 to 1; NULL without a successful one.';
+COMMENT ON COLUMN keypup.dora_metrics.change_failure_rate_level IS
+  'elite: at most 0.05. high: at most 0.10. medium: at most 0.15. low: higher.';
+COMMENT ON COLUMN keypup.dora_metrics.failed_deployment_recovery_time IS
+  'Median delivery to the closing of an incident that is put down to it, interpolated; NULL without a closed one.';
+COMMENT ON COLUMN keypup.dora_metrics.failed_deployment_recovery_time_level IS
+  'elite: below 1 hour. high: below 24 hours. medium: below 7 days. low: longer.';

@@ -1,4 +1,5 @@
--- insight/issue.sql: how long issues take, and which pull requests resolve them. doc/issue-metrics.md has the definitions.
+-- insight/issue.sql: how long issues take, and which pull requests resolve them. doc/issue-metrics.md has the
+-- definitions.
 
 CREATE VIEW keypup.issue_pull_request_links WITH (security_invoker = true, security_barrier = true) AS
 -- Project by project: only those that are asked for are read.
@@ -7,36 +8,43 @@ FROM keypup.projects j
 CROSS JOIN LATERAL (
   WITH pull_request AS (
     SELECT p.number, p.title, p.head_branch, p.closes_issues
-    FROM keypup.pull_requests p WHERE p.account_id = j.account_id AND p.project_id = j.project_id AND p.deleted_at IS NULL
+    FROM keypup.pull_requests p WHERE p.account_id = j.account_id AND p.project_id = j.project_id
+      AND p.deleted_at IS NULL
   ), named AS (
     SELECT p.number, c.issue_number, 'closing_reference' AS source
     FROM pull_request p CROSS JOIN LATERAL unnest(p.closes_issues) AS c(issue_number)
     UNION
     -- #12, but neither other/repository#12 nor &#12; nor #12a.
     SELECT p.number, m.groups[1]::bigint, 'title'
-    FROM pull_request p CROSS JOIN LATERAL regexp_matches(p.title, '(?<![[:alnum:]_.&/#-])#([0-9]{1,9})(?![[:alnum:]_])', 'g') AS m(groups)
+    FROM pull_request p CROSS
+    JOIN LATERAL regexp_matches(p.title, '(?<![[:alnum:]_.&/#-])#([0-9]{1,9})(?![[:alnum:]_])', 'g') AS m(groups)
     WHERE p.title LIKE '%#%'
     UNION
     SELECT p.number, m.groups[1]::bigint, 'branch'
     FROM pull_request p
-    CROSS JOIN LATERAL regexp_match(lower(p.head_branch COLLATE "C") COLLATE "default", '(?:^|/)(?:issues?[-_/]?|fix(?:es)?[-_/]|(?=[0-9]+[-_][[:alpha:]]))([0-9]{1,9})(?:$|[-_/])') AS m(groups)
+    CROSS JOIN LATERAL regexp_match(lower(p.head_branch COLLATE "C") COLLATE "default",
+      '(?:^|/)(?:issues?[-_/]?|fix(?:es)?[-_/]|(?=[0-9]+[-_][[:alpha:]]))([0-9]{1,9})(?:$|[-_/])') AS m(groups)
     WHERE p.head_branch ~ '[0-9]' AND m.groups IS NOT NULL
   )
   SELECT n.issue_number, n.number AS pull_request_number, array_agg(n.source ORDER BY n.source) AS sources
   FROM named n
   -- LIMIT, so that each is looked up by its key.
   CROSS JOIN LATERAL (
-    SELECT FROM keypup.issues i WHERE i.account_id = j.account_id AND i.project_id = j.project_id AND i.number = n.issue_number AND i.deleted_at IS NULL LIMIT 1) AS i
+    SELECT FROM keypup.issues i WHERE i.account_id = j.account_id AND i.project_id = j.project_id
+      AND i.number = n.issue_number AND i.deleted_at IS NULL LIMIT 1) AS i
   GROUP BY n.issue_number, n.number
 ) AS l;
 REVOKE ALL ON keypup.issue_pull_request_links FROM PUBLIC;
 GRANT SELECT ON keypup.issue_pull_request_links TO keypup_member;
-COMMENT ON VIEW keypup.issue_pull_request_links IS 'One row an issue and a pull request of the same project that names it: by a closing reference, in its title, or in its branch.';
+COMMENT ON VIEW keypup.issue_pull_request_links IS
+  'One row an issue and a pull request of the same project that names it: by a closing reference, in its title, or in '
+  'its branch.';
 COMMENT ON COLUMN keypup.issue_pull_request_links.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_pull_request_links.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_pull_request_links.issue_number IS 'Number of the issue.';
 COMMENT ON COLUMN keypup.issue_pull_request_links.pull_request_number IS 'Number of the pull request.';
-COMMENT ON COLUMN keypup.issue_pull_request_links.sources IS 'How it is named, sorted: branch (a guess), closing_reference (the provider says so), title.';
+COMMENT ON COLUMN keypup.issue_pull_request_links.sources IS
+  'How it is named, sorted: branch (a guess), closing_reference (the provider says so), title.';
 
 CREATE VIEW keypup.issue_transitions WITH (security_invoker = true, security_barrier = true) AS
 -- Account by account, so that the planner does not take the list for that of ten accounts.
@@ -44,13 +52,15 @@ SELECT a.account_id, o.project_id, o.number, o.event, o.occurred_at
 FROM keypup.accounts a
 CROSS JOIN LATERAL (
   -- None comes before the opening, or before the one that it follows.
-  SELECT h.project_id, h.number, h.event, first_value(h.part) OVER w = 0 AS has_issue, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+  SELECT h.project_id, h.number, h.event, first_value(h.part) OVER w = 0 AS has_issue,
+    lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
   FROM (
     SELECT i.project_id, i.number, 0 AS part, 'opened' AS event, i.created_at AS occurred_at
     FROM keypup.issues i WHERE i.account_id = a.account_id AND i.deleted_at IS NULL
     UNION ALL
     SELECT e.project_id, e.item_number, 1, e.event, e.occurred_at
-    FROM keypup.timeline_events e WHERE e.account_id = a.account_id AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
+    FROM keypup.timeline_events e WHERE e.account_id = a.account_id AND e.item_kind = 'issue' AND e.event
+      IN ('closed', 'reopened')
     UNION ALL
     -- The issue's own state has the last word: an event may be missing.
     SELECT i.project_id, i.number, 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END,
@@ -59,62 +69,75 @@ CROSS JOIN LATERAL (
   ) AS h
   WINDOW w AS (PARTITION BY h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
 ) AS o
--- Only what changes the state counts: closing a closed issue again, with another reason, does not. Events of deleted issues have no opening.
+-- Only what changes the state counts: closing a closed issue again, with another reason, does not. Events of deleted
+-- issues have no opening.
 WHERE o.has_issue AND (o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed'));
 REVOKE ALL ON keypup.issue_transitions FROM PUBLIC;
 GRANT SELECT ON keypup.issue_transitions TO keypup_member;
-COMMENT ON VIEW keypup.issue_transitions IS 'When each issue was opened, closed and reopened: each row changes its state, and the last one leaves it as it is now.';
+COMMENT ON VIEW keypup.issue_transitions IS
+  'When each issue was opened, closed and reopened: each row changes its state, and the last one leaves it as it is '
+  'now.';
 COMMENT ON COLUMN keypup.issue_transitions.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_transitions.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_transitions.number IS 'Number of the issue.';
 COMMENT ON COLUMN keypup.issue_transitions.event IS 'opened, closed or reopened.';
-COMMENT ON COLUMN keypup.issue_transitions.occurred_at IS 'When; never before the opening. From closed_at or updated_at where the event is missing.';
+COMMENT ON COLUMN keypup.issue_transitions.occurred_at IS
+  'When; never before the opening. From closed_at or updated_at where the event is missing.';
 
 CREATE VIEW keypup.issue_metrics WITH (security_invoker = true, security_barrier = true) AS
--- Each issue looks its own rows up by key, so that a time range reaches the index of issues. What resolves it stands at the
--- pull requests: these are gathered once a project, by the number of the issue.
-SELECT i.account_id, i.project_id, p.name AS project, i.number, i.title, i.author, i.author_is_bot, i.state, i.state_reason, i.labels, i.type, i.milestone,
-  i.created_at, i.updated_at, i.closed_at,
+-- Each issue looks its own rows up by key, so that a time range reaches the index of issues. What resolves it stands at
+-- the pull requests: these are gathered once a project, by the number of the issue.
+SELECT i.account_id, i.project_id, p.name AS project, i.number, i.title, i.author, i.author_is_bot, i.state,
+  i.state_reason, i.labels, i.type, i.milestone, i.created_at, i.updated_at, i.closed_at,
   CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS lead_time,
   CASE WHEN i.first_response_at >= i.created_at THEN i.first_response_at - i.created_at END AS first_response_time,
   e.assigned_at - i.created_at AS queue_time,
   -- Few can have been: the others need no list of transitions.
   CASE WHEN EXISTS (
     SELECT FROM keypup.timeline_events r
-    WHERE r.account_id = i.account_id AND r.project_id = i.project_id AND r.item_number = i.number AND r.item_kind = 'issue'
+    WHERE r.account_id = i.account_id AND r.project_id = i.project_id AND r.item_number = i.number
+      AND r.item_kind = 'issue'
       AND (r.event = 'reopened' OR r.event = 'closed' AND i.state = 'open'))
-  THEN (SELECT count(*) FROM keypup.issue_transitions t WHERE t.account_id = i.account_id AND t.project_id = i.project_id AND t.number = i.number AND t.event = 'reopened')
+  THEN (SELECT count(*) FROM keypup.issue_transitions t WHERE t.account_id = i.account_id
+    AND t.project_id = i.project_id AND t.number = i.number AND t.event = 'reopened')
   ELSE 0 END AS times_reopened,
   CASE WHEN i.state = 'open' THEN greatest(now() - i.created_at, interval '0') END AS age,
   i.state = 'open' AND i.updated_at < now() - interval '720 hours' AS is_stale,
   coalesce((i.resolving ->> 'pull_requests')::bigint[], '{}') AS resolving_pull_requests,
-  (i.resolving ->> 'first_merged_at')::timestamptz AS resolving_first_merged_at, (i.resolving ->> 'last_merged_at')::timestamptz AS resolving_last_merged_at,
-  (i.resolving ->> 'lines_changed')::bigint AS lines_changed, i.key
+  (i.resolving ->> 'first_merged_at')::timestamptz AS resolving_first_merged_at,
+  (i.resolving ->> 'last_merged_at')::timestamptz AS resolving_last_merged_at,
+    (i.resolving ->> 'lines_changed')::bigint AS lines_changed, i.key
 FROM keypup.projects p
 CROSS JOIN LATERAL (
   WITH resolving AS MATERIALIZED (
-    SELECT jsonb_object_agg(c.issue_number, jsonb_build_object('pull_requests', c.pull_requests::text, 'first_merged_at', c.first_merged_at,
+    SELECT jsonb_object_agg(c.issue_number,
+      jsonb_build_object('pull_requests', c.pull_requests::text, 'first_merged_at', c.first_merged_at,
       'last_merged_at', c.last_merged_at, 'lines_changed', c.lines_changed)) AS by_issue
     FROM (
-      SELECT n.issue_number, array_agg(r.number ORDER BY r.number) AS pull_requests, min(r.merged_at) AS first_merged_at, max(r.merged_at) AS last_merged_at,
-        sum(r.additions + r.deletions) AS lines_changed
+      SELECT n.issue_number, array_agg(r.number ORDER BY r.number) AS pull_requests,
+        min(r.merged_at) AS first_merged_at, max(r.merged_at) AS last_merged_at,
+          sum(r.additions + r.deletions) AS lines_changed
       FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.closes_issues)) AS n(issue_number)
-      WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL AND r.state <> 'closed' AND r.closes_issues <> '{}' AND n.issue_number IS NOT NULL
+      WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL AND r.state <> 'closed'
+        AND r.closes_issues <> '{}' AND n.issue_number IS NOT NULL
       GROUP BY n.issue_number
     ) AS c
   )
-  SELECT s.account_id, s.project_id, s.number, s.key, s.title, s.author, s.author_is_bot, s.state, s.state_reason, s.labels, s.type, s.milestone,
-    s.created_at, s.updated_at, s.closed_at, s.first_response_at, (SELECT r.by_issue FROM resolving r) -> s.number::text AS resolving
+  SELECT s.account_id, s.project_id, s.number, s.key, s.title, s.author, s.author_is_bot, s.state, s.state_reason,
+    s.labels, s.type, s.milestone, s.created_at, s.updated_at, s.closed_at, s.first_response_at,
+      (SELECT r.by_issue FROM resolving r) -> s.number::text AS resolving
   FROM keypup.issues s
   WHERE s.account_id = p.account_id AND s.project_id = p.project_id AND s.deleted_at IS NULL
 ) AS i
 LEFT JOIN LATERAL (
   SELECT min(e.occurred_at) AS assigned_at FROM keypup.timeline_events e
-  WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue'
+  WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number
+    AND e.item_kind = 'issue'
     AND e.event = 'assigned' AND e.occurred_at >= i.created_at) AS e ON true;
 REVOKE ALL ON keypup.issue_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.issue_metrics TO keypup_member;
-COMMENT ON VIEW keypup.issue_metrics IS 'One row an issue that is not deleted: how long it waited and took, and what resolves it.';
+COMMENT ON VIEW keypup.issue_metrics IS
+  'One row an issue that is not deleted: how long it waited and took, and what resolves it.';
 COMMENT ON COLUMN keypup.issue_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_metrics.project IS 'Name of the project.';
@@ -126,18 +149,27 @@ COMMENT ON COLUMN keypup.issue_metrics.author_is_bot IS 'Whether a bot opened it
 COMMENT ON COLUMN keypup.issue_metrics.state IS 'open or closed.';
 COMMENT ON COLUMN keypup.issue_metrics.state_reason IS 'Why it is closed or open again, as the provider says.';
 COMMENT ON COLUMN keypup.issue_metrics.labels IS 'Names of its labels, sorted.';
-COMMENT ON COLUMN keypup.issue_metrics.type IS 'The type that the provider gives it; NULL without one. Never guessed from labels.';
+COMMENT ON COLUMN keypup.issue_metrics.type IS
+  'The type that the provider gives it; NULL without one. Never guessed from labels.';
 COMMENT ON COLUMN keypup.issue_metrics.milestone IS 'Title of its milestone.';
 COMMENT ON COLUMN keypup.issue_metrics.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.issue_metrics.updated_at IS 'When it last changed.';
 COMMENT ON COLUMN keypup.issue_metrics.closed_at IS 'When it was last closed; NULL while open.';
-COMMENT ON COLUMN keypup.issue_metrics.lead_time IS 'Opening to the last closing, reopenings included; NULL while open, or when the closing is dated before the opening.';
-COMMENT ON COLUMN keypup.issue_metrics.first_response_time IS 'Opening to the first comment by a person who is not the author; NULL without one, or when it is dated before the opening.';
-COMMENT ON COLUMN keypup.issue_metrics.queue_time IS 'Opening to the first assignment; NULL when it never was assigned, or its assignments were not read.';
+COMMENT ON COLUMN keypup.issue_metrics.lead_time IS
+  'Opening to the last closing, reopenings included; NULL while open, or when the closing is dated before the opening.';
+COMMENT ON COLUMN keypup.issue_metrics.first_response_time IS
+  'Opening to the first comment by a person who is not the author; NULL without one, or when it is dated before the '
+  'opening.';
+COMMENT ON COLUMN keypup.issue_metrics.queue_time IS
+  'Opening to the first assignment; NULL when it never was assigned, or its assignments were not read.';
 COMMENT ON COLUMN keypup.issue_metrics.times_reopened IS 'How often it was opened again after a closing.';
 COMMENT ON COLUMN keypup.issue_metrics.age IS 'Opening to now, 0 when the opening is in the future; NULL when closed.';
 COMMENT ON COLUMN keypup.issue_metrics.is_stale IS 'Whether it is open and has not changed for 30 days of 24 hours.';
-COMMENT ON COLUMN keypup.issue_metrics.resolving_pull_requests IS 'Numbers of the open and merged pull requests that close it by a closing reference, sorted.';
-COMMENT ON COLUMN keypup.issue_metrics.resolving_first_merged_at IS 'When the first of them was merged; NULL while none is.';
-COMMENT ON COLUMN keypup.issue_metrics.resolving_last_merged_at IS 'When the last of the merged ones was merged; NULL while none is.';
-COMMENT ON COLUMN keypup.issue_metrics.lines_changed IS 'Additions and deletions of the resolving pull requests together; NULL without one whose size is known.';
+COMMENT ON COLUMN keypup.issue_metrics.resolving_pull_requests IS
+  'Numbers of the open and merged pull requests that close it by a closing reference, sorted.';
+COMMENT ON COLUMN keypup.issue_metrics.resolving_first_merged_at IS
+  'When the first of them was merged; NULL while none is.';
+COMMENT ON COLUMN keypup.issue_metrics.resolving_last_merged_at IS
+  'When the last of the merged ones was merged; NULL while none is.';
+COMMENT ON COLUMN keypup.issue_metrics.lines_changed IS
+  'Additions and deletions of the resolving pull requests together; NULL without one whose size is known.';

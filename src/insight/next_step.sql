@@ -4,19 +4,24 @@ CREATE VIEW keypup.pull_request_next_steps WITH (security_invoker = true, securi
 -- Each looks up by key what was said of it; who merges is gathered once a project.
 WITH known AS (
   SELECT j.account_id, j.project_id, j.name AS project, p.number, p.title, p.author, p.author_is_bot, p.is_draft,
-    p.assignees, array_remove(p.requested_reviewers, p.author) AS asked, greatest(p.created_at, p.updated_at) AS idle_since,
-    CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING' ELSE 'NONE' END AS review_state,
-    coalesce(v.approver_usernames, '{}') AS approvers, coalesce(v.undecided_usernames, '{}') AS undecided, m.logins AS mergers
+    p.assignees, array_remove(p.requested_reviewers, p.author) AS asked,
+      greatest(p.created_at, p.updated_at) AS idle_since,
+    CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING'
+      ELSE 'NONE' END AS review_state,
+    coalesce(v.approver_usernames, '{}') AS approvers, coalesce(v.undecided_usernames, '{}') AS undecided,
+      m.logins AS mergers
   FROM keypup.projects j
   CROSS JOIN LATERAL (
     -- The persons who merged in the project within the last 90 days, those who merged most first.
     SELECT j.account_id, j.project_id, coalesce(array_agg(g.login ORDER BY g.merges DESC, g.login), '{}') AS logins
     FROM (
       SELECT r.merged_by AS login, count(*) AS merges FROM keypup.pull_requests r
-      WHERE r.account_id = j.account_id AND r.project_id = j.project_id AND r.merged_at >= now() - interval '2160 hours' AND r.merged_by IS NOT NULL
+      WHERE r.account_id = j.account_id AND r.project_id = j.project_id AND r.merged_at >= now() - interval '2160 hours'
+        AND r.merged_by IS NOT NULL
       GROUP BY r.merged_by) AS g
     WHERE (
-      SELECT i.kind FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = g.login
+      SELECT i.kind FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id
+        AND i.login = g.login
       ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) IS DISTINCT FROM 'bot'
   ) AS m
   -- By the keys of what is gathered, so that it is gathered first, and once.
@@ -36,12 +41,14 @@ WITH known AS (
     CASE WHEN k.author IS NOT NULL AND NOT k.author_is_bot THEN ARRAY[k.author] ELSE k.assignees END AS owners,
     CASE WHEN k.is_draft THEN '{}'
       WHEN cardinality(k.assignees) > 0 THEN k.assignees
-      WHEN k.approvers && k.mergers THEN ARRAY(SELECT a.login FROM unnest(k.approvers) AS a(login) WHERE a.login = ANY (k.mergers) ORDER BY 1)
+      WHEN k.approvers && k.mergers THEN ARRAY(SELECT a.login FROM unnest(k.approvers) AS a(login)
+        WHERE a.login = ANY (k.mergers) ORDER BY 1)
       WHEN k.author = ANY (k.mergers) THEN ARRAY[k.author]
       ELSE k.mergers[1:3] END AS suggested_mergers
   FROM known k
 )
-SELECT d.account_id, d.project_id, d.project, d.number, d.title, d.author, d.is_draft, d.review_state, d.idle_since, d.recommended_action,
+SELECT d.account_id, d.project_id, d.project, d.number, d.title, d.author, d.is_draft, d.review_state, d.idle_since,
+  d.recommended_action,
   CASE d.recommended_action
     WHEN 'REVIEW' THEN CASE WHEN cardinality(d.asked) > 0 THEN d.asked ELSE d.undecided END
     WHEN 'FIX_CODE' THEN d.owners WHEN 'ASSIGN_REVIEWER' THEN d.owners
@@ -50,7 +57,9 @@ SELECT d.account_id, d.project_id, d.project, d.number, d.title, d.author, d.is_
 FROM decided d;
 REVOKE ALL ON keypup.pull_request_next_steps FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_next_steps TO keypup_member;
-COMMENT ON VIEW keypup.pull_request_next_steps IS 'One row an open pull request: what is to be done next, and who could. Conflicts with the base, checks and branch rules are not read: no step follows from them.';
+COMMENT ON VIEW keypup.pull_request_next_steps IS
+  'One row an open pull request: what is to be done next, and who could. Conflicts with the base, checks and branch '
+  'rules are not read: no step follows from them.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.project IS 'Name of the project.';
@@ -58,15 +67,23 @@ COMMENT ON COLUMN keypup.pull_request_next_steps.number IS 'Number within the pr
 COMMENT ON COLUMN keypup.pull_request_next_steps.title IS 'Title.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.author IS 'Login; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.is_draft IS 'Whether it is a draft.';
-COMMENT ON COLUMN keypup.pull_request_next_steps.review_state IS 'CHANGES_REQUESTED, APPROVED, PENDING or NONE, as in pull_request_metrics.';
-COMMENT ON COLUMN keypup.pull_request_next_steps.idle_since IS 'Last change that the provider names, never before the opening.';
-COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_action IS 'REVIEW, FIX_CODE, MERGE, ASSIGN_REVIEWER (nobody asked, no review, and idle for 3 days), or NONE: a draft, or too new.';
-COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_actor_usernames IS 'Logins of who could do it; empty for NONE, and where nobody is known.';
-COMMENT ON COLUMN keypup.pull_request_next_steps.suggested_merger_usernames IS 'Assignees; else the approvers who merged in the project within 90 days; else the author who did; else the three who merged most. Empty for drafts.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.review_state IS
+  'CHANGES_REQUESTED, APPROVED, PENDING or NONE, as in pull_request_metrics.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.idle_since IS
+  'Last change that the provider names, never before the opening.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_action IS
+  'REVIEW, FIX_CODE, MERGE, ASSIGN_REVIEWER (nobody asked, no review, and idle for 3 days), or NONE: a draft, or too '
+  'new.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_actor_usernames IS
+  'Logins of who could do it; empty for NONE, and where nobody is known.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.suggested_merger_usernames IS
+  'Assignees; else the approvers who merged in the project within 90 days; else the author who did; else the three who '
+  'merged most. Empty for drafts.';
 
 CREATE VIEW keypup.issue_next_steps WITH (security_invoker = true, security_barrier = true) AS
 WITH listed AS (
-  SELECT i.account_id, i.project_id, i.number, true AS is_item, i AS issue, NULL::text AS state, NULL::timestamptz AS merged_at, NULL::timestamptz AS reopened_at
+  SELECT i.account_id, i.project_id, i.number, true AS is_item, i AS issue, NULL::text AS state,
+    NULL::timestamptz AS merged_at, NULL::timestamptz AS reopened_at
   FROM keypup.issues i WHERE i.state = 'open' AND i.deleted_at IS NULL
   UNION ALL
   SELECT p.account_id, p.project_id, c.number, false, NULL, p.state, p.merged_at, NULL
@@ -79,15 +96,18 @@ WITH listed AS (
   -- Who opened it again after the merge did not find it resolved.
   SELECT l.account_id, l.project_id, l.number, (array_agg(l.issue) FILTER (WHERE l.is_item))[1] AS issue,
     CASE WHEN bool_or(l.state = 'open') THEN 'WAIT_FOR_IMPLEMENTATION'
-      WHEN max(l.merged_at) > max(l.reopened_at) OR bool_or(l.state = 'merged') AND max(l.reopened_at) IS NULL THEN 'CLOSE'
+      WHEN max(l.merged_at) > max(l.reopened_at) OR bool_or(l.state = 'merged') AND max(l.reopened_at) IS NULL
+        THEN 'CLOSE'
       ELSE 'IMPLEMENT' END AS recommended_action
   FROM listed l
   GROUP BY l.account_id, l.project_id, l.number
   HAVING bool_or(l.is_item)
 )
 SELECT g.account_id, g.project_id, j.name AS project, g.number, (g.issue).title, (g.issue).author, g.recommended_action,
-  CASE WHEN g.recommended_action = 'CLOSE' AND cardinality((g.issue).assignees) = 0 AND (g.issue).author IS NOT NULL AND NOT (g.issue).author_is_bot THEN ARRAY[(g.issue).author]
-    WHEN g.recommended_action = 'WAIT_FOR_IMPLEMENTATION' THEN '{}' ELSE (g.issue).assignees END AS recommended_actor_usernames
+  CASE WHEN g.recommended_action = 'CLOSE' AND cardinality((g.issue).assignees) = 0 AND (g.issue).author IS NOT NULL
+    AND NOT (g.issue).author_is_bot THEN ARRAY[(g.issue).author]
+    WHEN g.recommended_action = 'WAIT_FOR_IMPLEMENTATION' THEN '{}'
+      ELSE (g.issue).assignees END AS recommended_actor_usernames
 FROM gathered g
 JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id;
 REVOKE ALL ON keypup.issue_next_steps FROM PUBLIC;
@@ -99,5 +119,8 @@ COMMENT ON COLUMN keypup.issue_next_steps.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_next_steps.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.issue_next_steps.title IS 'Title.';
 COMMENT ON COLUMN keypup.issue_next_steps.author IS 'Login; NULL when the user was deleted.';
-COMMENT ON COLUMN keypup.issue_next_steps.recommended_action IS 'WAIT_FOR_IMPLEMENTATION: a pull request that resolves it is open. CLOSE: none is, and one was merged since it was last opened. IMPLEMENT: otherwise.';
-COMMENT ON COLUMN keypup.issue_next_steps.recommended_actor_usernames IS 'Its assignees; for CLOSE its author where nobody is assigned; empty for WAIT_FOR_IMPLEMENTATION.';
+COMMENT ON COLUMN keypup.issue_next_steps.recommended_action IS
+  'WAIT_FOR_IMPLEMENTATION: a pull request that resolves it is open. CLOSE: none is, and one was merged since it was '
+  'last opened. IMPLEMENT: otherwise.';
+COMMENT ON COLUMN keypup.issue_next_steps.recommended_actor_usernames IS
+  'Its assignees; for CLOSE its author where nobody is assigned; empty for WAIT_FOR_IMPLEMENTATION.';

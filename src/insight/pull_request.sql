@@ -1,20 +1,28 @@
 -- insight/pull_request.sql: pull requests, those in work, and who reviews what. doc/metrics.md has the definitions.
 
 CREATE VIEW keypup.pull_request_reviews WITH (security_invoker = true, security_barrier = true) AS
--- Each review looks up by key what it needs of others, and no window spans them: a time range reaches the index of reviews.
+-- Each review looks up by key what it needs of others, and no window spans them: a time range reaches the index of
+-- reviews.
 SELECT r.account_id, r.project_id, r.pull_request_number AS number, r.external_id, p.author, p.author_is_bot,
   w.person_id AS author_person_id,
-  coalesce((SELECT u.name FROM keypup.people u WHERE u.account_id = r.account_id AND u.person_id = w.person_id), p.author) AS author_person,
-  r.author AS login, r.author_is_bot AS is_bot, l.person_id, coalesce(l.person, r.author) AS person, r.state, r.submitted_at,
-  coalesce(NOT r.author_is_bot AND r.submitted_at >= p.ready_at AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at), false) AS counts,
+  coalesce((SELECT u.name FROM keypup.people u WHERE u.account_id = r.account_id AND u.person_id = w.person_id),
+    p.author) AS author_person,
+  r.author AS login, r.author_is_bot AS is_bot, l.person_id, coalesce(l.person, r.author) AS person, r.state,
+  r.submitted_at,
+    coalesce(NOT r.author_is_bot AND r.submitted_at >= p.ready_at
+    AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at), false) AS counts,
   f.is_first, q.asked_at,
-  CASE WHEN f.is_first AND isfinite(q.asked_at) AND q.asked_at <= r.submitted_at THEN r.submitted_at - q.asked_at END AS response_time
+  CASE WHEN f.is_first AND isfinite(q.asked_at) AND q.asked_at <= r.submitted_at
+    THEN r.submitted_at - q.asked_at END AS response_time
 FROM keypup.reviews r
-JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id AND p.number = r.pull_request_number
+JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id
+  AND p.number = r.pull_request_number
 -- LIMIT, so that the planner cannot begin with the projects and read all their reviews.
-CROSS JOIN LATERAL (SELECT c.connection_id FROM keypup.projects c WHERE c.account_id = r.account_id AND c.project_id = r.project_id LIMIT 1) AS j
+CROSS JOIN LATERAL (SELECT c.connection_id FROM keypup.projects c WHERE c.account_id = r.account_id
+  AND c.project_id = r.project_id LIMIT 1) AS j
 LEFT JOIN LATERAL (
-  SELECT i.person_id, (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
+  SELECT i.person_id,
+    (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
   FROM keypup.identities i
   WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = r.author
   ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
@@ -29,7 +37,8 @@ LEFT JOIN LATERAL (
   FROM keypup.reviews e
   WHERE e.account_id = r.account_id AND e.project_id = r.project_id AND e.pull_request_number = r.pull_request_number
     AND (e.submitted_at, e.external_id COLLATE "C") < (r.submitted_at, r.external_id COLLATE "C")
-    AND e.state <> 'pending' AND isfinite(e.submitted_at) AND e.author IS DISTINCT FROM p.author AND e.author_is_bot = r.author_is_bot
+    AND e.state <> 'pending' AND isfinite(e.submitted_at) AND e.author IS DISTINCT FROM p.author
+      AND e.author_is_bot = r.author_is_bot
     AND (e.author IS NOT DISTINCT FROM r.author OR l.person_id = (
       SELECT i.person_id FROM keypup.identities i
       WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = e.author
@@ -38,37 +47,47 @@ LEFT JOIN LATERAL (
   -- greatest and least pass over NULL: without a request the clock starts at ready.
   SELECT CASE WHEN p.ready_at IS NOT NULL THEN greatest(p.ready_at, min(e.occurred_at)) END AS asked_at
   FROM keypup.timeline_events e
-  WHERE e.account_id = r.account_id AND e.project_id = r.project_id AND e.item_kind = 'pull_request' AND e.item_number = r.pull_request_number
+  WHERE e.account_id = r.account_id AND e.project_id = r.project_id AND e.item_kind = 'pull_request'
+    AND e.item_number = r.pull_request_number
     AND e.event = 'review_requested' AND e.subject = r.author AND e.occurred_at <= r.submitted_at) AS q ON true
 WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND isfinite(r.submitted_at) AND r.author IS DISTINCT FROM p.author;
 REVOKE ALL ON keypup.pull_request_reviews FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_reviews TO keypup_member;
-COMMENT ON VIEW keypup.pull_request_reviews IS 'One row a submitted review of a pull request that is not deleted, but for its author''s own.';
+COMMENT ON VIEW keypup.pull_request_reviews IS
+  'One row a submitted review of a pull request that is not deleted, but for its author''s own.';
 COMMENT ON COLUMN keypup.pull_request_reviews.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_reviews.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_reviews.number IS 'The pull request reviewed.';
 COMMENT ON COLUMN keypup.pull_request_reviews.external_id IS 'The provider''s id of the review.';
-COMMENT ON COLUMN keypup.pull_request_reviews.author IS 'Login of the pull request''s author; NULL when the user was deleted.';
+COMMENT ON COLUMN keypup.pull_request_reviews.author IS
+  'Login of the pull request''s author; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.pull_request_reviews.author_is_bot IS 'Whether a bot opened the pull request.';
-COMMENT ON COLUMN keypup.pull_request_reviews.author_person_id IS 'The person of the author, after all merges; NULL where there is none.';
+COMMENT ON COLUMN keypup.pull_request_reviews.author_person_id IS
+  'The person of the author, after all merges; NULL where there is none.';
 COMMENT ON COLUMN keypup.pull_request_reviews.author_person IS 'Name of that person; the login where there is none.';
 COMMENT ON COLUMN keypup.pull_request_reviews.login IS 'Login of the reviewer; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.pull_request_reviews.is_bot IS 'Whether a bot reviewed.';
-COMMENT ON COLUMN keypup.pull_request_reviews.person_id IS 'The person of the reviewer, after all merges; NULL where there is none.';
+COMMENT ON COLUMN keypup.pull_request_reviews.person_id IS
+  'The person of the reviewer, after all merges; NULL where there is none.';
 COMMENT ON COLUMN keypup.pull_request_reviews.person IS 'Name of that person; the login where there is none.';
-COMMENT ON COLUMN keypup.pull_request_reviews.state IS 'approved, changes_requested, commented or dismissed, as it is now.';
+COMMENT ON COLUMN keypup.pull_request_reviews.state IS
+  'approved, changes_requested, commented or dismissed, as it is now.';
 COMMENT ON COLUMN keypup.pull_request_reviews.submitted_at IS 'When it was submitted.';
-COMMENT ON COLUMN keypup.pull_request_reviews.counts IS 'Whether it counts for the stages: by a person, submitted between ready and merge.';
+COMMENT ON COLUMN keypup.pull_request_reviews.counts IS
+  'Whether it counts for the stages: by a person, submitted between ready and merge.';
 COMMENT ON COLUMN keypup.pull_request_reviews.is_first IS 'Whether it is the reviewer''s first of this pull request.';
-COMMENT ON COLUMN keypup.pull_request_reviews.asked_at IS 'When the clock of the reviewer started: the first time that the login was asked before this review, or ready where that is later or nobody asked; NULL while a draft.';
-COMMENT ON COLUMN keypup.pull_request_reviews.response_time IS 'asked_at to the reviewer''s first review; NULL for later ones, and for those before asked_at.';
+COMMENT ON COLUMN keypup.pull_request_reviews.asked_at IS
+  'When the clock of the reviewer started: the first time that the login was asked before this review, or ready where '
+  'that is later or nobody asked; NULL while a draft.';
+COMMENT ON COLUMN keypup.pull_request_reviews.response_time IS
+  'asked_at to the reviewer''s first review; NULL for later ones, and for those before asked_at.';
 
 CREATE VIEW keypup.pull_request_metrics WITH (security_invoker = true, security_barrier = true) AS
 -- Each pull request looks its own rows up by key: no estimate can turn this into a join of whole histories.
 SELECT c.account_id, c.project_id, j.name AS project,
-  c.number, c.title, c.author, c.author_is_bot, c.state, c.first_commit_at, c.created_at, c.ready_at, c.review_requested_at,
-  c.first_review_at, c.first_approval_at, c.merged_at, c.coding_time, c.pickup_time, c.review_time, c.merge_time, c.unreviewed_time,
-  c.cycle_time, c.idle_time,
+  c.number, c.title, c.author, c.author_is_bot, c.state, c.first_commit_at, c.created_at, c.ready_at,
+  c.review_requested_at, c.first_review_at, c.first_approval_at, c.merged_at, c.coding_time, c.pickup_time,
+  c.review_time, c.merge_time, c.unreviewed_time, c.cycle_time, c.idle_time,
   l.person_id, coalesce(l.person, c.author) AS person,
   CASE WHEN c.state = 'open' AND c.is_draft THEN 'draft' ELSE c.state END AS state_now,
   CASE WHEN s.changes_requested THEN 'CHANGES_REQUESTED' WHEN s.approved THEN 'APPROVED'
@@ -76,8 +95,10 @@ SELECT c.account_id, c.project_id, j.name AS project,
        WHEN s.reviewed THEN 'PENDING'
        ELSE 'NONE' END AS review_state,
   c.additions + c.deletions AS lines_changed,
-  CASE WHEN c.additions + c.deletions < 10 THEN 'XS' WHEN c.additions + c.deletions < 50 THEN 'S' WHEN c.additions + c.deletions < 250 THEN 'M'
-       WHEN c.additions + c.deletions < 1000 THEN 'L' WHEN c.additions + c.deletions IS NOT NULL THEN 'XL' END AS size_class,
+  CASE WHEN c.additions + c.deletions < 10 THEN 'XS' WHEN c.additions + c.deletions < 50 THEN 'S'
+    WHEN c.additions + c.deletions < 250 THEN 'M'
+       WHEN c.additions + c.deletions < 1000 THEN 'L' WHEN c.additions + c.deletions IS NOT NULL
+         THEN 'XL' END AS size_class,
   CASE WHEN c.first_review_at >= c.created_at THEN c.first_review_at - c.created_at END AS time_to_first_review,
   s.review_rounds, s.reviewer_count,
   CASE WHEN c.merged_at IS NOT NULL THEN c.first_review_at IS NULL END AS merged_without_review,
@@ -89,7 +110,8 @@ SELECT c.account_id, c.project_id, j.name AS project,
 FROM keypup.pull_request_cycle c
 JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id
 LEFT JOIN LATERAL (
-  SELECT i.person_id, (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
+  SELECT i.person_id,
+    (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
   FROM keypup.identities i
   WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = c.author
   ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
@@ -97,33 +119,39 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
   SELECT count(DISTINCT v.who) FILTER (WHERE v.counts) AS reviewer_count, count(*) > 0 AS reviewed,
     count(*) FILTER (WHERE v.counts AND v.state = 'changes_requested' AND v.next_state IS NOT NULL) AS review_rounds,
-    bool_or(v.is_last AND v.state = 'changes_requested') AS changes_requested, bool_or(v.is_last AND v.state = 'approved') AS approved
+    bool_or(v.is_last AND v.state = 'changes_requested') AS changes_requested,
+      bool_or(v.is_last AND v.state = 'approved') AS approved
   FROM (
     SELECT w.who, w.counts, w.state,
-      lead(w.state) OVER (PARTITION BY w.who, w.is_verdict, w.state = 'dismissed', w.counts ORDER BY w.submitted_at, w.external_id COLLATE "C") AS next_state,
-      w.is_verdict AND row_number() OVER (PARTITION BY w.who, w.is_verdict ORDER BY w.submitted_at DESC, w.external_id COLLATE "C" DESC) = 1 AS is_last
+      lead(w.state) OVER (PARTITION BY w.who, w.is_verdict, w.state = 'dismissed', w.counts ORDER BY w.submitted_at,
+        w.external_id COLLATE "C") AS next_state,
+      w.is_verdict AND row_number() OVER (PARTITION BY w.who, w.is_verdict ORDER BY w.submitted_at DESC,
+        w.external_id COLLATE "C" DESC) = 1 AS is_last
     FROM (
       -- What each person said until the merge, the draft's time included: a dismissed review takes back what was said.
-      SELECT coalesce(x.person_id::text, r.author, '') AS who, coalesce(r.submitted_at >= c.ready_at, false) AS counts, r.state, r.submitted_at, r.external_id,
-        r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict
+      SELECT coalesce(x.person_id::text, r.author, '') AS who, coalesce(r.submitted_at >= c.ready_at, false) AS counts,
+        r.state, r.submitted_at, r.external_id, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict
       FROM keypup.reviews r
       LEFT JOIN LATERAL (
         SELECT i.person_id FROM keypup.identities i
         WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author
         ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS x ON true
       WHERE r.account_id = c.account_id AND r.project_id = c.project_id AND r.pull_request_number = c.number
-        AND NOT r.author_is_bot AND r.author IS DISTINCT FROM c.author AND r.state <> 'pending' AND isfinite(r.submitted_at)
+        AND NOT r.author_is_bot AND r.author IS DISTINCT FROM c.author AND r.state <> 'pending'
+          AND isfinite(r.submitted_at)
         AND (c.merged_at IS NULL OR r.submitted_at <= c.merged_at)
     ) AS w
   ) AS v
 ) AS s ON true
 LEFT JOIN LATERAL (
   SELECT count(*) AS times_reopened FROM keypup.timeline_events e
-  WHERE e.account_id = c.account_id AND e.project_id = c.project_id AND e.item_kind = 'pull_request' AND e.item_number = c.number AND e.event = 'reopened'
+  WHERE e.account_id = c.account_id AND e.project_id = c.project_id AND e.item_kind = 'pull_request'
+    AND e.item_number = c.number AND e.event = 'reopened'
 ) AS o ON true;
 REVOKE ALL ON keypup.pull_request_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_metrics TO keypup_member;
-COMMENT ON VIEW keypup.pull_request_metrics IS 'One row a pull request that is not deleted: its stages and what else is measured of it.';
+COMMENT ON VIEW keypup.pull_request_metrics IS
+  'One row a pull request that is not deleted: its stages and what else is measured of it.';
 COMMENT ON COLUMN keypup.pull_request_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_metrics.project IS 'Name of the project.';
@@ -133,33 +161,53 @@ COMMENT ON COLUMN keypup.pull_request_metrics.title IS 'Title.';
 COMMENT ON COLUMN keypup.pull_request_metrics.author IS 'Login; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.pull_request_metrics.author_is_bot IS 'Whether a bot opened it.';
 COMMENT ON COLUMN keypup.pull_request_metrics.state IS 'open, closed or merged.';
-COMMENT ON COLUMN keypup.pull_request_metrics.first_commit_at IS 'When the first commit was authored, as the provider gives it.';
+COMMENT ON COLUMN keypup.pull_request_metrics.first_commit_at IS
+  'When the first commit was authored, as the provider gives it.';
 COMMENT ON COLUMN keypup.pull_request_metrics.created_at IS 'When it was opened.';
-COMMENT ON COLUMN keypup.pull_request_metrics.ready_at IS 'When it was last marked ready for review, or opened if never a draft; NULL while a draft.';
+COMMENT ON COLUMN keypup.pull_request_metrics.ready_at IS
+  'When it was last marked ready for review, or opened if never a draft; NULL while a draft.';
 COMMENT ON COLUMN keypup.pull_request_metrics.review_requested_at IS 'First time that a review was requested.';
-COMMENT ON COLUMN keypup.pull_request_metrics.first_review_at IS 'First review between ready and merge by a person who is not the author; NULL while there is none.';
-COMMENT ON COLUMN keypup.pull_request_metrics.first_approval_at IS 'First such review that approves; NULL while there is none.';
+COMMENT ON COLUMN keypup.pull_request_metrics.first_review_at IS
+  'First review between ready and merge by a person who is not the author; NULL while there is none.';
+COMMENT ON COLUMN keypup.pull_request_metrics.first_approval_at IS
+  'First such review that approves; NULL while there is none.';
 COMMENT ON COLUMN keypup.pull_request_metrics.merged_at IS 'When it was merged; NULL if not.';
 COMMENT ON COLUMN keypup.pull_request_metrics.coding_time IS 'First commit (or opening, if earlier) to ready.';
 COMMENT ON COLUMN keypup.pull_request_metrics.pickup_time IS 'Ready to the first review; NULL without one.';
-COMMENT ON COLUMN keypup.pull_request_metrics.review_time IS 'First review to first approval, or to the merge where nobody approved.';
+COMMENT ON COLUMN keypup.pull_request_metrics.review_time IS
+  'First review to first approval, or to the merge where nobody approved.';
 COMMENT ON COLUMN keypup.pull_request_metrics.merge_time IS 'First approval to merge; NULL without an approval.';
-COMMENT ON COLUMN keypup.pull_request_metrics.unreviewed_time IS 'Ready to merge where nobody reviewed; NULL otherwise.';
-COMMENT ON COLUMN keypup.pull_request_metrics.cycle_time IS 'Start of coding to merge: the sum of the stages; NULL until merged.';
-COMMENT ON COLUMN keypup.pull_request_metrics.idle_time IS 'First review request to the first review; stands beside the stages and is no part of the sum.';
-COMMENT ON COLUMN keypup.pull_request_metrics.person_id IS 'The person of the author, after all merges; NULL where there is none.';
+COMMENT ON COLUMN keypup.pull_request_metrics.unreviewed_time IS
+  'Ready to merge where nobody reviewed; NULL otherwise.';
+COMMENT ON COLUMN keypup.pull_request_metrics.cycle_time IS
+  'Start of coding to merge: the sum of the stages; NULL until merged.';
+COMMENT ON COLUMN keypup.pull_request_metrics.idle_time IS
+  'First review request to the first review; stands beside the stages and is no part of the sum.';
+COMMENT ON COLUMN keypup.pull_request_metrics.person_id IS
+  'The person of the author, after all merges; NULL where there is none.';
 COMMENT ON COLUMN keypup.pull_request_metrics.person IS 'Name of that person; the login where there is none.';
-COMMENT ON COLUMN keypup.pull_request_metrics.state_now IS 'draft, open, closed (without a merge) or merged. Only an open one is a draft.';
-COMMENT ON COLUMN keypup.pull_request_metrics.review_state IS 'NONE: nobody is asked and nobody has reviewed. CHANGES_REQUESTED: the last verdict of some reviewer asks for changes. APPROVED: none does, and at least one approves. PENDING: otherwise.';
-COMMENT ON COLUMN keypup.pull_request_metrics.lines_changed IS 'Lines added and deleted; NULL where the provider gives none.';
-COMMENT ON COLUMN keypup.pull_request_metrics.size_class IS 'XS below 10 lines changed, S below 50, M below 250, L below 1000, else XL; NULL without lines_changed.';
-COMMENT ON COLUMN keypup.pull_request_metrics.time_to_first_review IS 'Opening to the first review, draft time included; NULL without one, and where the clocks disagree.';
-COMMENT ON COLUMN keypup.pull_request_metrics.review_rounds IS 'Change requests after which the same reviewer gave another verdict (approval or change request). Comments and dismissed reviews are no verdicts.';
+COMMENT ON COLUMN keypup.pull_request_metrics.state_now IS
+  'draft, open, closed (without a merge) or merged. Only an open one is a draft.';
+COMMENT ON COLUMN keypup.pull_request_metrics.review_state IS
+  'NONE: nobody is asked and nobody has reviewed. CHANGES_REQUESTED: the last verdict of some reviewer asks for '
+  'changes. APPROVED: none does, and at least one approves. PENDING: otherwise.';
+COMMENT ON COLUMN keypup.pull_request_metrics.lines_changed IS
+  'Lines added and deleted; NULL where the provider gives none.';
+COMMENT ON COLUMN keypup.pull_request_metrics.size_class IS
+  'XS below 10 lines changed, S below 50, M below 250, L below 1000, else XL; NULL without lines_changed.';
+COMMENT ON COLUMN keypup.pull_request_metrics.time_to_first_review IS
+  'Opening to the first review, draft time included; NULL without one, and where the clocks disagree.';
+COMMENT ON COLUMN keypup.pull_request_metrics.review_rounds IS
+  'Change requests after which the same reviewer gave another verdict (approval or change request). Comments and '
+  'dismissed reviews are no verdicts.';
 COMMENT ON COLUMN keypup.pull_request_metrics.reviewer_count IS 'Persons whose reviews count, each once.';
-COMMENT ON COLUMN keypup.pull_request_metrics.merged_without_review IS 'Whether it was merged and no review counts; NULL until merged.';
-COMMENT ON COLUMN keypup.pull_request_metrics.self_merged IS 'Whether its author, by login or person, merged it; NULL until merged, and where one of them is deleted.';
+COMMENT ON COLUMN keypup.pull_request_metrics.merged_without_review IS
+  'Whether it was merged and no review counts; NULL until merged.';
+COMMENT ON COLUMN keypup.pull_request_metrics.self_merged IS
+  'Whether its author, by login or person, merged it; NULL until merged, and where one of them is deleted.';
 COMMENT ON COLUMN keypup.pull_request_metrics.times_reopened IS 'How often it was reopened.';
-COMMENT ON COLUMN keypup.pull_request_metrics.is_revert IS 'Whether the title starts with Revert, a space and a quotation mark, as the provider''s button writes it.';
+COMMENT ON COLUMN keypup.pull_request_metrics.is_revert IS
+  'Whether the title starts with Revert, a space and a quotation mark, as the provider''s button writes it.';
 COMMENT ON COLUMN keypup.pull_request_metrics.updated_at IS 'The provider''s time of last change.';
 
 CREATE VIEW keypup.pull_request_work_in_progress WITH (security_invoker = true, security_barrier = true) AS
@@ -170,12 +218,14 @@ WITH work AS (
   FROM keypup.pull_requests p
   WHERE p.state = 'open' AND p.deleted_at IS NULL
 ), ranked AS (
-  SELECT w.*, 100 * cume_dist() OVER (PARTITION BY w.account_id, w.project_id ORDER BY w.began_at DESC) AS age_percentile FROM work w
+  SELECT w.*, 100 * cume_dist() OVER (PARTITION BY w.account_id, w.project_id
+    ORDER BY w.began_at DESC) AS age_percentile FROM work w
 )
-SELECT w.account_id, w.project_id, m.project, w.number, w.title, w.author, w.author_is_bot, m.person_id, m.person, m.state_now, m.review_state, m.size_class, w.created_at,
-  now() - w.began_at AS age, floor(extract(epoch FROM now() - w.began_at) / 86400)::bigint AS age_days, w.idle_since,
-  floor(extract(epoch FROM now() - w.idle_since) / 86400)::bigint AS idle_days, now() - w.idle_since >= interval '14 days' AS is_stale,
-  w.age_percentile
+SELECT w.account_id, w.project_id, m.project, w.number, w.title, w.author, w.author_is_bot, m.person_id, m.person,
+  m.state_now, m.review_state, m.size_class, w.created_at, now() - w.began_at AS age,
+  floor(extract(epoch FROM now() - w.began_at) / 86400)::bigint AS age_days, w.idle_since,
+    floor(extract(epoch FROM now() - w.idle_since) / 86400)::bigint AS idle_days,
+  now() - w.idle_since >= interval '14 days' AS is_stale, w.age_percentile
 FROM ranked w
 -- LIMIT, so that those that are asked for are looked up by their keys.
 CROSS JOIN LATERAL (
@@ -183,7 +233,8 @@ CROSS JOIN LATERAL (
   WHERE m.account_id = w.account_id AND m.project_id = w.project_id AND m.number = w.number LIMIT 1) AS m;
 REVOKE ALL ON keypup.pull_request_work_in_progress FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_work_in_progress TO keypup_member;
-COMMENT ON VIEW keypup.pull_request_work_in_progress IS 'One row an open pull request: how old it is, and for how long nothing has happened.';
+COMMENT ON VIEW keypup.pull_request_work_in_progress IS
+  'One row an open pull request: how old it is, and for how long nothing has happened.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.project IS 'Name of the project.';
@@ -191,18 +242,23 @@ COMMENT ON COLUMN keypup.pull_request_work_in_progress.number IS 'Number within 
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.title IS 'Title.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.author IS 'Login; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.author_is_bot IS 'Whether a bot opened it.';
-COMMENT ON COLUMN keypup.pull_request_work_in_progress.person_id IS 'The person of the author, after all merges; NULL where there is none.';
+COMMENT ON COLUMN keypup.pull_request_work_in_progress.person_id IS
+  'The person of the author, after all merges; NULL where there is none.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.person IS 'Name of that person; the login where there is none.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.state_now IS 'draft or open.';
-COMMENT ON COLUMN keypup.pull_request_work_in_progress.review_state IS 'NONE, PENDING, CHANGES_REQUESTED or APPROVED, as in pull_request_metrics.';
-COMMENT ON COLUMN keypup.pull_request_work_in_progress.size_class IS 'XS to XL, as in pull_request_metrics; NULL without lines_changed.';
+COMMENT ON COLUMN keypup.pull_request_work_in_progress.review_state IS
+  'NONE, PENDING, CHANGES_REQUESTED or APPROVED, as in pull_request_metrics.';
+COMMENT ON COLUMN keypup.pull_request_work_in_progress.size_class IS
+  'XS to XL, as in pull_request_metrics; NULL without lines_changed.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.age IS 'Opening to now; 0 where the opening lies in the future.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.age_days IS 'Whole days of age.';
-COMMENT ON COLUMN keypup.pull_request_work_in_progress.idle_since IS 'Last change that the provider names, a bot''s too; never before the opening, nor after now.';
+COMMENT ON COLUMN keypup.pull_request_work_in_progress.idle_since IS
+  'Last change that the provider names, a bot''s too; never before the opening, nor after now.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.idle_days IS 'Whole days from idle_since to now.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.is_stale IS 'Whether nothing has changed for 14 days.';
-COMMENT ON COLUMN keypup.pull_request_work_in_progress.age_percentile IS 'Percentage of the project''s open pull requests, drafts among them, that are as old or younger: 100 for the oldest.';
+COMMENT ON COLUMN keypup.pull_request_work_in_progress.age_percentile IS
+  'Percentage of the project''s open pull requests, drafts among them, that are as old or younger: 100 for the oldest.';
 
 CREATE VIEW keypup.review_weeks WITH (security_invoker = true, security_barrier = true) AS
 SELECT a.account_id, w.week, w.next_week
@@ -212,28 +268,34 @@ CROSS JOIN LATERAL (
   -- As arrays: the planner takes generate_series for a thousand weeks, and would compile what takes no time to run.
   SELECT g.week, g.next_week
   FROM unnest(ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), now(), interval '168 hours')),
-    ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), now(), interval '168 hours') + interval '168 hours')) AS g(week, next_week)
+    ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), now(),
+      interval '168 hours') + interval '168 hours')) AS g(week, next_week)
   UNION ALL
   -- Where clocks disagree, weeks to come; the last that there is has no end.
-  SELECT f.week, CASE WHEN f.week < timestamptz '294276-01-01 00:00:00+00' THEN f.week + interval '168 hours' ELSE 'infinity' END
+  SELECT f.week, CASE WHEN f.week < timestamptz '294276-01-01 00:00:00+00' THEN f.week + interval '168 hours'
+    ELSE 'infinity' END
   FROM (SELECT DISTINCT date_trunc('week', v.submitted_at, 'UTC') AS week FROM keypup.reviews v
-        WHERE v.account_id = a.account_id AND v.submitted_at >= date_trunc('week', now(), 'UTC') + interval '168 hours') AS f
+        WHERE v.account_id = a.account_id
+          AND v.submitted_at >= date_trunc('week', now(), 'UTC') + interval '168 hours') AS f
 ) AS w;
 REVOKE ALL ON keypup.review_weeks FROM PUBLIC;
 GRANT SELECT ON keypup.review_weeks TO keypup_member;
-COMMENT ON VIEW keypup.review_weeks IS 'One row an account and ISO week, from its first review to now, and those to come that already have one.';
+COMMENT ON VIEW keypup.review_weeks IS
+  'One row an account and ISO week, from its first review to now, and those to come that already have one.';
 COMMENT ON COLUMN keypup.review_weeks.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.review_weeks.week IS 'Monday of the ISO week, 0:00 UTC.';
 COMMENT ON COLUMN keypup.review_weeks.next_week IS 'Monday of the week after, 0:00 UTC.';
 
 CREATE VIEW keypup.review_load WITH (security_invoker = true, security_barrier = true) AS
 -- Week by week: a time range leaves out weeks, and only the reviews of the others are looked up.
-SELECT w.account_id, r.person_id, r.reviewer, r.is_bot, w.week, to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
-  r.reviews, r.pull_requests, r.first_reviews, r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
+SELECT w.account_id, r.person_id, r.reviewer, r.is_bot, w.week,
+  to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week, r.reviews, r.pull_requests, r.first_reviews,
+    r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
 FROM keypup.review_weeks w
 CROSS JOIN LATERAL (
-  SELECT v.person_id, v.person AS reviewer, v.is_bot, count(*) AS reviews, count(DISTINCT (v.project_id, v.number)) AS pull_requests, count(v.response_time) AS first_reviews,
-    percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY v.response_time) AS response_times
+  SELECT v.person_id, v.person AS reviewer, v.is_bot, count(*) AS reviews,
+    count(DISTINCT (v.project_id, v.number)) AS pull_requests, count(v.response_time) AS first_reviews,
+      percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY v.response_time) AS response_times
   FROM keypup.pull_request_reviews v
   WHERE v.account_id = w.account_id AND v.submitted_at >= w.week AND v.submitted_at < w.next_week
   GROUP BY v.person_id, v.person, v.is_bot
@@ -242,32 +304,44 @@ REVOKE ALL ON keypup.review_load FROM PUBLIC;
 GRANT SELECT ON keypup.review_load TO keypup_member;
 COMMENT ON VIEW keypup.review_load IS 'One row an account, reviewer and ISO week in which the person reviewed.';
 COMMENT ON COLUMN keypup.review_load.account_id IS 'The account.';
-COMMENT ON COLUMN keypup.review_load.person_id IS 'The reviewer; NULL for bots, deleted users and other logins that are no person.';
-COMMENT ON COLUMN keypup.review_load.reviewer IS 'Name of the person; the login where there is none; NULL for deleted users, all in one row.';
+COMMENT ON COLUMN keypup.review_load.person_id IS
+  'The reviewer; NULL for bots, deleted users and other logins that are no person.';
+COMMENT ON COLUMN keypup.review_load.reviewer IS
+  'Name of the person; the login where there is none; NULL for deleted users, all in one row.';
 COMMENT ON COLUMN keypup.review_load.is_bot IS 'Whether the reviewer is a bot.';
 COMMENT ON COLUMN keypup.review_load.week IS 'Monday of the ISO week, 0:00 UTC.';
 COMMENT ON COLUMN keypup.review_load.iso_week IS 'The week as ISO 8601 writes it.';
-COMMENT ON COLUMN keypup.review_load.reviews IS 'Reviews submitted in the week, but for the author''s own; also of drafts, and after the merge.';
+COMMENT ON COLUMN keypup.review_load.reviews IS
+  'Reviews submitted in the week, but for the author''s own; also of drafts, and after the merge.';
 COMMENT ON COLUMN keypup.review_load.pull_requests IS 'Pull requests with such a review.';
-COMMENT ON COLUMN keypup.review_load.first_reviews IS 'Those that the reviewer reviewed for the first time, with a response time.';
-COMMENT ON COLUMN keypup.review_load.median_response_time IS 'Median response time of the first reviews; the mean of the middle two where their number is even; NULL without any.';
-COMMENT ON COLUMN keypup.review_load.p90_response_time IS 'Response time that 9 of 10 first reviews do not exceed, interpolated; NULL without any.';
+COMMENT ON COLUMN keypup.review_load.first_reviews IS
+  'Those that the reviewer reviewed for the first time, with a response time.';
+COMMENT ON COLUMN keypup.review_load.median_response_time IS
+  'Median response time of the first reviews; the mean of the middle two where their number is even; NULL without any.';
+COMMENT ON COLUMN keypup.review_load.p90_response_time IS
+  'Response time that 9 of 10 first reviews do not exceed, interpolated; NULL without any.';
 
 CREATE VIEW keypup.reviewer_pairs WITH (security_invoker = true, security_barrier = true) AS
-SELECT r.account_id, r.author_person_id, r.author_person AS author, r.author_is_bot, r.person_id AS reviewer_person_id, r.person AS reviewer, r.is_bot AS reviewer_is_bot,
-  count(DISTINCT (r.project_id, r.number)) AS pull_requests, count(*) AS reviews, count(*) FILTER (WHERE r.state = 'approved') AS approvals
+SELECT r.account_id, r.author_person_id, r.author_person AS author, r.author_is_bot, r.person_id AS reviewer_person_id,
+  r.person AS reviewer, r.is_bot AS reviewer_is_bot, count(DISTINCT (r.project_id, r.number)) AS pull_requests,
+    count(*) AS reviews, count(*) FILTER (WHERE r.state = 'approved') AS approvals
 FROM keypup.pull_request_reviews r
 GROUP BY r.account_id, r.author_person_id, r.author_person, r.author_is_bot, r.person_id, r.person, r.is_bot;
 REVOKE ALL ON keypup.reviewer_pairs FROM PUBLIC;
 GRANT SELECT ON keypup.reviewer_pairs TO keypup_member;
 COMMENT ON VIEW keypup.reviewer_pairs IS 'One row an author and a reviewer: how much one reviews of the other.';
 COMMENT ON COLUMN keypup.reviewer_pairs.account_id IS 'The account.';
-COMMENT ON COLUMN keypup.reviewer_pairs.author_person_id IS 'The author; NULL for bots, deleted users and other logins that are no person.';
-COMMENT ON COLUMN keypup.reviewer_pairs.author IS 'Name of the person; the login where there is none; NULL for deleted users.';
+COMMENT ON COLUMN keypup.reviewer_pairs.author_person_id IS
+  'The author; NULL for bots, deleted users and other logins that are no person.';
+COMMENT ON COLUMN keypup.reviewer_pairs.author IS
+  'Name of the person; the login where there is none; NULL for deleted users.';
 COMMENT ON COLUMN keypup.reviewer_pairs.author_is_bot IS 'Whether the author is a bot.';
 COMMENT ON COLUMN keypup.reviewer_pairs.reviewer_person_id IS 'The reviewer; NULL as for the author.';
-COMMENT ON COLUMN keypup.reviewer_pairs.reviewer IS 'Name of the person; the login where there is none; NULL for deleted users.';
+COMMENT ON COLUMN keypup.reviewer_pairs.reviewer IS
+  'Name of the person; the login where there is none; NULL for deleted users.';
 COMMENT ON COLUMN keypup.reviewer_pairs.reviewer_is_bot IS 'Whether the reviewer is a bot.';
 COMMENT ON COLUMN keypup.reviewer_pairs.pull_requests IS 'Pull requests of the author that the reviewer reviewed.';
-COMMENT ON COLUMN keypup.reviewer_pairs.reviews IS 'Reviews of these by the reviewer, also of drafts, and after the merge.';
-COMMENT ON COLUMN keypup.reviewer_pairs.approvals IS 'How many of the reviews approve; one that was dismissed does not.';
+COMMENT ON COLUMN keypup.reviewer_pairs.reviews IS
+  'Reviews of these by the reviewer, also of drafts, and after the merge.';
+COMMENT ON COLUMN keypup.reviewer_pairs.approvals IS
+  'How many of the reviews approve; one that was dismissed does not.';

@@ -7,33 +7,43 @@ WITH member AS MATERIALIZED (
   SELECT t.account_id, t.team, coalesce(i.person_id, t.person_id) AS person_id, t.joined_at, t.left_at
   FROM keypup.team_members t
   LEFT JOIN keypup.person_merges g ON g.account_id = t.account_id AND g.own_person_id = t.person_id
-  LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id AND i.external_id = g.external_id
+  LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id
+    AND i.external_id = g.external_id
 )
 SELECT w.account_id, r.team, w.week, to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
-  r.reviewers, r.reviews, r.pull_requests, r.first_reviews, r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
+  r.reviewers, r.reviews, r.pull_requests, r.first_reviews, r.response_times[1] AS median_response_time,
+    r.response_times[2] AS p90_response_time
 FROM keypup.review_weeks w
 CROSS JOIN LATERAL (
-  SELECT x.team, count(DISTINCT coalesce(x.person_id::text, x.login, '')) AS reviewers, count(*) AS reviews, count(DISTINCT (x.project_id, x.number)) AS pull_requests,
-    count(x.response_time) AS first_reviews, percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY x.response_time) AS response_times
+  SELECT x.team, count(DISTINCT coalesce(x.person_id::text, x.login, '')) AS reviewers, count(*) AS reviews,
+    count(DISTINCT (x.project_id, x.number)) AS pull_requests, count(x.response_time) AS first_reviews,
+      percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY x.response_time) AS response_times
   FROM (
     -- Once a team, though two logins of one person may both be in it.
     SELECT DISTINCT m.team, v.project_id, v.number, v.external_id, v.person_id, v.login, v.response_time
     FROM keypup.pull_request_reviews v
-    LEFT JOIN member m ON m.account_id = v.account_id AND m.person_id = v.person_id AND v.submitted_at >= m.joined_at AND (m.left_at IS NULL OR v.submitted_at < m.left_at)
+    LEFT JOIN member m ON m.account_id = v.account_id AND m.person_id = v.person_id AND v.submitted_at >= m.joined_at
+      AND (m.left_at IS NULL OR v.submitted_at < m.left_at)
     WHERE v.account_id = w.account_id AND v.submitted_at >= w.week AND v.submitted_at < w.next_week AND NOT v.is_bot
   ) AS x
   GROUP BY x.team
 ) AS r;
 REVOKE ALL ON keypup.team_review_load FROM PUBLIC;
 GRANT SELECT ON keypup.team_review_load TO keypup_member;
-COMMENT ON VIEW keypup.team_review_load IS 'One row an account, team and ISO week in which persons who were in the team then reviewed; one without a team for those who were in none.';
+COMMENT ON VIEW keypup.team_review_load IS
+  'One row an account, team and ISO week in which persons who were in the team then reviewed; one without a team for '
+  'those who were in none.';
 COMMENT ON COLUMN keypup.team_review_load.account_id IS 'The account.';
-COMMENT ON COLUMN keypup.team_review_load.team IS 'The team; NULL for reviews by persons who were in none at the time of the review.';
+COMMENT ON COLUMN keypup.team_review_load.team IS
+  'The team; NULL for reviews by persons who were in none at the time of the review.';
 COMMENT ON COLUMN keypup.team_review_load.week IS 'Monday 0:00 UTC of the week.';
 COMMENT ON COLUMN keypup.team_review_load.iso_week IS 'The same as text: 2024-W01.';
 COMMENT ON COLUMN keypup.team_review_load.reviewers IS 'Persons who reviewed.';
-COMMENT ON COLUMN keypup.team_review_load.reviews IS 'Reviews submitted, as in review_load; a review by a person who was in two teams is in the rows of both.';
+COMMENT ON COLUMN keypup.team_review_load.reviews IS
+  'Reviews submitted, as in review_load; a review by a person who was in two teams is in the rows of both.';
 COMMENT ON COLUMN keypup.team_review_load.pull_requests IS 'Pull requests with such a review.';
-COMMENT ON COLUMN keypup.team_review_load.first_reviews IS 'First reviews of a pull request by a person, with a response time.';
+COMMENT ON COLUMN keypup.team_review_load.first_reviews IS
+  'First reviews of a pull request by a person, with a response time.';
 COMMENT ON COLUMN keypup.team_review_load.median_response_time IS 'Median response time of these; NULL without any.';
-COMMENT ON COLUMN keypup.team_review_load.p90_response_time IS 'Response time that 9 of 10 of these do not exceed, interpolated; NULL without any.';
+COMMENT ON COLUMN keypup.team_review_load.p90_response_time IS
+  'Response time that 9 of 10 of these do not exceed, interpolated; NULL without any.';

@@ -4,7 +4,8 @@ CREATE FUNCTION keypup.known_time_zone(zone text) RETURNS text
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_known_time_zone';
 REVOKE ALL ON FUNCTION keypup.known_time_zone(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.known_time_zone(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.known_time_zone(text) IS 'The time zone, or UTC where this server does not know it: views never fail on one.';
+COMMENT ON FUNCTION keypup.known_time_zone(text) IS
+  'The time zone, or UTC where this server does not know it: views never fail on one.';
 
 CREATE FUNCTION keypup.set_time_zone(account text, time_zone text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -18,8 +19,10 @@ BEGIN
   WHERE lower(z.name COLLATE "C") = lower(set_time_zone.time_zone COLLATE "C") AND z.name !~ '^(posix|right)/'
     AND (z.name = 'UTC' OR NOT EXISTS (SELECT FROM pg_timezone_abbrevs b WHERE b.abbrev = upper(z.name COLLATE "C")));
   IF zone IS NULL THEN
-    RAISE EXCEPTION 'time zone "%" is unknown', coalesce(regexp_replace(left(set_time_zone.time_zone, 100), '[[:cntrl:]]', '?', 'g'), '')
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Write it as Europe/Paris or UTC; SELECT name FROM pg_timezone_names shows all.';
+    RAISE EXCEPTION 'time zone "%" is unknown',
+      coalesce(regexp_replace(left(set_time_zone.time_zone, 100), '[[:cntrl:]]', '?', 'g'), '')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Write it as Europe/Paris or UTC; SELECT name FROM '
+        'pg_timezone_names shows all.';
   END IF;
   UPDATE keypup.accounts a SET time_zone = zone WHERE a.account_id = the_account;
   PERFORM keypup.record_action(the_account, 'account.time_zone', zone);
@@ -27,4 +30,5 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.set_time_zone(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.set_time_zone(text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.set_time_zone(text, text) IS 'Sets where the days, weeks and months of the account begin; the views count by it from the next statement on.';
+COMMENT ON FUNCTION keypup.set_time_zone(text, text) IS
+  'Sets where the days, weeks and months of the account begin; the views count by it from the next statement on.';

@@ -1,57 +1,83 @@
--- insight/verdict.sql: what the reviewers of a pull request have said, and when it stood approved. doc/fields.md has the definitions.
+-- insight/verdict.sql: what the reviewers of a pull request have said, and when it stood approved. doc/fields.md has
+-- the definitions.
 
 CREATE VIEW keypup.pull_request_verdicts WITH (security_invoker = true, security_barrier = true) AS
 -- Every window is led by the pull request and its times, so that a range of these is read and no more.
 WITH said AS (
-  -- What each person said until the merge, the draft's time included, as for review_state: a comment leaves a verdict as it is, and a
-  -- dismissed review takes it back.
-  SELECT p.account_id, p.project_id, p.number, p.state AS item_state, p.created_at, p.merged_at, coalesce(l.person_id::text, r.author, '') AS who, r.author AS login,
-    r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict, r.submitted_at, r.external_id COLLATE "C" AS external_id
+  -- What each person said until the merge, the draft's time included, as for review_state: a comment leaves a verdict
+  -- as it is, and a dismissed review takes it back.
+  SELECT p.account_id, p.project_id, p.number, p.state AS item_state, p.created_at, p.merged_at,
+    coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, r.state, r.state
+      IN ('approved', 'changes_requested', 'dismissed') AS is_verdict, r.submitted_at,
+      r.external_id COLLATE "C" AS external_id
   FROM keypup.reviews r
-  JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id AND p.number = r.pull_request_number
+  JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id
+    AND p.number = r.pull_request_number
   LEFT JOIN LATERAL (
-    SELECT i.person_id FROM keypup.projects j JOIN keypup.identities i ON i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author
+    SELECT i.person_id FROM keypup.projects j JOIN keypup.identities i ON i.account_id = j.account_id
+      AND i.connection_id = j.connection_id AND i.login = r.author
     WHERE j.account_id = r.account_id AND j.project_id = r.project_id
     ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
-  WHERE p.deleted_at IS NULL AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL
+  WHERE p.deleted_at IS NULL AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending'
+    AND r.submitted_at IS NOT NULL
     AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
 ), followed AS (
-  SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
+  SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state)
+    OVER w END AS state_before
   FROM said s
-  WINDOW w AS (PARTITION BY s.account_id, s.project_id, s.number, s.item_state, s.created_at, s.merged_at, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
+  WINDOW w AS (PARTITION BY s.account_id, s.project_id, s.number, s.item_state, s.created_at, s.merged_at, s.who,
+    s.is_verdict ORDER BY s.submitted_at, s.external_id)
 ), counted AS (
   -- After each review: how many persons ask for changes, and how many approve.
-  SELECT f.*, bool_or(f.is_last AND f.state <> 'dismissed') OVER (PARTITION BY f.account_id, f.project_id, f.number, f.item_state, f.created_at, f.merged_at, f.who) AS has_verdict,
-    sum((f.state = 'changes_requested')::integer - coalesce((f.state_before = 'changes_requested')::integer, 0)) FILTER (WHERE f.is_verdict) OVER w AS against,
-    sum((f.state = 'approved')::integer - coalesce((f.state_before = 'approved')::integer, 0)) FILTER (WHERE f.is_verdict) OVER w AS in_favour
+  SELECT f.*, bool_or(f.is_last AND f.state <> 'dismissed') OVER (PARTITION BY f.account_id, f.project_id, f.number,
+    f.item_state, f.created_at, f.merged_at, f.who) AS has_verdict,
+    sum((f.state = 'changes_requested')::integer - coalesce((f.state_before = 'changes_requested')::integer, 0))
+      FILTER (WHERE f.is_verdict) OVER w AS against,
+    sum((f.state = 'approved')::integer - coalesce((f.state_before = 'approved')::integer, 0))
+      FILTER (WHERE f.is_verdict) OVER w AS in_favour
   FROM followed f
-  WINDOW w AS (PARTITION BY f.account_id, f.project_id, f.number, f.item_state, f.created_at, f.merged_at ORDER BY f.submitted_at, f.external_id ROWS UNBOUNDED PRECEDING)
+  WINDOW w AS (PARTITION BY f.account_id, f.project_id, f.number, f.item_state, f.created_at, f.merged_at
+    ORDER BY f.submitted_at, f.external_id ROWS UNBOUNDED PRECEDING)
 ), approved AS (
   SELECT c.*, c.against = 0 AND c.in_favour > 0
-    AND NOT coalesce(lag(c.against = 0 AND c.in_favour > 0) OVER (PARTITION BY c.account_id, c.project_id, c.number, c.item_state, c.created_at, c.merged_at ORDER BY c.submitted_at, c.external_id), false) AS becomes_approved
+    AND NOT coalesce(lag(c.against = 0 AND c.in_favour > 0) OVER (PARTITION BY c.account_id, c.project_id, c.number,
+      c.item_state, c.created_at, c.merged_at ORDER BY c.submitted_at, c.external_id), false) AS becomes_approved
   FROM counted c
 )
 SELECT a.account_id, a.project_id, a.number, a.item_state, a.created_at, a.merged_at,
-  CASE WHEN bool_or(a.is_last AND a.state = 'changes_requested') THEN 'CHANGES_REQUESTED' WHEN bool_or(a.is_last AND a.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state,
+  CASE WHEN bool_or(a.is_last AND a.state = 'changes_requested') THEN 'CHANGES_REQUESTED'
+    WHEN bool_or(a.is_last AND a.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state,
   min(a.submitted_at) FILTER (WHERE a.becomes_approved) AS review_approved_at,
   max(a.submitted_at) FILTER (WHERE a.becomes_approved) AS review_last_approved_at,
-  coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'approved' AND a.login IS NOT NULL), '{}') AS approver_usernames,
-  coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'changes_requested' AND a.login IS NOT NULL), '{}') AS change_requester_usernames,
-  coalesce(array_agg(DISTINCT a.login) FILTER (WHERE NOT a.has_verdict AND a.login IS NOT NULL), '{}') AS undecided_usernames
+  coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'approved'
+    AND a.login IS NOT NULL), '{}') AS approver_usernames,
+  coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'changes_requested'
+    AND a.login IS NOT NULL), '{}') AS change_requester_usernames,
+  coalesce(array_agg(DISTINCT a.login) FILTER (WHERE NOT a.has_verdict AND a.login IS NOT NULL),
+    '{}') AS undecided_usernames
 FROM approved a
 GROUP BY a.account_id, a.project_id, a.number, a.item_state, a.created_at, a.merged_at;
 REVOKE ALL ON keypup.pull_request_verdicts FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_verdicts TO keypup_member;
-COMMENT ON VIEW keypup.pull_request_verdicts IS 'One row a pull request that persons other than its author have reviewed until its merge: what they say now, and when it stood approved.';
+COMMENT ON VIEW keypup.pull_request_verdicts IS
+  'One row a pull request that persons other than its author have reviewed until its merge: what they say now, and '
+  'when it stood approved.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.item_state IS 'open, closed or merged.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.created_at IS 'When the pull request was opened.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.merged_at IS 'When it was merged; NULL if not.';
-COMMENT ON COLUMN keypup.pull_request_verdicts.review_state IS 'CHANGES_REQUESTED where the last verdict of some person asks for changes; else APPROVED where one approves; else PENDING.';
-COMMENT ON COLUMN keypup.pull_request_verdicts.review_approved_at IS 'First time that it came to stand approved: somebody approves, and nobody asks for changes; NULL where it never did.';
-COMMENT ON COLUMN keypup.pull_request_verdicts.review_last_approved_at IS 'Last time that it came to stand approved; a second approval of what stands approved changes nothing.';
-COMMENT ON COLUMN keypup.pull_request_verdicts.approver_usernames IS 'Logins of the persons whose last verdict approves, sorted.';
-COMMENT ON COLUMN keypup.pull_request_verdicts.change_requester_usernames IS 'Logins of the persons whose last verdict asks for changes, sorted.';
-COMMENT ON COLUMN keypup.pull_request_verdicts.undecided_usernames IS 'Logins of the persons who reviewed and have no verdict: comments only, or a dismissed review; sorted.';
+COMMENT ON COLUMN keypup.pull_request_verdicts.review_state IS
+  'CHANGES_REQUESTED where the last verdict of some person asks for changes; else APPROVED where one approves; else '
+  'PENDING.';
+COMMENT ON COLUMN keypup.pull_request_verdicts.review_approved_at IS
+  'First time that it came to stand approved: somebody approves, and nobody asks for changes; NULL where it never did.';
+COMMENT ON COLUMN keypup.pull_request_verdicts.review_last_approved_at IS
+  'Last time that it came to stand approved; a second approval of what stands approved changes nothing.';
+COMMENT ON COLUMN keypup.pull_request_verdicts.approver_usernames IS
+  'Logins of the persons whose last verdict approves, sorted.';
+COMMENT ON COLUMN keypup.pull_request_verdicts.change_requester_usernames IS
+  'Logins of the persons whose last verdict asks for changes, sorted.';
+COMMENT ON COLUMN keypup.pull_request_verdicts.undecided_usernames IS
+  'Logins of the persons who reviewed and have no verdict: comments only, or a dismissed review; sorted.';

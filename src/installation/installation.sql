@@ -10,12 +10,14 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'keypup_list_databases';
 REVOKE ALL ON FUNCTION keypup.library(), keypup.check_ca_file(), keypup.list_databases() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.library() IS
-  'The library that this server runs: its version, whether it was loaded when the server started, and whether there was '
+  'The library that this server runs: its version, whether it was loaded when the server started, and whether there '
+  'was '
   'no room for the launcher then.';
 COMMENT ON FUNCTION keypup.check_ca_file() IS
   'Whether there are certificate authorities to check providers'' certificates against.';
 COMMENT ON FUNCTION keypup.list_databases() IS
-  'What the launcher knows of the databases of this server: how many workers each wants, and whether their commits wait '
+  'What the launcher knows of the databases of this server: how many workers each wants, and whether their commits '
+  'wait '
   'for standbys (NULL: none, or not known), and since when max_worker_processes has had no room for them.';
 
 CREATE FUNCTION keypup.check_installation(OUT check_name text, OUT ok boolean, OUT detail text, OUT remedy text)
@@ -64,7 +66,8 @@ BEGIN
       -- What only waits for a restart is reported as an error, too, without a line where it was taken out; reading the
       -- files has marked it.
       WHERE f.problem IS NOT NULL AND f.sourcefile IS NOT NULL
-        AND NOT coalesce((SELECT s.pending_restart FROM pg_settings s WHERE lower(s.name COLLATE "C") = lower(f.name COLLATE "C")), false) $$),
+        AND NOT coalesce((SELECT s.pending_restart FROM pg_settings s
+          WHERE lower(s.name COLLATE "C") = lower(f.name COLLATE "C")), false) $$),
 
     ('key', $$
       SELECT true, format('keypup.%s is readable; its newest key is number %s',
@@ -130,7 +133,8 @@ BEGIN
         LEFT JOIN pg_roles g ON g.oid = m.grantor AND g.oid <> 10
         WHERE n.name = 'keypup_member' AND m.roleid = r.oid AND m.admin_option
         UNION ALL
-        SELECT format('role %s lacks %s of its %s rights here', n.name, l.lost, l.given), 'SELECT keypup.restore_roles();'
+        SELECT format('role %s lacks %s of its %s rights here', n.name, l.lost, l.given),
+          'SELECT keypup.restore_roles();'
         FROM (
           SELECT count(*) AS given, count(*) FILTER (WHERE h.statement IS NULL) AS lost
           FROM keypup.wanted_rights w
@@ -147,7 +151,8 @@ BEGIN
           'only its owner may create in schema keypup, and nothing in it is anybody else''s'),
         string_agg(p.remedy, ' ' ORDER BY p.problem)
       FROM (
-        SELECT format('%s may create in schema keypup', g.name), format('REVOKE CREATE ON SCHEMA keypup FROM %s;', g.name)
+        SELECT format('%s may create in schema keypup', g.name),
+          format('REVOKE CREATE ON SCHEMA keypup FROM %s;', g.name)
         FROM pg_namespace n
         CROSS JOIN aclexplode(n.nspacl) a
         CROSS JOIN LATERAL (
@@ -155,15 +160,18 @@ BEGIN
         ) g
         WHERE n.nspname = 'keypup' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
         UNION ALL
-        SELECT format('%s has %s rights in schema keypup that keypup does not give', s.grantee, count(*)), string_agg(s.statement, ' ' ORDER BY s.statement)
+        SELECT format('%s has %s rights in schema keypup that keypup does not give', s.grantee, count(*)),
+          string_agg(s.statement, ' ' ORDER BY s.statement)
         FROM keypup.stray_rights(false) s
         WHERE s.statement NOT LIKE 'REVOKE CREATE ON SCHEMA %'
         GROUP BY s.grantee
         UNION ALL
-        SELECT format('%s is not the extension''s', f.oid::regprocedure), format('DROP ROUTINE %s;', f.oid::regprocedure)
+        SELECT format('%s is not the extension''s', f.oid::regprocedure),
+          format('DROP ROUTINE %s;', f.oid::regprocedure)
         FROM pg_proc f
         WHERE f.pronamespace = 'keypup'::regnamespace
-          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e')
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid
+            AND d.deptype = 'e')
       ) AS p (problem, remedy) $$),
 
     ('members', $$
@@ -171,7 +179,8 @@ BEGIN
         CASE WHEN count(*) = 0 THEN 'every member that is a database role is there'
              ELSE format('of %s members the database role was dropped or renamed, first of %I in account %s', count(*),
                min(m.member), quote_literal((array_agg(a.name ORDER BY m.member))[1])) END,
-        'SELECT * FROM keypup.orphaned_members; then keypup.remove_member, or keypup.add_member where the role of that name is meant.'
+        'SELECT * FROM keypup.orphaned_members; then keypup.remove_member, or keypup.add_member where the role of that '
+        'name is meant.'
       FROM keypup.orphaned_members m JOIN keypup.accounts a ON a.account_id = m.account_id $$),
 
     ('launcher', 'SELECT d.ok, d.detail, d.remedy FROM keypup.diagnose_launcher() d'),

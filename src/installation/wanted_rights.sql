@@ -1,7 +1,8 @@
--- installation/wanted_rights.sql: what the two roles of the cluster may do here, written down, so that one that was dropped
--- can be made anew. DROP OWNED takes its grants and policies away, and the tables keep their rows.
+-- installation/wanted_rights.sql: what the two roles of the cluster may do here, written down, so that one that was
+-- dropped can be made anew. DROP OWNED takes its grants and policies away, and the tables keep their rows.
 
-CREATE FUNCTION keypup.given_rights(OUT grantee oid, OUT privilege text, OUT kind text, OUT object text) RETURNS SETOF record
+CREATE FUNCTION keypup.given_rights(OUT grantee oid, OUT privilege text, OUT kind text, OUT object text)
+  RETURNS SETOF record
 LANGUAGE sql STABLE ROWS 1000 SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT a.grantee, a.privilege_type, 'SCHEMA', quote_ident(n.nspname)
@@ -23,24 +24,30 @@ AS $$
   WHERE p.pronamespace = 'keypup'::regnamespace AND a.grantee <> p.proowner
 $$;
 REVOKE ALL ON FUNCTION keypup.given_rights() FROM PUBLIC;
-COMMENT ON FUNCTION keypup.given_rights() IS 'The rights that any role but the owner has to the schema and what is in it; 0 is PUBLIC.';
+COMMENT ON FUNCTION keypup.given_rights() IS
+  'The rights that any role but the owner has to the schema and what is in it; 0 is PUBLIC.';
 
-CREATE FUNCTION keypup.stray_rights(granted_by_operators boolean, OUT grantee text, OUT statement text) RETURNS SETOF record
+CREATE FUNCTION keypup.stray_rights(granted_by_operators boolean, OUT grantee text, OUT statement text)
+  RETURNS SETOF record
 LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce(r.rolname, 'PUBLIC'), format('REVOKE %s ON %s %s FROM %s;', g.privilege, g.kind, g.object, coalesce(quote_ident(r.rolname), 'PUBLIC'))
+  SELECT coalesce(r.rolname, 'PUBLIC'),
+    format('REVOKE %s ON %s %s FROM %s;', g.privilege, g.kind, g.object, coalesce(quote_ident(r.rolname), 'PUBLIC'))
   FROM keypup.given_rights() g
   LEFT JOIN pg_roles r ON r.oid = g.grantee
   WHERE r.rolname IS NULL
      OR r.rolname NOT IN ('keypup_member', 'keypup_worker', 'pg_monitor')
         AND (granted_by_operators
              OR NOT (g.kind = 'SCHEMA' AND g.privilege = 'USAGE'
-                     OR g.kind = 'ROUTINE' AND g.object ~ '^keypup\.(receive_webhook|request_break_glass|approve_break_glass)\('))
+                     OR g.kind = 'ROUTINE' AND g.object
+                       ~ '^keypup\.(receive_webhook|request_break_glass|approve_break_glass)\('))
 $$;
 REVOKE ALL ON FUNCTION keypup.stray_rights(boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.stray_rights(boolean) IS
-  'Rights of anybody but the owner, keypup_member, keypup_worker and pg_monitor, each with the statement that takes it back;'
-  ' or only those that operators have no reason to grant: they do USAGE on the schema, and the functions for webhooks and break-glass.';
+  'Rights of anybody but the owner, keypup_member, keypup_worker and pg_monitor, each with the statement that takes it '
+  'back;'
+  ' or only those that operators have no reason to grant: they do USAGE on the schema, and the functions for webhooks '
+  'and break-glass.';
 
 CREATE FUNCTION keypup.held_rights(OUT role_name name, OUT statement text) RETURNS SETOF record
 LANGUAGE sql STABLE ROWS 500 SET search_path = pg_catalog, pg_temp
@@ -51,7 +58,8 @@ AS $$
   WHERE r.rolname IN ('keypup_member', 'keypup_worker')
   UNION ALL
   -- Of several roles, DROP OWNED takes one out and leaves the policy.
-  SELECT n.name, format('DROP POLICY IF EXISTS %1$I ON keypup.%2$I; CREATE POLICY %1$I ON keypup.%2$I AS %3$s FOR %4$s TO %5$s',
+  SELECT n.name, format('DROP POLICY IF EXISTS %1$I ON keypup.%2$I; CREATE POLICY %1$I ON keypup.%2$I AS %3$s FOR %4$s '
+    'TO %5$s',
       p.policyname, p.tablename, p.permissive, p.cmd,
       (SELECT string_agg(quote_ident(o.name), ', ' ORDER BY o.name) FROM unnest(p.roles) AS o (name)))
     || coalesce(' USING (' || p.qual || ')', '') || coalesce(' WITH CHECK (' || p.with_check || ')', '') || ';'
@@ -69,7 +77,8 @@ CREATE TABLE keypup.wanted_rights (
   PRIMARY KEY (role_name, statement)
 );
 COMMENT ON TABLE keypup.wanted_rights IS
-  'The rights that CREATE EXTENSION has given to keypup_member and keypup_worker. Written by it, and nobody''s to read.';
+  'The rights that CREATE EXTENSION has given to keypup_member and keypup_worker. Written by it, and nobody''s to '
+  'read.';
 COMMENT ON COLUMN keypup.wanted_rights.role_name IS 'keypup_member or keypup_worker.';
 COMMENT ON COLUMN keypup.wanted_rights.statement IS 'The statement that gives the right.';
 REVOKE ALL ON keypup.wanted_rights FROM PUBLIC;

@@ -18,10 +18,12 @@ CREATE TABLE keypup.releases (
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  CHECK (least(created_at, published_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, published_at, updated_at) < '10000-01-01 00:00:00+00' AND isfinite(commit_at))
+  CHECK (least(created_at, published_at, updated_at) >= '0001-01-01 00:00:00+00'
+    AND greatest(created_at, published_at, updated_at) < '10000-01-01 00:00:00+00' AND isfinite(commit_at))
 );
 CREATE INDEX releases_published_at ON keypup.releases (account_id, project_id, published_at);
-COMMENT ON TABLE keypup.releases IS 'Releases of a project: when each was published, and of which commit. No asset, no notes.';
+COMMENT ON TABLE keypup.releases IS
+  'Releases of a project: when each was published, and of which commit. No asset, no notes.';
 COMMENT ON COLUMN keypup.releases.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.releases.external_id IS 'The provider''s id.';
 COMMENT ON COLUMN keypup.releases.tag_name IS 'The tag.';
@@ -55,7 +57,8 @@ CREATE TABLE keypup.deployments (
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
-  CHECK (least(created_at, updated_at, succeeded_at, failed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, succeeded_at, failed_at) < '10000-01-01 00:00:00+00' AND isfinite(commit_at))
+  CHECK (least(created_at, updated_at, succeeded_at, failed_at) >= '0001-01-01 00:00:00+00'
+    AND greatest(created_at, updated_at, succeeded_at, failed_at) < '10000-01-01 00:00:00+00' AND isfinite(commit_at))
 );
 CREATE INDEX deployments_created_at ON keypup.deployments (account_id, project_id, created_at);
 -- What may still change, among many that will not.
@@ -65,7 +68,8 @@ COMMENT ON TABLE keypup.deployments IS 'Deployments of a project: where, when, a
 COMMENT ON COLUMN keypup.deployments.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.deployments.external_id IS 'The provider''s id.';
 COMMENT ON COLUMN keypup.deployments.environment IS 'Where it was deployed to, as the provider names it.';
-COMMENT ON COLUMN keypup.deployments.state IS 'What the provider says now, in lower case: active, inactive (a later one took its place), failure, in_progress …';
+COMMENT ON COLUMN keypup.deployments.state IS
+  'What the provider says now, in lower case: active, inactive (a later one took its place), failure, in_progress …';
 COMMENT ON COLUMN keypup.deployments.ref IS 'Name of the branch or tag deployed; NULL when it is gone.';
 COMMENT ON COLUMN keypup.deployments.creator IS 'Login of who deployed; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.deployments.creator_is_bot IS 'Whether a bot deployed.';

@@ -11,25 +11,30 @@ BEGIN
   WITH derived AS (
     SELECT p.ctid AS row,
            CASE WHEN NOT p.is_draft THEN coalesce(happened.ready_at, p.created_at) END AS ready_at,
-           happened.review_requested_at, reviewed.first_review_at, reviewed.first_approval_at, reviewed.review_count, commented.comment_count
+           happened.review_requested_at, reviewed.first_review_at, reviewed.first_approval_at, reviewed.review_count,
+             commented.comment_count
     FROM keypup.pull_requests p
     CROSS JOIN LATERAL (
       SELECT count(*) FILTER (WHERE r.state <> 'pending') AS review_count,
-             min(r.submitted_at) FILTER (WHERE r.state <> 'pending' AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author) AS first_review_at,
-             min(r.submitted_at) FILTER (WHERE r.state = 'approved' AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author) AS first_approval_at
+             min(r.submitted_at) FILTER (WHERE r.state <> 'pending' AND NOT r.author_is_bot AND r.author
+               IS DISTINCT FROM p.author) AS first_review_at,
+             min(r.submitted_at) FILTER (WHERE r.state = 'approved' AND NOT r.author_is_bot AND r.author
+               IS DISTINCT FROM p.author) AS first_approval_at
       FROM keypup.reviews r
       WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
     ) AS reviewed
     CROSS JOIN LATERAL (
       SELECT count(*) AS comment_count
       FROM keypup.comments c
-      WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.item_number = p.number AND c.item_kind IN ('pull_request', 'review')
+      WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.item_number = p.number AND c.item_kind
+        IN ('pull_request', 'review')
     ) AS commented
     CROSS JOIN LATERAL (
       SELECT max(e.occurred_at) FILTER (WHERE e.event = 'ready_for_review') AS ready_at,
              min(e.occurred_at) FILTER (WHERE e.event = 'review_requested') AS review_requested_at
       FROM keypup.timeline_events e
-      WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_number = p.number AND e.item_kind = 'pull_request'
+      WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_number = p.number
+        AND e.item_kind = 'pull_request'
     ) AS happened
     WHERE p.account_id = account AND p.project_id = project AND p.number = ANY (numbers)
   )
@@ -39,7 +44,8 @@ BEGIN
   FROM derived d
   WHERE p.ctid = d.row
     AND (p.ready_at, p.review_requested_at, p.first_review_at, p.first_approval_at, p.review_count, p.comment_count)
-        IS DISTINCT FROM (d.ready_at, d.review_requested_at, d.first_review_at, d.first_approval_at, d.review_count, d.comment_count);
+        IS DISTINCT FROM (d.ready_at, d.review_requested_at, d.first_review_at, d.first_approval_at, d.review_count,
+          d.comment_count);
 
   WITH commented AS MATERIALIZED (
     SELECT c.item_number, c.review_external_id, count(*) AS comment_count
@@ -71,7 +77,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) TO keypup_worker;
-COMMENT ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) IS 'Brings counts and first times of pull requests up to date with their reviews, comments and events.';
+COMMENT ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) IS
+  'Brings counts and first times of pull requests up to date with their reviews, comments and events.';
 
 CREATE FUNCTION keypup.derive_issues(account uuid, project bigint, numbers bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -81,14 +88,17 @@ BEGIN
     SELECT i.ctid AS row, commented.comment_count, commented.first_response_at,
            CASE WHEN i.state = 'closed' THEN (
              SELECT e.actor FROM keypup.timeline_events e
-             WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number AND e.item_kind = 'issue' AND e.event = 'closed'
+             WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number
+               AND e.item_kind = 'issue' AND e.event = 'closed'
              ORDER BY e.occurred_at DESC, e.external_id DESC LIMIT 1) END AS closed_by
     FROM keypup.issues i
     CROSS JOIN LATERAL (
       SELECT count(*) AS comment_count,
-             min(c.created_at) FILTER (WHERE NOT c.author_is_bot AND c.author IS DISTINCT FROM i.author) AS first_response_at
+             min(c.created_at) FILTER (WHERE NOT c.author_is_bot AND c.author
+               IS DISTINCT FROM i.author) AS first_response_at
       FROM keypup.comments c
-      WHERE c.account_id = i.account_id AND c.project_id = i.project_id AND c.item_number = i.number AND c.item_kind = 'issue'
+      WHERE c.account_id = i.account_id AND c.project_id = i.project_id AND c.item_number = i.number
+        AND c.item_kind = 'issue'
     ) AS commented
     WHERE i.account_id = account AND i.project_id = project AND i.number = ANY (numbers)
   )
@@ -96,12 +106,14 @@ BEGIN
   SET comment_count = d.comment_count, first_response_at = d.first_response_at, closed_by = d.closed_by
   FROM derived d
   WHERE i.ctid = d.row
-    AND (i.comment_count, i.first_response_at, i.closed_by) IS DISTINCT FROM (d.comment_count, d.first_response_at, d.closed_by);
+    AND (i.comment_count, i.first_response_at, i.closed_by)
+      IS DISTINCT FROM (d.comment_count, d.first_response_at, d.closed_by);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_issues(uuid, bigint, bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.derive_issues(uuid, bigint, bigint[]) TO keypup_worker;
-COMMENT ON FUNCTION keypup.derive_issues(uuid, bigint, bigint[]) IS 'Brings counts and first times of issues up to date with their comments and events.';
+COMMENT ON FUNCTION keypup.derive_issues(uuid, bigint, bigint[]) IS
+  'Brings counts and first times of issues up to date with their comments and events.';
 
 CREATE FUNCTION keypup.derive_milestones(account uuid, project bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -114,7 +126,8 @@ BEGIN
     SELECT milestone_ids, state FROM keypup.pull_requests
     WHERE account_id = account AND project_id = project AND milestone_ids <> '{}' AND deleted_at IS NULL
   ), counted AS MATERIALIZED (
-    SELECT u.id, count(*) FILTER (WHERE i.state = 'open') AS open_items, count(*) FILTER (WHERE i.state <> 'open') AS closed_items
+    SELECT u.id, count(*) FILTER (WHERE i.state = 'open') AS open_items,
+      count(*) FILTER (WHERE i.state <> 'open') AS closed_items
     FROM item i CROSS JOIN LATERAL (SELECT DISTINCT unnest(i.milestone_ids)) AS u (id)
     GROUP BY u.id
   )

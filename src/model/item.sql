@@ -1,5 +1,5 @@
--- model/item.sql: issues and pull requests, and what belongs to one of them: reviews, comments, events. What a provider does not have
--- is NULL, or an empty list; keypup.provider_capabilities tells which.
+-- model/item.sql: issues and pull requests, and what belongs to one of them: reviews, comments, events. What a provider
+-- does not have is NULL, or an empty list; keypup.provider_capabilities tells which.
 
 -- Keys as Jira writes them, wherever people wrote them. Whether there is such an issue is item_links' question.
 CREATE FUNCTION keypup.mentioned_keys(title text, branch text) RETURNS text[]
@@ -12,13 +12,15 @@ BEGIN
     RETURN '{}';
   END IF;
   RETURN ARRAY(
-    SELECT m[1] FROM regexp_matches(left(words, 2000), '(?:^|[^A-Za-z0-9])([A-Z][A-Z0-9_]{1,19}-[1-9][0-9]{0,8})(?![A-Za-z0-9])', 'g') AS m
+    SELECT m[1] FROM regexp_matches(left(words, 2000), '(?:^|[^A-Za-z0-9])([A-Z][A-Z0-9_]{1,19}-[1-9][0-9]{0,'
+      '8})(?![A-Za-z0-9])', 'g') AS m
     GROUP BY 1 ORDER BY m[1] COLLATE "C" LIMIT 20);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.mentioned_keys(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.mentioned_keys(text, text) TO keypup_member, keypup_worker;
-COMMENT ON FUNCTION keypup.mentioned_keys(text, text) IS 'What looks like the key of an issue, as PROJ-12, in a title and the name of a branch: sorted, twenty at most.';
+COMMENT ON FUNCTION keypup.mentioned_keys(text, text) IS
+  'What looks like the key of an issue, as PROJ-12, in a title and the name of a branch: sorted, twenty at most.';
 
 CREATE TABLE keypup.pull_requests (
   account_id uuid NOT NULL,
@@ -64,7 +66,9 @@ CREATE TABLE keypup.pull_requests (
   PRIMARY KEY (account_id, project_id, number),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
-  CHECK (least(created_at, updated_at, closed_at, merged_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at, merged_at) < '10000-01-01 00:00:00+00' AND isfinite(first_commit_at))
+  CHECK (least(created_at, updated_at, closed_at, merged_at) >= '0001-01-01 00:00:00+00'
+    AND greatest(created_at, updated_at, closed_at, merged_at) < '10000-01-01 00:00:00+00'
+    AND isfinite(first_commit_at))
 ) WITH (fillfactor = 50);
 -- For the time ranges of dashboards. None on updated_at: each change of a row would have to touch every index.
 CREATE INDEX pull_requests_created ON keypup.pull_requests (account_id, created_at);
@@ -73,9 +77,12 @@ CREATE INDEX pull_requests_read_early ON keypup.pull_requests (account_id, proje
 COMMENT ON TABLE keypup.pull_requests IS 'Pull requests: metadata only, no source code and no body.';
 COMMENT ON COLUMN keypup.pull_requests.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_requests.number IS 'Number within the project, which never changes.';
-COMMENT ON COLUMN keypup.pull_requests.key IS 'As people write it: #12 or !12. Follows a move where the provider gives a new one.';
+COMMENT ON COLUMN keypup.pull_requests.key IS
+  'As people write it: #12 or !12. Follows a move where the provider gives a new one.';
 COMMENT ON COLUMN keypup.pull_requests.external_id IS 'The provider''s number of the pull request across all projects.';
-COMMENT ON COLUMN keypup.pull_requests.global_id IS 'The id by which the provider''s API asks for it, where that is not external_id: GitHub''s node id, GitLab''s global id.';
+COMMENT ON COLUMN keypup.pull_requests.global_id IS
+  'The id by which the provider''s API asks for it, where that is not external_id: GitHub''s node id, GitLab''s global '
+  'id.';
 COMMENT ON COLUMN keypup.pull_requests.url IS 'Where a person reads it.';
 COMMENT ON COLUMN keypup.pull_requests.title IS 'Title.';
 COMMENT ON COLUMN keypup.pull_requests.state IS 'open, closed (without a merge) or merged.';
@@ -93,26 +100,35 @@ COMMENT ON COLUMN keypup.pull_requests.additions IS 'Lines added.';
 COMMENT ON COLUMN keypup.pull_requests.deletions IS 'Lines deleted.';
 COMMENT ON COLUMN keypup.pull_requests.changed_files IS 'Files changed.';
 COMMENT ON COLUMN keypup.pull_requests.commit_count IS 'Commits in it.';
-COMMENT ON COLUMN keypup.pull_requests.first_commit_at IS 'When its first commit was authored; a rebase can make this later than created_at.';
-COMMENT ON COLUMN keypup.pull_requests.ready_at IS 'Last time that it was marked ready for review, or created_at if it never was a draft; NULL while a draft.';
+COMMENT ON COLUMN keypup.pull_requests.first_commit_at IS
+  'When its first commit was authored; a rebase can make this later than created_at.';
+COMMENT ON COLUMN keypup.pull_requests.ready_at IS
+  'Last time that it was marked ready for review, or created_at if it never was a draft; NULL while a draft.';
 COMMENT ON COLUMN keypup.pull_requests.review_requested_at IS 'First time that a review was requested.';
-COMMENT ON COLUMN keypup.pull_requests.first_review_at IS 'First review by a person who is not the author; NULL while there is none.';
-COMMENT ON COLUMN keypup.pull_requests.first_approval_at IS 'First approval by a person who is not the author; NULL while there is none.';
+COMMENT ON COLUMN keypup.pull_requests.first_review_at IS
+  'First review by a person who is not the author; NULL while there is none.';
+COMMENT ON COLUMN keypup.pull_requests.first_approval_at IS
+  'First approval by a person who is not the author; NULL while there is none.';
 COMMENT ON COLUMN keypup.pull_requests.review_count IS 'Submitted reviews, by anyone.';
 COMMENT ON COLUMN keypup.pull_requests.comment_count IS 'Comments on the pull request and in its reviews.';
 COMMENT ON COLUMN keypup.pull_requests.labels IS 'Names of its labels, sorted.';
 COMMENT ON COLUMN keypup.pull_requests.assignees IS 'Logins of its assignees, sorted.';
-COMMENT ON COLUMN keypup.pull_requests.requested_reviewers IS 'Logins whose review is still awaited, and organization/name of teams that the token may read; sorted.';
+COMMENT ON COLUMN keypup.pull_requests.requested_reviewers IS
+  'Logins whose review is still awaited, and organization/name of teams that the token may read; sorted.';
 COMMENT ON COLUMN keypup.pull_requests.milestone IS 'Title of its milestone; of the first where it has several.';
 COMMENT ON COLUMN keypup.pull_requests.milestone_ids IS 'Its milestones, by milestones.external_id.';
-COMMENT ON COLUMN keypup.pull_requests.closes_issues IS 'Numbers of the issues of the same project that its merge closes, sorted.';
+COMMENT ON COLUMN keypup.pull_requests.closes_issues IS
+  'Numbers of the issues of the same project that its merge closes, sorted.';
 COMMENT ON COLUMN keypup.pull_requests.closes_elsewhere IS
-  'The issues of other projects that its merge closes, each as the provider''s id of the project, a blank, and the number; sorted. See item_links.';
+  'The issues of other projects that its merge closes, each as the provider''s id of the project, a blank, and the '
+  'number; sorted. See item_links.';
 COMMENT ON COLUMN keypup.pull_requests.mentioned_keys IS
   'What looks like the key of an issue, as PROJ-12, in its title or the name of its branch. See item_links.';
 COMMENT ON COLUMN keypup.pull_requests.is_read_early IS
-  'Whether it was read so soon after its last change that another change of the same second may be missing. It is read once more.';
-COMMENT ON COLUMN keypup.pull_requests.deleted_at IS 'When it was found to be gone at the provider; NULL while it is there.';
+  'Whether it was read so soon after its last change that another change of the same second may be missing. It is read '
+  'once more.';
+COMMENT ON COLUMN keypup.pull_requests.deleted_at IS
+  'When it was found to be gone at the provider; NULL while it is there.';
 SELECT keypup.protect_table('keypup.pull_requests', 'data.read');
 
 CREATE TABLE keypup.issues (
@@ -151,7 +167,8 @@ CREATE TABLE keypup.issues (
   PRIMARY KEY (account_id, project_id, number),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
-  CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00')
+  CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00'
+    AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00')
 ) WITH (fillfactor = 50);
 CREATE INDEX issues_created ON keypup.issues (account_id, created_at);
 CREATE INDEX issues_closed ON keypup.issues (account_id, closed_at);
@@ -161,20 +178,28 @@ CREATE INDEX issues_read_early ON keypup.issues (account_id, project_id) WHERE i
 COMMENT ON TABLE keypup.issues IS 'Issues: metadata only, no body.';
 COMMENT ON COLUMN keypup.issues.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issues.number IS 'Number within the project, which never changes.';
-COMMENT ON COLUMN keypup.issues.key IS 'As people write it: #12 or PROJ-12. Follows a move where the provider gives a new one.';
+COMMENT ON COLUMN keypup.issues.key IS
+  'As people write it: #12 or PROJ-12. Follows a move where the provider gives a new one.';
 COMMENT ON COLUMN keypup.issues.external_id IS 'The provider''s number of the issue across all projects.';
-COMMENT ON COLUMN keypup.issues.global_id IS 'The id by which the provider''s API asks for it, where that is not external_id: GitHub''s node id, GitLab''s global id.';
+COMMENT ON COLUMN keypup.issues.global_id IS
+  'The id by which the provider''s API asks for it, where that is not external_id: GitHub''s node id, GitLab''s global '
+  'id.';
 COMMENT ON COLUMN keypup.issues.url IS 'Where a person reads it.';
 COMMENT ON COLUMN keypup.issues.title IS 'Title.';
 COMMENT ON COLUMN keypup.issues.state IS 'open or closed.';
-COMMENT ON COLUMN keypup.issues.state_reason IS 'completed, not_planned, reopened or duplicate; NULL where the provider gives none.';
-COMMENT ON COLUMN keypup.issues.status IS 'Name of its status in the project''s workflow; NULL where the provider has none but state.';
-COMMENT ON COLUMN keypup.issues.status_category IS 'What the status means: todo, in_progress or done; NULL where the provider has none.';
-COMMENT ON COLUMN keypup.issues.resolution IS 'How it was resolved, in the project''s words; NULL while it is not, or where the provider has none.';
+COMMENT ON COLUMN keypup.issues.state_reason IS
+  'completed, not_planned, reopened or duplicate; NULL where the provider gives none.';
+COMMENT ON COLUMN keypup.issues.status IS
+  'Name of its status in the project''s workflow; NULL where the provider has none but state.';
+COMMENT ON COLUMN keypup.issues.status_category IS
+  'What the status means: todo, in_progress or done; NULL where the provider has none.';
+COMMENT ON COLUMN keypup.issues.resolution IS
+  'How it was resolved, in the project''s words; NULL while it is not, or where the provider has none.';
 COMMENT ON COLUMN keypup.issues.type IS 'Kind of issue; NULL where the provider gives none.';
 COMMENT ON COLUMN keypup.issues.priority IS 'Priority, in the project''s words; NULL where the provider has none.';
 COMMENT ON COLUMN keypup.issues.parent_id IS
-  'external_id of the issue of which it is a part (of its epic, for example), which may be in another project; NULL without one.';
+  'external_id of the issue of which it is a part (of its epic, for example), which may be in another project; NULL '
+  'without one.';
 COMMENT ON COLUMN keypup.issues.estimate IS 'Estimate in story points; NULL without one.';
 COMMENT ON COLUMN keypup.issues.author IS 'Login; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.issues.author_is_bot IS 'Whether a bot opened it.';
@@ -182,7 +207,8 @@ COMMENT ON COLUMN keypup.issues.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.issues.updated_at IS 'The provider''s time of last change.';
 COMMENT ON COLUMN keypup.issues.closed_at IS 'When it was closed; NULL while open.';
 COMMENT ON COLUMN keypup.issues.closed_by IS 'Login of who closed it last; NULL while open.';
-COMMENT ON COLUMN keypup.issues.first_response_at IS 'First comment by a person who is not the author; NULL while there is none.';
+COMMENT ON COLUMN keypup.issues.first_response_at IS
+  'First comment by a person who is not the author; NULL while there is none.';
 COMMENT ON COLUMN keypup.issues.comment_count IS 'Comments on it.';
 COMMENT ON COLUMN keypup.issues.labels IS 'Names of its labels, sorted.';
 COMMENT ON COLUMN keypup.issues.assignees IS 'Logins of its assignees, sorted.';
@@ -190,7 +216,8 @@ COMMENT ON COLUMN keypup.issues.milestone IS 'Title of its milestone; of the fir
 COMMENT ON COLUMN keypup.issues.milestone_ids IS 'Its milestones, by milestones.external_id.';
 COMMENT ON COLUMN keypup.issues.sprint_ids IS 'Its sprints, the last one now, by sprints.external_id.';
 COMMENT ON COLUMN keypup.issues.is_read_early IS
-  'Whether it was read so soon after its last change that another change of the same second may be missing. It is read once more.';
+  'Whether it was read so soon after its last change that another change of the same second may be missing. It is read '
+  'once more.';
 COMMENT ON COLUMN keypup.issues.deleted_at IS 'When it was found to be gone at the provider; NULL while it is there.';
 SELECT keypup.protect_table('keypup.issues', 'data.read');
 
@@ -209,7 +236,8 @@ CREATE TABLE keypup.reviews (
   PRIMARY KEY (account_id, project_id, pull_request_number, external_id),
   FOREIGN KEY (account_id, project_id, pull_request_number) REFERENCES keypup.pull_requests ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
-  CHECK (least(submitted_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(submitted_at, updated_at) < '10000-01-01 00:00:00+00')
+  CHECK (least(submitted_at, updated_at) >= '0001-01-01 00:00:00+00'
+    AND greatest(submitted_at, updated_at) < '10000-01-01 00:00:00+00')
 ) WITH (fillfactor = 80);
 CREATE INDEX reviews_submitted ON keypup.reviews (account_id, submitted_at);
 COMMENT ON TABLE keypup.reviews IS 'Reviews of pull requests.';
@@ -241,12 +269,14 @@ CREATE TABLE keypup.comments (
   PRIMARY KEY (account_id, project_id, item_number, item_kind, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
-  CHECK (least(created_at, updated_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at) < '10000-01-01 00:00:00+00')
+  CHECK (least(created_at, updated_at) >= '0001-01-01 00:00:00+00'
+    AND greatest(created_at, updated_at) < '10000-01-01 00:00:00+00')
 );
 CREATE INDEX comments_created ON keypup.comments (account_id, created_at);
 COMMENT ON TABLE keypup.comments IS 'Comments on issues, on pull requests and in reviews: who and when, not what.';
 COMMENT ON COLUMN keypup.comments.project_id IS 'The project.';
-COMMENT ON COLUMN keypup.comments.item_kind IS 'issue, pull_request (its conversation) or review (on the changed lines).';
+COMMENT ON COLUMN keypup.comments.item_kind IS
+  'issue, pull_request (its conversation) or review (on the changed lines).';
 COMMENT ON COLUMN keypup.comments.item_number IS 'Number of the issue or pull request.';
 COMMENT ON COLUMN keypup.comments.external_id IS 'The provider''s id.';
 COMMENT ON COLUMN keypup.comments.author IS 'Login; NULL when the user was deleted.';
@@ -282,9 +312,13 @@ COMMENT ON COLUMN keypup.timeline_events.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.timeline_events.item_kind IS 'issue or pull_request.';
 COMMENT ON COLUMN keypup.timeline_events.item_number IS 'Number of the issue or pull request.';
 COMMENT ON COLUMN keypup.timeline_events.external_id IS 'The provider''s id.';
-COMMENT ON COLUMN keypup.timeline_events.event IS 'assigned, unassigned, ready_for_review, convert_to_draft, review_requested, review_request_removed, merged, closed, reopened or status_changed.';
+COMMENT ON COLUMN keypup.timeline_events.event IS
+  'assigned, unassigned, ready_for_review, convert_to_draft, review_requested, review_request_removed, merged, closed, '
+  'reopened or status_changed.';
 COMMENT ON COLUMN keypup.timeline_events.actor IS 'Login of who did it; NULL when the user was deleted.';
-COMMENT ON COLUMN keypup.timeline_events.subject IS 'Whom it concerns, the assignee or the reviewer asked: a login, or organization/name of a team that the token may read.';
+COMMENT ON COLUMN keypup.timeline_events.subject IS
+  'Whom it concerns, the assignee or the reviewer asked: a login, or organization/name of a team that the token may '
+  'read.';
 COMMENT ON COLUMN keypup.timeline_events.from_value IS 'Of a change of a value, what it was: the status before.';
 COMMENT ON COLUMN keypup.timeline_events.to_value IS 'What it became: the status after.';
 COMMENT ON COLUMN keypup.timeline_events.to_category IS 'What the status after means: todo, in_progress or done.';

@@ -1,5 +1,5 @@
--- model/model.sql: the provider-neutral tables that BI reads: projects, and who and what their items name. The items: item.sql.
--- Columns on which BI filters are bigint, uuid, text, boolean or timestamptz: their operators are
+-- model/model.sql: the provider-neutral tables that BI reads: projects, and who and what their items name. The items:
+-- item.sql. Columns on which BI filters are bigint, uuid, text, boolean or timestamptz: their operators are
 -- leakproof, so that indexes still serve under row-level security.
 
 CREATE TABLE keypup.projects (
@@ -28,7 +28,8 @@ COMMENT ON TABLE keypup.projects IS 'The repositories that an account tracks.';
 COMMENT ON COLUMN keypup.projects.project_id IS 'Identifies the project in every table of its account.';
 COMMENT ON COLUMN keypup.projects.connection_id IS 'The connection through which it is read.';
 COMMENT ON COLUMN keypup.projects.name IS 'As the provider writes it: owner/name. Follows renames.';
-COMMENT ON COLUMN keypup.projects.external_id IS 'The provider''s id, which survives renames; NULL before the first reading.';
+COMMENT ON COLUMN keypup.projects.external_id IS
+  'The provider''s id, which survives renames; NULL before the first reading.';
 COMMENT ON COLUMN keypup.projects.url IS 'Where a person reads it.';
 COMMENT ON COLUMN keypup.projects.visibility IS 'public, private or internal.';
 COMMENT ON COLUMN keypup.projects.is_archived IS 'Whether it is read-only at the provider.';
@@ -48,7 +49,8 @@ CREATE TABLE keypup.people (
   name text,
   PRIMARY KEY (account_id, person_id)
 );
-COMMENT ON TABLE keypup.people IS 'Persons. One person may have several logins (identities); bots and teams are no persons.';
+COMMENT ON TABLE keypup.people IS
+  'Persons. One person may have several logins (identities); bots and teams are no persons.';
 COMMENT ON COLUMN keypup.people.person_id IS 'Identifies the person.';
 COMMENT ON COLUMN keypup.people.name IS 'Display name, as the provider gave it.';
 SELECT keypup.protect_table('keypup.people', 'data.read');
@@ -118,12 +120,15 @@ CREATE TABLE keypup.milestones (
   PRIMARY KEY (account_id, project_id, external_id),
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
-  CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00' AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00' AND isfinite(due_on))
+  CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00'
+    AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00' AND isfinite(due_on))
 );
 COMMENT ON TABLE keypup.milestones IS
-  'Milestones of a project: those of GitHub and GitLab, and the versions of Jira. One that several projects share stands in each.';
+  'Milestones of a project: those of GitHub and GitLab, and the versions of Jira. One that several projects share '
+  'stands in each.';
 COMMENT ON COLUMN keypup.milestones.project_id IS 'The project.';
-COMMENT ON COLUMN keypup.milestones.external_id IS 'The provider''s id, as in milestone_ids of issues and pull requests.';
+COMMENT ON COLUMN keypup.milestones.external_id IS
+  'The provider''s id, as in milestone_ids of issues and pull requests.';
 COMMENT ON COLUMN keypup.milestones.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.milestones.title IS 'Title, as in the milestone column of issues and pull requests.';
 COMMENT ON COLUMN keypup.milestones.state IS 'open or closed.';
@@ -133,7 +138,8 @@ COMMENT ON COLUMN keypup.milestones.updated_at IS 'When it last changed.';
 COMMENT ON COLUMN keypup.milestones.due_on IS 'When it is due; NULL without a date.';
 COMMENT ON COLUMN keypup.milestones.closed_at IS 'When it was closed; NULL while open.';
 COMMENT ON COLUMN keypup.milestones.open_items IS 'Open issues and pull requests in it, as of the last finished sync.';
-COMMENT ON COLUMN keypup.milestones.closed_items IS 'Closed or merged issues and pull requests in it, as of the last finished sync.';
+COMMENT ON COLUMN keypup.milestones.closed_items IS
+  'Closed or merged issues and pull requests in it, as of the last finished sync.';
 COMMENT ON COLUMN keypup.milestones.named_at IS 'When this title was stored.';
 SELECT keypup.protect_table('keypup.milestones', 'data.read');
 
@@ -154,7 +160,8 @@ CREATE TABLE keypup.sprints (
     AND greatest(starts_at, ends_at, completed_at, updated_at) < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE keypup.sprints IS
-  'Time boxes in which issues are planned: the sprints of Jira, the iterations of GitLab. Empty where the provider has none.';
+  'Time boxes in which issues are planned: the sprints of Jira, the iterations of GitLab. Empty where the provider has '
+  'none.';
 COMMENT ON COLUMN keypup.sprints.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.sprints.external_id IS 'The provider''s id, as in issues.sprint_ids.';
 COMMENT ON COLUMN keypup.sprints.name IS 'Name.';

@@ -4,10 +4,11 @@ CREATE TYPE keypup.provided_identity AS (external_id text, login text, name text
 REVOKE ALL ON TYPE keypup.provided_identity FROM PUBLIC;
 GRANT USAGE ON TYPE keypup.provided_identity TO keypup_worker;
 COMMENT ON TYPE keypup.provided_identity IS
-  'What a provider gives of a row of keypup.identities. is_guessed: external_id is made of the login, since the page does not have the id.';
+  'What a provider gives of a row of keypup.identities. is_guessed: external_id is made of the login, since the page '
+  'does not have the id.';
 
-CREATE FUNCTION keypup.store_people(account uuid, connection uuid, people keypup.provided_identity[], asked_at timestamptz,
-  OUT old_names text[], OUT new_names text[])
+CREATE FUNCTION keypup.store_people(account uuid, connection uuid, people keypup.provided_identity[],
+  asked_at timestamptz, OUT old_names text[], OUT new_names text[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -16,7 +17,8 @@ BEGIN
   -- Most have been met before, and are called as they were.
   IF NOT EXISTS (
        SELECT FROM unnest(people) AS a
-       LEFT JOIN keypup.identities i ON i.account_id = account AND i.connection_id = connection AND i.external_id = a.external_id
+       LEFT JOIN keypup.identities i ON i.account_id = account AND i.connection_id = connection
+         AND i.external_id = a.external_id
        WHERE i.login IS NULL OR (i.login, i.kind) <> (a.login, a.kind) OR i.name IS DISTINCT FROM a.name) THEN
     RETURN;
   END IF;
@@ -27,16 +29,19 @@ BEGIN
     SELECT f.* INTO old_names, new_names FROM keypup.follow_people(account, connection, named, asked_at) f;
   END IF;
   WITH seen AS MATERIALIZED (
-    SELECT DISTINCT ON (a.external_id) a.external_id, a.login, a.name, a.kind FROM unnest(people) AS a ORDER BY a.external_id
+    SELECT DISTINCT ON (a.external_id) a.external_id, a.login, a.name, a.kind FROM unnest(people) AS a
+    ORDER BY a.external_id
   ), arrived AS MATERIALIZED (
     SELECT s.*, CASE WHEN s.kind = 'user' THEN gen_random_uuid() END AS person_id
     FROM seen s
-    WHERE NOT EXISTS (SELECT FROM keypup.identities i WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = s.external_id)
+    WHERE NOT EXISTS (SELECT FROM keypup.identities i WHERE i.account_id = account AND i.connection_id = connection
+      AND i.external_id = s.external_id)
   ), changed AS MATERIALIZED (
     -- In one order, since another worker may have them in another page.
     SELECT i.external_id, s.login, s.name
     FROM keypup.identities i JOIN seen s USING (external_id)
-    WHERE i.account_id = account AND i.connection_id = connection AND (i.login, i.name) IS DISTINCT FROM (s.login, s.name)
+    WHERE i.account_id = account AND i.connection_id = connection AND (i.login, i.name)
+      IS DISTINCT FROM (s.login, s.name)
     ORDER BY i.external_id FOR NO KEY UPDATE OF i
   ), renamed AS (
     UPDATE keypup.identities i SET login = c.login, name = c.name
@@ -56,4 +61,5 @@ $$;
 REVOKE ALL ON FUNCTION keypup.store_people(uuid, uuid, keypup.provided_identity[], timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.store_people(uuid, uuid, keypup.provided_identity[], timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.store_people(uuid, uuid, keypup.provided_identity[], timestamptz) IS
-  'Stores the logins that a page names, with a person for each user, and carries new logins through what is stored. Returns which these are; NULL: none.';
+  'Stores the logins that a page names, with a person for each user, and carries new logins through what is stored. '
+  'Returns which these are; NULL: none.';

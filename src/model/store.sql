@@ -1,7 +1,7 @@
--- model/store.sql: how rows get into the tables of the model, one way for each table and all providers: a provider makes rows of type
--- provided_TABLE, and store_TABLE writes what is new or has changed. The type has the columns of the table in their order, but for the
--- account and the project, for what is derived from other rows, and for deleted_at. Both are made from the table: it alone says
--- what its columns are.
+-- model/store.sql: how rows get into the tables of the model, one way for each table and all providers: a provider
+-- makes rows of type provided_TABLE, and store_TABLE writes what is new or has changed. The type has the columns of the
+-- table in their order, but for the account and the project, for what is derived from other rows, and for deleted_at.
+-- Both are made from the table: it alone says what its columns are.
 
 CREATE FUNCTION keypup.define_store(stored regclass, derived text[] DEFAULT '{}') RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -17,8 +17,8 @@ BEGIN
   SELECT array_agg(a.attname ORDER BY array_position(i.indkey::smallint[], a.attnum)) INTO keys
   FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
   WHERE i.indrelid = stored AND i.indisprimary AND a.attname NOT IN ('account_id', 'project_id');
-  SELECT array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attname <> 'deleted_at'), bool_or(a.attname = 'deleted_at'),
-    bool_or(a.attname = 'updated_at')
+  SELECT array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attname <> 'deleted_at'),
+    bool_or(a.attname = 'deleted_at'), bool_or(a.attname = 'updated_at')
   INTO provided, may_be_deleted, has_times
   FROM pg_attribute a
   WHERE a.attrelid = stored AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
@@ -43,7 +43,8 @@ BEGIN
     END
     $body$ $definition$,
     name, stored, columns,
-    (SELECT string_agg(format('r.%I', k) || CASE WHEN format_type(a.atttypid, NULL) = 'text' THEN ' COLLATE "C"' ELSE '' END, ', ' ORDER BY n)
+    (SELECT string_agg(format('r.%I', k) || CASE WHEN format_type(a.atttypid, NULL) = 'text' THEN ' COLLATE "C"'
+      ELSE '' END, ', ' ORDER BY n)
      FROM unnest(keys) WITH ORDINALITY AS u (k, n) JOIN pg_attribute a ON a.attrelid = stored AND a.attname = k),
     (SELECT string_agg(format('r.%I', p), ', ' ORDER BY n) FROM unnest(provided) WITH ORDINALITY AS u (p, n)),
     -- Of what a page has twice, the newer.
@@ -52,9 +53,10 @@ BEGIN
     CASE WHEN may_be_deleted THEN ', deleted_at' ELSE '' END,
     (SELECT string_agg(format('excluded.%I', p), ', ' ORDER BY n) FROM unnest(provided) WITH ORDINALITY AS u (p, n)),
     CASE WHEN may_be_deleted THEN ', NULL' ELSE '' END,
-    -- Who has no time is taken as it comes. A time of the future would keep all others out until then, and one of another
-    -- thing that had the number before says nothing.
-    CASE WHEN has_times THEN 'NOT coalesce(excluded.updated_at < o.updated_at AND o.updated_at <= now() + interval ''1 day'''
+    -- Who has no time is taken as it comes. A time of the future would keep all others out until then, and one of
+    -- another thing that had the number before says nothing.
+    CASE WHEN has_times THEN 'NOT coalesce(excluded.updated_at < o.updated_at AND o.updated_at <= now() + interval ''1 '
+      'day'''
       || ' AND o.external_id = excluded.external_id, false) AND ' ELSE '' END,
     (SELECT string_agg(format('o.%I', p), ', ' ORDER BY n) FROM unnest(provided) WITH ORDINALITY AS u (p, n)),
     CASE WHEN may_be_deleted THEN ', o.deleted_at' ELSE '' END,
@@ -63,18 +65,23 @@ BEGIN
   EXECUTE format('REVOKE ALL ON TYPE keypup.provided_%s FROM PUBLIC', name);
   EXECUTE format('REVOKE ALL ON FUNCTION keypup.store_%1$s(uuid, bigint, keypup.provided_%1$s[]) FROM PUBLIC', name);
   EXECUTE format('GRANT USAGE ON TYPE keypup.provided_%s TO keypup_worker', name);
-  EXECUTE format('GRANT EXECUTE ON FUNCTION keypup.store_%1$s(uuid, bigint, keypup.provided_%1$s[]) TO keypup_worker', name);
-  EXECUTE format('COMMENT ON TYPE keypup.provided_%1$s IS %2$L', name, format('What a provider gives of a row of keypup.%s.', name));
+  EXECUTE format(
+    'GRANT EXECUTE ON FUNCTION keypup.store_%1$s(uuid, bigint, keypup.provided_%1$s[]) TO keypup_worker', name);
+  EXECUTE format('COMMENT ON TYPE keypup.provided_%1$s IS %2$L', name,
+    format('What a provider gives of a row of keypup.%s.', name));
   EXECUTE format('COMMENT ON FUNCTION keypup.store_%1$s(uuid, bigint, keypup.provided_%1$s[]) IS %2$L', name,
-    format('Stores rows of keypup.%s, of a project, unless newer ones are there. Returns external_id of those that are new or were changed.', name));
+    format('Stores rows of keypup.%s, of a project, unless newer ones are there. Returns external_id of those that are '
+      'new or were changed.', name));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.define_store(regclass, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.define_store(regclass, text[]) IS
-  'Makes type provided_TABLE and function store_TABLE of a table of the model; derived: columns that no provider gives.';
+  'Makes type provided_TABLE and function store_TABLE of a table of the model; derived: columns that no provider '
+  'gives.';
 
 -- An answer that was overtaken by a later one tells nothing of an item's lists, either.
-CREATE FUNCTION keypup.overtaken_items(account uuid, project bigint, kind text, numbers bigint[], times timestamptz[]) RETURNS bigint[]
+CREATE FUNCTION keypup.overtaken_items(account uuid, project bigint, kind text, numbers bigint[], times timestamptz[])
+  RETURNS bigint[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN

@@ -1,8 +1,10 @@
--- provider/contract.sql: the functions that each provider has, PROVIDER_NAME. Each is called as keypup_worker for the account of a job, but
--- those of webhooks and reread, which the owner calls; none is SECURITY DEFINER. What they return is a request, a verdict, or rows.
+-- provider/contract.sql: the functions that each provider has, PROVIDER_NAME. Each is called as keypup_worker for the
+-- account of a job, but those of webhooks and reread, which the owner calls; none is SECURITY DEFINER. What they return
+-- is a request, a verdict, or rows.
 
--- What an answer means: page; smaller (less of it may do), paused (until retry_at), token_refused, or failed; reason and hint are for people.
--- is_admitted: the token was accepted. is_slow: a page, but not all of it. The rest is the token's budget, where the answer tells.
+-- What an answer means: page; smaller (less of it may do), paused (until retry_at), token_refused, or failed; reason
+-- and hint are for people. is_admitted: the token was accepted. is_slow: a page, but not all of it. The rest is the
+-- token's budget, where the answer tells.
 CREATE TYPE keypup.verdict AS (
   verdict text, reason text, hint text, retry_at timestamptz,
   rate_limit bigint, rate_remaining bigint, rate_reset_at timestamptz, cost bigint,
@@ -11,45 +13,63 @@ CREATE TYPE keypup.verdict AS (
 COMMENT ON TYPE keypup.verdict IS 'What an answer of a provider means.';
 REVOKE ALL ON TYPE keypup.verdict FROM PUBLIC;
 
-CREATE FUNCTION keypup.provider_contract(OUT name text, OUT arguments text, OUT result text, OUT is_needed_for text, OUT purpose text)
+CREATE FUNCTION keypup.provider_contract(OUT name text, OUT arguments text, OUT result text, OUT is_needed_for text,
+  OUT purpose text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 15 SET search_path = pg_catalog, pg_temp
 AS $$
   VALUES
-    ('request', 'account uuid, job bigint, OUT method text, OUT url text, OUT headers text[], OUT body text', 'record', 'sync',
+    ('request', 'account uuid, job bigint, OUT method text, OUT url text, OUT headers text[], OUT body text', 'record',
+      'sync',
      'The request of a job.'),
-    ('verdict', 'status integer, headers jsonb, reply jsonb, failure text', 'keypup.verdict', 'sync', 'What an answer means, by itself.'),
-    ('learn', 'account uuid, job bigint, status integer, headers jsonb, reply jsonb, INOUT verdict keypup.verdict', 'keypup.verdict', 'sync',
-     'What it means to whoever knows the job. The verdict may become again, since what was in the way is left out from now on, or done.'),
-    ('page', 'account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer, interval_seconds integer', 'boolean', 'sync',
-     'Stores the page that answers a job, and queues what comes next. Whether the job has ended; otherwise it was put off, or split.'),
+    ('verdict', 'status integer, headers jsonb, reply jsonb, failure text', 'keypup.verdict', 'sync',
+      'What an answer means, by itself.'),
+    ('learn', 'account uuid, job bigint, status integer, headers jsonb, reply jsonb, INOUT verdict keypup.verdict',
+      'keypup.verdict', 'sync',
+     'What it means to whoever knows the job. The verdict may become again, since what was in the way is left out from '
+     'now on, or done.'),
+    ('page', 'account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer, interval_seconds integer',
+      'boolean', 'sync',
+     'Stores the page that answers a job, and queues what comes next. Whether the job has ended; otherwise it was put '
+     'off, or split.'),
     ('settle', 'account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text', 'void', 'sync',
      'The last of each answer, whatever it means.'),
     ('failures', 'account uuid, project bigint, kind text, arguments jsonb, failures jsonb', 'jsonb', 'sync',
      'What of a job could not be read, [{asked, why, number}], as keypup.set_aside takes it.'),
     ('reread', 'account uuid, project bigint, item bigint', 'boolean', 'sync',
-     'Has the item of a number, or all of a project, read again in the run that has begun. Whether there is such an item.'),
-    ('projects_request', 'account uuid, connection uuid, after text, OUT method text, OUT url text, OUT headers text[], OUT body text', 'record',
+     'Has the item of a number, or all of a project, read again in the run that has begun. Whether there is such an '
+     'item.'),
+    ('projects_request', 'account uuid, connection uuid, after text, OUT method text, OUT url text, OUT headers '
+      'text[], OUT body text', 'record',
      'discover', 'The request for a page of what a connection could track.'),
-    ('projects_answer', 'account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text', 'jsonb', 'discover',
+    ('projects_answer', 'account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text',
+      'jsonb', 'discover',
      '{projects: [[name, visibility, is_archived, is_fork]], after}, or {failed, hint}.'),
-    ('viewer_request', 'account uuid, connection uuid, OUT method text, OUT url text, OUT headers text[], OUT body text', 'record', 'sign_in',
+    ('viewer_request', 'account uuid, connection uuid, OUT method text, OUT url text, OUT headers text[], OUT body '
+      'text', 'record', 'sign_in',
      'The request that asks, with a person''s own token, who the person is and where they belong.'),
-    ('viewer_answer', 'account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text', 'jsonb', 'sign_in',
+    ('viewer_answer', 'account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text',
+      'jsonb', 'sign_in',
      '{sub, login, groups}, {refused}, or {failed, hint}.'),
-    ('app_request', 'account uuid, connection uuid, OUT method text, OUT url text, OUT headers text[], OUT body text, OUT claims text', 'record',
+    ('app_request', 'account uuid, connection uuid, OUT method text, OUT url text, OUT headers text[], OUT body text, '
+      'OUT claims text', 'record',
      'app', 'The request for an app''s token, and the claims that the app''s key signs.'),
-    ('app_answer', 'account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text, revision bigint, envelope bytea',
-     'void', 'app', 'Takes the answer: the token is in the envelope, sealed for that revision; NULL when there was none.'),
-    ('webhook_head', 'headers jsonb, OUT signature text, OUT delivery text, OUT event text, OUT content_type text', 'record', 'webhook',
+    ('app_answer', 'account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text, revision '
+      'bigint, envelope bytea',
+     'void', 'app', 'Takes the answer: the token is in the envelope, sealed for that revision; NULL when there was '
+     'none.'),
+    ('webhook_head', 'headers jsonb, OUT signature text, OUT delivery text, OUT event text, OUT content_type text',
+      'record', 'webhook',
      'What the headers of a webhook say.'),
     ('take_webhook', 'account uuid, connection uuid, event text, payload jsonb', 'text', 'webhook',
      'Has what a webhook names be read: queued, run, pong or ignored.')
 $$;
 REVOKE ALL ON FUNCTION keypup.provider_contract() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.provider_contract() IS
-  'The functions of a provider: name, after the provider''s and an underscore; arguments and result, as PostgreSQL prints them; what'
-  ' needs it (sync: every provider; discover, sign_in: those that offer it; app, webhook: those that have them); and what it is for.';
+  'The functions of a provider: name, after the provider''s and an underscore; arguments and result, as PostgreSQL '
+  'prints them; what'
+  ' needs it (sync: every provider; discover, sign_in: those that offer it; app, webhook: those that have them); and '
+  'what it is for.';
 
 CREATE FUNCTION keypup.check_provider(provider text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -70,24 +90,31 @@ BEGIN
        OR (c.is_needed_for = 'app' AND its.grant_kind = 'app')
        OR (c.is_needed_for = 'webhook' AND its.webhook_signature IS NOT NULL)
   LOOP
-    SELECT p.oid, p.prosecdef, r.rolname AS owner, r.rolsuper AS is_superusers, pg_get_function_identity_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result INTO found
+    SELECT p.oid, p.prosecdef, r.rolname AS owner, r.rolsuper AS is_superusers,
+      pg_get_function_identity_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result INTO found
     FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
     WHERE p.pronamespace = 'keypup'::regnamespace AND p.proname = wanted.full_name
     ORDER BY pg_get_function_identity_arguments(p.oid) = wanted.arguments DESC LIMIT 1;
     IF found.oid IS NULL THEN
       RAISE EXCEPTION 'provider "%" has no function keypup.%', provider, wanted.full_name
-        USING ERRCODE = 'undefined_function', DETAIL = wanted.purpose, HINT = format('Make keypup.%s(%s) RETURNS %s.', wanted.full_name, wanted.arguments, wanted.result);
+        USING ERRCODE = 'undefined_function', DETAIL = wanted.purpose,
+          HINT = format('Make keypup.%s(%s) RETURNS %s.', wanted.full_name, wanted.arguments, wanted.result);
     ELSIF (found.arguments, found.result) IS DISTINCT FROM (wanted.arguments, wanted.result) THEN
-      RAISE EXCEPTION 'function keypup.% of provider "%" has another signature than is called', wanted.full_name, provider
-        USING ERRCODE = 'invalid_function_definition', DETAIL = format('It is (%s) RETURNS %s.', found.arguments, found.result),
+      RAISE EXCEPTION 'function keypup.% of provider "%" has another signature than is called', wanted.full_name,
+        provider
+        USING ERRCODE = 'invalid_function_definition',
+          DETAIL = format('It is (%s) RETURNS %s.', found.arguments, found.result),
               HINT = format('Make keypup.%s(%s) RETURNS %s.', wanted.full_name, wanted.arguments, wanted.result);
     ELSIF found.prosecdef THEN
       RAISE EXCEPTION 'function keypup.% of provider "%" is SECURITY DEFINER', wanted.full_name, provider
-        USING ERRCODE = 'invalid_function_definition', HINT = 'It is called as keypup_worker, for the account of a job, and sees nothing else.';
-    ELSIF NOT found.is_superusers AND found.owner <> (SELECT n.nspowner::regrole::name FROM pg_namespace n WHERE n.nspname = 'keypup') THEN
+        USING ERRCODE = 'invalid_function_definition', HINT = 'It is called as keypup_worker, for the account of a '
+          'job, and sees nothing else.';
+    ELSIF NOT found.is_superusers AND found.owner <> (SELECT n.nspowner::regrole::name FROM pg_namespace n
+      WHERE n.nspname = 'keypup') THEN
       -- Whoever owns it may change it, and it is called for every account.
       RAISE EXCEPTION 'function keypup.% of provider "%" belongs to "%"', wanted.full_name, provider, found.owner
-        USING ERRCODE = 'invalid_function_definition', HINT = 'Have it belong to a superuser, or to the owner of schema keypup.';
+        USING ERRCODE = 'invalid_function_definition', HINT = 'Have it belong to a superuser, or to the owner of '
+          'schema keypup.';
     END IF;
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', found.oid::regprocedure);
     IF wanted.is_needed_for <> 'webhook' THEN
@@ -98,46 +125,62 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.check_provider(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.check_provider(text) IS
-  'Refuses a provider without a row, or that lacks a function of provider_contract, or has it with another signature; gives keypup_worker those that it'
+  'Refuses a provider without a row, or that lacks a function of provider_contract, or has it with another signature; '
+  'gives keypup_worker those that it'
   ' has. Called by the script that installs the provider. For superusers.';
 
--- What the database itself calls of them: provider_VERB(provider, ...) is PROVIDER_VERB(...). (C asks for requests, by statements of its own.)
-CREATE FUNCTION keypup.provider_verdict(provider text, status integer, headers jsonb, reply jsonb, failure text) RETURNS keypup.verdict
+-- What the database itself calls of them: provider_VERB(provider, ...) is PROVIDER_VERB(...). (C asks for requests, by
+-- statements of its own.)
+CREATE FUNCTION keypup.provider_verdict(provider text, status integer, headers jsonb, reply jsonb, failure text)
+  RETURNS keypup.verdict
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
-CREATE FUNCTION keypup.provider_learn(provider text, account uuid, job bigint, status integer, headers jsonb, reply jsonb, verdict keypup.verdict)
+CREATE FUNCTION keypup.provider_learn(provider text, account uuid, job bigint, status integer, headers jsonb,
+  reply jsonb, verdict keypup.verdict)
 RETURNS keypup.verdict
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
-CREATE FUNCTION keypup.provider_page(provider text, account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer,
-  interval_seconds integer) RETURNS boolean
+CREATE FUNCTION keypup.provider_page(provider text, account uuid, job bigint, headers jsonb, reply jsonb,
+  milliseconds integer, interval_seconds integer) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
-CREATE FUNCTION keypup.provider_settle(provider text, account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text)
+CREATE FUNCTION keypup.provider_settle(provider text, account uuid, connection uuid, project bigint, kind text,
+  headers jsonb, verdict text)
 RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
-CREATE FUNCTION keypup.provider_failures(provider text, account uuid, project bigint, kind text, arguments jsonb, failures jsonb) RETURNS jsonb
+CREATE FUNCTION keypup.provider_failures(provider text, account uuid, project bigint, kind text, arguments jsonb,
+  failures jsonb) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
 CREATE FUNCTION keypup.provider_reread(provider text, account uuid, project bigint, item bigint) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
 CREATE FUNCTION keypup.provider_webhook_head(provider text, headers jsonb,
   OUT signature text, OUT delivery text, OUT event text, OUT content_type text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
-CREATE FUNCTION keypup.provider_take_webhook(provider text, account uuid, connection uuid, event text, payload jsonb) RETURNS text
+CREATE FUNCTION keypup.provider_take_webhook(provider text, account uuid, connection uuid, event text, payload jsonb)
+  RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_call_provider';
 REVOKE ALL ON FUNCTION keypup.provider_verdict(text, integer, jsonb, jsonb, text),
   keypup.provider_learn(text, uuid, bigint, integer, jsonb, jsonb, keypup.verdict),
   keypup.provider_page(text, uuid, bigint, jsonb, jsonb, integer, integer),
-  keypup.provider_settle(text, uuid, uuid, bigint, text, jsonb, text), keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb),
-  keypup.provider_reread(text, uuid, bigint, bigint), keypup.provider_webhook_head(text, jsonb),
-  keypup.provider_take_webhook(text, uuid, uuid, text, jsonb) FROM PUBLIC;
+  keypup.provider_settle(text, uuid, uuid, bigint, text, jsonb, text),
+  keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb), keypup.provider_reread(text, uuid, bigint, bigint),
+  keypup.provider_webhook_head(text, jsonb), keypup.provider_take_webhook(text, uuid, uuid, text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.provider_verdict(text, integer, jsonb, jsonb, text),
   keypup.provider_learn(text, uuid, bigint, integer, jsonb, jsonb, keypup.verdict),
   keypup.provider_page(text, uuid, bigint, jsonb, jsonb, integer, integer),
-  keypup.provider_settle(text, uuid, uuid, bigint, text, jsonb, text), keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb)
+  keypup.provider_settle(text, uuid, uuid, bigint, text, jsonb, text),
+    keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb)
   TO keypup_worker;
-COMMENT ON FUNCTION keypup.provider_verdict(text, integer, jsonb, jsonb, text) IS 'Calls PROVIDER_verdict, as provider_contract has it.';
-COMMENT ON FUNCTION keypup.provider_learn(text, uuid, bigint, integer, jsonb, jsonb, keypup.verdict) IS 'Calls PROVIDER_learn, as provider_contract has it.';
-COMMENT ON FUNCTION keypup.provider_page(text, uuid, bigint, jsonb, jsonb, integer, integer) IS 'Calls PROVIDER_page, as provider_contract has it.';
-COMMENT ON FUNCTION keypup.provider_settle(text, uuid, uuid, bigint, text, jsonb, text) IS 'Calls PROVIDER_settle, as provider_contract has it.';
-COMMENT ON FUNCTION keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb) IS 'Calls PROVIDER_failures, as provider_contract has it.';
-COMMENT ON FUNCTION keypup.provider_reread(text, uuid, bigint, bigint) IS 'Calls PROVIDER_reread, as provider_contract has it.';
-COMMENT ON FUNCTION keypup.provider_webhook_head(text, jsonb) IS 'Calls PROVIDER_webhook_head, as provider_contract has it.';
-COMMENT ON FUNCTION keypup.provider_take_webhook(text, uuid, uuid, text, jsonb) IS 'Calls PROVIDER_take_webhook, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_verdict(text, integer, jsonb, jsonb, text) IS
+  'Calls PROVIDER_verdict, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_learn(text, uuid, bigint, integer, jsonb, jsonb, keypup.verdict) IS
+  'Calls PROVIDER_learn, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_page(text, uuid, bigint, jsonb, jsonb, integer, integer) IS
+  'Calls PROVIDER_page, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_settle(text, uuid, uuid, bigint, text, jsonb, text) IS
+  'Calls PROVIDER_settle, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb) IS
+  'Calls PROVIDER_failures, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_reread(text, uuid, bigint, bigint) IS
+  'Calls PROVIDER_reread, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_webhook_head(text, jsonb) IS
+  'Calls PROVIDER_webhook_head, as provider_contract has it.';
+COMMENT ON FUNCTION keypup.provider_take_webhook(text, uuid, uuid, text, jsonb) IS
+  'Calls PROVIDER_take_webhook, as provider_contract has it.';

@@ -3,16 +3,19 @@
 CREATE FUNCTION keypup.is_operator() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce((SELECT r.rolsuper FROM keypup.current_user_info() a JOIN pg_roles r ON r.oid = a.role_id WHERE a.kind = 'database_role'), false)
+  SELECT coalesce((SELECT r.rolsuper FROM keypup.current_user_info() a JOIN pg_roles r ON r.oid = a.role_id
+    WHERE a.kind = 'database_role'), false)
 $$;
 CREATE FUNCTION keypup.may_act_as(role_id oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce((SELECT pg_has_role(a.role_id, may_act_as.role_id, 'MEMBER') FROM keypup.current_user_info() a WHERE a.kind = 'database_role'), false)
+  SELECT coalesce((SELECT pg_has_role(a.role_id, may_act_as.role_id, 'MEMBER') FROM keypup.current_user_info() a
+    WHERE a.kind = 'database_role'), false)
 $$;
 REVOKE ALL ON FUNCTION keypup.is_operator(), keypup.may_act_as(oid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.is_operator() IS 'Whether a superuser asks, as such.';
-COMMENT ON FUNCTION keypup.may_act_as(oid) IS 'Whether who asks could SET ROLE to the role, so that it is theirs to consent for it.';
+COMMENT ON FUNCTION keypup.may_act_as(oid) IS
+  'Whether who asks could SET ROLE to the role, so that it is theirs to consent for it.';
 
 CREATE FUNCTION keypup.is_one_person(one_role name, other_role name) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -28,7 +31,8 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.is_one_person(name, name) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.is_one_person(name, name) IS
-  'Whether one of two roles has the other, so that one person may act as both. That superusers may act as all does not count.';
+  'Whether one of two roles has the other, so that one person may act as both. That superusers may act as all does not '
+  'count.';
 
 -- What was granted to database roles so that they can ask, and is taken back from them when nothing needs it any more.
 CREATE TABLE keypup.opened_roles (
@@ -45,7 +49,8 @@ COMMENT ON COLUMN keypup.opened_roles.role_id IS 'Its oid.';
 COMMENT ON COLUMN keypup.opened_roles.origin IS 'The database in which it was granted, as in members.';
 COMMENT ON COLUMN keypup.opened_roles.gave_membership IS 'Whether keypup granted it keypup_member, which it had not.';
 COMMENT ON COLUMN keypup.opened_roles.gave_usage IS 'Whether keypup granted it USAGE on the schema, which it had not.';
-COMMENT ON COLUMN keypup.opened_roles.asked_by IS 'The transaction for which it was granted, in another, before that one had ended; NULL: it was granted in that one.';
+COMMENT ON COLUMN keypup.opened_roles.asked_by IS
+  'The transaction for which it was granted, in another, before that one had ended; NULL: it was granted in that one.';
 REVOKE ALL ON keypup.opened_roles FROM PUBLIC;
 ALTER TABLE keypup.opened_roles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE keypup.opened_roles FORCE ROW LEVEL SECURITY;
@@ -59,7 +64,8 @@ $$;
 CREATE FUNCTION keypup.has_membership(role_id oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT EXISTS (SELECT FROM pg_auth_members g WHERE g.roleid = 'keypup_member'::regrole AND g.member = has_membership.role_id)
+  SELECT EXISTS (SELECT FROM pg_auth_members g WHERE g.roleid = 'keypup_member'::regrole
+    AND g.member = has_membership.role_id)
 $$;
 REVOKE ALL ON FUNCTION keypup.has_usage(oid), keypup.has_membership(oid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.has_membership(oid) IS 'Whether a role was itself granted keypup_member.';
@@ -75,7 +81,8 @@ BEGIN
   SELECT r.oid, r.rolsuper OR r.rolreplication OR r.rolbypassrls OR r.rolcreaterole AS is_mighty INTO known
   FROM pg_roles r WHERE r.rolname = database_role;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'database role "%" does not exist', database_role USING ERRCODE = 'undefined_object', HINT = format('CREATE ROLE %I LOGIN first.', database_role);
+    RAISE EXCEPTION 'database role "%" does not exist', database_role USING ERRCODE = 'undefined_object',
+      HINT = format('CREATE ROLE %I LOGIN first.', database_role);
   END IF;
   problem := CASE
     WHEN database_role ~ '^(pg_|keypup_)' THEN 'It is a role of the system.'
@@ -102,8 +109,8 @@ COMMENT ON FUNCTION keypup.guard_database_role(uuid, name) IS
   'The oid of a database role, if an account may give it rights: none of the system, and, unless an operator asks, none'
   ' that serves others or administers the server.';
 
--- A grant holds what all accounts share until its transaction ends (role_opener.c): so who grants or takes back does it one after
--- the other, and customers never in a transaction of their own.
+-- A grant holds what all accounts share until its transaction ends (role_opener.c): so who grants or takes back does it
+-- one after the other, and customers never in a transaction of their own.
 CREATE FUNCTION keypup.open_schema_to(database_role name, asked_by xid8) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -129,7 +136,8 @@ BEGIN
   INSERT INTO keypup.opened_roles AS o (role_name, role_id, gave_membership, gave_usage, asked_by)
   VALUES (database_role::text, the_role_id, gives_membership, gives_usage, open_schema_to.asked_by)
   ON CONFLICT ON CONSTRAINT opened_roles_pkey DO UPDATE
-    SET gave_membership = o.gave_membership OR excluded.gave_membership, gave_usage = o.gave_usage OR excluded.gave_usage,
+    SET gave_membership = o.gave_membership OR excluded.gave_membership, gave_usage = o.gave_usage
+      OR excluded.gave_usage,
         role_id = excluded.role_id, origin = excluded.origin, asked_by = excluded.asked_by;
 END
 $$;
@@ -141,7 +149,8 @@ COMMENT ON FUNCTION keypup.open_schema_to(name, xid8) IS
 CREATE FUNCTION keypup.open_schema_aside(role_id oid) RETURNS void
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_open_schema_aside';
 REVOKE ALL ON FUNCTION keypup.open_schema_aside(oid) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.open_schema_aside(oid) IS 'Does open_schema_to for a role in a transaction of its own, and waits for its end.';
+COMMENT ON FUNCTION keypup.open_schema_aside(oid) IS
+  'Does open_schema_to for a role in a transaction of its own, and waits for its end.';
 
 CREATE FUNCTION keypup.let_in(database_role name) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -166,9 +175,11 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.let_in(name), keypup.let_out(text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.let_in(name) IS 'Lets a database role ask from now on: at once for an operator, otherwise in a transaction of its own.';
+COMMENT ON FUNCTION keypup.let_in(name) IS
+  'Lets a database role ask from now on: at once for an operator, otherwise in a transaction of its own.';
 COMMENT ON FUNCTION keypup.let_out(text) IS
-  'Takes back what a database role was granted, if nothing needs it any more: at once for an operator; otherwise the worker does, within a minute.';
+  'Takes back what a database role was granted, if nothing needs it any more: at once for an operator; otherwise the '
+  'worker does, within a minute.';
 
 CREATE FUNCTION keypup.close_schema_to(database_role text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -187,9 +198,11 @@ BEGIN
   END IF;
   -- The role that was granted it, whatever its name is now.
   SELECT r.oid, r.rolname INTO holder FROM pg_roles r
-  WHERE CASE WHEN keypup.is_of_this_server(given.origin) THEN r.oid = given.role_id ELSE r.rolname = given.role_name END;
+  WHERE CASE WHEN keypup.is_of_this_server(given.origin) THEN r.oid = given.role_id
+    ELSE r.rolname = given.role_name END;
   IF EXISTS (SELECT FROM keypup.members m
-             WHERE m.member = holder.rolname AND m.kind = 'database_role' AND keypup.is_role(m.role_id, m.member, m.origin))
+             WHERE m.member = holder.rolname AND m.kind = 'database_role'
+               AND keypup.is_role(m.role_id, m.member, m.origin))
      OR EXISTS (SELECT FROM keypup.rights r WHERE r.kind = 'support' AND r.holder = holder.rolname) THEN
     RETURN false;
   END IF;
@@ -199,7 +212,8 @@ BEGIN
   -- The group is the cluster's: another database may need it still.
   IF given.gave_membership AND EXISTS (
        SELECT FROM pg_shdepend d
-       WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = holder.oid AND d.classid = 'pg_namespace'::regclass AND d.deptype = 'a'
+       WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = holder.oid AND d.classid = 'pg_namespace'::regclass
+         AND d.deptype = 'a'
          AND d.dbid <> (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())) THEN
     UPDATE keypup.opened_roles o SET gave_usage = false WHERE o.role_name = database_role AND o.gave_usage;
     RETURN FOUND;
@@ -228,7 +242,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.allow_application(name) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.allow_application(name) IS
-  'Grants a role, by which an application asks for many, what it needs for that: no account can make it a member, or take'
+  'Grants a role, by which an application asks for many, what it needs for that: no account can make it a member, or '
+  'take'
   ' it back, also one that had made it a member before. For superusers.';
 
 -- Every minute: what ends by the clock, or by a role that is dropped or renamed, tells nobody.
@@ -248,7 +263,8 @@ BEGIN
   WHERE m.account_id = f.account_id AND m.member = f.member;
   -- Nor is it known before its end what a transaction needs.
   PERFORM keypup.close_schema_to(o.role_name) FROM keypup.opened_roles o
-  WHERE o.asked_by IS NULL OR NOT keypup.is_of_this_server(o.origin) OR pg_visible_in_snapshot(o.asked_by, pg_current_snapshot());
+  WHERE o.asked_by IS NULL OR NOT keypup.is_of_this_server(o.origin)
+    OR pg_visible_in_snapshot(o.asked_by, pg_current_snapshot());
   RETURN 0;
 END
 $$;

@@ -18,10 +18,12 @@ BEGIN
   SELECT a.account_id INTO found_id FROM keypup.accounts a WHERE a.name = account;
   -- One answer for an account that is not there and one that is another's.
   IF found_id IS NULL OR NOT keypup.has_permission_now(found_id, permission) THEN
-    PERFORM keypup.note_refusal(found_id, permission, CASE WHEN found_id IS NULL THEN 'there is no such account' ELSE 'the permission is missing' END);
+    PERFORM keypup.note_refusal(found_id, permission, CASE WHEN found_id IS NULL THEN 'there is no such account'
+      ELSE 'the permission is missing' END);
     RAISE EXCEPTION 'account "%" does not exist, or you may not do this in it', account
       USING ERRCODE = 'insufficient_privilege', DETAIL = format('The permission needed is "%s".', permission),
-            HINT = 'SELECT name FROM keypup.accounts shows your accounts; an owner or admin of the account can change your role.';
+            HINT = 'SELECT name FROM keypup.accounts shows your accounts; an owner or admin of the account can change '
+              'your role.';
   END IF;
   RETURN found_id;
 END
@@ -53,10 +55,12 @@ DECLARE
 BEGIN
   PERFORM keypup.guard_writes();
   IF name IS NULL OR name !~ '^[^[:cntrl:]]{1,100}$' THEN
-    RAISE EXCEPTION 'an account name has 1 to 100 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
+    RAISE EXCEPTION 'an account name has 1 to 100 characters, none of them a control character'
+      USING ERRCODE = 'invalid_parameter_value';
   END IF;
   IF EXISTS (SELECT FROM keypup.accounts a WHERE a.name = create_account.name) THEN
-    RAISE EXCEPTION 'account "%" exists already', name USING ERRCODE = 'duplicate_object', HINT = 'Choose another name.';
+    RAISE EXCEPTION 'account "%" exists already', name USING ERRCODE = 'duplicate_object',
+      HINT = 'Choose another name.';
   END IF;
   INSERT INTO keypup.accounts (name) VALUES (create_account.name) RETURNING account_id INTO new_id;
   PERFORM keypup.record_action(new_id, 'account.create', name);
@@ -72,33 +76,39 @@ AS $$
 DECLARE
   missing text;
 BEGIN
-  SELECT p INTO missing FROM unnest(permissions) p WHERE NOT keypup.has_permission_now(account_id, p) ORDER BY p LIMIT 1;
+  SELECT p INTO missing FROM unnest(permissions) p WHERE NOT keypup.has_permission_now(account_id, p) ORDER BY p
+  LIMIT 1;
   IF missing IS NOT NULL THEN
     PERFORM keypup.note_refusal(account_id, 'role.grant', format('role "%s" may do more than the current user', role));
     RAISE EXCEPTION 'you can neither give nor take role "%": it may do more than you', role
-      USING ERRCODE = 'insufficient_privilege', DETAIL = format('It has the permission "%s", which you have not.', missing);
+      USING ERRCODE = 'insufficient_privilege',
+        DETAIL = format('It has the permission "%s", which you have not.', missing);
   END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.guard_permissions(uuid, text, text[]) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.guard_permissions(uuid, text, text[]) IS 'Refuses a role with these permissions if the caller has not all of them.';
+COMMENT ON FUNCTION keypup.guard_permissions(uuid, text, text[]) IS
+  'Refuses a role with these permissions if the caller has not all of them.';
 
 CREATE FUNCTION keypup.guard_role(account_id uuid, role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  permissions text[] := ARRAY(SELECT r.permission FROM keypup.roles r WHERE r.account_id = guard_role.account_id AND r.role = guard_role.role);
+  permissions text[] := ARRAY(SELECT r.permission FROM keypup.roles r WHERE r.account_id = guard_role.account_id
+    AND r.role = guard_role.role);
 BEGIN
   IF role IS NULL OR cardinality(permissions) = 0 THEN
     PERFORM keypup.note_refusal(account_id, 'role.grant', format('role "%s" does not exist', role));
     RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = 'invalid_parameter_value',
-      HINT = 'The roles are ' || (SELECT string_agg(DISTINCT r.role, ', ' ORDER BY r.role) FROM keypup.roles r WHERE r.account_id = guard_role.account_id) || '.';
+      HINT = 'The roles are ' || (SELECT string_agg(DISTINCT r.role, ', ' ORDER BY r.role) FROM keypup.roles r
+        WHERE r.account_id = guard_role.account_id) || '.';
   END IF;
   PERFORM keypup.guard_permissions(account_id, role, permissions);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.guard_role(uuid, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.guard_role(uuid, text) IS 'Refuses a role that is not there, or that may do more than who calls.';
+COMMENT ON FUNCTION keypup.guard_role(uuid, text) IS
+  'Refuses a role that is not there, or that may do more than who calls.';
 
 CREATE FUNCTION keypup.guard_change(account_id uuid, member text, old_role text, new_role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -115,12 +125,15 @@ BEGIN
      AND (SELECT bool_and(w.holder = guard_change.member) FROM keypup.member_rights w
           WHERE w.account_id = guard_change.account_id AND w.permission = 'account.delete') THEN
     PERFORM keypup.note_refusal(account_id, 'member.remove', 'the last owner stays');
-    RAISE EXCEPTION 'the last owner of an account stays its owner' USING ERRCODE = 'object_in_use', HINT = 'Add another owner first.';
+    RAISE EXCEPTION 'the last owner of an account stays its owner' USING ERRCODE = 'object_in_use',
+      HINT = 'Add another owner first.';
   END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.guard_change(uuid, text, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.guard_change(uuid, text, text, text) IS 'Refuses a change of a member''s role (NULL: no member) that the caller may not make, or that leaves no owner. authorize_rights comes first.';
+COMMENT ON FUNCTION keypup.guard_change(uuid, text, text, text) IS
+  'Refuses a change of a member''s role (NULL: no member) that the caller may not make, or that leaves no owner. '
+  'authorize_rights comes first.';
 
 CREATE FUNCTION keypup.lock_members(account_id uuid) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -129,21 +142,26 @@ AS $$
   UPDATE keypup.accounts a SET members_changed_at = clock_timestamp() WHERE a.account_id = lock_members.account_id
 $$;
 REVOKE ALL ON FUNCTION keypup.lock_members(uuid) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.lock_members(uuid) IS 'Has changes of an account''s members and roles come one after the other.';
+COMMENT ON FUNCTION keypup.lock_members(uuid) IS
+  'Has changes of an account''s members and roles come one after the other.';
 
-CREATE FUNCTION keypup.put_member(account_id uuid, member text, kind text, role text, role_id oid, confirmed boolean) RETURNS void
+CREATE FUNCTION keypup.put_member(account_id uuid, member text, kind text, role text, role_id oid, confirmed boolean)
+  RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   old record;
 BEGIN
-  SELECT m.role, m.kind INTO old FROM keypup.members m WHERE m.account_id = put_member.account_id AND m.member = put_member.member;
+  SELECT m.role, m.kind INTO old FROM keypup.members m WHERE m.account_id = put_member.account_id
+    AND m.member = put_member.member;
   PERFORM keypup.guard_change(account_id, member, old.role, role);
   IF old.kind <> kind THEN
-    RAISE EXCEPTION '"%" is a member already, of another kind', member USING ERRCODE = 'duplicate_object', HINT = 'Choose another name for the person.';
+    RAISE EXCEPTION '"%" is a member already, of another kind', member USING ERRCODE = 'duplicate_object',
+      HINT = 'Choose another name for the person.';
   END IF;
   INSERT INTO keypup.members AS m (account_id, member, kind, role, added_by, role_id, confirmed_at)
-  VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.current_user_name(), put_member.role_id,
+  VALUES (put_member.account_id, put_member.member, put_member.kind, put_member.role, keypup.current_user_name(),
+    put_member.role_id,
     CASE WHEN confirmed THEN now() END)
   ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE
     SET role = excluded.role, by_groups = false, added_by = excluded.added_by, added_at = now(),
@@ -151,11 +169,13 @@ BEGIN
         confirmed_at = CASE WHEN m.kind = 'person' OR keypup.is_role(m.role_id, m.member, m.origin)
                             THEN coalesce(m.confirmed_at, excluded.confirmed_at) ELSE excluded.confirmed_at END,
         role_id = excluded.role_id, origin = excluded.origin;
-  PERFORM keypup.record_action(account_id, CASE WHEN old.role IS NULL THEN 'member.add' ELSE 'member.change' END, format('%s "%s", role "%s"', replace(kind, '_', ' '), member, role));
+  PERFORM keypup.record_action(account_id, CASE WHEN old.role IS NULL THEN 'member.add' ELSE 'member.change' END,
+    format('%s "%s", role "%s"', replace(kind, '_', ' '), member, role));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.put_member(uuid, text, text, text, oid, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.put_member(uuid, text, text, text, oid, boolean) IS 'Adds a member or changes the role of one; confirmed: it holds at once.';
+COMMENT ON FUNCTION keypup.put_member(uuid, text, text, text, oid, boolean) IS
+  'Adds a member or changes the role of one; confirmed: it holds at once.';
 
 CREATE FUNCTION keypup.add_member(account text, member name, role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -166,7 +186,8 @@ DECLARE
 BEGIN
   PERFORM keypup.guard_role(the_account, role);
   the_role_id := keypup.guard_database_role(the_account, member);
-  PERFORM keypup.put_member(the_account, member::text, 'database_role', role, the_role_id, keypup.may_act_as(the_role_id));
+  PERFORM keypup.put_member(the_account, member::text, 'database_role', role, the_role_id,
+    keypup.may_act_as(the_role_id));
   PERFORM keypup.let_in(member);
 END
 $$;
@@ -189,16 +210,19 @@ BEGIN
   FROM keypup.accounts a
   JOIN keypup.members m ON m.account_id = a.account_id
   WHERE a.name = account AND m.kind = 'database_role' AND m.member = who AND m.confirmed_at IS NULL
-    AND keypup.is_role(m.role_id, m.member, m.origin) AND (SELECT s.kind = 'database_role' FROM keypup.current_user_info() s);
+    AND keypup.is_role(m.role_id, m.member, m.origin)
+      AND (SELECT s.kind = 'database_role' FROM keypup.current_user_info() s);
   IF the_account IS NULL THEN
     RAISE EXCEPTION 'account "%" does not exist, or has not invited you', account
-      USING ERRCODE = 'insufficient_privilege', HINT = 'An owner or admin of the account invites a role with keypup.add_member.';
+      USING ERRCODE = 'insufficient_privilege', HINT = 'An owner or admin of the account invites a role with '
+        'keypup.add_member.';
   END IF;
   PERFORM keypup.lock_members(the_account);
   UPDATE keypup.members m SET confirmed_at = now()
   WHERE m.account_id = the_account AND m.member = who AND m.confirmed_at IS NULL;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'the invitation was taken back meanwhile' USING ERRCODE = 'serialization_failure', HINT = 'Try again.';
+    RAISE EXCEPTION 'the invitation was taken back meanwhile' USING ERRCODE = 'serialization_failure',
+      HINT = 'Try again.';
   END IF;
   PERFORM keypup.record_action(the_account, 'member.accept', who);
 END
@@ -215,14 +239,16 @@ DECLARE
   the_account uuid := keypup.authorize_rights(account, 'users.manage');
 BEGIN
   IF person IS NULL OR person !~ '^[^[:cntrl:]]{1,200}$' THEN
-    RAISE EXCEPTION 'a person''s name has 1 to 200 characters, none of them a control character' USING ERRCODE = 'invalid_parameter_value';
+    RAISE EXCEPTION 'a person''s name has 1 to 200 characters, none of them a control character'
+      USING ERRCODE = 'invalid_parameter_value';
   END IF;
   PERFORM keypup.put_member(the_account, person, 'person', role, NULL::oid, true);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.add_person(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.add_person(text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.add_person(text, text, text) IS 'Makes a person who signs in, and has no database role, a member of the account, or changes the person''s role.';
+COMMENT ON FUNCTION keypup.add_person(text, text, text) IS
+  'Makes a person who signs in, and has no database role, a member of the account, or changes the person''s role.';
 
 CREATE FUNCTION keypup.find_member(account_id uuid, account text, member text) RETURNS keypup.members
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -230,15 +256,18 @@ AS $$
 DECLARE
   found_member keypup.members;
 BEGIN
-  SELECT m.* INTO found_member FROM keypup.members m WHERE m.account_id = find_member.account_id AND m.member = find_member.member;
+  SELECT m.* INTO found_member FROM keypup.members m WHERE m.account_id = find_member.account_id
+    AND m.member = find_member.member;
   IF found_member.member IS NULL THEN
-    RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.members shows the members.';
+    RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object',
+      HINT = 'SELECT * FROM keypup.members shows the members.';
   END IF;
   RETURN found_member;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.find_member(uuid, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.find_member(uuid, text, text) IS 'A member of the account (which is also named, for the error when there is none).';
+COMMENT ON FUNCTION keypup.find_member(uuid, text, text) IS
+  'A member of the account (which is also named, for the error when there is none).';
 
 CREATE FUNCTION keypup.guard_person(account_id uuid, account text, person text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -246,15 +275,18 @@ AS $$
 DECLARE
   the_role text;
 BEGIN
-  SELECT m.role INTO the_role FROM keypup.members m WHERE m.account_id = guard_person.account_id AND m.member = person AND m.kind = 'person';
+  SELECT m.role INTO the_role FROM keypup.members m WHERE m.account_id = guard_person.account_id AND m.member = person
+    AND m.kind = 'person';
   IF the_role IS NULL THEN
-    RAISE EXCEPTION 'person "%" is not a member of account "%"', person, account USING ERRCODE = 'undefined_object', HINT = 'Add the person with keypup.add_person first.';
+    RAISE EXCEPTION 'person "%" is not a member of account "%"', person, account USING ERRCODE = 'undefined_object',
+      HINT = 'Add the person with keypup.add_person first.';
   END IF;
   PERFORM keypup.guard_role(account_id, the_role);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.guard_person(uuid, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.guard_person(uuid, text, text) IS 'Refuses a person who is not a member, or who may do more than who calls.';
+COMMENT ON FUNCTION keypup.guard_person(uuid, text, text) IS
+  'Refuses a person who is not a member, or who may do more than who calls.';
 
 CREATE FUNCTION keypup.end_what_was_made(account_id uuid, kind text, name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -312,17 +344,22 @@ BEGIN
   old := keypup.find_member(the_account, account, member);
   PERFORM keypup.guard_role(the_account, old.role);
   IF old.role = 'owner' AND projects IS NOT NULL THEN
-    RAISE EXCEPTION 'an owner is not limited to some projects' USING ERRCODE = 'invalid_parameter_value', HINT = 'Give another role first.';
+    RAISE EXCEPTION 'an owner is not limited to some projects' USING ERRCODE = 'invalid_parameter_value',
+      HINT = 'Give another role first.';
   END IF;
-  UPDATE keypup.members m SET all_projects = projects IS NULL WHERE m.account_id = the_account AND m.member = limit_member.member;
+  UPDATE keypup.members m SET all_projects = projects IS NULL WHERE m.account_id = the_account
+    AND m.member = limit_member.member;
   DELETE FROM keypup.member_projects p WHERE p.account_id = the_account AND p.member = limit_member.member;
-  INSERT INTO keypup.member_projects (account_id, member, project_id) SELECT the_account, limit_member.member, p FROM unnest(the_projects) p;
-  PERFORM keypup.record_action(the_account, 'member.limit', member || CASE WHEN projects IS NULL THEN ': all projects' ELSE ': ' || array_to_string(projects, ', ') END);
+  INSERT INTO keypup.member_projects (account_id, member, project_id) SELECT the_account, limit_member.member, p
+  FROM unnest(the_projects) p;
+  PERFORM keypup.record_action(the_account, 'member.limit', member || CASE WHEN projects IS NULL THEN ': all projects'
+    ELSE ': ' || array_to_string(projects, ', ') END);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.limit_member(text, text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.limit_member(text, text, text[]) TO keypup_member;
-COMMENT ON FUNCTION keypup.limit_member(text, text, text[]) IS 'Limits a member to reading the named projects; NULL: all projects again.';
+COMMENT ON FUNCTION keypup.limit_member(text, text, text[]) IS
+  'Limits a member to reading the named projects; NULL: all projects again.';
 
 CREATE FUNCTION keypup.define_role(account text, role text, permissions text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -333,31 +370,40 @@ DECLARE
 BEGIN
   IF role IS NULL OR role !~ '^[^[:cntrl:]]{1,63}$' OR role IN ('owner', 'admin', 'member', 'viewer') THEN
     RAISE EXCEPTION 'role "%" cannot be defined', regexp_replace(left(role, 63), '[[:cntrl:]]', '?', 'g')
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'A name has 1 to 63 characters and is none of owner, admin, member and viewer.';
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'A name has 1 to 63 characters and is none of owner, admin, '
+        'member and viewer.';
   END IF;
   SELECT p INTO wrong FROM unnest(permissions) p
-  WHERE p IS NULL OR p NOT IN (SELECT b.permission FROM keypup.role_permissions b WHERE b.role = 'admin') ORDER BY p LIMIT 1;
+  WHERE p IS NULL OR p NOT IN (SELECT b.permission FROM keypup.role_permissions b WHERE b.role = 'admin') ORDER BY p
+  LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION 'permission "%" cannot be given to a role of one''s own', wrong
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT permission FROM keypup.role_permissions WHERE role = ''admin'' shows those that can.';
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT permission FROM keypup.role_permissions WHERE role = '
+        '''admin'' shows those that can.';
   END IF;
   IF coalesce(cardinality(permissions), 0) = 0
      AND EXISTS (SELECT FROM keypup.members m WHERE m.account_id = the_account AND m.role = define_role.role
-                 UNION ALL SELECT FROM keypup.api_keys k WHERE k.account_id = the_account AND k.role = define_role.role AND k.revoked_at IS NULL
-                 UNION ALL SELECT FROM keypup.identity_groups g WHERE g.account_id = the_account AND g.role = define_role.role) THEN
-    RAISE EXCEPTION 'role "%" is in use', role USING ERRCODE = 'object_in_use', HINT = 'Give its members and groups another role first, and revoke its API keys.';
+                 UNION ALL SELECT FROM keypup.api_keys k WHERE k.account_id = the_account AND k.role = define_role.role
+                   AND k.revoked_at IS NULL
+                 UNION ALL SELECT FROM keypup.identity_groups g WHERE g.account_id = the_account
+                   AND g.role = define_role.role) THEN
+    RAISE EXCEPTION 'role "%" is in use', role USING ERRCODE = 'object_in_use',
+      HINT = 'Give its members and groups another role first, and revoke its API keys.';
   END IF;
   -- Before anything is written: the role may be the caller's own.
-  IF EXISTS (SELECT FROM keypup.account_role_permissions p WHERE p.account_id = the_account AND p.role = define_role.role) THEN
+  IF EXISTS (SELECT FROM keypup.account_role_permissions p WHERE p.account_id = the_account
+    AND p.role = define_role.role) THEN
     PERFORM keypup.guard_role(the_account, role);
   END IF;
   PERFORM keypup.guard_permissions(the_account, role, permissions);
   DELETE FROM keypup.account_role_permissions p WHERE p.account_id = the_account AND p.role = define_role.role;
   INSERT INTO keypup.account_role_permissions (account_id, role, permission)
   SELECT DISTINCT the_account, define_role.role, p FROM unnest(permissions) p;
-  PERFORM keypup.record_action(the_account, 'role.define', role || ': ' || coalesce(array_to_string(permissions, ', '), ''));
+  PERFORM keypup.record_action(the_account, 'role.define', role || ': '
+    || coalesce(array_to_string(permissions, ', '), ''));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.define_role(text, text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.define_role(text, text, text[]) TO keypup_member;
-COMMENT ON FUNCTION keypup.define_role(text, text, text[]) IS 'Makes a role of the account''s own, or changes what it may do; no permissions: drops it.';
+COMMENT ON FUNCTION keypup.define_role(text, text, text[]) IS
+  'Makes a role of the account''s own, or changes what it may do; no permissions: drops it.';

@@ -23,15 +23,16 @@ WHERE m.confirmed_at IS NOT NULL
   AND (m.all_projects OR r.permission IN ('data.read', 'settings.read'))
   AND (m.kind = 'person' OR keypup.is_role(m.role_id, m.member, m.origin));
 REVOKE ALL ON keypup.member_rights FROM PUBLIC;
-COMMENT ON VIEW keypup.member_rights IS 'Which permissions members have at this moment. Granted to nobody; rights has all.';
+COMMENT ON VIEW keypup.member_rights IS
+  'Which permissions members have at this moment. Granted to nobody; rights has all.';
 COMMENT ON COLUMN keypup.member_rights.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.member_rights.kind IS 'database_role or person.';
 COMMENT ON COLUMN keypup.member_rights.holder IS 'Name of the role or person.';
 COMMENT ON COLUMN keypup.member_rights.permission IS 'The permission.';
 COMMENT ON COLUMN keypup.member_rights.all_projects IS 'Whether it holds for all projects of the account.';
 
--- Along the keys that have made one another, each once: what each of them gives is not looked up as a right of its own, whose
--- makers would be looked up again for each. A chain of more than eight has no rights.
+-- Along the keys that have made one another, each once: what each of them gives is not looked up as a right of its own,
+-- whose makers would be looked up again for each. A chain of more than eight has no rights.
 CREATE FUNCTION keypup.still_may(account_id uuid, made_by keypup.maker, permissions text[]) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -43,10 +44,12 @@ BEGIN
   FOR i IN 1..8 LOOP
     EXIT WHEN maker.kind <> 'api_key';
     SELECT (k.made_by).* INTO maker FROM keypup.api_keys k
-    WHERE k.account_id = still_may.account_id AND k.prefix = maker.name AND k.revoked_at IS NULL AND k.expires_at > clock_timestamp()
+    WHERE k.account_id = still_may.account_id AND k.prefix = maker.name AND k.revoked_at IS NULL
+      AND k.expires_at > clock_timestamp()
       AND NOT EXISTS (
         SELECT FROM unnest(needed) AS p (permission)
-        WHERE NOT EXISTS (SELECT FROM keypup.role_rights r WHERE r.role = k.role AND (r.account_id IS NULL OR r.account_id = k.account_id) AND r.permission = p.permission));
+        WHERE NOT EXISTS (SELECT FROM keypup.role_rights r WHERE r.role = k.role
+          AND (r.account_id IS NULL OR r.account_id = k.account_id) AND r.permission = p.permission));
     IF NOT FOUND THEN
       RETURN false;
     END IF;
@@ -57,7 +60,8 @@ BEGIN
       SELECT FROM unnest(needed) AS p (permission)
       WHERE NOT EXISTS (
         SELECT FROM keypup.member_rights w
-        WHERE w.account_id = still_may.account_id AND w.kind = maker.kind AND w.holder = maker.name AND w.permission = p.permission AND w.all_projects));
+        WHERE w.account_id = still_may.account_id AND w.kind = maker.kind AND w.holder = maker.name
+          AND w.permission = p.permission AND w.all_projects));
   END IF;
   SELECT r.oid, r.rolsuper INTO its_role
   FROM pg_roles r WHERE r.rolname = maker.name AND keypup.is_role(maker.role_id, maker.name, maker.origin);
@@ -142,7 +146,8 @@ BEGIN
   END IF;
   SELECT array_agg(p.project_id) INTO ids
   FROM keypup.projects p JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id
-  WHERE p.account_id = find_project.account_id AND lower(project COLLATE "C") IN (lower(p.name COLLATE "C"), lower((c.name || '/' || p.name) COLLATE "C"));
+  WHERE p.account_id = find_project.account_id AND lower(project COLLATE "C")
+    IN (lower(p.name COLLATE "C"), lower((c.name || '/' || p.name) COLLATE "C"));
   IF ids IS NULL THEN
     RAISE EXCEPTION 'project "%" is not tracked', shown
       USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.projects shows the projects.';

@@ -5,12 +5,14 @@ CREATE FUNCTION keypup.rewrap_data_key(key_id integer, old_kek_id integer, old_w
   OUT kek_id integer, OUT wrapped bytea, OUT check_value bytea)
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_rewrap_data_key';
 REVOKE ALL ON FUNCTION keypup.rewrap_data_key(integer, integer, bytea, bytea) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.rewrap_data_key(integer, integer, bytea, bytea) IS 'The same data key, wrapped by the newest key of the key file.';
+COMMENT ON FUNCTION keypup.rewrap_data_key(integer, integer, bytea, bytea) IS
+  'The same data key, wrapped by the newest key of the key file.';
 
 CREATE FUNCTION keypup.newest_wrapping_key() RETURNS integer
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_newest_wrapping_key';
 REVOKE ALL ON FUNCTION keypup.newest_wrapping_key() FROM PUBLIC;
-COMMENT ON FUNCTION keypup.newest_wrapping_key() IS 'Number of the key in the key file that wraps new data keys: the highest.';
+COMMENT ON FUNCTION keypup.newest_wrapping_key() IS
+  'Number of the key in the key file that wraps new data keys: the highest.';
 
 CREATE FUNCTION keypup.count_unopenable_keys(records bytea, OUT unopenable integer, OUT first_key integer)
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_count_unopenable_keys';
@@ -22,7 +24,8 @@ COMMENT ON FUNCTION keypup.count_unopenable_keys(bytea) IS
 CREATE FUNCTION keypup.lock_data_key(key_id integer) RETURNS void
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_lock_data_key';
 REVOKE ALL ON FUNCTION keypup.lock_data_key(integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.lock_data_key(integer) IS 'Waits for the transactions that seal with a data key, and holds new ones off until this one ends.';
+COMMENT ON FUNCTION keypup.lock_data_key(integer) IS
+  'Waits for the transactions that seal with a data key, and holds new ones off until this one ends.';
 
 CREATE FUNCTION keypup.rotate_keys() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -30,14 +33,17 @@ AS $$
   SELECT keypup.guard_writes();
   SELECT keypup.wake_launcher();
   WITH rotated AS MATERIALIZED (
-    SELECT k.account_id, keypup.start_data_key(k.account_id, k.key_id) AS key_id FROM keypup.data_keys k WHERE k.state = 'active'
+    SELECT k.account_id, keypup.start_data_key(k.account_id, k.key_id) AS key_id FROM keypup.data_keys k
+    WHERE k.state = 'active'
   ), recorded AS MATERIALIZED (
     SELECT keypup.record_action(r.account_id, 'key.rotate', format('key %s is active', r.key_id)) FROM rotated r
   )
   SELECT count(*) FROM recorded
 $$;
 REVOKE ALL ON FUNCTION keypup.rotate_keys() FROM PUBLIC;
-COMMENT ON FUNCTION keypup.rotate_keys() IS 'Starts a new data key for every account that has one, and for callers'' own tables; the worker seals every token again. Returns how many keys. For operators: granted to nobody.';
+COMMENT ON FUNCTION keypup.rotate_keys() IS
+  'Starts a new data key for every account that has one, and for callers'' own tables; the worker seals every token '
+  'again. Returns how many keys. For operators: granted to nobody.';
 
 CREATE FUNCTION keypup.rotate_keys(account text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -45,7 +51,8 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.rotate');
 BEGIN
-  PERFORM keypup.start_data_key(the_account, (SELECT k.key_id FROM keypup.data_keys k WHERE k.account_id = the_account AND k.state = 'active'));
+  PERFORM keypup.start_data_key(the_account, (SELECT k.key_id FROM keypup.data_keys k WHERE k.account_id = the_account
+    AND k.state = 'active'));
   PERFORM keypup.record_action(the_account, 'key.rotate', NULL::text);
   PERFORM keypup.wake_launcher();
   RETURN 1;
@@ -53,7 +60,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.rotate_keys(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.rotate_keys(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.rotate_keys(text) IS 'Starts a new data key for the account; the worker seals its tokens again. key_status shows how far it is.';
+COMMENT ON FUNCTION keypup.rotate_keys(text) IS
+  'Starts a new data key for the account; the worker seals its tokens again. key_status shows how far it is.';
 
 CREATE FUNCTION keypup.reseal_token(envelope bytea, context text, new_context text) RETURNS bytea
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -66,7 +74,8 @@ EXCEPTION
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.reseal_token(bytea, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.reseal_token(bytea, text, text) IS 'The token sealed again under the active key for a new context; NULL when it does not open.';
+COMMENT ON FUNCTION keypup.reseal_token(bytea, text, text) IS
+  'The token sealed again under the active key for a new context; NULL when it does not open.';
 
 CREATE FUNCTION keypup.reseal_record(old_envelope bytea, old_revision bigint, context text, new_context text,
   OUT envelope bytea, OUT revision bigint, OUT failed_at timestamptz)
@@ -82,7 +91,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.reseal_record(bytea, bigint, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.reseal_record(bytea, bigint, text, text) IS
-  'A record sealed again for the context of its next revision; one that does not open as it was, and when that was tried.';
+  'A record sealed again for the context of its next revision; one that does not open as it was, and when that was '
+  'tried.';
 
 CREATE FUNCTION keypup.reseal_proxy_credentials() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -96,14 +106,17 @@ AS $$
     UPDATE keypup.proxy_credentials p
     SET (envelope, revision, reseal_failed_at) = (
       SELECT r.envelope, r.revision, r.failed_at
-      FROM keypup.reseal_record(p.envelope, p.revision, keypup.proxy_context(p.revision), keypup.proxy_context(p.revision + 1)) r)
+      FROM keypup.reseal_record(p.envelope, p.revision, keypup.proxy_context(p.revision),
+        keypup.proxy_context(p.revision + 1)) r)
     FROM old o
     RETURNING 1
   )
   SELECT count(*) FROM stored
 $$;
 REVOKE ALL ON FUNCTION keypup.reseal_proxy_credentials() FROM PUBLIC;
-COMMENT ON FUNCTION keypup.reseal_proxy_credentials() IS 'Seals the credentials for the proxy again if they are under a key which is active no more. Returns how many were tried: 0 or 1.';
+COMMENT ON FUNCTION keypup.reseal_proxy_credentials() IS
+  'Seals the credentials for the proxy again if they are under a key which is active no more. Returns how many were '
+  'tried: 0 or 1.';
 
 CREATE FUNCTION keypup.reseal_totp_seeds(how_many integer) RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -118,15 +131,18 @@ AS $$
     UPDATE keypup.totp_seeds s
     SET (envelope, revision, reseal_failed_at) = (
       SELECT r.envelope, r.revision, r.failed_at
-      FROM keypup.reseal_record(s.envelope, s.revision, keypup.totp_context(s.account_id, s.enrollment_id, s.member, s.revision),
-        keypup.totp_context(s.account_id, s.enrollment_id, s.member, s.revision + 1)) r)
+      FROM keypup.reseal_record(s.envelope, s.revision,
+        keypup.totp_context(s.account_id, s.enrollment_id, s.member, s.revision),
+          keypup.totp_context(s.account_id, s.enrollment_id, s.member, s.revision + 1)) r)
     FROM old o WHERE s.account_id = o.account_id AND s.enrollment_id = o.enrollment_id
     RETURNING 1
   )
   SELECT count(*) FROM stored
 $$;
 REVOKE ALL ON FUNCTION keypup.reseal_totp_seeds(integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.reseal_totp_seeds(integer) IS 'Seals so many seeds of one-time codes again that are under a key which is active no more. Returns how many were tried.';
+COMMENT ON FUNCTION keypup.reseal_totp_seeds(integer) IS
+  'Seals so many seeds of one-time codes again that are under a key which is active no more. Returns how many were '
+  'tried.';
 
 CREATE FUNCTION keypup.reseal_tokens(how_many integer) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -141,8 +157,9 @@ AS $$
     UPDATE keypup.connection_tokens t
     SET (envelope, revision, reseal_failed_at) = (
       SELECT r.envelope, r.revision, r.failed_at
-      FROM keypup.reseal_record(t.envelope, t.revision, keypup.token_context(t.account_id, t.connection_id, t.revision, t.purpose),
-        keypup.token_context(t.account_id, t.connection_id, t.revision + 1, t.purpose)) r)
+      FROM keypup.reseal_record(t.envelope, t.revision,
+        keypup.token_context(t.account_id, t.connection_id, t.revision, t.purpose),
+          keypup.token_context(t.account_id, t.connection_id, t.revision + 1, t.purpose)) r)
     FROM old o WHERE t.account_id = o.account_id AND t.connection_id = o.connection_id AND t.purpose = o.purpose
     RETURNING 1
   )
@@ -150,7 +167,9 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.reseal_tokens(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.reseal_tokens(integer) TO keypup_worker;
-COMMENT ON FUNCTION keypup.reseal_tokens(integer) IS 'Seals so many tokens again that are under a key which is active no more. Returns how many were tried: 0 when there is nothing to do.';
+COMMENT ON FUNCTION keypup.reseal_tokens(integer) IS
+  'Seals so many tokens again that are under a key which is active no more. Returns how many were tried: 0 when there '
+  'is nothing to do.';
 
 CREATE FUNCTION keypup.rewrap_data_keys(how_many integer) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -173,7 +192,9 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.rewrap_data_keys(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.rewrap_data_keys(integer) TO keypup_worker;
-COMMENT ON FUNCTION keypup.rewrap_data_keys(integer) IS 'Wraps so many data keys with the newest key of the key file that are wrapped with another. No token is touched. The worker calls it when the configuration is reloaded.';
+COMMENT ON FUNCTION keypup.rewrap_data_keys(integer) IS
+  'Wraps so many data keys with the newest key of the key file that are wrapped with another. No token is touched. The '
+  'worker calls it when the configuration is reloaded.';
 
 CREATE FUNCTION keypup.destroy_key(key integer, callers_records_are_gone boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -193,23 +214,28 @@ BEGIN
     + (SELECT count(*) FROM keypup.totp_seeds s WHERE s.key_id = key)
     + (SELECT count(*) FROM keypup.proxy_credentials p WHERE p.key_id = key) INTO records;
   IF found_key.state IS NULL OR found_key.state = 'destroyed' THEN
-    RAISE EXCEPTION 'data key % does not exist', key USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM keypup.key_status shows the keys.';
+    RAISE EXCEPTION 'data key % does not exist', key USING ERRCODE = 'undefined_object',
+      HINT = 'SELECT * FROM keypup.key_status shows the keys.';
   ELSIF found_key.state = 'active' THEN
-    RAISE EXCEPTION 'data key % is active', key USING ERRCODE = 'object_in_use', HINT = 'Start a new one with keypup.rotate_keys first.';
+    RAISE EXCEPTION 'data key % is active', key USING ERRCODE = 'object_in_use',
+      HINT = 'Start a new one with keypup.rotate_keys first.';
   ELSIF records > 0 THEN
     RAISE EXCEPTION '% tokens are sealed with data key %', records, key
-      USING ERRCODE = 'object_in_use', HINT = 'The worker seals them again under the active key; key_status shows how many remain.';
+      USING ERRCODE = 'object_in_use', HINT = 'The worker seals them again under the active key; key_status shows how '
+        'many remain.';
   ELSIF found_key.account_id IS NULL AND NOT callers_records_are_gone THEN
     RAISE EXCEPTION 'data key % seals records of tables that keypup does not know', key
       USING ERRCODE = 'object_in_use',
-            HINT = 'Seal them again with keypup.reencrypt_token where keypup.token_key_id names this key, then pass callers_records_are_gone => true.';
+            HINT = 'Seal them again with keypup.reencrypt_token where keypup.token_key_id names this key, then pass '
+              'callers_records_are_gone => true.';
   END IF;
   UPDATE keypup.data_keys k SET state = 'destroyed', wrapped = NULL, check_value = NULL WHERE k.key_id = key;
   PERFORM keypup.record_action(found_key.account_id, 'key.destroy', format('key %s', key));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.destroy_key(integer, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.destroy_key(integer, boolean) IS 'Destroys a data key that seals nothing any more. For operators: granted to nobody.';
+COMMENT ON FUNCTION keypup.destroy_key(integer, boolean) IS
+  'Destroys a data key that seals nothing any more. For operators: granted to nobody.';
 
 CREATE FUNCTION keypup.destroy_account_keys(account_id uuid) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -226,7 +252,8 @@ BEGIN
     -- The older first, as those come to hold them who seal while keys are rotated.
     PERFORM keypup.lock_data_key(k.key_id)
     FROM (SELECT d.key_id FROM keypup.data_keys d
-          WHERE d.account_id = destroy_account_keys.account_id AND d.state <> 'destroyed' ORDER BY d.encryptions_before) k;
+          WHERE d.account_id = destroy_account_keys.account_id AND d.state <> 'destroyed'
+          ORDER BY d.encryptions_before) k;
     UPDATE keypup.data_keys k SET state = 'destroyed', wrapped = NULL, check_value = NULL
     WHERE k.account_id = destroy_account_keys.account_id AND k.state <> 'destroyed';
     GET DIAGNOSTICS in_round = ROW_COUNT;
@@ -266,8 +293,9 @@ COMMENT ON FUNCTION keypup.shred_account(text) IS
   'Destroys the account''s data keys: its tokens open never again. Returns how many keys. Backups made before hold'
   ' them still, wrapped. All else stays: drop_account removes it.';
 
-CREATE FUNCTION keypup.list_keys(OUT key_id integer, OUT account_id uuid, OUT account text, OUT state text, OUT kek_id integer,
-  OUT created_at timestamptz, OUT records bigint, OUT damaged_records bigint, OUT encryptions_at_most bigint)
+CREATE FUNCTION keypup.list_keys(OUT key_id integer, OUT account_id uuid, OUT account text, OUT state text,
+  OUT kek_id integer, OUT created_at timestamptz, OUT records bigint, OUT damaged_records bigint,
+    OUT encryptions_at_most bigint)
 RETURNS SETOF record
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -282,10 +310,12 @@ AS $$
           SELECT d.key_id, d.reseal_failed_at FROM keypup.totp_seeds d) t
     GROUP BY t.key_id
     UNION ALL
-    SELECT p.key_id, 1, count(p.reseal_failed_at) FROM keypup.proxy_credentials p WHERE p.envelope IS NOT NULL GROUP BY p.key_id
+    SELECT p.key_id, 1, count(p.reseal_failed_at) FROM keypup.proxy_credentials p WHERE p.envelope IS NOT NULL
+    GROUP BY p.key_id
   )
   SELECT k.key_id, k.account_id, a.name, k.state, k.kek_id, k.created_at,
-    CASE WHEN k.account_id IS NOT NULL THEN coalesce(s.records, 0) END, CASE WHEN k.account_id IS NOT NULL THEN coalesce(s.damaged, 0) END,
+    CASE WHEN k.account_id IS NOT NULL THEN coalesce(s.records, 0) END, CASE WHEN k.account_id IS NOT NULL
+      THEN coalesce(s.damaged, 0) END,
     -- It counts what is sealed for all accounts.
     CASE WHEN k.state = 'active' AND asked.for_all THEN e.last_value - k.encryptions_before END
   FROM asked
@@ -296,20 +326,29 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.list_keys() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.list_keys() TO keypup_member;
-COMMENT ON FUNCTION keypup.list_keys() IS 'The data keys, without what is secret, of the accounts in which the current user may rotate tokens; all for superusers.';
+COMMENT ON FUNCTION keypup.list_keys() IS
+  'The data keys, without what is secret, of the accounts in which the current user may rotate tokens; all for '
+  'superusers.';
 
 CREATE VIEW keypup.key_status WITH (security_invoker = true, security_barrier = true) AS
-SELECT k.key_id, k.account_id, k.account, k.state, k.kek_id, k.created_at, k.records, k.damaged_records, k.encryptions_at_most
+SELECT k.key_id, k.account_id, k.account, k.state, k.kek_id, k.created_at, k.records, k.damaged_records,
+  k.encryptions_at_most
 FROM keypup.list_keys() k;
 REVOKE ALL ON keypup.key_status FROM PUBLIC;
 GRANT SELECT ON keypup.key_status TO keypup_member;
 COMMENT ON VIEW keypup.key_status IS 'One row a data key: its state, and how many records are still sealed with it.';
-COMMENT ON COLUMN keypup.key_status.key_id IS 'The number that stands in the envelopes sealed with it; drawn at random.';
-COMMENT ON COLUMN keypup.key_status.account_id IS 'Whose secrets it seals; NULL for callers'' own tables, zeros for the credentials of the proxy.';
+COMMENT ON COLUMN keypup.key_status.key_id IS
+  'The number that stands in the envelopes sealed with it; drawn at random.';
+COMMENT ON COLUMN keypup.key_status.account_id IS
+  'Whose secrets it seals; NULL for callers'' own tables, zeros for the credentials of the proxy.';
 COMMENT ON COLUMN keypup.key_status.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.key_status.state IS 'active, decrypt_only (its records are being sealed again) or destroyed.';
 COMMENT ON COLUMN keypup.key_status.kek_id IS 'Number of the key in the key file that wraps it.';
 COMMENT ON COLUMN keypup.key_status.created_at IS 'When it was made.';
-COMMENT ON COLUMN keypup.key_status.records IS 'Tokens and seeds of one-time codes sealed with it; NULL for callers'' own tables, which keypup does not know.';
-COMMENT ON COLUMN keypup.key_status.damaged_records IS 'Those that could not be opened to be sealed again; they are tried every minute.';
-COMMENT ON COLUMN keypup.key_status.encryptions_at_most IS 'Upper bound of what the active key has sealed; it is renewed at 2^31. For superusers: it counts what was sealed for all accounts.';
+COMMENT ON COLUMN keypup.key_status.records IS
+  'Tokens and seeds of one-time codes sealed with it; NULL for callers'' own tables, which keypup does not know.';
+COMMENT ON COLUMN keypup.key_status.damaged_records IS
+  'Those that could not be opened to be sealed again; they are tried every minute.';
+COMMENT ON COLUMN keypup.key_status.encryptions_at_most IS
+  'Upper bound of what the active key has sealed; it is renewed at 2^31. For superusers: it counts what was sealed for '
+  'all accounts.';

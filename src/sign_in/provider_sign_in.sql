@@ -11,7 +11,8 @@ DECLARE
   new keypup.identity_providers;
 BEGIN
   SELECT c.connection_id, c.base_url INTO the_connection
-  FROM keypup.connections c WHERE c.account_id = the_account AND c.connection_id = keypup.find_connection(the_account, connection);
+  FROM keypup.connections c WHERE c.account_id = the_account
+    AND c.connection_id = keypup.find_connection(the_account, connection);
   IF role IS NULL THEN
     PERFORM keypup.forget_issuer(the_account, p.issuer)
     FROM keypup.identity_providers p
@@ -24,9 +25,11 @@ BEGIN
   SELECT p.* INTO old FROM keypup.identity_providers p
   WHERE p.account_id = the_account AND p.issuer = the_connection.base_url;
   INSERT INTO keypup.identity_providers AS p (account_id, issuer, kind, client_ids, added_by)
-  VALUES (the_account, the_connection.base_url, 'repositories', ARRAY[the_connection.connection_id::text], keypup.current_user_name())
+  VALUES (the_account, the_connection.base_url, 'repositories', ARRAY[the_connection.connection_id::text],
+    keypup.current_user_name())
   ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
-    SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = false, keys = '[]', added_by = excluded.added_by
+    SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = false, keys = '[]',
+      added_by = excluded.added_by
   RETURNING * INTO new;
   PERFORM keypup.record_action(the_account, 'identity_provider.add',
     keypup.describe_issuer(new) || coalesce('; before: ' || keypup.describe_issuer(old), ''));
@@ -35,10 +38,13 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.allow_provider_sign_in(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.allow_provider_sign_in(text, text, text) TO keypup_member;
-COMMENT ON FUNCTION keypup.allow_provider_sign_in(text, text, text) IS 'Lets people of the connection''s organizations and repositories sign in with their own token, with this role; NULL: no longer.';
+COMMENT ON FUNCTION keypup.allow_provider_sign_in(text, text, text) IS
+  'Lets people of the connection''s organizations and repositories sign in with their own token, with this role; NULL: '
+  'no longer.';
 
 CREATE FUNCTION keypup.sign_in_with_provider(account text, provider text, user_token text) RETURNS text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   began timestamptz := clock_timestamp();
@@ -73,7 +79,8 @@ BEGIN
       END;
     END IF;
     IF answer IS NULL OR answer ? 'failed' THEN
-      PERFORM keypup.note_refusal(asked.account_id, 'session.start', NULL, 'the provider could not be asked about a token');
+      PERFORM keypup.note_refusal(asked.account_id, 'session.start', NULL,
+        'the provider could not be asked about a token');
       RAISE EXCEPTION 'the provider could not be asked: %', coalesce(answer ->> 'failed', 'no answer')
         USING ERRCODE = 'connection_exception', HINT = coalesce(answer ->> 'hint', 'Try again in a moment.');
     ELSIF answer ? 'sub' THEN
@@ -81,7 +88,8 @@ BEGIN
     END IF;
   END IF;
   IF person IS NULL THEN
-    PERFORM keypup.note_refusal(coalesce(asked.account_id, (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account)), 'session.start', answer ->> 'login',
+    PERFORM keypup.note_refusal(coalesce(asked.account_id,
+      (SELECT a.account_id FROM keypup.accounts a WHERE a.name = account)), 'session.start', answer ->> 'login',
       coalesce('a token of the provider: ' || (answer ->> 'refused'), why));
     PERFORM keypup.wait_before_refusal(began, interval '1 second');
     RAISE EXCEPTION 'sign-in is refused' USING ERRCODE = 'invalid_authorization_specification',
@@ -89,7 +97,8 @@ BEGIN
         ' organizations or repositories. Where it allows it for several connections, name one instead of the provider.'
         ' Of too many sign-ins within a minute (keypup.questions_per_minute) the rest is refused, too.';
   END IF;
-  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours', asked.issuer, NULL::bytea, asked.sign_in_id);
+  RETURN keypup.start_session(asked.account_id, 'person', person, 'a token of the provider', interval '12 hours',
+    asked.issuer, NULL::bytea, asked.sign_in_id);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_provider(text, text, text) FROM PUBLIC;

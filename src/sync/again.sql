@@ -1,5 +1,6 @@
--- sync/again.sql: what becomes of a job that was not answered, or not in full: it is asked again, smaller, and in the end alone. What a job
--- asks for stands in the items of its arguments; one without asks for one thing, or for as many elements of a list as first says.
+-- sync/again.sql: what becomes of a job that was not answered, or not in full: it is asked again, smaller, and in the
+-- end alone. What a job asks for stands in the items of its arguments; one without asks for one thing, or for as many
+-- elements of a list as first says.
 
 -- In the place of a job, and of its run, jobs for some of what it asks for, or for all of it, in two halves.
 CREATE FUNCTION keypup.split_job(the_job keypup.sync_jobs, items jsonb, after interval) RETURNS void
@@ -7,8 +8,9 @@ LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   WITH half AS (
     INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, in_run, queued_at, due_at, arguments)
-    SELECT the_job.account_id, the_job.connection_id, the_job.project_id, the_job.kind, the_job.in_run, the_job.queued_at, now() + after,
-      the_job.arguments - 'is_open' || jsonb_build_object('items', jsonb_agg(e.item ORDER BY e.position))
+    SELECT the_job.account_id, the_job.connection_id, the_job.project_id, the_job.kind, the_job.in_run,
+      the_job.queued_at, now() + after, the_job.arguments - 'is_open'
+        || jsonb_build_object('items', jsonb_agg(e.item ORDER BY e.position))
     FROM jsonb_array_elements(items) WITH ORDINALITY AS e (item, position)
     GROUP BY e.position <= jsonb_array_length(items) / 2
     RETURNING job_id, kind, arguments
@@ -51,22 +53,25 @@ CREATE FUNCTION keypup.put_off_job(account uuid, job bigint) RETURNS boolean
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   WITH put_off AS (
-    UPDATE keypup.sync_jobs j SET attempts = j.attempts + 1, lease_id = NULL, due_at = now() + interval '1 second' * 2 ^ j.attempts
+    UPDATE keypup.sync_jobs j SET attempts = j.attempts + 1, lease_id = NULL,
+      due_at = now() + interval '1 second' * 2 ^ j.attempts
     WHERE j.account_id = account AND j.job_id = job AND j.attempts < 2
     RETURNING 1
   )
   SELECT EXISTS (SELECT FROM put_off)
 $$;
--- A page of a list is asked for again, shorter. When a few elements of it are broken in the end, the list goes on behind it, and
--- the page alone is set aside; otherwise the rest of the list is.
-CREATE FUNCTION keypup.ask_list_again(account uuid, job bigint, is_framed boolean, cursor_is_invalid boolean) RETURNS boolean
+-- A page of a list is asked for again, shorter. When a few elements of it are broken in the end, the list goes on
+-- behind it, and the page alone is set aside; otherwise the rest of the list is.
+CREATE FUNCTION keypup.ask_list_again(account uuid, job bigint, is_framed boolean, cursor_is_invalid boolean)
+  RETURNS boolean
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   WITH again AS (
     UPDATE keypup.sync_jobs j
     SET attempts = j.attempts + 1, lease_id = NULL,
         due_at = now() + CASE WHEN j.attempts = 0 THEN interval '0' ELSE interval '1 second' * 2 ^ (j.attempts - 1) END,
-        arguments = j.arguments || jsonb_build_object('first', greatest(5, coalesce((j.arguments ->> 'first')::integer, 100) / 2))
+        arguments = j.arguments
+          || jsonb_build_object('first', greatest(5, coalesce((j.arguments ->> 'first')::integer, 100) / 2))
           || CASE WHEN cursor_is_invalid THEN '{"after": null}'::jsonb ELSE '{}' END
     WHERE j.account_id = account AND j.job_id = job AND j.attempts < CASE WHEN is_framed THEN 2 ELSE 4 END
     RETURNING 1
@@ -77,7 +82,8 @@ REVOKE ALL ON FUNCTION keypup.split_job(keypup.sync_jobs, jsonb, interval), keyp
   keypup.put_off_job(uuid, bigint), keypup.ask_list_again(uuid, bigint, boolean, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.split_job(keypup.sync_jobs, jsonb, interval), keypup.halve_job(uuid, bigint),
   keypup.put_off_job(uuid, bigint), keypup.ask_list_again(uuid, bigint, boolean, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.split_job(keypup.sync_jobs, jsonb, interval) IS 'Puts two jobs, each for half of the items, in the place of one.';
+COMMENT ON FUNCTION keypup.split_job(keypup.sync_jobs, jsonb, interval) IS
+  'Puts two jobs, each for half of the items, in the place of one.';
 COMMENT ON FUNCTION keypup.halve_job(uuid, bigint) IS
   'Splits a job in two, or has it ask for a shorter page; false when it asks for one item only.';
 COMMENT ON FUNCTION keypup.put_off_job(uuid, bigint) IS 'Has a job asked once more; false when that was done twice.';
@@ -128,10 +134,12 @@ BEGIN
     PERFORM keypup.start_run(account, o.project_id)
     FROM (SELECT s.project_id FROM keypup.sync_state s
           WHERE s.account_id = account
-            AND s.project_id = ANY (ARRAY(SELECT p::bigint FROM jsonb_array_elements(the_job.arguments -> 'items') AS p))
+            AND s.project_id
+              = ANY (ARRAY(SELECT p::bigint FROM jsonb_array_elements(the_job.arguments -> 'items') AS p))
           FOR NO KEY UPDATE SKIP LOCKED) AS o;
     RETURN true;
-  ELSIF the_job.kind = (keypup.provider_of(account, the_job.connection_id)).first_kind OR the_job.attempts < patience THEN
+  ELSIF the_job.kind = (keypup.provider_of(account, the_job.connection_id)).first_kind
+    OR the_job.attempts < patience THEN
     RETURN false;
   END IF;
   PERFORM keypup.set_items_aside(the_job,
@@ -144,7 +152,10 @@ REVOKE ALL ON FUNCTION keypup.set_items_aside(keypup.sync_jobs, jsonb), keypup.a
   keypup.give_up(uuid, bigint, text, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.set_items_aside(keypup.sync_jobs, jsonb), keypup.ask_again(uuid, bigint, jsonb),
   keypup.give_up(uuid, bigint, text, integer) TO keypup_worker;
-COMMENT ON FUNCTION keypup.set_items_aside(keypup.sync_jobs, jsonb) IS 'Sets aside what a job could not have read, as its provider names it.';
+COMMENT ON FUNCTION keypup.set_items_aside(keypup.sync_jobs, jsonb) IS
+  'Sets aside what a job could not have read, as its provider names it.';
 COMMENT ON FUNCTION keypup.ask_again(uuid, bigint, jsonb) IS
-  'Asks again for what was not answered of a job, in halves; what was asked for alone a few times is set aside. Whether the job has ended.';
-COMMENT ON FUNCTION keypup.give_up(uuid, bigint, text, integer) IS 'Sets aside what a job asks for, when that was tried often enough. Whether it was.';
+  'Asks again for what was not answered of a job, in halves; what was asked for alone a few times is set aside. '
+  'Whether the job has ended.';
+COMMENT ON FUNCTION keypup.give_up(uuid, bigint, text, integer) IS
+  'Sets aside what a job asks for, when that was tried often enough. Whether it was.';

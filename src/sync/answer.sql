@@ -1,9 +1,11 @@
--- sync/answer.sql: taking the answer to a job. What it means is for the provider's functions to say (provider/contract.sql); what becomes of
--- the job, and of the connection, is said here, as keypup_worker, for the account of the job.
+-- sync/answer.sql: taking the answer to a job. What it means is for the provider's functions to say
+-- (provider/contract.sql); what becomes of the job, and of the connection, is said here, as keypup_worker, for the
+-- account of the job.
 
 -- How much the connection may ask at once from now on, and what is left of its budget.
-CREATE FUNCTION keypup.pace_connection(account uuid, connection uuid, is_batch boolean, v keypup.verdict, title text, milliseconds integer,
-  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz)
+CREATE FUNCTION keypup.pace_connection(account uuid, connection uuid, is_batch boolean, v keypup.verdict, title text,
+  milliseconds integer, OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz,
+    OUT blocked_until timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -15,7 +17,8 @@ BEGIN
   rate_limit := v.rate_limit;
   rate_remaining := v.rate_remaining;
   rate_reset_at := least(v.rate_reset_at, now() + interval '1 hour');
-  is_out := rate_reset_at > now() AND rate_remaining * 100 <= rate_limit * current_setting('keypup.rate_reserve')::bigint;
+  is_out := rate_reset_at > now()
+    AND rate_remaining * 100 <= rate_limit * current_setting('keypup.rate_reserve')::bigint;
   blocked_until := CASE WHEN outcome = 'paused' THEN v.retry_at WHEN is_out THEN rate_reset_at END;
   UPDATE keypup.connections c
   SET state = CASE WHEN v.is_admitted THEN 'ok' ELSE c.state END,
@@ -32,13 +35,16 @@ BEGIN
       blocked_hint = CASE WHEN NOT v.is_admitted THEN c.blocked_hint END,
       refused_at = CASE WHEN NOT v.is_admitted THEN c.refused_at END,
       retry_at = CASE WHEN NOT v.is_admitted THEN c.retry_at END,
-      concurrency = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
+      concurrency = CASE WHEN is_trouble
+        AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
                            THEN greatest(1, least(current_setting('keypup.max_requests')::integer, c.concurrency) / 2)
                          WHEN outcome <> 'page' THEN c.concurrency
                          -- As quick as it can until the provider objects, and then with care for ten minutes.
                          ELSE least(current_setting('keypup.max_requests')::integer,
-                                c.concurrency + CASE WHEN c.slowed_at > now() - interval '10 minutes' THEN 1 / c.concurrency ELSE 1 END) END,
-      slowed_at = CASE WHEN is_trouble AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
+                                c.concurrency + CASE WHEN c.slowed_at > now() - interval '10 minutes'
+                                  THEN 1 / c.concurrency ELSE 1 END) END,
+      slowed_at = CASE WHEN is_trouble
+        AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
                          THEN now() ELSE c.slowed_at END,
       batch_size = CASE WHEN NOT is_batch THEN c.batch_size
                         WHEN outcome = 'smaller' THEN greatest(1, c.batch_size / 2)
@@ -52,18 +58,21 @@ $$;
 REVOKE ALL ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) TO keypup_worker;
 COMMENT ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) IS
-  'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must know.';
+  'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must '
+  'know.';
 
 -- For whoever stores what is in it: what was stored since then may be newer.
 CREATE FUNCTION keypup.answer_asked_at(account uuid, project bigint) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce(s.answer_asked_at, now()) FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project $$;
+AS $$ SELECT coalesce(s.answer_asked_at, now()) FROM keypup.sync_state s WHERE s.account_id = account
+  AND s.project_id = project $$;
 REVOKE ALL ON FUNCTION keypup.answer_asked_at(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.answer_asked_at(uuid, bigint) TO keypup_worker;
-COMMENT ON FUNCTION keypup.answer_asked_at(uuid, bigint) IS 'When the answer was asked for that is being taken for a project.';
+COMMENT ON FUNCTION keypup.answer_asked_at(uuid, bigint) IS
+  'When the answer was asked for that is being taken for a project.';
 
--- An item may name a label or a milestone that the list did not have: one that is new, or one that was deleted, of which the list
--- will say no more. A whole list that was asked for since then tells which.
+-- An item may name a label or a milestone that the list did not have: one that is new, or one that was deleted, of
+-- which the list will say no more. A whole list that was asked for since then tells which.
 CREATE FUNCTION keypup.note_unlisted(account uuid, project bigint, kind text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -81,15 +90,19 @@ AS $$
   )
   SELECT EXISTS (SELECT FROM settled)
 $$;
-REVOKE ALL ON FUNCTION keypup.note_unlisted(uuid, bigint, text), keypup.settle_unlisted(uuid, bigint, text, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.note_unlisted(uuid, bigint, text), keypup.settle_unlisted(uuid, bigint, text, timestamptz) TO keypup_worker;
-COMMENT ON FUNCTION keypup.note_unlisted(uuid, bigint, text) IS 'An item of a project names a label or a milestone (kind: labels, milestones) that is not known.';
+REVOKE ALL ON FUNCTION keypup.note_unlisted(uuid, bigint, text), keypup.settle_unlisted(uuid, bigint, text, timestamptz)
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.note_unlisted(uuid, bigint, text),
+  keypup.settle_unlisted(uuid, bigint, text, timestamptz) TO keypup_worker;
+COMMENT ON FUNCTION keypup.note_unlisted(uuid, bigint, text) IS
+  'An item of a project names a label or a milestone (kind: labels, milestones) that is not known.';
 COMMENT ON FUNCTION keypup.settle_unlisted(uuid, bigint, text, timestamptz) IS
   'Whether items may name what is not in the list that was just stored as a whole, and was asked for at that time.';
 
-CREATE FUNCTION keypup.take_answer(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb, reply jsonb, failure text,
-  failure_hint text, milliseconds integer, token_revision bigint, holds_projects boolean DEFAULT false,
-  OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz, OUT blocked_until timestamptz, OUT is_refusal boolean)
+CREATE FUNCTION keypup.take_answer(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb,
+  reply jsonb, failure text, failure_hint text, milliseconds integer, token_revision bigint,
+  holds_projects boolean DEFAULT false, OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz,
+    OUT blocked_until timestamptz, OUT is_refusal boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -98,7 +111,8 @@ DECLARE
   token_is_current boolean;
   has_ended boolean;
 BEGIN
-  SELECT j.project_id, j.connection_id, j.kind, j.asked_at, j.doubt, p.provider, p.title, p.first_kind, j.kind = ANY (p.batched_kinds) AS is_batch INTO the_job
+  SELECT j.project_id, j.connection_id, j.kind, j.asked_at, j.doubt, p.provider, p.title, p.first_kind,
+    j.kind = ANY (p.batched_kinds) AS is_batch INTO the_job
   FROM keypup.connections c
   JOIN keypup.sync_jobs j USING (account_id, connection_id)
   JOIN keypup.providers p USING (provider)
@@ -116,7 +130,8 @@ BEGIN
     PERFORM keypup.hold_projects(account, the_job.connection_id, true);
   END IF;
   -- One page of a project at a time, so that the last job of a run knows that it is the last.
-  UPDATE keypup.sync_state s SET requests = s.requests + 1, points = s.points + coalesce(v.cost, 0), answer_asked_at = the_job.asked_at
+  UPDATE keypup.sync_state s SET requests = s.requests + 1, points = s.points + coalesce(v.cost, 0),
+    answer_asked_at = the_job.asked_at
   WHERE s.account_id = account AND s.project_id = the_job.project_id;
   -- Its own job before others that wait, to which something is added: so none that holds this one waits for us.
   PERFORM FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job FOR UPDATE;
@@ -124,7 +139,8 @@ BEGIN
     RETURN;  -- untracked while we waited for the project
   END IF;
   v := keypup.provider_learn(the_job.provider, account, job, status, headers, reply, v);
-  -- What a provider does not say, or says and cannot mean: none is silent, admits a token unasked, or halts a connection for good.
+  -- What a provider does not say, or says and cannot mean: none is silent, admits a token unasked, or halts a
+  -- connection for good.
   v.reason := coalesce(v.reason, format('%s''s answer cannot be used', the_job.title));
   v.is_admitted := coalesce(v.is_admitted, false);
   IF v.verdict = 'paused' THEN
@@ -142,7 +158,8 @@ BEGIN
       UPDATE keypup.app_installations i SET is_renewed = false
       WHERE (i.account_id, i.connection_id) IN (
         SELECT o.account_id, o.connection_id FROM keypup.app_installations o
-        WHERE o.account_id = account AND o.connection_id = the_job.connection_id AND o.is_renewed FOR UPDATE SKIP LOCKED);
+        WHERE o.account_id = account AND o.connection_id = the_job.connection_id
+          AND o.is_renewed FOR UPDATE SKIP LOCKED);
     WHEN 'done' THEN
       PERFORM keypup.job_done(account, job, interval_seconds);
     WHEN 'again' THEN
@@ -155,7 +172,8 @@ BEGIN
         RETURN;
       END IF;
       v.hint := coalesce(
-        (SELECT format('The app is given tokens that %s then refuses; look at the app, and call keypup.replace_app_key.', the_job.title)
+        (SELECT format('The app is given tokens that %s then refuses; look at the app, and call '
+          'keypup.replace_app_key.', the_job.title)
          FROM keypup.app_installations i
          WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, now(), true);
@@ -175,7 +193,8 @@ BEGIN
       PERFORM keypup.job_failed(account, job, v.reason, coalesce(v.hint, failure_hint), NULL::timestamptz,
         failure IS NOT NULL AND failure_hint IS NULL);
   END CASE;
-  PERFORM keypup.provider_settle(the_job.provider, account, the_job.connection_id, the_job.project_id, the_job.kind, headers, v.verdict);
+  PERFORM keypup.provider_settle(the_job.provider, account, the_job.connection_id, the_job.project_id, the_job.kind,
+    headers, v.verdict);
   IF NOT token_is_current THEN
     v.rate_limit := NULL;
     v.rate_remaining := NULL;
@@ -186,9 +205,12 @@ BEGIN
   FROM keypup.pace_connection(account, the_job.connection_id, the_job.is_batch, v, the_job.title, milliseconds) p;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint, boolean) IS
+REVOKE ALL ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint,
+  boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint,
+  boolean) TO keypup_worker;
+COMMENT ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint,
+  boolean) IS
   'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is'
   ' left of the token''s budget, and whether the provider answered but did not give what was asked for. holds_projects:'
   ' done once more with all projects of the connection held, after SQLSTATE 55006.';

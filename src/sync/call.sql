@@ -8,7 +8,8 @@ AS $$
   WITH scope AS (
     SELECT p.account_id, p.project_id, p.connection_id, p.issue_total, p.pull_request_total
     FROM keypup.projects p
-    WHERE (only_account IS NULL OR p.account_id = only_account) AND (only_project IS NULL OR p.project_id = only_project)
+    WHERE (only_account IS NULL OR p.account_id = only_account)
+      AND (only_project IS NULL OR p.project_id = only_project)
   ), waiting AS (
     SELECT greatest(j.due_at, c.blocked_until, c.retry_at) AS ready_at, j.may_pass OR j.due_at <= now() AS may_pass,
       CASE WHEN greatest(c.blocked_until, c.retry_at) >= j.due_at THEN c.blocked_reason ELSE s.last_error END AS reason
@@ -25,7 +26,8 @@ AS $$
          (SELECT f.ready_at FROM first f),
          (SELECT f.reason FROM first f),
          (SELECT min(n.at) FROM (SELECT w.ready_at AS at FROM waiting w UNION ALL
-                                 SELECT h.tried_again_at FROM scope JOIN keypup.halted_connections h USING (account_id, connection_id)) n),
+                                 SELECT h.tried_again_at FROM scope JOIN keypup.halted_connections h
+                                   USING (account_id, connection_id)) n),
          (SELECT count(*) FROM scope JOIN keypup.pull_requests USING (account_id, project_id) WHERE deleted_at IS NULL)
          + (SELECT count(*) FROM scope JOIN keypup.issues USING (account_id, project_id) WHERE deleted_at IS NULL),
          (SELECT sum(issue_total + pull_request_total)::bigint FROM scope),
@@ -38,7 +40,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.jobs_left(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.jobs_left(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.jobs_left(uuid, bigint) IS
-  'What is still to be done. ready_at: when the next of it may start, of what waiting helps; waits_for: what it waits for.'
+  'What is still to be done. ready_at: when the next of it may start, of what waiting helps; waits_for: what it waits '
+  'for.'
   ' next_at: when the next of all of it is tried.';
 
 CREATE FUNCTION keypup.find_scope(account text, project text, OUT account_id uuid, OUT project_id bigint)
@@ -68,5 +71,6 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'keypup_sync';
 REVOKE ALL ON PROCEDURE keypup.sync(text, text, interval) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE keypup.sync(text, text, interval) TO keypup_member;
 COMMENT ON PROCEDURE keypup.sync(text, text, interval) IS
-  'Syncs now, in this session, with progress; returns when what is due is done. patience: how long it waits for the provider'
+  'Syncs now, in this session, with progress; returns when what is due is done. patience: how long it waits for the '
+  'provider'
   ' while nothing goes on; when the provider asks for more, it ends at once, with a warning.';

@@ -1,20 +1,23 @@
--- sync/halt.sql: connections by which nothing is asked for a while, or until somebody acts: refused tokens, used-up budgets, copies
--- of a database; and how they go on.
+-- sync/halt.sql: connections by which nothing is asked for a while, or until somebody acts: refused tokens, used-up
+-- budgets, copies of a database; and how they go on.
 
 CREATE FUNCTION keypup.refuse_connection(account uuid, connection uuid, reason text, hint text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
-  SET state = 'token_refused', blocked_until = NULL, blocked_reason = reason, blocked_hint = hint, refused_at = now(), retry_at = 'infinity'
+  SET state = 'token_refused', blocked_until = NULL, blocked_reason = reason, blocked_hint = hint, refused_at = now(),
+    retry_at = 'infinity'
   WHERE c.account_id = account AND c.connection_id = connection
 $$;
--- One refusal may be an error of the provider. The second must answer what was asked after the first was known; what was in flight
--- with it tells of the same error.
-CREATE FUNCTION keypup.doubt_connection(account uuid, connection uuid, reason text, hint text, doubt timestamptz) RETURNS boolean
+-- One refusal may be an error of the provider. The second must answer what was asked after the first was known; what
+-- was in flight with it tells of the same error.
+CREATE FUNCTION keypup.doubt_connection(account uuid, connection uuid, reason text, hint text, doubt timestamptz)
+  RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
-  SET state = CASE WHEN c.refused_at = doubt THEN 'token_refused' WHEN c.refused_at IS NULL THEN 'token_doubted' ELSE c.state END,
+  SET state = CASE WHEN c.refused_at = doubt THEN 'token_refused' WHEN c.refused_at IS NULL THEN 'token_doubted'
+    ELSE c.state END,
       retry_at = CASE WHEN c.refused_at = doubt THEN now() + interval '1 hour'
                       WHEN c.refused_at IS NULL THEN now() + interval '5 seconds' ELSE c.retry_at END,
       refused_at = coalesce(c.refused_at, now()), blocked_reason = reason,
@@ -30,7 +33,8 @@ GRANT EXECUTE ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text),
 COMMENT ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) IS
   'Stops a connection whose token cannot serve any more, until it is admitted again.';
 COMMENT ON FUNCTION keypup.doubt_connection(uuid, uuid, text, text, timestamptz) IS
-  'Takes a refusal of a connection''s token: the first is confirmed by a second one, seconds later, and then the token is'
+  'Takes a refusal of a connection''s token: the first is confirmed by a second one, seconds later, and then the token '
+  'is'
   ' tried once an hour. doubt: the refused_at of the connection when the provider was asked. Whether it is confirmed.';
 
 CREATE FUNCTION keypup.admit_connection(account uuid, connection uuid, was_replaced boolean) RETURNS void
@@ -46,7 +50,8 @@ AS $$
   UPDATE keypup.sync_state s SET refused_at = NULL
   FROM refused r WHERE s.account_id = r.account_id AND s.project_id = r.project_id;
   UPDATE keypup.connections c
-  SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL, retry_at = NULL,
+  SET state = 'new', blocked_until = NULL, blocked_reason = NULL, blocked_hint = NULL, refused_at = NULL,
+    retry_at = NULL,
       origin = CASE WHEN was_replaced THEN keypup.this_database() ELSE c.origin END
   WHERE c.account_id = account AND c.connection_id = connection;
 $$;
@@ -62,14 +67,16 @@ AS $$
   SELECT keypup.release_job(account, job);
   UPDATE keypup.connections c
   SET blocked_until = wait_for_budget.blocked_until,
-      blocked_reason = CASE WHEN c.refused_at IS NULL THEN 'the token''s budget is used up elsewhere' ELSE c.blocked_reason END,
+      blocked_reason = CASE WHEN c.refused_at IS NULL THEN 'the token''s budget is used up elsewhere'
+        ELSE c.blocked_reason END,
       state = CASE WHEN c.refused_at IS NULL THEN 'ok' ELSE c.state END
   FROM keypup.sync_jobs j
   WHERE j.account_id = account AND j.job_id = job AND c.account_id = account AND c.connection_id = j.connection_id;
 $$;
 REVOKE ALL ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) TO keypup_worker;
-COMMENT ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) IS 'Gives a claimed job back, and stops the requests of its connection: another that uses the token was told to wait.';
+COMMENT ON FUNCTION keypup.wait_for_budget(uuid, bigint, timestamptz) IS
+  'Gives a claimed job back, and stops the requests of its connection: another that uses the token was told to wait.';
 
 
 CREATE FUNCTION keypup.forget_paces() RETURNS void

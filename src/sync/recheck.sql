@@ -1,13 +1,15 @@
--- sync/recheck.sql: what is read again though nothing says that it changed, and what is gone. Not everything bumps an item's time of
--- change: open and just closed items are read again on a schedule, and a slice of all of them with each sweep. A sweep compares all
--- items with the provider's; what it did not find is asked for by id, and deleted once it was gone twice.
+-- sync/recheck.sql: what is read again though nothing says that it changed, and what is gone. Not everything bumps an
+-- item's time of change: open and just closed items are read again on a schedule, and a slice of all of them with each
+-- sweep. A sweep compares all items with the provider's; what it did not find is asked for by id, and deleted once it
+-- was gone twice.
 
 CREATE VIEW keypup.stored_items WITH (security_invoker = true) AS
 SELECT p.account_id, p.project_id, 'pull_requests' AS kind, coalesce(p.global_id, p.external_id) AS id, p.number,
   p.state = 'open' AS is_open, p.closed_at, p.is_read_early
 FROM keypup.pull_requests p WHERE p.deleted_at IS NULL
 UNION ALL
-SELECT i.account_id, i.project_id, 'issues', coalesce(i.global_id, i.external_id), i.number, i.state = 'open', i.closed_at, i.is_read_early
+SELECT i.account_id, i.project_id, 'issues', coalesce(i.global_id, i.external_id), i.number, i.state = 'open',
+  i.closed_at, i.is_read_early
 FROM keypup.issues i WHERE i.deleted_at IS NULL
 UNION ALL
 SELECT r.account_id, r.project_id, 'releases', r.external_id, NULL, false, NULL, false
@@ -35,8 +37,10 @@ BEGIN
   FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
   IF recheck OR sweep THEN
     UPDATE keypup.sync_state s
-    SET next_recheck_at = CASE WHEN recheck THEN now() + current_setting('keypup.recheck_interval')::interval ELSE s.next_recheck_at END,
-        next_sweep_at = CASE WHEN sweep THEN now() + current_setting('keypup.sweep_interval')::interval ELSE s.next_sweep_at END
+    SET next_recheck_at = CASE WHEN recheck THEN now() + current_setting('keypup.recheck_interval')::interval
+      ELSE s.next_recheck_at END,
+        next_sweep_at = CASE WHEN sweep THEN now() + current_setting('keypup.sweep_interval')::interval
+          ELSE s.next_sweep_at END
     WHERE s.account_id = account AND s.project_id = project;
   END IF;
 END
@@ -62,7 +66,8 @@ BEGIN
   SELECT i.kind, jsonb_agg(i.id ORDER BY i.number)
   FROM keypup.stored_items i
   WHERE i.account_id = account AND i.project_id = project AND i.is_read_early
-    AND NOT EXISTS (SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project AND f.item_id = i.id)
+    AND NOT EXISTS (SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project
+      AND f.item_id = i.id)
   GROUP BY i.kind;
 END
 $$;
@@ -82,7 +87,8 @@ BEGIN
   SELECT CASE WHEN s.reread_to >= newest THEN 1 ELSE s.reread_to + 1 END INTO first_number
   FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
   last_number := first_number + (newest + sweeps - 1) / sweeps - 1;
-  UPDATE keypup.sync_state s SET reread_to = coalesce(last_number, 0) WHERE s.account_id = account AND s.project_id = project;
+  UPDATE keypup.sync_state s SET reread_to = coalesce(last_number, 0) WHERE s.account_id = account
+    AND s.project_id = project;
   RETURN QUERY
   SELECT i.kind, jsonb_agg(i.id ORDER BY i.number)
   FROM keypup.stored_items i
@@ -100,24 +106,31 @@ BEGIN
     WHERE i.account_id = account AND i.project_id = project AND i.kind = of_kind AND NOT seen @> i.number);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.due_rechecks(uuid, bigint), keypup.items_to_recheck(uuid, bigint), keypup.items_read_early(uuid, bigint),
-  keypup.next_slice(uuid, bigint), keypup.missing_items(uuid, bigint, text, int8multirange) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.due_rechecks(uuid, bigint), keypup.items_to_recheck(uuid, bigint), keypup.items_read_early(uuid, bigint),
-  keypup.next_slice(uuid, bigint), keypup.missing_items(uuid, bigint, text, int8multirange) TO keypup_worker;
+REVOKE ALL ON FUNCTION keypup.due_rechecks(uuid, bigint), keypup.items_to_recheck(uuid, bigint),
+  keypup.items_read_early(uuid, bigint), keypup.next_slice(uuid, bigint),
+    keypup.missing_items(uuid, bigint, text, int8multirange) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.due_rechecks(uuid, bigint), keypup.items_to_recheck(uuid, bigint),
+  keypup.items_read_early(uuid, bigint), keypup.next_slice(uuid, bigint),
+    keypup.missing_items(uuid, bigint, text, int8multirange) TO keypup_worker;
 COMMENT ON FUNCTION keypup.due_rechecks(uuid, bigint) IS
-  'Whether items are to be read again, or all to be compared, in the run that begins; when that is due next counts from now.';
-COMMENT ON FUNCTION keypup.items_to_recheck(uuid, bigint) IS 'What is read again on a schedule: what is open, or was closed within a week.';
-COMMENT ON FUNCTION keypup.items_read_early(uuid, bigint) IS 'What was read too soon after its last change, and is read once more.';
+  'Whether items are to be read again, or all to be compared, in the run that begins; when that is due next counts '
+  'from now.';
+COMMENT ON FUNCTION keypup.items_to_recheck(uuid, bigint) IS
+  'What is read again on a schedule: what is open, or was closed within a week.';
+COMMENT ON FUNCTION keypup.items_read_early(uuid, bigint) IS
+  'What was read too soon after its last change, and is read once more.';
 COMMENT ON FUNCTION keypup.next_slice(uuid, bigint) IS 'The next slice of all items, changed or not.';
 COMMENT ON FUNCTION keypup.missing_items(uuid, bigint, text, int8multirange) IS
   'What is stored of a kind whose numbers a whole sweep has not seen, as [{id, number}]; NULL: nothing.';
 
 -- A job of kind existence asks for items by the id in each, which the provider answers as it can; of is what they are.
-CREATE FUNCTION keypup.queue_existence(account uuid, project bigint, kind text, items jsonb, is_second boolean) RETURNS void
+CREATE FUNCTION keypup.queue_existence(account uuid, project bigint, kind text, items jsonb, is_second boolean)
+  RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT keypup.queue_job(account, project, 'existence', jsonb_build_object('of', kind, 'items', w.list, 'is_second', is_second), false,
-    now() + CASE WHEN is_second THEN current_setting('keypup.deletion_delay')::interval ELSE interval '0' END, false)
+  SELECT keypup.queue_job(account, project, 'existence',
+    jsonb_build_object('of', kind, 'items', w.list, 'is_second', is_second), false, now() + CASE
+      WHEN is_second THEN current_setting('keypup.deletion_delay')::interval ELSE interval '0' END, false)
   FROM (SELECT jsonb_agg(e.item ORDER BY e.position) AS list
         FROM jsonb_array_elements(items) WITH ORDINALITY AS e (item, position) GROUP BY (e.position - 1) / 100) AS w
 $$;
@@ -125,10 +138,12 @@ $$;
 CREATE FUNCTION keypup.confirm_gone(account uuid, project bigint, of_kind text, gone jsonb) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT keypup.queue_existence(account, project, of_kind, jsonb_agg(jsonb_build_object('id', i.id, 'number', i.number)), true)
+  SELECT keypup.queue_existence(account, project, of_kind,
+    jsonb_agg(jsonb_build_object('id', i.id, 'number', i.number)), true)
   FROM keypup.stored_items i
   WHERE i.account_id = account AND i.project_id = project AND i.kind = of_kind AND gone ? i.id
-    AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.kind = 'existence'
+    AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project
+      AND j.kind = 'existence'
                     AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', i.id)))
   HAVING count(*) > 0
 $$;
@@ -144,21 +159,27 @@ BEGIN
     RETURN;
   END IF;
   UPDATE keypup.pull_requests p SET deleted_at = now()
-  WHERE of_kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND ids ? coalesce(p.global_id, p.external_id) AND p.deleted_at IS NULL;
+  WHERE of_kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND ids
+    ? coalesce(p.global_id, p.external_id) AND p.deleted_at IS NULL;
   UPDATE keypup.issues i SET deleted_at = now()
-  WHERE of_kind = 'issues' AND i.account_id = account AND i.project_id = project AND ids ? coalesce(i.global_id, i.external_id) AND i.deleted_at IS NULL;
+  WHERE of_kind = 'issues' AND i.account_id = account AND i.project_id = project AND ids
+    ? coalesce(i.global_id, i.external_id) AND i.deleted_at IS NULL;
   UPDATE keypup.releases r SET deleted_at = now()
-  WHERE of_kind = 'releases' AND r.account_id = account AND r.project_id = project AND ids ? r.external_id AND r.deleted_at IS NULL;
+  WHERE of_kind = 'releases' AND r.account_id = account AND r.project_id = project AND ids ? r.external_id
+    AND r.deleted_at IS NULL;
   UPDATE keypup.deployments d SET deleted_at = now()
-  WHERE of_kind = 'deployments' AND d.account_id = account AND d.project_id = project AND ids ? d.external_id AND d.deleted_at IS NULL;
+  WHERE of_kind = 'deployments' AND d.account_id = account AND d.project_id = project AND ids ? d.external_id
+    AND d.deleted_at IS NULL;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.queue_existence(uuid, bigint, text, jsonb, boolean), keypup.confirm_gone(uuid, bigint, text, jsonb),
-  keypup.take_gone(uuid, bigint, jsonb, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.queue_existence(uuid, bigint, text, jsonb, boolean), keypup.confirm_gone(uuid, bigint, text, jsonb),
-  keypup.take_gone(uuid, bigint, jsonb, jsonb) TO keypup_worker;
+REVOKE ALL ON FUNCTION keypup.queue_existence(uuid, bigint, text, jsonb, boolean),
+  keypup.confirm_gone(uuid, bigint, text, jsonb), keypup.take_gone(uuid, bigint, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.queue_existence(uuid, bigint, text, jsonb, boolean),
+  keypup.confirm_gone(uuid, bigint, text, jsonb), keypup.take_gone(uuid, bigint, jsonb, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.queue_existence(uuid, bigint, text, jsonb, boolean) IS
   'Asks whether items, [{id, number}], are still there; a second time after keypup.deletion_delay.';
-COMMENT ON FUNCTION keypup.confirm_gone(uuid, bigint, text, jsonb) IS 'Has it asked once more whether those are there that an answer, by their ids, says are gone.';
+COMMENT ON FUNCTION keypup.confirm_gone(uuid, bigint, text, jsonb) IS
+  'Has it asked once more whether those are there that an answer, by their ids, says are gone.';
 COMMENT ON FUNCTION keypup.take_gone(uuid, bigint, jsonb, jsonb) IS
-  'Takes what a job of kind existence, with these arguments, found to be gone: marks it as deleted if that was the second time.';
+  'Takes what a job of kind existence, with these arguments, found to be gone: marks it as deleted if that was the '
+  'second time.';

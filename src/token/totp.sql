@@ -12,5 +12,6 @@ REVOKE ALL ON FUNCTION keypup.new_totp_seed(text, text, text), keypup.find_totp_
 COMMENT ON FUNCTION keypup.new_totp_seed(text, text, text) IS
   'A random seed: sealed for the context, and as the URI that an authenticator app reads, to be shown once.';
 COMMENT ON FUNCTION keypup.find_totp_step(bytea, text, text, timestamptz) IS
-  'The number of the 30 seconds whose code that is, of those at that time, the ones before and the ones after; NULL: none.';
+  'The number of the 30 seconds whose code that is, of those at that time, the ones before and the ones after; NULL: '
+  'none.';
 COMMENT ON FUNCTION keypup.new_recovery_code() IS 'A random code of 80 bits, to be shown once.';

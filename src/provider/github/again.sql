@@ -1,7 +1,8 @@
 -- provider/github/again.sql: how what could not be read or stored is named, and asked for again.
 
 -- failures: [{asked, why, number}], asked as the job has it in its items; null: the page of a list that it asked for.
-CREATE FUNCTION keypup.github_failures(account uuid, project bigint, kind text, arguments jsonb, failures jsonb) RETURNS jsonb
+CREATE FUNCTION keypup.github_failures(account uuid, project bigint, kind text, arguments jsonb, failures jsonb)
+  RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -13,48 +14,59 @@ BEGIN
       'part', n.part, 'item_number', n.number, 'reason', f.why))
     FROM jsonb_to_recordset(failures) AS f (asked jsonb, why text)
     CROSS JOIN LATERAL (
-      SELECT CASE f.asked ->> 'item' WHEN 'issue' THEN 'issues' WHEN 'deployment' THEN 'deployments' ELSE 'pull_requests' END AS kind,
+      SELECT CASE f.asked ->> 'item' WHEN 'issue' THEN 'issues' WHEN 'deployment' THEN 'deployments'
+        ELSE 'pull_requests' END AS kind,
         CASE WHEN f.asked ->> 'item' <> 'thread' THEN f.asked ->> 'node' END AS node,
         CASE f.asked ->> 'item' WHEN 'thread' THEN 'reviewThreads' ELSE f.asked ->> 'connection' END AS part,
         (f.asked ->> 'number')::bigint AS number
     ) AS n
-    LEFT JOIN keypup.pull_requests p ON n.node IS NULL AND p.account_id = account AND p.project_id = project AND p.number = n.number);
+    LEFT JOIN keypup.pull_requests p ON n.node IS NULL AND p.account_id = account AND p.project_id = project
+      AND p.number = n.number);
   ELSIF kind = 'numbers' THEN
     RETURN (SELECT jsonb_agg(jsonb_build_object('kind', kind, 'item_id', f.asked, 'item_number', f.asked,
       'reason', f.why, 'arguments', jsonb_build_object('items', jsonb_build_array(f.asked))))
     FROM jsonb_to_recordset(failures) AS f (asked jsonb, why text));
   ELSIF kind = 'existence' THEN
     RETURN (SELECT jsonb_agg(jsonb_build_object('kind', kind, 'item_id', f.asked ->> 'id',
-      'item_number', f.asked -> 'number', 'reason', f.why, 'arguments', arguments || jsonb_build_object('items', jsonb_build_array(f.asked))))
+      'item_number', f.asked -> 'number', 'reason', f.why, 'arguments', arguments
+        || jsonb_build_object('items', jsonb_build_array(f.asked))))
     FROM jsonb_to_recordset(failures) AS f (asked jsonb, why text));
   ELSE
     RETURN (SELECT jsonb_agg(jsonb_build_object('kind', github_failures.kind, 'item_id', f.asked #>> '{}',
       'item_number', coalesce(f.number, i.number), 'reason', f.why))
     FROM jsonb_to_recordset(failures) AS f (asked jsonb, why text, number bigint)
     LEFT JOIN keypup.stored_items i
-      ON i.account_id = account AND i.project_id = project AND i.kind = github_failures.kind AND i.id = f.asked #>> '{}');
+      ON i.account_id = account AND i.project_id = project AND i.kind = github_failures.kind
+        AND i.id = f.asked #>> '{}');
   END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_failures(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_failures(uuid, bigint, text, jsonb, jsonb) IS 'What a job of a kind and with these arguments could not read or store, as keypup.set_aside takes it.';
+COMMENT ON FUNCTION keypup.github_failures(uuid, bigint, text, jsonb, jsonb) IS
+  'What a job of a kind and with these arguments could not read or store, as keypup.set_aside takes it.';
 
--- What is read with every run is not asked for apart. A list that is read newest first is read to where its run would have.
-CREATE FUNCTION keypup.github_list_failure(account uuid, project bigint, kind text, arguments jsonb, why text) RETURNS jsonb
+-- What is read with every run is not asked for apart. A list that is read newest first is read to where its run would
+-- have.
+CREATE FUNCTION keypup.github_list_failure(account uuid, project bigint, kind text, arguments jsonb, why text)
+  RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT jsonb_build_array(jsonb_build_object('kind', kind, 'reason', why,
     'item_id', coalesce(arguments ->> 'after', ''),
     'arguments', CASE
       WHEN kind IN ('pull_request_sweep', 'issue_sweep') THEN arguments - 'first' - 'told'
-      WHEN kind IN ('pull_request_stubs', 'issue_stubs', 'release_pages', 'deployment_pages') THEN arguments - 'first' - 'told' - 'is_first'
+      WHEN kind IN ('pull_request_stubs', 'issue_stubs', 'release_pages', 'deployment_pages')
+        THEN arguments - 'first' - 'told' - 'is_first'
         || CASE WHEN kind LIKE '%pages' THEN '{"first": 100}'::jsonb ELSE '{}' END
-        || jsonb_build_object('horizon', keypup.github_horizon(account, project, CASE kind WHEN 'pull_request_stubs' THEN 'pull_requests'
-             WHEN 'issue_stubs' THEN 'issues' WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END, arguments)) END))
+        || jsonb_build_object('horizon',
+          keypup.github_horizon(account, project, CASE kind WHEN 'pull_request_stubs' THEN 'pull_requests'
+             WHEN 'issue_stubs' THEN 'issues' WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END,
+               arguments)) END))
 $$;
 REVOKE ALL ON FUNCTION keypup.github_list_failure(uuid, bigint, text, jsonb, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_list_failure(uuid, bigint, text, jsonb, text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_list_failure(uuid, bigint, text, jsonb, text) IS 'A page of a list, as keypup.set_aside takes it, with what is asked again for it.';
+COMMENT ON FUNCTION keypup.github_list_failure(uuid, bigint, text, jsonb, text) IS
+  'A page of a list, as keypup.set_aside takes it, with what is asked again for it.';
 
 -- What was set aside, and whose time has come, is asked for in the run that goes on.
 CREATE FUNCTION keypup.github_queue_failures(account uuid, project bigint) RETURNS void
@@ -84,7 +96,8 @@ DECLARE
 BEGIN
   -- If it fails again, it is set aside anew.
   UPDATE keypup.sync_failures f SET is_tried = true
-  WHERE f.account_id = account AND f.project_id = project AND f.item_number = item AND f.kind IN ('pull_requests', 'issues');
+  WHERE f.account_id = account AND f.project_id = project AND f.item_number = item AND f.kind
+    IN ('pull_requests', 'issues');
   FOR of_kind IN
     SELECT k.kind, jsonb_agg(DISTINCT k.id) AS ids
     FROM (
@@ -95,7 +108,8 @@ BEGIN
       WHERE i.account_id = account AND i.project_id = project AND (i.number = item OR item IS NULL)
       UNION ALL
       SELECT f.kind, f.item_id FROM keypup.sync_failures f
-      WHERE f.account_id = account AND f.project_id = project AND f.item_number = item AND f.kind IN ('pull_requests', 'issues')
+      WHERE f.account_id = account AND f.project_id = project AND f.item_number = item AND f.kind
+        IN ('pull_requests', 'issues')
       UNION ALL
       SELECT 'releases', r.external_id FROM keypup.releases r
       WHERE r.account_id = account AND r.project_id = project AND item IS NULL
@@ -113,4 +127,6 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_reread(uuid, bigint, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_reread(uuid, bigint, bigint) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_reread(uuid, bigint, bigint) IS 'Queues the reading of an item, or of all that is stored of a project, in the run that goes on; false when there is no such item.';
+COMMENT ON FUNCTION keypup.github_reread(uuid, bigint, bigint) IS
+  'Queues the reading of an item, or of all that is stored of a project, in the run that goes on; false when there is '
+  'no such item.';

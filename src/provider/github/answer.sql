@@ -1,37 +1,41 @@
 -- provider/github/answer.sql: what an answer means, and what follows from it. Called by sync/ with the
 -- answer to one job, as keypup_worker, for the account of the job.
 
--- What GitHub says of those whom it keeps out as a whole. Only people are told by words; that single sign-on is wanted it says in so
--- many signs.
+-- What GitHub says of those whom it keeps out as a whole. Only people are told by words; that single sign-on is wanted
+-- it says in so many signs.
 CREATE FUNCTION keypup.github_refusal(words text, is_saml boolean, OUT reason text, OUT hint text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT k.reason || coalesce(': GitHub says "' || words || '"', ''), k.hint
   FROM (VALUES
-    (1, is_saml OR words COLLATE "C" ~* '\mSAML\M|single sign-on', 'the organization requires single sign-on for this token',
+    (1, is_saml OR words COLLATE "C" ~* '\mSAML\M|single sign-on',
+      'the organization requires single sign-on for this token',
      'Authorize the token for the organization''s single sign-on at GitHub, or connect with another.'),
     (2, words COLLATE "C" ~* 'IP allow ?list', 'the organization''s IP allow list keeps this server out',
      'Have an owner of the organization add the address of this server to its IP allow list at GitHub.'),
     (3, words COLLATE "C" ~* 'suspended|flagged', 'the account, the organization or the app is suspended',
      'GitHub''s support can tell why. When it is lifted the sync goes on by itself.'),
     (4, words COLLATE "C" ~* 'access blocked|DMCA|disabled|billing', 'the repository is blocked at GitHub',
-     'Its owner can tell why, or GitHub''s support. When it is lifted the sync goes on by itself.')) AS k (position, applies, reason, hint)
+     'Its owner can tell why, or GitHub''s support. When it is lifted the sync goes on by itself.')) AS k (position,
+       applies, reason, hint)
   WHERE k.applies
   ORDER BY k.position LIMIT 1
 $$;
 REVOKE ALL ON FUNCTION keypup.github_refusal(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_refusal(text, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_refusal(text, boolean) IS 'Why GitHub keeps somebody out, and what to do, with its own words; NULL when they say nothing that is known.';
+COMMENT ON FUNCTION keypup.github_refusal(text, boolean) IS
+  'Why GitHub keeps somebody out, and what to do, with its own words; NULL when they say nothing that is known.';
 
--- The verdict on an answer, in the order in which GitHub's own documentation tells them apart: by status, headers, and the types of
--- its errors. What of a page is whole is another question (part.sql).
+-- The verdict on an answer, in the order in which GitHub's own documentation tells them apart: by status, headers, and
+-- the types of its errors. What of a page is whole is another question (part.sql).
 CREATE FUNCTION keypup.github_verdict(status integer, headers jsonb, reply jsonb, failure text) RETURNS keypup.verdict
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   v keypup.verdict;
   -- A budget that is none would keep the page from being stored.
-  budget jsonb := CASE WHEN keypup.misfits(jsonb_build_array(reply #> '{data,rateLimit}'), 'RateLimit', keypup.github_shapes()) IS NULL
+  budget jsonb := CASE WHEN keypup.misfits(jsonb_build_array(reply #> '{data,rateLimit}'), 'RateLimit',
+    keypup.github_shapes()) IS NULL
     THEN reply #> '{data,rateLimit}' END;
   errors record;
   codes jsonb;
@@ -39,8 +43,10 @@ DECLARE
   words text;
   refusal record;
   has_data boolean := coalesce(jsonb_typeof(reply -> 'data') = 'object', false);
-  wait_seconds bigint := CASE WHEN headers ->> 'retry-after' ~ '^[0-9]{1,6}$' THEN (headers ->> 'retry-after')::bigint END;
-  reset_at timestamptz := CASE WHEN headers ->> 'x-ratelimit-reset' ~ '^[0-9]{1,11}$' THEN to_timestamp((headers ->> 'x-ratelimit-reset')::bigint) END;
+  wait_seconds bigint := CASE WHEN headers ->> 'retry-after'
+    ~ '^[0-9]{1,6}$' THEN (headers ->> 'retry-after')::bigint END;
+  reset_at timestamptz := CASE WHEN headers ->> 'x-ratelimit-reset'
+    ~ '^[0-9]{1,11}$' THEN to_timestamp((headers ->> 'x-ratelimit-reset')::bigint) END;
 BEGIN
   v.rate_limit := (budget ->> 'limit')::bigint;
   v.rate_remaining := (budget ->> 'remaining')::bigint;
@@ -54,11 +60,13 @@ BEGIN
     RETURN v;
   END IF;
   SELECT array_agg(DISTINCT e.type) FILTER (WHERE e.type IS NOT NULL) AS types, bool_or(e.is_saml) AS is_saml,
-    min(e.message) FILTER (WHERE e.position = 1) AS message, min(e.type) FILTER (WHERE e.position = 1) AS type, count(*) AS how_many
+    min(e.message) FILTER (WHERE e.position = 1) AS message, min(e.type) FILTER (WHERE e.position = 1) AS type,
+      count(*) AS how_many
   INTO errors
   FROM keypup.github_errors(reply, '{}'::text[]) WITH ORDINALITY AS e (type, keys, message, is_saml, position);
   codes := jsonb_path_query_array(reply, 'lax $.errors[*].extensions.code');
-  is_limit := coalesce(errors.types && '{RATE_LIMITED,RATE_LIMIT}', false) OR coalesce(codes ? 'graphql_rate_limit', false);
+  is_limit := coalesce(errors.types && '{RATE_LIMITED,RATE_LIMIT}', false)
+    OR coalesce(codes ? 'graphql_rate_limit', false);
   IF failure IS NULL AND status = 200 AND has_data AND NOT is_limit THEN
     v.verdict := 'page';
     RETURN v;
@@ -78,7 +86,8 @@ BEGIN
     v.hint := 'Give the connection a valid token with keypup.replace_token.';
   ELSIF status IN (403, 429) AND headers ->> 'x-github-sso' LIKE 'required%' THEN
     v.reason := 'the organization requires single sign-on for this token';
-    v.hint := 'Authorize the token at ' || coalesce(substring(headers ->> 'x-github-sso' FROM 'url=(https://github[.]com/[^ ;]*)'), 'GitHub') || '.';
+    v.hint := 'Authorize the token at '
+      || coalesce(substring(headers ->> 'x-github-sso' FROM 'url=(https://github[.]com/[^ ;]*)'), 'GitHub') || '.';
   ELSIF status = 429 OR is_limit OR (NOT has_data AND words COLLATE "C" ILIKE '%rate limit%')
         OR (status = 403 AND (wait_seconds IS NOT NULL OR headers ->> 'x-ratelimit-remaining' = '0')) THEN
     v.verdict := 'paused';
@@ -110,30 +119,36 @@ BEGIN
   ELSE
     -- Too much for it (RESOURCE_LIMITS_EXCEEDED), or a thing in it that it cannot answer for: less of it may do.
     v.verdict := 'smaller';
-    v.reason := CASE WHEN errors.how_many > 0 THEN keypup.github_why(errors.message, errors.type) ELSE 'GitHub did not answer the query' END;
+    v.reason := CASE WHEN errors.how_many > 0 THEN keypup.github_why(errors.message, errors.type)
+      ELSE 'GitHub did not answer the query' END;
   END IF;
   RETURN v;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) IS 'What an answer means: page, paused, smaller, older (the server lacks a field), token_refused or failed, with reason and hint.';
+COMMENT ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) IS
+  'What an answer means: page, paused, smaller, older (the server lacks a field), token_refused or failed, with reason '
+  'and hint.';
 
--- A time by GitHub's clock, with which its times are compared, at which nothing of an answer had been read there: before it was asked,
--- and as much again for clocks of its own that differ. Without its clock, by ours.
+-- A time by GitHub's clock, with which its times are compared, at which nothing of an answer had been read there:
+-- before it was asked, and as much again for clocks of its own that differ. Without its clock, by ours.
 CREATE FUNCTION keypup.github_as_of(headers jsonb, milliseconds integer) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  RETURN coalesce(keypup.github_time(headers ->> 'date') - interval '5 seconds', now() - interval '1 minute') - make_interval(secs => milliseconds / 1000.0);
+  RETURN coalesce(keypup.github_time(headers ->> 'date') - interval '5 seconds',
+    now() - interval '1 minute') - make_interval(secs => milliseconds / 1000.0);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_as_of(jsonb, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_as_of(jsonb, integer) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_as_of(jsonb, integer) IS 'A time by GitHub''s clock at which an answer that took so long had surely not been read.';
+COMMENT ON FUNCTION keypup.github_as_of(jsonb, integer) IS
+  'A time by GitHub''s clock at which an answer that took so long had surely not been read.';
 
--- Stores what the answer to a job holds of what was asked for, and has the rest asked for again. Whether the job has ended;
--- otherwise it is put off, or asks for less.
-CREATE FUNCTION keypup.github_store_page(account uuid, job bigint, reply jsonb, interval_seconds integer, as_of timestamptz) RETURNS boolean
+-- Stores what the answer to a job holds of what was asked for, and has the rest asked for again. Whether the job has
+-- ended; otherwise it is put off, or asks for less.
+CREATE FUNCTION keypup.github_store_page(account uuid, job bigint, reply jsonb, interval_seconds integer,
+  as_of timestamptz) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -149,7 +164,8 @@ BEGIN
   WHERE j.account_id = account AND j.job_id = job;
 
   IF the_job.kind = 'poll' THEN
-    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.queued_at, the_job.arguments -> 'items', reply, interval_seconds);
+    PERFORM keypup.github_take_poll(account, the_job.connection_id, the_job.queued_at, the_job.arguments -> 'items',
+      reply, interval_seconds);
     RETURN true;
   ELSIF the_job.kind = 'repository' THEN
     RETURN keypup.github_take_repository(account, job, reply);
@@ -162,13 +178,15 @@ BEGIN
 
   judged := keypup.github_judge(the_job.kind, the_job.arguments, reply, refused);
   IF the_job.kind = 'existence' THEN
-    PERFORM keypup.github_take_existence(account, the_job.project_id, the_job.external_id, the_job.arguments, judged.asked, judged.whole, judged.gone);
+    PERFORM keypup.github_take_existence(account, the_job.project_id, the_job.external_id, the_job.arguments,
+      judged.asked, judged.whole, judged.gone);
   ELSIF the_job.kind = 'numbers' THEN
     PERFORM keypup.github_take_numbers(account, the_job.project_id, the_job.external_id, judged.asked, judged.whole);
   ELSE
     rows := judged.whole;
     IF the_job.kind = 'nested_pages' THEN
-      SELECT coalesce(jsonb_agg(jsonb_build_object(a.page ->> 'connection', n.node -> (a.page ->> 'connection')) || a.page ORDER BY a.position), '[]') INTO rows
+      SELECT coalesce(jsonb_agg(jsonb_build_object(a.page ->> 'connection', n.node -> (a.page ->> 'connection'))
+        || a.page ORDER BY a.position), '[]') INTO rows
       FROM jsonb_array_elements(judged.asked) WITH ORDINALITY AS a (page, position)
       JOIN jsonb_array_elements(judged.whole) WITH ORDINALITY AS n (node, position) USING (position);
     ELSIF judged.gone <> '[]' THEN
@@ -184,7 +202,8 @@ BEGIN
 END
 $$;
 -- A page of a list of a repository.
-CREATE FUNCTION keypup.github_store_list(account uuid, job bigint, reply jsonb, member text, shape text, element text, refused text[]) RETURNS boolean
+CREATE FUNCTION keypup.github_store_list(account uuid, job bigint, reply jsonb, member text, shape text, element text,
+  refused text[]) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -192,13 +211,15 @@ DECLARE
   listed record := keypup.github_list(reply, ARRAY['node', member], shape, element, refused);
   items text := CASE member WHEN 'pullRequests' THEN 'pull_requests' ELSE member END;
 BEGIN
-  SELECT j.kind, j.arguments, j.project_id INTO STRICT the_job FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  SELECT j.kind, j.arguments, j.project_id INTO STRICT the_job FROM keypup.sync_jobs j WHERE j.account_id = account
+    AND j.job_id = job;
   IF NOT listed.is_whole THEN
     IF keypup.ask_list_again(account, job, listed.page IS NOT NULL,
          EXISTS (SELECT FROM keypup.github_errors(reply, refused) e WHERE e.type = 'INVALID_CURSOR_ARGUMENTS')) THEN
       RETURN false;
     END IF;
-    PERFORM keypup.set_aside(account, the_job.project_id, keypup.github_list_failure(account, the_job.project_id, the_job.kind,
+    PERFORM keypup.set_aside(account, the_job.project_id,
+      keypup.github_list_failure(account, the_job.project_id, the_job.kind,
       the_job.arguments || CASE WHEN listed.page IS NOT NULL THEN '{"only": true}'::jsonb ELSE '{}' END, listed.why));
     IF listed.page IS NULL THEN
       RETURN true;
@@ -211,7 +232,8 @@ BEGIN
   ELSIF the_job.kind IN ('pull_request_stubs', 'issue_stubs') THEN
     PERFORM keypup.github_take_stubs(account, the_job.project_id, items, listed.page, the_job.arguments);
   ELSE
-    PERFORM keypup.github_take_deliveries(account, the_job.project_id, items, listed.page, listed.broken, the_job.arguments);
+    PERFORM keypup.github_take_deliveries(account, the_job.project_id, items, listed.page, listed.broken,
+      the_job.arguments);
   END IF;
   RETURN true;
 END
@@ -220,11 +242,14 @@ REVOKE ALL ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer, ti
   keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer, timestamptz),
   keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer, timestamptz) IS 'Takes the page that answers a job: stores it, and what is to be asked next. Whether the job has ended.';
-COMMENT ON FUNCTION keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) IS 'Takes a page of a list of a repository. Whether the job has ended.';
+COMMENT ON FUNCTION keypup.github_store_page(uuid, bigint, jsonb, integer, timestamptz) IS
+  'Takes the page that answers a job: stores it, and what is to be asked next. Whether the job has ended.';
+COMMENT ON FUNCTION keypup.github_store_list(uuid, bigint, jsonb, text, text, text, text[]) IS
+  'Takes a page of a list of a repository. Whether the job has ended.';
 
 -- The fields that the server says it lacks are left out from now on. False when one of them is needed.
-CREATE FUNCTION keypup.github_leave_out(account uuid, connection uuid, reply jsonb, OUT can_go_on boolean, OUT lacks text)
+CREATE FUNCTION keypup.github_leave_out(account uuid, connection uuid, reply jsonb, OUT can_go_on boolean,
+  OUT lacks text)
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -233,24 +258,30 @@ BEGIN
   SELECT array_agg(DISTINCT CASE e #>> '{extensions,code}'
       WHEN 'argumentNotAccepted' THEN format('%s(%s)', e #>> '{extensions,name}', e #>> '{extensions,argumentName}')
       ELSE (e #>> '{extensions,typeName}') || coalesce('.' || (e #>> '{extensions,fieldName}'), '') END) INTO missing
-  FROM jsonb_array_elements(reply -> 'errors') e WHERE e #>> '{extensions,code}' IN ('undefinedField', 'undefinedType', 'argumentNotAccepted');
+  FROM jsonb_array_elements(reply -> 'errors') e WHERE e #>> '{extensions,code}'
+    IN ('undefinedField', 'undefinedType', 'argumentNotAccepted');
   SELECT m.name INTO lacks FROM unnest(missing) AS m (name)
   WHERE m.name NOT IN (SELECT o.field FROM keypup.github_optional() o)
-     OR m.name IN (SELECT unnest(c.missing_fields) FROM keypup.connections c WHERE c.account_id = account AND c.connection_id = connection)
+     OR m.name IN (SELECT unnest(c.missing_fields) FROM keypup.connections c WHERE c.account_id = account
+       AND c.connection_id = connection)
   ORDER BY m.name LIMIT 1;
   can_go_on := lacks IS NULL AND missing IS NOT NULL;
   IF can_go_on THEN
-    UPDATE keypup.connections c SET missing_fields = ARRAY(SELECT DISTINCT u FROM unnest(c.missing_fields || missing) u ORDER BY u)
+    UPDATE keypup.connections c SET missing_fields = ARRAY(SELECT DISTINCT u FROM unnest(c.missing_fields || missing) u
+      ORDER BY u)
     WHERE c.account_id = account AND c.connection_id = connection;
   END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) IS 'Learns from an answer which fields an older server lacks.';
+COMMENT ON FUNCTION keypup.github_leave_out(uuid, uuid, jsonb) IS
+  'Learns from an answer which fields an older server lacks.';
 
--- What an answer says to whoever knows the job. What is learnt of the server or the token is left out, or asked for, from now on.
-CREATE FUNCTION keypup.github_learn(account uuid, job bigint, status integer, headers jsonb, reply jsonb, INOUT verdict keypup.verdict)
+-- What an answer says to whoever knows the job. What is learnt of the server or the token is left out, or asked for,
+-- from now on.
+CREATE FUNCTION keypup.github_learn(account uuid, job bigint, status integer, headers jsonb, reply jsonb,
+  INOUT verdict keypup.verdict)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -264,10 +295,13 @@ BEGIN
      AND keypup.github_learn_refused(account, the_job.project_id, reply) THEN
     -- It is asked again without; of a list that is refused nothing is left to ask.
     verdict.verdict := CASE
-      WHEN the_job.kind = 'release_pages' AND 'Repository.releases' = ANY (keypup.github_refused_fields(account, the_job.project_id)) THEN 'done'
-      WHEN the_job.kind = 'deployment_pages' AND 'Repository.deployments' = ANY (keypup.github_refused_fields(account, the_job.project_id)) THEN 'done'
+      WHEN the_job.kind = 'release_pages'
+        AND 'Repository.releases' = ANY (keypup.github_refused_fields(account, the_job.project_id)) THEN 'done'
+      WHEN the_job.kind = 'deployment_pages'
+        AND 'Repository.deployments' = ANY (keypup.github_refused_fields(account, the_job.project_id)) THEN 'done'
       ELSE 'again' END;
-  ELSIF verdict.verdict = 'failed' AND reply @? '$.errors[*] ? (@.type == "INSUFFICIENT_SCOPES")' AND the_job.kind <> 'repository'
+  ELSIF verdict.verdict = 'failed' AND reply @? '$.errors[*] ? (@.type == "INSUFFICIENT_SCOPES")'
+    AND the_job.kind <> 'repository'
         AND (SELECT c.scopes IS DISTINCT FROM left(headers ->> 'x-oauth-scopes', 500) FROM keypup.connections c
              WHERE c.account_id = account AND c.connection_id = the_job.connection_id) THEN
     -- Somebody changed what the token may do since a run began: it is asked as it is now.
@@ -298,9 +332,11 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_learn(uuid, bigint, integer, jsonb, jsonb, keypup.verdict) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_learn(uuid, bigint, integer, jsonb, jsonb, keypup.verdict) IS
-  'The verdict on the answer to a job, for whoever knows the job: again (what was in the way is left out, or asked for, now) and done, too.';
+  'The verdict on the answer to a job, for whoever knows the job: again (what was in the way is left out, or asked '
+  'for, now) and done, too.';
 
-CREATE FUNCTION keypup.github_page(account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer, interval_seconds integer) RETURNS boolean
+CREATE FUNCTION keypup.github_page(account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer,
+  interval_seconds integer) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -308,9 +344,11 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_page(uuid, bigint, jsonb, jsonb, integer, integer) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_page(uuid, bigint, jsonb, jsonb, integer, integer) IS 'Takes the page that answers a job. Whether the job has ended.';
+COMMENT ON FUNCTION keypup.github_page(uuid, bigint, jsonb, jsonb, integer, integer) IS
+  'Takes the page that answers a job. Whether the job has ended.';
 
-CREATE FUNCTION keypup.github_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text) RETURNS void
+CREATE FUNCTION keypup.github_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb,
+  verdict text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN

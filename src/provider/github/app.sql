@@ -5,9 +5,11 @@ CREATE FUNCTION keypup.github_app_request(account uuid, connection uuid,
   OUT method text, OUT url text, OUT headers text[], OUT body text, OUT claims text)
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT 'POST', format('%s/app/installations/%s/access_tokens', c.base_url, i.installation_id), '{Accept: application/vnd.github+json}'::text[],
+  SELECT 'POST', format('%s/app/installations/%s/access_tokens', c.base_url, i.installation_id),
+    '{Accept: application/vnd.github+json}'::text[],
     -- Releases would need contents, and with it the source code: that is not asked for.
-    CASE WHEN i.deployments_refused_at > now() - interval '1 day' THEN '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read"}}'
+    CASE WHEN i.deployments_refused_at > now() - interval '1 day'
+      THEN '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read"}}'
          ELSE '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read","deployments":"read"}}' END,
     json_build_object('iat', e.epoch - 60, 'exp', e.epoch + 540, 'iss', i.app_id)::text
   FROM keypup.app_installations i
@@ -16,9 +18,11 @@ AS $$
   WHERE i.account_id = account AND i.connection_id = connection
 $$;
 REVOKE ALL ON FUNCTION keypup.github_app_request(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_app_request(uuid, uuid) IS 'The request for an installation''s token, that may read what is kept and nothing else.';
+COMMENT ON FUNCTION keypup.github_app_request(uuid, uuid) IS
+  'The request for an installation''s token, that may read what is kept and nothing else.';
 
-CREATE FUNCTION keypup.github_app_answer(account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text, revision bigint, envelope bytea) RETURNS void
+CREATE FUNCTION keypup.github_app_answer(account uuid, connection uuid, status integer, headers jsonb, reply jsonb,
+  failure text, revision bigint, envelope bytea) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -37,54 +41,73 @@ BEGIN
     PERFORM keypup.store_app_token(account, connection, revision, envelope, lives);
     RETURN;
   ELSIF failure IS NOT NULL OR v.verdict IN ('paused', 'smaller') THEN
-    PERFORM keypup.app_token_failed(account, connection, 'no token of the app: ' || v.reason, v.hint, v.retry_at, false);
+    PERFORM keypup.app_token_failed(account, connection, 'no token of the app: ' || v.reason, v.hint, v.retry_at,
+      false);
     RETURN;
   ELSIF status = 401 THEN
-    SELECT i.clock_ahead INTO known_ahead FROM keypup.app_installations i WHERE i.account_id = account AND i.connection_id = connection;
+    SELECT i.clock_ahead INTO known_ahead FROM keypup.app_installations i WHERE i.account_id = account
+      AND i.connection_id = connection;
     IF greatest(ahead - known_ahead, known_ahead - ahead) > interval '30 seconds' THEN
-      UPDATE keypup.app_installations i SET clock_ahead = ahead WHERE i.account_id = account AND i.connection_id = connection;
-      PERFORM keypup.app_token_failed(account, connection, format('GitHub''s clock is %s ahead of this server''s (401)', ahead),
-        'It is taken into account from now on; set the server''s clock, for example with NTP.', now() + interval '1 second', false);
+      UPDATE keypup.app_installations i SET clock_ahead = ahead WHERE i.account_id = account
+        AND i.connection_id = connection;
+      PERFORM keypup.app_token_failed(account, connection,
+        format('GitHub''s clock is %s ahead of this server''s (401)', ahead),
+        'It is taken into account from now on; set the server''s clock, for example with NTP.',
+          now() + interval '1 second', false);
       RETURN;
     END IF;
     v.reason := 'GitHub refuses the app''s key (401): ' || message;
-    v.hint := 'Check the app''s id, and give the connection a key that GitHub lists for the app with keypup.replace_app_key.';
+    v.hint := 'Check the app''s id, and give the connection a key that GitHub lists for the app with '
+      'keypup.replace_app_key.';
   ELSIF status = 404 THEN
-    v.reason := CASE WHEN message ~ '^Integration' THEN 'GitHub knows no app of this id (404)' ELSE 'the app''s installation is not there (404)' END;
-    v.hint := 'Check the app''s id, the installation''s id and base_url. Where the app was installed anew, connect with the new installation''s id.';
+    v.reason := CASE WHEN message ~ '^Integration' THEN 'GitHub knows no app of this id (404)'
+      ELSE 'the app''s installation is not there (404)' END;
+    v.hint := 'Check the app''s id, the installation''s id and base_url. Where the app was installed anew, connect '
+      'with the new installation''s id.';
   ELSIF status = 403 AND message COLLATE "C" ILIKE '%suspended%' THEN
     v.reason := 'the app''s installation is suspended (403)';
-    v.hint := 'Unsuspend it at GitHub, then call keypup.replace_app_key with a NULL key: the one that is there is tried again.';
+    v.hint := 'Unsuspend it at GitHub, then call keypup.replace_app_key with a NULL key: the one that is there is '
+      'tried again.';
   ELSIF status = 403 THEN
     v.reason := 'GitHub refuses the app (403): ' || message;
-    v.hint := 'When that is mended at GitHub, call keypup.replace_app_key with a NULL key: the one that is there is tried again.';
+    v.hint := 'When that is mended at GitHub, call keypup.replace_app_key with a NULL key: the one that is there is '
+      'tried again.';
   ELSIF status = 422 THEN
     UPDATE keypup.app_installations i SET deployments_refused_at = now(), ask_at = now()
-    WHERE i.account_id = account AND i.connection_id = connection AND coalesce(i.deployments_refused_at <= now() - interval '1 day', true);
+    WHERE i.account_id = account AND i.connection_id = connection
+      AND coalesce(i.deployments_refused_at <= now() - interval '1 day', true);
     IF FOUND THEN
       RETURN;  -- the app may do with less
     END IF;
     v.reason := 'GitHub does not grant what the app asks for (422): ' || message;
-    v.hint := 'Give the app read access to metadata, issues, pull requests and deployments, have the installation accept it, and call keypup.replace_app_key with a NULL key.';
+    v.hint := 'Give the app read access to metadata, issues, pull requests and deployments, have the installation '
+      'accept it, and call keypup.replace_app_key with a NULL key.';
   ELSE
-    PERFORM keypup.app_token_failed(account, connection, CASE WHEN status = 201 THEN 'GitHub answered without a token that can be used' ELSE coalesce(v.reason, 'no reason given') END, v.hint, NULL::timestamptz, false);
+    PERFORM keypup.app_token_failed(account, connection, CASE
+      WHEN status = 201 THEN 'GitHub answered without a token that can be used'
+      ELSE coalesce(v.reason, 'no reason given') END, v.hint, NULL::timestamptz, false);
     RETURN;
   END IF;
   PERFORM keypup.app_token_failed(account, connection, v.reason, v.hint, NULL::timestamptz, true);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_app_answer(uuid, uuid, integer, jsonb, jsonb, text, bigint, bytea) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_app_answer(uuid, uuid, integer, jsonb, jsonb, text, bigint, bytea) IS 'Takes the answer to a request for an installation''s token: keeps the token, or says why there is none.';
+COMMENT ON FUNCTION keypup.github_app_answer(uuid, uuid, integer, jsonb, jsonb, text, bigint, bytea) IS
+  'Takes the answer to a request for an installation''s token: keeps the token, or says why there is none.';
 
 -- Whatever is not known to read only is taken to write.
 CREATE FUNCTION keypup.github_can_write(scopes text) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce(bool_or(s.scope !~ '^(read:[a-z_]+|user:email)$'), false) FROM regexp_split_to_table(scopes, '[, ]+') AS s(scope) WHERE s.scope <> '' $$;
+AS $$ SELECT coalesce(bool_or(s.scope !~ '^(read:[a-z_]+|user:email)$'), false)
+FROM regexp_split_to_table(scopes, '[, ]+') AS s(scope) WHERE s.scope <> '' $$;
 REVOKE ALL ON FUNCTION keypup.github_can_write(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_can_write(text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_can_write(text) IS 'Whether one of the scopes of a classic token lets it change things: repo, public_repo, write:…, admin:…, workflow, user, gist and so on.';
+COMMENT ON FUNCTION keypup.github_can_write(text) IS
+  'Whether one of the scopes of a classic token lets it change things: repo, public_repo, write:…, admin:…, workflow, '
+  'user, gist and so on.';
 
-CREATE FUNCTION keypup.github_keep_headers(account uuid, connection uuid, headers jsonb, starts_run boolean) RETURNS void
+CREATE FUNCTION keypup.github_keep_headers(account uuid, connection uuid, headers jsonb, starts_run boolean)
+  RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -98,9 +121,11 @@ BEGIN
       hidden_organizations = CASE WHEN starts_run THEN hidden ELSE coalesce(hidden, c.hidden_organizations) END
   WHERE c.account_id = account AND c.connection_id = connection
     AND (c.scopes IS DISTINCT FROM told_scopes OR c.token_expires_at IS DISTINCT FROM told_end
-         OR c.hidden_organizations IS DISTINCT FROM CASE WHEN starts_run THEN hidden ELSE coalesce(hidden, c.hidden_organizations) END);
+         OR c.hidden_organizations IS DISTINCT FROM CASE WHEN starts_run THEN hidden
+           ELSE coalesce(hidden, c.hidden_organizations) END);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_keep_headers(uuid, uuid, jsonb, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_keep_headers(uuid, uuid, jsonb, boolean) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_keep_headers(uuid, uuid, jsonb, boolean) IS 'Keeps what an answer''s headers say about the token; writes nothing when that is known.';
+COMMENT ON FUNCTION keypup.github_keep_headers(uuid, uuid, jsonb, boolean) IS
+  'Keeps what an answer''s headers say about the token; writes nothing when that is known.';

@@ -1,8 +1,10 @@
--- provider/github/part.sql: what of an answer is one. An answer has parts: each id that was asked for, each page of a nested
--- list, each list of a repository. A part is whole when no error covers it and it has its shape. What is not whole is neither
--- stored nor taken for empty; only an error NOT_FOUND at the very place of an id that was asked for says that it is gone.
+-- provider/github/part.sql: what of an answer is one. An answer has parts: each id that was asked for, each page of a
+-- nested list, each list of a repository. A part is whole when no error covers it and it has its shape. What is not
+-- whole is neither stored nor taken for empty; only an error NOT_FOUND at the very place of an id that was asked for
+-- says that it is gone.
 
--- For people, and never to tell what an answer means: one line of it, no markup, no direction marks, nothing like a token.
+-- For people, and never to tell what an answer means: one line of it, no markup, no direction marks, nothing like a
+-- token.
 CREATE FUNCTION keypup.github_words(message text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -16,7 +18,8 @@ CREATE FUNCTION keypup.github_time(header text) RETURNS timestamptz
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF header !~ '^([A-Z][a-z]{2}, )?[0-9A-Za-z]{1,4}[ -][0-9A-Za-z]{2,3}[ -][0-9]{2,4}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})? ?(UTC|GMT|Z|[+-][0-9]{2}:?[0-9]{2})$' THEN
+  IF header !~ '^([A-Z][a-z]{2}, )?[0-9A-Za-z]{1,4}[ -][0-9A-Za-z]{2,3}[ -][0-9]{2,4}[ '
+    'T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})? ?(UTC|GMT|Z|[+-][0-9]{2}:?[0-9]{2})$' THEN
     RETURN NULL;
   END IF;
   RETURN header::timestamptz;
@@ -26,7 +29,9 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_time(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_time(text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_time(text) IS 'The time in a header or an answer: 2027-10-12 09:00:00 UTC, the same with an offset, ISO 8601, or HTTP''s form. NULL for anything else.';
+COMMENT ON FUNCTION keypup.github_time(text) IS
+  'The time in a header or an answer: 2027-10-12 09:00:00 UTC, the same with an offset, ISO 8601, or HTTP''s form. '
+  'NULL for anything else.';
 
 -- Fields that a token may be refused, while it reads the rest: they are left out then (github_refused_fields).
 CREATE FUNCTION keypup.github_refusable(path jsonb) RETURNS text
@@ -40,7 +45,8 @@ AS $$
     WHEN p.path ~ '\.ref(\.name)?$' THEN 'Deployment.ref'
     WHEN p.path ~ '\.commit(\.committedDate)?$' AND p.path !~ '\.commits\.' THEN 'Deployment.commit'
     WHEN p.path ~ '\.requestedReviewer(\.combinedSlug)?$' THEN 'Team.combinedSlug' END
-  FROM (SELECT string_agg(e.key, '.' ORDER BY e.position) FROM jsonb_array_elements_text(path) WITH ORDINALITY AS e (key, position))
+  FROM (SELECT string_agg(e.key, '.' ORDER BY e.position) FROM jsonb_array_elements_text(path)
+    WITH ORDINALITY AS e (key, position))
     AS p (path)
 $$;
 
@@ -60,7 +66,8 @@ AS $$
     || coalesce(' (' || left(keypup.github_words(type), 50) || ')', '')
 $$;
 -- The budget is no part; and what is known to be refused was not asked for, or is null for good.
-CREATE FUNCTION keypup.github_errors(reply jsonb, refused text[], OUT type text, OUT keys text[], OUT message text, OUT is_saml boolean)
+CREATE FUNCTION keypup.github_errors(reply jsonb, refused text[], OUT type text, OUT keys text[], OUT message text,
+  OUT is_saml boolean)
 RETURNS SETOF record
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -69,19 +76,25 @@ BEGIN
     RETURN;
   END IF;
   RETURN QUERY
-  SELECT e.error ->> 'type', p.keys, e.error ->> 'message', coalesce(e.error #>> '{extensions,saml_failure}' = 'true', false)
+  SELECT e.error ->> 'type', p.keys, e.error ->> 'message',
+    coalesce(e.error #>> '{extensions,saml_failure}' = 'true', false)
   FROM (SELECT CASE WHEN jsonb_typeof(reply -> 'errors') = 'array' THEN reply -> 'errors'
-                    WHEN keypup.github_has_errors(reply) THEN jsonb_build_array(reply -> 'errors') ELSE '[]' END) AS a (list)
-  -- One for each of the two hundred numbers that a request asks for, and some more; of what is beyond them, one that covers all.
+                    WHEN keypup.github_has_errors(reply) THEN jsonb_build_array(reply -> 'errors')
+                      ELSE '[]' END) AS a (list)
+  -- One for each of the two hundred numbers that a request asks for, and some more; of what is beyond them, one that
+  -- covers all.
   CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_array_length(a.list) > 250
-    THEN jsonb_path_query_array(a.list, '$[0 to 249]') || '{"message": "more than 250 errors"}' ELSE a.list END) AS e (error)
+    THEN jsonb_path_query_array(a.list, '$[0 to 249]') || '{"message": "more than 250 errors"}'
+      ELSE a.list END) AS e (error)
   CROSS JOIN LATERAL (
     SELECT CASE WHEN jsonb_typeof(e.error -> 'path') = 'array' AND e.error -> 'path' <> '[]'
-                THEN ARRAY(SELECT k.key FROM jsonb_array_elements_text(e.error -> 'path') WITH ORDINALITY AS k (key, position) ORDER BY k.position) END
+                THEN ARRAY(SELECT k.key FROM jsonb_array_elements_text(e.error -> 'path')
+                  WITH ORDINALITY AS k (key, position) ORDER BY k.position) END
   ) AS p (keys)
   WHERE p.keys[1] IS DISTINCT FROM 'rateLimit'
     AND NOT coalesce(e.error ->> 'type' IN ('FORBIDDEN', 'INSUFFICIENT_SCOPES')
-                     AND keypup.github_refusable(CASE WHEN p.keys IS NOT NULL THEN e.error -> 'path' END) = ANY (refused), false);
+                     AND keypup.github_refusable(CASE WHEN p.keys IS NOT NULL THEN e.error -> 'path' END)
+                       = ANY (refused), false);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_words(text), keypup.github_refusable(jsonb), keypup.github_has_errors(jsonb),
@@ -90,9 +103,13 @@ GRANT EXECUTE ON FUNCTION keypup.github_words(text), keypup.github_refusable(jso
   keypup.github_why(text, text), keypup.github_errors(jsonb, text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_why(text, text) IS 'An error as a reason, in GitHub''s words.';
 COMMENT ON FUNCTION keypup.github_words(text) IS 'What GitHub says, fit to be quoted; NULL when it says nothing.';
-COMMENT ON FUNCTION keypup.github_refusable(jsonb) IS 'The field, as Type.field, that is refused where an error FORBIDDEN stands at a path; NULL where that is no field that can be left out.';
+COMMENT ON FUNCTION keypup.github_refusable(jsonb) IS
+  'The field, as Type.field, that is refused where an error FORBIDDEN stands at a path; NULL where that is no field '
+  'that can be left out.';
 COMMENT ON FUNCTION keypup.github_has_errors(jsonb) IS 'Whether an answer comes with errors.';
-COMMENT ON FUNCTION keypup.github_errors(jsonb, text[]) IS 'The errors of an answer: type, the keys of the path (NULL without one), the message, and whether single sign-on is what is wanted; without those at fields that are known to be refused.';
+COMMENT ON FUNCTION keypup.github_errors(jsonb, text[]) IS
+  'The errors of an answer: type, the keys of the path (NULL without one), the message, and whether single sign-on is '
+  'what is wanted; without those at fields that are known to be refused.';
 
 -- Kinds of jobs that ask for several things, each by its id, or by its number; in their arguments they are the items.
 CREATE FUNCTION keypup.github_itemized(kind text, OUT shape text, OUT types text[])
@@ -131,8 +148,10 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_itemized(text), keypup.github_listed(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_itemized(text), keypup.github_listed(text) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_itemized(text) IS 'Of a job for several things: the shape of each, and its types. NULL for other jobs.';
-COMMENT ON FUNCTION keypup.github_listed(text) IS 'Of a job for a page of a list: the list, its shape, and that of its elements. NULL for other jobs.';
+COMMENT ON FUNCTION keypup.github_itemized(text) IS
+  'Of a job for several things: the shape of each, and its types. NULL for other jobs.';
+COMMENT ON FUNCTION keypup.github_listed(text) IS
+  'Of a job for a page of a list: the list, its shape, and that of its elements. NULL for other jobs.';
 
 -- An id of GitHub's older form may be answered with the newer one, which has an underscore. asked: an id, or a number.
 CREATE FUNCTION keypup.github_is_another(asked jsonb, answer jsonb) RETURNS boolean
@@ -143,11 +162,13 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.github_is_another(jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_is_another(jsonb, jsonb) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_is_another(jsonb, jsonb) IS 'Whether an answer is about another thing than the one that was asked for.';
+COMMENT ON FUNCTION keypup.github_is_another(jsonb, jsonb) IS
+  'Whether an answer is about another thing than the one that was asked for.';
 
--- The one place where it is decided what becomes of each thing that was asked for. An error without a path, or with one that
--- leads to nothing that was asked for, covers all.
-CREATE FUNCTION keypup.github_judge(kind text, arguments jsonb, reply jsonb, refused text[], OUT whole jsonb, OUT asked jsonb, OUT gone jsonb, OUT again jsonb)
+-- The one place where it is decided what becomes of each thing that was asked for. An error without a path, or with one
+-- that leads to nothing that was asked for, covers all.
+CREATE FUNCTION keypup.github_judge(kind text, arguments jsonb, reply jsonb, refused text[], OUT whole jsonb,
+  OUT asked jsonb, OUT gone jsonb, OUT again jsonb)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -174,8 +195,10 @@ BEGIN
   wrong := keypup.misfits(answers, its.shape, keypup.github_shapes());
   gone := '[]';
   again := '[]';
-  IF wrong IS NULL AND NOT keypup.github_has_errors(reply) AND jsonb_array_length(answers) = jsonb_array_length(all_asked)
-     AND jsonb_path_query_array(answers, CASE kind WHEN 'numbers' THEN '$[*].number' ELSE '$[*].id' END::jsonpath) = identities THEN
+  IF wrong IS NULL AND NOT keypup.github_has_errors(reply)
+    AND jsonb_array_length(answers) = jsonb_array_length(all_asked)
+     AND jsonb_path_query_array(answers, CASE kind WHEN 'numbers' THEN '$[*].number' ELSE '$[*].id' END::jsonpath)
+       = identities THEN
     whole := answers;
     asked := all_asked;
     RETURN;
@@ -189,7 +212,8 @@ BEGIN
     FROM keypup.github_errors(reply, refused) WITH ORDINALITY AS e (type, keys, message, is_saml, position)
     CROSS JOIN LATERAL (
       SELECT CASE WHEN kind = 'nested_pages' THEN substring(e.keys[1] FROM '^n([0-9]{1,4})$')
-                  WHEN kind = 'numbers' THEN CASE WHEN e.keys[1] = 'node' THEN substring(e.keys[2] FROM '^n([0-9]{1,4})$') END
+                  WHEN kind = 'numbers' THEN CASE
+                    WHEN e.keys[1] = 'node' THEN substring(e.keys[2] FROM '^n([0-9]{1,4})$') END
                   WHEN e.keys[1] = 'nodes' THEN substring(e.keys[2] FROM '^[0-9]{1,4}$') END::integer
     ) AS n (part)
   ), covered AS MATERIALIZED (
@@ -197,7 +221,8 @@ BEGIN
   ), part AS (
     SELECT a.position, a.asked, answers -> (a.position - 1)::integer AS answer,
       CASE WHEN a.position > jsonb_array_length(answers) THEN 'it is missing'
-        WHEN keypup.github_is_another(identities -> (a.position - 1)::integer, answers -> (a.position - 1)::integer) THEN 'it is about another'
+        WHEN keypup.github_is_another(identities -> (a.position - 1)::integer, answers -> (a.position - 1)::integer)
+          THEN 'it is about another'
         ELSE wrong[a.position] END AS misfit,
       least(one.error, every.error) AS error, one.is_not_found AND every.error IS NULL AS is_not_found
     FROM jsonb_array_elements(all_asked) WITH ORDINALITY AS a (asked, position)
@@ -207,7 +232,8 @@ BEGIN
     SELECT p.*,
       CASE WHEN p.is_not_found AND coalesce(jsonb_typeof(p.answer), 'null') = 'null' THEN 'gone'
            -- It has become something else.
-           WHEN p.error IS NULL AND p.misfit IS DISTINCT FROM 'it is about another' AND p.answer ->> '__typename' <> ALL (its.types) THEN 'gone'
+           WHEN p.error IS NULL AND p.misfit IS DISTINCT FROM 'it is about another'
+             AND p.answer ->> '__typename' <> ALL (its.types) THEN 'gone'
            WHEN p.error IS NOT NULL OR p.misfit IS NOT NULL THEN 'again'
            ELSE 'whole' END AS verdict
     FROM part p
@@ -218,7 +244,8 @@ BEGIN
     coalesce(jsonb_agg(jsonb_build_object('asked', j.asked,
         'why', coalesce((SELECT keypup.github_why(e.message, e.type) FROM error e WHERE e.position = j.error),
                         'GitHub''s answer is incomplete: ' || j.misfit),
-        'number', CASE WHEN jsonb_typeof(j.answer -> 'number') = 'number' THEN j.answer -> 'number' END) ORDER BY j.position)
+        'number', CASE WHEN jsonb_typeof(j.answer -> 'number') = 'number' THEN j.answer -> 'number' END)
+          ORDER BY j.position)
       FILTER (WHERE j.verdict = 'again'), '[]')
   INTO whole, asked, gone, again
   FROM judged j;
@@ -226,11 +253,13 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_judge(text, jsonb, jsonb, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_judge(text, jsonb, jsonb, text[]) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_judge(text, jsonb, jsonb, text[]) IS 'What an answer says of each thing that was asked for by its id: those that are whole and, beside, how they were asked for; those that are gone; and those to be asked for again, as {asked, why, number}.';
+COMMENT ON FUNCTION keypup.github_judge(text, jsonb, jsonb, text[]) IS
+  'What an answer says of each thing that was asked for by its id: those that are whole and, beside, how they were '
+  'asked for; those that are gone; and those to be asked for again, as {asked, why, number}.';
 
--- A list of an answer. place: its keys below data. page holds the elements that are whole; where there are others, all_ids holds
--- the ids of all that have one, and broken the others as {id, why}. Without a frame (the list itself, or where it goes on) there
--- is no page.
+-- A list of an answer. place: its keys below data. page holds the elements that are whole; where there are others,
+-- all_ids holds the ids of all that have one, and broken the others as {id, why}. Without a frame (the list itself, or
+-- where it goes on) there is no page.
 CREATE FUNCTION keypup.github_list(reply jsonb, place text[], shape text, element text, refused text[],
   OUT page jsonb, OUT is_whole boolean, OUT broken jsonb, OUT why text)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -263,7 +292,8 @@ BEGIN
   END IF;
   wrong := keypup.misfits(list -> 'nodes', element, keypup.github_shapes());
   WITH error AS MATERIALIZED (
-    SELECT keypup.github_why(e.message, e.type) AS why, e.keys[depth + 2]::integer AS position FROM keypup.github_errors(reply, refused) e
+    SELECT keypup.github_why(e.message, e.type) AS why, e.keys[depth + 2]::integer AS position
+    FROM keypup.github_errors(reply, refused) e
     WHERE e.keys[1:depth + 1] = place || 'nodes'::text AND e.keys[depth + 2] ~ '^[0-9]{1,4}$'
   ), node AS (
     SELECT n.node, n.position, CASE WHEN jsonb_typeof(n.node -> 'id') = 'string' THEN n.node -> 'id' END AS id,
@@ -271,9 +301,11 @@ BEGIN
                'GitHub''s answer is incomplete: ' || wrong[n.position]) AS why
     FROM jsonb_array_elements(list -> 'nodes') WITH ORDINALITY AS n (node, position)
   )
-  SELECT list || jsonb_build_object('nodes', coalesce(jsonb_agg(n.node ORDER BY n.position) FILTER (WHERE n.why IS NULL), '[]'),
+  SELECT list || jsonb_build_object('nodes',
+    coalesce(jsonb_agg(n.node ORDER BY n.position) FILTER (WHERE n.why IS NULL), '[]'),
       'all_ids', coalesce(jsonb_agg(n.id ORDER BY n.position) FILTER (WHERE n.id IS NOT NULL), '[]')),
-    coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'why', n.why) ORDER BY n.position) FILTER (WHERE n.why IS NOT NULL), '[]'),
+    coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'why', n.why) ORDER BY n.position)
+      FILTER (WHERE n.why IS NOT NULL), '[]'),
     min(n.why)
   INTO page, broken, why
   FROM node n;
@@ -285,4 +317,5 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_list(jsonb, text[], text, text, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_list(jsonb, text[], text, text, text[]) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_list(jsonb, text[], text, text, text[]) IS 'What an answer says of a list, or of a page of one; why it is not whole.';
+COMMENT ON FUNCTION keypup.github_list(jsonb, text[], text, text, text[]) IS
+  'What an answer says of a list, or of a page of one; why it is not whole.';

@@ -1,5 +1,6 @@
--- provider/github/shape.sql: what must be there in an answer for it to be one. GitHub's schema lets nearly every list be
--- null, since it may not have been able to read it: to us such a list is no list. test/t/040_queries.pl compares with it.
+-- provider/github/shape.sql: what must be there in an answer for it to be one. GitHub's schema lets nearly every list
+-- be null, since it may not have been able to read it: to us such a list is no list. test/t/040_queries.pl compares
+-- with it.
 
 CREATE FUNCTION keypup.github_shapes() RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -24,7 +25,8 @@ AS $$ SELECT '{
   "WholeRepository": {"id": "text", "nameWithOwner": "text", "url": "text", "visibility": "text~",
     "isArchived": "boolean", "hasIssuesEnabled": "boolean", "createdAt": "time", "updatedAt": "time",
     "defaultBranchRef": "Named?", "labels": "LabelList", "milestones": "MilestoneList", "pullRequests": "StubList",
-    "issues": "StubList", "newestPullRequest": "Numbers", "newestIssue": "Numbers", "latestRelease": "Updated?", "releases": "ReleaseList~", "deployments": "DeploymentList~"},
+    "issues": "StubList", "newestPullRequest": "Numbers", "newestIssue": "Numbers", "latestRelease": "Updated?",
+    "releases": "ReleaseList~", "deployments": "DeploymentList~"},
   "List": {"totalCount": "number~", "pageInfo": "PageInfo", "nodes": "[any]"},
   "LabelList": {"totalCount": "number", "pageInfo": "PageInfo", "nodes": "[Label]"},
   "Label": {"id": "text", "name": "text", "color": "text", "createdAt": "time?", "updatedAt": "time?"},
@@ -36,8 +38,8 @@ AS $$ SELECT '{
   "Numbers": {"nodes": "[Number]"},
   "Number": {"number": "number"},
   "SweptList": {"totalCount": "number", "pageInfo": "PageInfo", "nodes": "[Swept]"},
-  "Swept": {"id": "text", "number": "number", "updatedAt": "time", "title": "text", "state": "text", "milestone": "Titled?",
-    "comments": "Counted", "reviews": "Counted~", "labels": "Counted", "assignees": "Counted"},
+  "Swept": {"id": "text", "number": "number", "updatedAt": "time", "title": "text", "state": "text",
+    "milestone": "Titled?", "comments": "Counted", "reviews": "Counted~", "labels": "Counted", "assignees": "Counted"},
   "Updated": {"id": "text", "updatedAt": "time"},
 
   "PullRequest": {"__typename": "text", "id": "text", "fullDatabaseId": "key", "number": "number", "url": "text",
@@ -101,7 +103,8 @@ AS $$ SELECT '{
   "FoundList": {"pageInfo": "PageInfo", "nodes": "[Found]"},
   "FoundByRest": {"full_name": "text", "visibility": "text~", "archived": "boolean", "fork": "boolean"},
   "Viewer": {"id": "text", "login": "text"},
-  "Viewed": {"id": "text", "nameWithOwner": "text", "visibility": "text", "viewerPermission": "text?", "owner": "Owner"},
+  "Viewed": {"id": "text", "nameWithOwner": "text", "visibility": "text", "viewerPermission": "text?",
+    "owner": "Owner"},
   "Owner": {"__typename": "text", "login": "text", "viewerIsAMember": "boolean~"}
 }'::jsonb $$;
 REVOKE ALL ON FUNCTION keypup.github_shapes() FROM PUBLIC;

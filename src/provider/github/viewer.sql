@@ -11,7 +11,8 @@ AS $$
     SELECT coalesce(jsonb_agg(f.external_id), '[]')
     FROM (SELECT p.external_id FROM keypup.projects p
           WHERE p.account_id = account AND p.connection_id = connection AND p.external_id IS NOT NULL
-          ORDER BY row_number() OVER (PARTITION BY lower(split_part(p.name, '/', 1) COLLATE "C") ORDER BY p.project_id), p.project_id
+          ORDER BY row_number() OVER (PARTITION BY lower(split_part(p.name, '/', 1) COLLATE "C") ORDER BY p.project_id),
+            p.project_id
           LIMIT 100) AS f
   ) AS i (ids)
   CROSS JOIN LATERAL keypup.github_post(c.base_url,
@@ -19,12 +20,14 @@ AS $$
   WHERE c.account_id = account AND c.connection_id = connection
 $$;
 REVOKE ALL ON FUNCTION keypup.github_viewer_request(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_viewer_request(uuid, uuid) IS 'The GraphQL request that asks who has a token, and whether they belong to the tracked repositories.';
+COMMENT ON FUNCTION keypup.github_viewer_request(uuid, uuid) IS
+  'The GraphQL request that asks who has a token, and whether they belong to the tracked repositories.';
 
 -- Whoever can merely read a public repository does not belong to it: everybody can.
--- A repository that the token may not see, or be told of, is one where its owner does not belong. What was not answered for another
--- reason says nothing: somebody would have lost what they may see.
-CREATE FUNCTION keypup.github_viewer_answer(account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text) RETURNS jsonb
+-- A repository that the token may not see, or be told of, is one where its owner does not belong. What was not answered
+-- for another reason says nothing: somebody would have lost what they may see.
+CREATE FUNCTION keypup.github_viewer_answer(account uuid, connection uuid, status integer, headers jsonb, reply jsonb,
+  failure text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -38,9 +41,11 @@ BEGIN
   ELSIF v.verdict <> 'page' THEN
     RETURN jsonb_build_object('failed', v.reason, 'hint', v.hint);
   ELSIF keypup.misfits(jsonb_build_array(reply #> '{data,viewer}'), 'Viewer', keypup.github_shapes()) IS NOT NULL
-        OR EXISTS (SELECT FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.keys[1] IS DISTINCT FROM 'nodes' OR e.keys[2] IS NULL)
+        OR EXISTS (SELECT FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.keys[1] IS DISTINCT FROM 'nodes'
+          OR e.keys[2] IS NULL)
         OR EXISTS (SELECT FROM jsonb_array_elements(nodes) WITH ORDINALITY AS n (node, position)
-                   JOIN unnest(keypup.misfits(nodes, 'Viewed', keypup.github_shapes())) WITH ORDINALITY AS m (misfit, position) USING (position)
+                   JOIN unnest(keypup.misfits(nodes, 'Viewed', keypup.github_shapes()))
+                     WITH ORDINALITY AS m (misfit, position) USING (position)
                    WHERE m.misfit IS NOT NULL
                      AND NOT (n.node = 'null' AND EXISTS (SELECT FROM keypup.github_errors(reply, '{}'::text[]) e
                               WHERE e.keys[2] = (n.position - 1)::text AND e.type IN ('NOT_FOUND', 'FORBIDDEN')))) THEN
@@ -50,14 +55,18 @@ BEGIN
   FROM jsonb_array_elements(nodes) AS r (node),
     LATERAL (VALUES
       ('organization ' || (r.node #>> '{owner,login}'), r.node #>> '{owner,viewerIsAMember}' = 'true'),
-      ('repository ' || (r.node ->> 'nameWithOwner'), r.node ->> 'viewerPermission' IN ('ADMIN', 'MAINTAIN', 'WRITE', 'TRIAGE')
-        OR (r.node ->> 'viewerPermission' = 'READ' AND r.node ->> 'visibility' IN ('PRIVATE', 'INTERNAL')))) AS g (name, belongs)
+      ('repository ' || (r.node ->> 'nameWithOwner'), r.node ->> 'viewerPermission'
+        IN ('ADMIN', 'MAINTAIN', 'WRITE', 'TRIAGE')
+        OR (r.node ->> 'viewerPermission' = 'READ' AND r.node ->> 'visibility' IN ('PRIVATE', 'INTERNAL')))) AS g (name,
+          belongs)
   WHERE g.belongs;
   IF groups IS NULL THEN
     RETURN jsonb_build_object('refused', 'the login belongs to no organization or repository of the account');
   END IF;
-  RETURN jsonb_build_object('sub', reply #>> '{data,viewer,id}', 'login', reply #>> '{data,viewer,login}', 'groups', to_jsonb(array_prepend('everyone'::text, groups)));
+  RETURN jsonb_build_object('sub', reply #>> '{data,viewer,id}', 'login', reply #>> '{data,viewer,login}', 'groups',
+    to_jsonb(array_prepend('everyone'::text, groups)));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_viewer_answer(uuid, uuid, integer, jsonb, jsonb, text) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.github_viewer_answer(uuid, uuid, integer, jsonb, jsonb, text) IS 'Who has the token, and the groups that follow from where they belong; or why not.';
+COMMENT ON FUNCTION keypup.github_viewer_answer(uuid, uuid, integer, jsonb, jsonb, text) IS
+  'Who has the token, and the groups that follow from where they belong; or why not.';
