@@ -1,10 +1,11 @@
 /*
  * datum.c
- *		Values that C functions hand to SQL.
+ *		Values that C functions hand to SQL, and get from it.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "executor/spi.h"
 #include "funcapi.h"
 
 #include "compat.h"
@@ -35,4 +36,10 @@ return_row(FunctionCallInfo fcinfo, int columns, Datum *values, const bool *null
 	if (nulls != NULL)
 		memcpy(row_nulls, nulls, (Size) columns * sizeof(bool));
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, row_nulls));
+}
+
+Datum
+read_field(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
 }

@@ -1,6 +1,6 @@
 /*
  * datum.h
- *		Values that C functions hand to SQL.
+ *		Values that C functions hand to SQL, and get from it.
  */
 #ifndef KEYPUP_DATUM_H
 #define KEYPUP_DATUM_H
@@ -21,5 +21,11 @@ extern Datum make_bytea(const void *bytes, Size length);
  * function was not installed with that many.
  */
 extern Datum return_row(FunctionCallInfo fcinfo, int columns, Datum *values, const bool *nulls);
+
+/*
+ * read_field
+ *		A column, counted from 1, of a row of SPI_tuptable, counted from 0.
+ */
+extern Datum read_field(uint64 row, int column, bool *isnull);
 
 #endif

@@ -33,9 +33,3 @@ run_kept_plan(KeptPlan *kept, Oid role, Datum *values, Snapshot snapshot, bool r
 		elog(ERROR, "could not run: %s", SPI_result_code_string(result));
 	return SPI_processed > 0;
 }
-
-Datum
-kept_plan_column(uint64 row, int column, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
-}

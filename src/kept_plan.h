@@ -34,10 +34,4 @@ typedef struct KeptPlan
 extern bool
 run_kept_plan(KeptPlan *kept, Oid role, Datum *values, Snapshot snapshot, bool read_only);
 
-/*
- * kept_plan_column
- *		A column, counted from 1, of a row of SPI_tuptable, counted from 0.
- */
-extern Datum kept_plan_column(uint64 row, int column, bool *isnull);
-
 #endif

@@ -10,6 +10,7 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 
+#include "datum.h"
 #include "grant/app_key.h"
 #include "grant/app_token.h"
 #include "http/secret_member.h"

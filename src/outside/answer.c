@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "datum.h"
 #include "outside/answer.h"
 #include "outside/question.h"
 #include "outside/reply.h"

@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "datum.h"
 #include "http/proxy.h"
 #include "outside/runner.h"
 #include "outside/slow.h"

@@ -114,12 +114,6 @@ run_query(const char *text, int nargs, Oid *types, Datum *values, const char *nu
 		elog(ERROR, "statement failed: %s", SPI_result_code_string(result));
 }
 
-Datum
-read_field(uint64 row, int column, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
-}
-
 StepError *
 try_action(void (*action)(void *), void *argument)
 {

@@ -50,12 +50,6 @@ extern void reset_step(Steps *steps);
 extern void run_query(const char *text, int nargs, Oid *types, Datum *values, const char *nulls);
 
 /*
- * read_field
- *		A column, counted from 1, of a row of SPI_tuptable, counted from 0.
- */
-extern Datum read_field(uint64 row, int column, bool *isnull);
-
-/*
  * try_action
  *		Runs action(argument) in a subtransaction.
  *

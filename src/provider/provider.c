@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
+#include "datum.h"
 #include "http/policy.h"
 #include "kept_plan.h"
 #include "provider/provider.h"
@@ -31,7 +32,7 @@ static char *
 text_column(int column)
 {
 	bool isnull;
-	Datum value = kept_plan_column(0, column, &isnull);
+	Datum value = read_field(0, column, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }
@@ -253,7 +254,7 @@ read_outgoing(const Provider *provider, const char *base_url, HttpRequest *reque
 		refuse_outgoing(provider, "there is none");
 	method = text_column(1);
 	url = text_column(2);
-	headers = kept_plan_column(0, 3, &isnull);
+	headers = read_field(0, 3, &isnull);
 	if (method == NULL || (strcmp(method, "GET") != 0 && strcmp(method, "POST") != 0))
 		refuse_outgoing(provider, "its method is neither GET nor POST");
 	if (url != NULL && !has_url_characters(url))

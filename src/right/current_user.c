@@ -234,9 +234,9 @@ fetch_answer(Oid owner, Answer *answer)
 		{
 			bool isnull;
 
-			accounts[count] = *DatumGetUUIDP(kept_plan_column(count, 1, &isnull));
-			all_projects = all_projects && DatumGetBool(kept_plan_column(count, 2, &isnull));
-			if (DatumGetBool(kept_plan_column(count, 3, &isnull)))
+			accounts[count] = *DatumGetUUIDP(read_field(count, 1, &isnull));
+			all_projects = all_projects && DatumGetBool(read_field(count, 2, &isnull));
+			if (DatumGetBool(read_field(count, 3, &isnull)))
 				note_support_reading(&accounts[count], GetUserNameFromId(answer->when.user, false));
 		}
 	}
@@ -317,7 +317,7 @@ answer_question_with_rows(FunctionCallInfo fcinfo, Question *question)
 			bool nulls[MAX_COLUMNS];
 
 			for (int i = 0; i < result->setDesc->natts; i++)
-				values[i] = kept_plan_column(row, i + 1, &nulls[i]);
+				values[i] = read_field(row, i + 1, &nulls[i]);
 			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 		}
 	}
@@ -397,7 +397,7 @@ is_permitted_now(const Permit *permit)
 		{
 			bool isnull;
 
-			found = memcmp(DatumGetUUIDP(kept_plan_column(row, 1, &isnull)), &permit->account,
+			found = memcmp(DatumGetUUIDP(read_field(row, 1, &isnull)), &permit->account,
 						   sizeof(permit->account)) == 0;
 		}
 	}

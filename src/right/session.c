@@ -220,9 +220,9 @@ find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapsh
 	if (run_kept_plan(&holder, BOOTSTRAP_SUPERUSERID, values, snapshot, true))
 	{
 		bool isnull;
-		Datum found = kept_plan_column(0, 1, &isnull);
-		Datum found_kind = kept_plan_column(0, 2, &isnull);
-		Datum started_by = kept_plan_column(0, 3, &isnull);
+		Datum found = read_field(0, 1, &isnull);
+		Datum found_kind = read_field(0, 2, &isnull);
+		Datum started_by = read_field(0, 3, &isnull);
 
 		MemoryContextSwitchTo(context);
 		/* The transaction that signs in may still be rolled back: until then nobody is anybody by it. */
@@ -279,7 +279,7 @@ find_last_change(Datum account, Snapshot snapshot)
 	{
 		bool isnull;
 
-		at = DatumGetTimestampTz(kept_plan_column(0, 1, &isnull));
+		at = DatumGetTimestampTz(read_field(0, 1, &isnull));
 	}
 	SPI_finish();
 	return at;

@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "datum.h"
 #include "http/client.h"
 #include "http/pace.h"
 #include "keypup.h"

@@ -28,6 +28,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "datum.h"
 #include "kept_plan.h"
 #include "token/keyring.h"
 #include "token/wrapping.h"
@@ -157,7 +158,7 @@ run_key_query(KeyQuery query, Datum argument)
 static Datum
 column(int number, bool *isnull)
 {
-	return kept_plan_column(0, number, isnull);
+	return read_field(0, number, isnull);
 }
 
 static void

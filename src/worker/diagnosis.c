@@ -244,7 +244,7 @@ diagnose_switch(void)
 
 	SPI_connect();
 	if (run_kept_plan(&query, BOOTSTRAP_SUPERUSERID, &shows_files, InvalidSnapshot, true))
-		remedy = MemoryContextStrdup(context, TextDatumGetCString(kept_plan_column(0, 1, &isnull)));
+		remedy = MemoryContextStrdup(context, TextDatumGetCString(read_field(0, 1, &isnull)));
 	SPI_finish();
 	return make_diagnosis(HEALTH_BAD, "the workers are switched off: keypup.workers is 0 here",
 						  remedy);
