@@ -35,6 +35,10 @@ SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(1, '#1
 SELECT * FROM keypup.store_issues(:'account', :'app', '{}');
 SELECT * FROM keypup.store_issues(:'account', :'app', NULL);
 SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(3, '#3', 'no list', '2026-01-01Z', labels => NULL)]);
+-- Nor is a NULL in a list; and of two things of one number none is dropped in silence.
+SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(3, '#3', 'no name', '2026-01-01Z', labels => '{bug,NULL}')]);
+SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY(SELECT ROW((i).number, (i).key, 'id ' || n, NULL, NULL, (i).title, 'open', NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  NULL, NULL, false, now(), now(), NULL, '{}', '{}', NULL, '{}', '{}', false)::keypup.provided_issues FROM generate_series(1, 2) n, pg_temp.issue(4, '#4', 'two', '2026-01-01Z') i));
 SELECT * FROM pg_temp.stored ORDER BY number;
 
 -- Several milestones: each counts the item; a rename is that of the title where it is the first, and what is deleted leaves the others.
@@ -53,6 +57,8 @@ SELECT t.title, t.branch, keypup.mentioned_keys(t.title, t.branch) AS keys
 FROM (VALUES ('PROJ-12: mend UTF-8, see PROJ-3 and PROJ-12', 'feature/PROJ-7-x'), ('proj-12 XPROJ-01 PROJ-0 A-1 aPROJ-1 PROJ-1a', NULL), ('[AB_C2-9](AB_C2-10)', 'AB_C2-11_more'), ('', NULL),
   ('[WIP]', 'PROJ-1')) AS t (title, branch);
 SELECT cardinality(keypup.mentioned_keys(repeat('Q', 30) || '-1 ' || string_agg('K' || n || 'X-' || n, ' '), '')) AS at_most FROM generate_series(1, 40) n;
+-- A very long title does not cut a key in two, nor hide that of the branch.
+SELECT keypup.mentioned_keys(repeat('x', 1993) || ' PROJ-123', 'PROJ-7') AS keys, keypup.mentioned_keys(repeat('x', 1993) || ' PROJ-123', NULL) AS of_title;
 -- Links: within the project, into another one of the same connection, not into one that has its id at another server; by keys wherever they are.
 SELECT * FROM keypup.store_issues(:'account', :'library', ARRAY[pg_temp.issue(1, '#1', 'of the library', '2026-01-01Z')]);
 SELECT * FROM keypup.store_issues(:'account', :'elsewhere', ARRAY[pg_temp.issue(1, '#1', 'of another server', '2026-01-01Z')]);
@@ -69,4 +75,15 @@ SELECT l.pull_request_number, p.name, i.key, i.title, l.sources
 FROM keypup.item_links l JOIN keypup.projects p ON p.account_id = l.account_id AND p.project_id = l.issue_project_id
 JOIN keypup.issues i ON i.account_id = l.account_id AND i.project_id = l.issue_project_id AND i.number = l.issue_number
 WHERE l.account_id = :'account' ORDER BY 1, 2, 3;
+-- What names no issue of another project is refused; where it is stored nevertheless, the other links are there.
+SELECT * FROM keypup.store_pull_requests(:'account', :'app', ARRAY[pg_temp.pull_request(14, 'x', NULL, '{}', '{R_library x}')]);
+BEGIN;
+ALTER TABLE keypup.pull_requests DROP CONSTRAINT pull_requests_closes_elsewhere_check;
+UPDATE keypup.pull_requests SET closes_elsewhere = '{R_library,"","R_library x","R_library 1",R_library 99999999999999999999}' WHERE project_id = :'app' AND number = 11;
+SELECT count(*) FROM keypup.item_links l WHERE l.account_id = :'account';
+ROLLBACK;
+-- Slices go up to the last number, however high it is.
+SELECT count(*) FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(9223372036854775807, '#max', 'last', '2026-01-01Z')]);
+INSERT INTO keypup.sync_state (account_id, project_id, reread_to) VALUES (:'account', :'app', 9223372036854775000);
+SELECT * FROM keypup.next_slice(:'account', :'app');
 SELECT 1 FROM keypup.drop_account('model');

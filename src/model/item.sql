@@ -6,14 +6,18 @@ CREATE FUNCTION keypup.mentioned_keys(title text, branch text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  words text := title || coalesce(' ' || branch, '');
+  words text := coalesce(branch || ' ', '') || title;
 BEGIN
+  -- None is cut in two.
+  IF length(words) > 2000 THEN
+    words := regexp_replace(left(words, 2000), '[A-Za-z0-9_-]*$', '');
+  END IF;
   IF words !~ '[A-Z0-9]-[1-9]' THEN
     RETURN '{}';
   END IF;
   RETURN ARRAY(
-    SELECT m[1] FROM regexp_matches(left(words, 2000), '(?:^|[^A-Za-z0-9])([A-Z][A-Z0-9_]{1,19}-[1-9][0-9]{0,'
-      '8})(?![A-Za-z0-9])', 'g') AS m
+    SELECT m[1] FROM regexp_matches(words, '(?:^|[^A-Za-z0-9])([A-Z][A-Z0-9_]{1,19}-[1-9][0-9]{0,8})(?![A-Za-z0-9])',
+      'g') AS m
     GROUP BY 1 ORDER BY m[1] COLLATE "C" LIMIT 20);
 END
 $$;
@@ -59,7 +63,8 @@ CREATE TABLE keypup.pull_requests (
   milestone text,
   milestone_ids text[] NOT NULL DEFAULT '{}',
   closes_issues bigint[] NOT NULL DEFAULT '{}',
-  closes_elsewhere text[] NOT NULL DEFAULT '{}',
+  closes_elsewhere text[] NOT NULL DEFAULT '{}' CHECK (array_to_string(closes_elsewhere, E'\n', '') COLLATE "C"
+    ~ '^([^\n]+ [0-9]{1,18}(\n[^\n]+ [0-9]{1,18})*)?$'),
   mentioned_keys text[] NOT NULL GENERATED ALWAYS AS (keypup.mentioned_keys(title, head_branch)) STORED,
   is_read_early boolean NOT NULL DEFAULT false,
   deleted_at timestamptz,

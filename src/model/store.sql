@@ -1,7 +1,8 @@
 -- model/store.sql: how rows get into the tables of the model, one way for each table and all providers: a provider
 -- makes rows of type provided_TABLE, and store_TABLE writes what is new or has changed. The type has the columns of the
 -- table in their order, but for the account and the project, for what is derived from other rows, and for deleted_at.
--- Both are made from the table: it alone says what its columns are.
+-- Both are made from the table: it alone says what its columns are. What nobody could store without guessing is an
+-- error: a list with a NULL in it, and two things of a page that have one number.
 
 CREATE FUNCTION keypup.define_store(stored regclass, derived text[] DEFAULT '{}') RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -13,6 +14,8 @@ DECLARE
   may_be_deleted boolean;
   has_times boolean;
   columns text;
+  lists text;
+  checks text;
 BEGIN
   SELECT array_agg(a.attname ORDER BY array_position(i.indkey::smallint[], a.attnum)) INTO keys
   FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
@@ -28,11 +31,33 @@ BEGIN
     FROM pg_attribute a WHERE a.attrelid = stored AND a.attname = ANY (provided)));
   columns := (SELECT string_agg(quote_ident(p), ', ' ORDER BY n) FROM unnest(provided) WITH ORDINALITY AS u (p, n));
 
+  lists := (
+    SELECT string_agg(format('CASE WHEN array_position(r.%1$I, NULL) IS NOT NULL THEN %1$L END', a.attname), ', '
+      ORDER BY a.attnum)
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = stored AND a.attname = ANY (provided) AND t.typcategory = 'A');
+  checks := CASE WHEN lists IS NULL THEN '' ELSE format($check$
+      SELECT r.external_id, l.name INTO wrong
+      FROM unnest(rows) AS r CROSS JOIN LATERAL (SELECT coalesce(%2$s)) AS l (name) WHERE l.name IS NOT NULL LIMIT 1;
+      IF FOUND THEN
+        RAISE EXCEPTION '%% of "%%" in a page of %1$s has a NULL', wrong.name, wrong.external_id
+          USING ERRCODE = 'null_value_not_allowed';
+      END IF;$check$, name, lists) END
+    || CASE WHEN keys <> '{number}' THEN '' ELSE format($check$
+      SELECT r.number, min(r.external_id COLLATE "C") AS one, max(r.external_id COLLATE "C") AS another INTO wrong
+      FROM unnest(rows) AS r GROUP BY r.number HAVING count(DISTINCT r.external_id COLLATE "C") > 1 LIMIT 1;
+      IF FOUND THEN
+        RAISE EXCEPTION '"%%" and "%%" in a page of %1$s have the same number %%', wrong.one, wrong.another,
+          wrong.number USING ERRCODE = 'cardinality_violation';
+      END IF;$check$, name) END;
   EXECUTE format($definition$
     CREATE FUNCTION keypup.store_%1$s(account uuid, project bigint, rows keypup.provided_%1$s[]) RETURNS SETOF text
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $body$
+    DECLARE
+      wrong record;
     BEGIN
+      %15$s
       RETURN QUERY
       INSERT INTO %2$s AS o (account_id, project_id, %3$s)
       SELECT DISTINCT ON (%4$s) account, project, %5$s FROM unnest(rows) AS r ORDER BY %4$s%6$s
@@ -60,7 +85,8 @@ BEGIN
       || ' AND o.external_id = excluded.external_id, false) AND ' ELSE '' END,
     (SELECT string_agg(format('o.%I', p), ', ' ORDER BY n) FROM unnest(provided) WITH ORDINALITY AS u (p, n)),
     CASE WHEN may_be_deleted THEN ', o.deleted_at' ELSE '' END,
-    CASE WHEN may_be_deleted THEN ', NULL::timestamptz' ELSE '' END);
+    CASE WHEN may_be_deleted THEN ', NULL::timestamptz' ELSE '' END,
+    checks);
 
   EXECUTE format('REVOKE ALL ON TYPE keypup.provided_%s FROM PUBLIC', name);
   EXECUTE format('REVOKE ALL ON FUNCTION keypup.store_%1$s(uuid, bigint, keypup.provided_%1$s[]) FROM PUBLIC', name);

@@ -86,7 +86,7 @@ DECLARE
 BEGIN
   SELECT CASE WHEN s.reread_to >= newest THEN 1 ELSE s.reread_to + 1 END INTO first_number
   FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
-  last_number := first_number + (newest + sweeps - 1) / sweeps - 1;
+  last_number := first_number + least(newest - first_number, (newest - 1) / sweeps);
   UPDATE keypup.sync_state s SET reread_to = coalesce(last_number, 0) WHERE s.account_id = account
     AND s.project_id = project;
   RETURN QUERY
@@ -154,7 +154,7 @@ DECLARE
   of_kind text := arguments ->> 'of';
   ids jsonb := jsonb_path_query_array(gone, '$[*].id');
 BEGIN
-  IF NOT (arguments ->> 'is_second')::boolean THEN
+  IF NOT coalesce((arguments ->> 'is_second')::boolean, false) THEN
     PERFORM keypup.queue_existence(account, project, of_kind, gone, true);
     RETURN;
   END IF;
