@@ -86,4 +86,47 @@ ROLLBACK;
 SELECT count(*) FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(9223372036854775807, '#max', 'last', '2026-01-01Z')]);
 INSERT INTO keypup.sync_state (account_id, project_id, reread_to) VALUES (:'account', :'app', 9223372036854775000);
 SELECT * FROM keypup.next_slice(:'account', :'app');
+
+-- What a provider says that cannot be meant. All of it is undone: such a provider is nobody's.
+BEGIN;
+INSERT INTO keypup.providers (provider, title, project_pattern, project_hint, token_hint, authorizes_by, reads) VALUES ('odd', 'Odd', '.', '', '', 'raw', '{issues}');
+SAVEPOINT before;
+UPDATE keypup.providers SET reads = '{issue}' WHERE provider = 'odd';
+ROLLBACK TO before;
+INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) VALUES (:'account', 'odd', 'odd', 'https://odd.example.com', 'me') RETURNING connection_id AS odd \gset
+INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) VALUES (:'account', :'odd', 'odd', 'me') RETURNING project_id AS odd_project \gset
+INSERT INTO keypup.sync_state (account_id, project_id) VALUES (:'account', :'odd_project');
+INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, envelope) VALUES (:'account', :'odd', 'access_token', '\x4b500101' || repeat('x', 40)::bytea);
+CREATE TABLE pg_temp.said (verdict keypup.verdict, ends boolean);
+CREATE FUNCTION keypup.odd_verdict(status integer, headers jsonb, reply jsonb, failure text) RETURNS keypup.verdict LANGUAGE sql AS 'SELECT s.verdict FROM pg_temp.said s';
+CREATE FUNCTION keypup.odd_learn(account uuid, job bigint, status integer, headers jsonb, reply jsonb, INOUT verdict keypup.verdict) LANGUAGE sql AS 'SELECT verdict';
+CREATE FUNCTION keypup.odd_page(account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer, interval_seconds integer) RETURNS boolean LANGUAGE sql AS 'SELECT s.ends FROM pg_temp.said s';
+CREATE FUNCTION keypup.odd_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text) RETURNS void LANGUAGE sql AS '';
+CREATE FUNCTION pg_temp.answer(verdict keypup.verdict, ends boolean, reply jsonb DEFAULT '{}', failure text DEFAULT NULL, OUT jobs bigint, OUT error text, OUT state text, OUT blocked interval, OUT rate_limit bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+  the_job record;
+BEGIN
+  DELETE FROM pg_temp.said;
+  INSERT INTO pg_temp.said VALUES (verdict, ends);
+  DELETE FROM keypup.sync_jobs j USING keypup.connections c WHERE c.connection_id = j.connection_id AND c.provider = 'odd';
+  UPDATE keypup.connections c SET blocked_until = NULL, state = 'new' WHERE c.provider = 'odd';
+  UPDATE keypup.sync_state s SET last_error = NULL FROM keypup.projects p WHERE p.project_id = s.project_id AND p.name = 'odd';
+  INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, in_run, lease_id)
+  SELECT p.account_id, p.connection_id, p.project_id, 'list', true, 1 FROM keypup.projects p JOIN keypup.connections c USING (connection_id) WHERE c.provider = 'odd' RETURNING * INTO the_job;
+  PERFORM keypup.take_answer(the_job.account_id, the_job.job_id, 60, 200, '{}', reply, failure, NULL, 10, 1);
+  SELECT count(*) INTO jobs FROM keypup.sync_jobs j WHERE j.project_id = the_job.project_id;
+  SELECT s.last_error INTO error FROM keypup.sync_state s WHERE s.project_id = the_job.project_id;
+  SELECT c.state, c.blocked_until - now(), c.rate_limit INTO state, blocked, rate_limit FROM keypup.connections c WHERE c.connection_id = the_job.connection_id;
+EXCEPTION WHEN OTHERS THEN
+  error := SQLERRM;
+END
+$$;
+-- A page; one that does not say whether its job has ended, or only says that it has not; what cannot be read; pauses without a length; no limit, in the ways in which some say that.
+SELECT a.* FROM (VALUES
+  (1, 'page', NULL::timestamptz, NULL::bigint, true, '{}'::jsonb, NULL), (2, 'page', NULL, NULL, NULL, '{}', NULL), (3, 'page', NULL, NULL, false, '{}', NULL),
+  (4, 'page', NULL, NULL, true, NULL, NULL), (5, 'page', NULL, NULL, true, NULL, 'the network is down'), (6, 'paused', now() - interval '1 day', NULL, true, '{}', NULL),
+  (7, 'page', NULL, 9223372036854775807, true, '{}', NULL), (8, 'page', NULL, -1, true, '{}', NULL)) AS v (n, verdict, retry_at, budget, ends, reply, failure)
+CROSS JOIN LATERAL pg_temp.answer(ROW(v.verdict, NULL, NULL, v.retry_at, v.budget, v.budget, now() + interval '1 minute', NULL, true, false), v.ends, v.reply, v.failure) AS a ORDER BY v.n;
+ROLLBACK;
 SELECT 1 FROM keypup.drop_account('model');

@@ -17,7 +17,8 @@ CREATE TABLE keypup.providers (
   first_kind text NOT NULL DEFAULT 'project' CHECK (first_kind <> 'poll'),
   poll_size integer NOT NULL DEFAULT 0 CHECK (poll_size BETWEEN 0 AND 100),
   offers text[] NOT NULL DEFAULT '{}' CHECK (offers <@ '{discover,sign_in}'),
-  reads text[] NOT NULL,
+  reads text[] NOT NULL CHECK (reads <@ '{pull_requests,reviews,issues,comments,labels,milestones,timeline_events,'
+    'releases,deployments,status_history,sprints}'),
   batched_kinds text[] NOT NULL DEFAULT '{}',
   refusable jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(refusable) = 'array')
 );

@@ -17,8 +17,9 @@ BEGIN
   rate_limit := v.rate_limit;
   rate_remaining := v.rate_remaining;
   rate_reset_at := least(v.rate_reset_at, now() + interval '1 hour');
-  is_out := rate_reset_at > now()
-    AND rate_remaining * 100 <= rate_limit * current_setting('keypup.rate_reserve')::bigint;
+  -- Who has no limit may say so by a number that is none.
+  is_out := rate_reset_at > now() AND rate_limit > 0
+    AND rate_remaining::numeric * 100 <= rate_limit::numeric * current_setting('keypup.rate_reserve')::bigint;
   blocked_until := CASE WHEN outcome = 'paused' THEN v.retry_at WHEN is_out THEN rate_reset_at END;
   UPDATE keypup.connections c
   SET state = CASE WHEN v.is_admitted THEN 'ok' ELSE c.state END,
@@ -139,12 +140,18 @@ BEGIN
     RETURN;  -- untracked while we waited for the project
   END IF;
   v := keypup.provider_learn(the_job.provider, account, job, status, headers, reply, v);
-  -- What a provider does not say, or says and cannot mean: none is silent, admits a token unasked, or halts a
-  -- connection for good.
+  -- What a provider does not say, or says and cannot mean: none is silent, admits a token unasked, halts a
+  -- connection for good, or asks on without a pause; and what cannot be read is no page.
+  IF v.verdict = 'page' AND (failure IS NOT NULL OR reply IS NULL) THEN
+    v.verdict := 'failed';
+    v.reason := coalesce(failure, 'the reply is not JSON');
+    v.is_admitted := false;
+  END IF;
   v.reason := coalesce(v.reason, format('%s''s answer cannot be used', the_job.title));
   v.is_admitted := coalesce(v.is_admitted, false);
   IF v.verdict = 'paused' THEN
-    v.retry_at := least(coalesce(v.retry_at, now() + interval '1 minute'), now() + interval '1 hour');
+    v.retry_at := least(greatest(coalesce(v.retry_at, now() + interval '1 minute'), now() + interval '1 second'),
+      now() + interval '1 hour');
   END IF;
 
   is_refusal := status = 200 AND v.verdict = 'failed';
@@ -154,6 +161,11 @@ BEGIN
       has_ended := keypup.provider_page(the_job.provider, account, job, headers, reply, milliseconds, interval_seconds);
       IF has_ended THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
+      ELSIF EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job
+                    AND j.lease_id IS NOT NULL) THEN
+        -- Nobody would ask again, and nobody be told, while the lease is held.
+        RAISE EXCEPTION 'keypup.%_page returned %, and has neither put off nor split its job', the_job.provider,
+          coalesce(has_ended::text, 'NULL') USING ERRCODE = 'invalid_parameter_value';
       END IF;
       UPDATE keypup.app_installations i SET is_renewed = false
       WHERE (i.account_id, i.connection_id) IN (
