@@ -86,6 +86,21 @@ ROLLBACK;
 SELECT count(*) FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(9223372036854775807, '#max', 'last', '2026-01-01Z')]);
 INSERT INTO keypup.sync_state (account_id, project_id, reread_to) VALUES (:'account', :'app', 9223372036854775000);
 SELECT * FROM keypup.next_slice(:'account', :'app');
+-- What is gone, by ids of whatever kind; what nobody could find is not passed over.
+UPDATE keypup.issues SET external_id = '77' WHERE project_id = :'app' AND number = 9223372036854775807;
+SELECT keypup.take_gone(:'account', :'app', '{"of": "issues", "is_second": true}', '[{"id": 77, "number": 7}]');
+SELECT count(*) FROM keypup.issues WHERE project_id = :'app' AND deleted_at IS NOT NULL;
+SELECT keypup.take_gone(:'account', :'app', '{"of": "issues", "is_second": true}', '["77"]');
+SELECT keypup.take_gone(:'account', :'app', '{"of": "cards"}', '[{"id": "77"}]');
+-- Without a word that it was the second time it is the first.
+SELECT keypup.take_gone(:'account', :'library', '{"of": "issues"}', '[{"id": "1"}]');
+SELECT count(*) FILTER (WHERE i.deleted_at IS NULL) AS issues, (SELECT count(*) FROM keypup.sync_jobs j WHERE j.project_id = :'library' AND j.kind = 'existence' AND (j.arguments ->> 'is_second')::boolean) AS asked
+FROM keypup.issues i WHERE i.project_id = :'library';
+
+-- Who somebody is may be learned later, and is not forgotten.
+SELECT connection_id AS code FROM keypup.projects WHERE project_id = :'app' \gset
+SELECT FROM unnest('{unknown,user,unknown}'::text[]) AS k (kind) CROSS JOIN LATERAL keypup.store_people(:'account', :'code', ARRAY[ROW('u1', 'ann', NULL, k.kind, false)::keypup.provided_identity], now());
+SELECT i.login, i.kind, p.name FROM keypup.identities i LEFT JOIN keypup.people p USING (account_id, person_id) WHERE i.connection_id = :'code';
 
 -- What a provider says that cannot be meant. All of it is undone: such a provider is nobody's.
 BEGIN;

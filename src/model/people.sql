@@ -19,7 +19,8 @@ BEGIN
        SELECT FROM unnest(people) AS a
        LEFT JOIN keypup.identities i ON i.account_id = account AND i.connection_id = connection
          AND i.external_id = a.external_id
-       WHERE i.login IS NULL OR (i.login, i.kind) <> (a.login, a.kind) OR i.name IS DISTINCT FROM a.name) THEN
+       WHERE i.login IS NULL OR i.login <> a.login OR a.kind NOT IN (i.kind, 'unknown')
+         OR i.name IS DISTINCT FROM a.name) THEN
     RETURN;
   END IF;
   named := (SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.external_id, 'name', a.login, 'kind', a.kind)), '[]')
@@ -38,15 +39,18 @@ BEGIN
       AND i.external_id = s.external_id)
   ), changed AS MATERIALIZED (
     -- In one order, since another worker may have them in another page.
-    SELECT i.external_id, s.login, s.name
+    SELECT i.external_id, s.login, s.name, CASE WHEN s.kind = 'unknown' THEN i.kind ELSE s.kind END AS kind
     FROM keypup.identities i JOIN seen s USING (external_id)
-    WHERE i.account_id = account AND i.connection_id = connection AND (i.login, i.name)
-      IS DISTINCT FROM (s.login, s.name)
+    WHERE i.account_id = account AND i.connection_id = connection
+      AND ((i.login, i.name) IS DISTINCT FROM (s.login, s.name) OR s.kind NOT IN (i.kind, 'unknown'))
     ORDER BY i.external_id FOR NO KEY UPDATE OF i
   ), renamed AS (
-    UPDATE keypup.identities i SET login = c.login, name = c.name
+    -- Who turns out to be a user has a person from then on.
+    UPDATE keypup.identities i SET login = c.login, name = c.name, kind = c.kind,
+      person_id = CASE WHEN i.person_id IS NULL AND c.kind = 'user' THEN gen_random_uuid() ELSE i.person_id END
     FROM changed c
     WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = c.external_id
+    RETURNING i.person_id, i.name, i.login
   ), stored AS (
     -- Another worker may have met the same people in another page.
     INSERT INTO keypup.identities (account_id, connection_id, external_id, login, name, kind, person_id)
@@ -55,7 +59,9 @@ BEGIN
     RETURNING person_id, name, login
   )
   INSERT INTO keypup.people (account_id, person_id, name)
-  SELECT account, s.person_id, coalesce(s.name, s.login) FROM stored s WHERE s.person_id IS NOT NULL;
+  SELECT account, s.person_id, coalesce(s.name, s.login)
+  FROM (SELECT * FROM stored UNION ALL SELECT * FROM renamed) AS s WHERE s.person_id IS NOT NULL
+  ON CONFLICT (account_id, person_id) DO NOTHING;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.store_people(uuid, uuid, keypup.provided_identity[], timestamptz) FROM PUBLIC;

@@ -152,23 +152,29 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   of_kind text := arguments ->> 'of';
-  ids jsonb := jsonb_path_query_array(gone, '$[*].id');
+  -- An id may be a number.
+  ids text[] := ARRAY(SELECT g.item ->> 'id' FROM jsonb_array_elements(gone) AS g (item));
 BEGIN
+  IF of_kind IS NULL OR of_kind NOT IN ('pull_requests', 'issues', 'releases', 'deployments')
+     OR array_position(ids, NULL) IS NOT NULL THEN
+    RAISE EXCEPTION 'what is gone cannot be told: % of %', left(gone::text, 200), coalesce(of_kind, 'no kind')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'A list of {id, number}, and one of the kinds of stored_items.';
+  END IF;
   IF NOT coalesce((arguments ->> 'is_second')::boolean, false) THEN
     PERFORM keypup.queue_existence(account, project, of_kind, gone, true);
     RETURN;
   END IF;
   UPDATE keypup.pull_requests p SET deleted_at = now()
-  WHERE of_kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND ids
-    ? coalesce(p.global_id, p.external_id) AND p.deleted_at IS NULL;
+  WHERE of_kind = 'pull_requests' AND p.account_id = account AND p.project_id = project
+    AND coalesce(p.global_id, p.external_id) = ANY (ids) AND p.deleted_at IS NULL;
   UPDATE keypup.issues i SET deleted_at = now()
-  WHERE of_kind = 'issues' AND i.account_id = account AND i.project_id = project AND ids
-    ? coalesce(i.global_id, i.external_id) AND i.deleted_at IS NULL;
+  WHERE of_kind = 'issues' AND i.account_id = account AND i.project_id = project
+    AND coalesce(i.global_id, i.external_id) = ANY (ids) AND i.deleted_at IS NULL;
   UPDATE keypup.releases r SET deleted_at = now()
-  WHERE of_kind = 'releases' AND r.account_id = account AND r.project_id = project AND ids ? r.external_id
+  WHERE of_kind = 'releases' AND r.account_id = account AND r.project_id = project AND r.external_id = ANY (ids)
     AND r.deleted_at IS NULL;
   UPDATE keypup.deployments d SET deleted_at = now()
-  WHERE of_kind = 'deployments' AND d.account_id = account AND d.project_id = project AND ids ? d.external_id
+  WHERE of_kind = 'deployments' AND d.account_id = account AND d.project_id = project AND d.external_id = ANY (ids)
     AND d.deleted_at IS NULL;
 END
 $$;
