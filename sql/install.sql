@@ -64,3 +64,8 @@ WHERE c.connamespace = 'keypup'::regnamespace AND c.contype = 'f' AND c.confreli
     WHERE i.indrelid = c.conrelid AND i.indpred IS NULL AND a.attname = 'account_id'
       AND c.conkey <@ (i.indkey::smallint[])[0:cardinality(c.conkey) - 1])
 ORDER BY 1, 2;
+
+-- Tables in which rows could not change where somebody publishes all tables: none.
+SELECT c.relname FROM pg_class c
+WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relreplident <> 'f'
+  AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary);

@@ -19,6 +19,8 @@ CREATE TABLE keypup.audit_log (
 CREATE INDEX audit_log_time ON keypup.audit_log (account_id, occurred_at);
 CREATE INDEX audit_log_noted ON keypup.audit_log (account_id, occurred_at)
 WHERE outcome = 'refused' OR action = 'support.read';
+-- Its key may be NULL: where somebody publishes all tables, PostgreSQL would refuse to count what was refused again.
+ALTER TABLE keypup.audit_log REPLICA IDENTITY FULL;
 COMMENT ON TABLE keypup.audit_log IS
   'Who did what in an account, and who was refused what. What was done is recorded with it, or not at all; what was '
   'refused in spite of the rollback, and so are sign-ins and uses of tokens that were rolled back.';
