@@ -9,6 +9,10 @@
  */
 #include "postgres.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "access/xact.h"
 #include "commands/extension.h"
 #include "common/pg_prng.h"
@@ -38,6 +42,7 @@
 #define LOOK_MILLISECONDS 1000
 #define MERGE_MILLISECONDS 60000
 #define EXCHANGE_MILLISECONDS 1000
+#define LARGE_BLOCK_BYTES (256 * 1024)
 /* A worker that has lived so long does not fail at once. */
 #define GOOD_RUN_MILLISECONDS 30000
 
@@ -69,6 +74,18 @@ static long
 choose_pause(void)
 {
 	return (long) (IDLE_MILLISECONDS * (1.0 + 0.2 * pg_prng_double(&pg_global_prng_state)));
+}
+
+/*
+ * glibc takes what is as large as the largest block that was freed from the heap, not by mmap (mallopt(3),
+ * M_MMAP_THRESHOLD): what one large reply has needed would stay, and lie between the pieces of the next.
+ */
+static void
+give_large_blocks_back(void)
+{
+#ifdef __GLIBC__
+	(void) mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
+#endif
 }
 
 /* --- how a worker ends --- */
@@ -235,6 +252,7 @@ keypup_worker_main(Datum argument)
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	start_worker_process(worker.database, &worker.wakes);
+	give_large_blocks_back();
 	worker.started_at = GetCurrentTimestamp();
 	worker.runner = open_runner(&everything, false);
 	open_steps(&worker.upkeep_steps, false);
