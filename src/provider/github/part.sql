@@ -153,12 +153,11 @@ COMMENT ON FUNCTION keypup.github_itemized(text) IS
 COMMENT ON FUNCTION keypup.github_listed(text) IS
   'Of a job for a page of a list: the list, its shape, and that of its elements. NULL for other jobs.';
 
--- An id of GitHub's older form may be answered with the newer one, which has an underscore. asked: an id, or a number.
-CREATE FUNCTION keypup.github_is_another(asked jsonb, answer jsonb) RETURNS boolean
+-- An id of GitHub's older form may be answered with the newer one, which has an underscore. Both: an id, or a number.
+CREATE FUNCTION keypup.github_is_another(asked jsonb, answered jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce(CASE jsonb_typeof(asked) WHEN 'number' THEN answer -> 'number' <> asked
-    ELSE asked #>> '{}' LIKE '%\_%' AND answer -> 'id' <> asked END, false)
+  SELECT coalesce((jsonb_typeof(asked) = 'number' OR asked #>> '{}' LIKE '%\_%') AND answered <> asked, false)
 $$;
 REVOKE ALL ON FUNCTION keypup.github_is_another(jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_is_another(jsonb, jsonb) TO keypup_worker;
@@ -175,7 +174,8 @@ DECLARE
   its record := keypup.github_itemized(kind);
   all_asked jsonb := arguments -> 'items';
   answers jsonb := reply #> '{data,nodes}';
-  -- The id, or the number, of each.
+  -- What tells each from the others, and what of each was asked for.
+  identity text := CASE kind WHEN 'numbers' THEN 'number' ELSE 'id' END;
   identities jsonb := CASE kind WHEN 'nested_pages' THEN jsonb_path_query_array(all_asked, '$[*].node')
     WHEN 'existence' THEN jsonb_path_query_array(all_asked, '$[*].id') ELSE all_asked END;
   wrong text[];
@@ -197,8 +197,7 @@ BEGIN
   again := '[]';
   IF wrong IS NULL AND NOT keypup.github_has_errors(reply)
     AND jsonb_array_length(answers) = jsonb_array_length(all_asked)
-     AND jsonb_path_query_array(answers, CASE kind WHEN 'numbers' THEN '$[*].number' ELSE '$[*].id' END::jsonpath)
-       = identities THEN
+    AND jsonb_path_query_array(answers, ('$[*].' || identity)::jsonpath) = identities THEN
     whole := answers;
     asked := all_asked;
     RETURN;
@@ -221,7 +220,8 @@ BEGIN
   ), part AS (
     SELECT a.position, a.asked, answers -> (a.position - 1)::integer AS answer,
       CASE WHEN a.position > jsonb_array_length(answers) THEN 'it is missing'
-        WHEN keypup.github_is_another(identities -> (a.position - 1)::integer, answers -> (a.position - 1)::integer)
+        WHEN keypup.github_is_another(identities -> (a.position - 1)::integer,
+          answers #> ARRAY[(a.position - 1)::text, identity])
           THEN 'it is about another'
         ELSE wrong[a.position] END AS misfit,
       least(one.error, every.error) AS error, one.is_not_found AND every.error IS NULL AS is_not_found

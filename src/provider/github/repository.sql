@@ -422,7 +422,7 @@ BEGIN
   WHERE j.account_id = account AND j.job_id = job;
   place := CASE WHEN the_job.external_id IS NULL THEN 'repository' ELSE 'node' END;
   repository := coalesce(reply #> ARRAY['data', place], 'null');
-  IF keypup.github_is_another(to_jsonb(the_job.external_id), repository) THEN
+  IF keypup.github_is_another(to_jsonb(the_job.external_id), repository -> 'id') THEN
     repository := 'null';
     why := 'the answer is about another';
   END IF;
