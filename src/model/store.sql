@@ -4,52 +4,72 @@
 -- Both are made from the table: it alone says what its columns are. What nobody could store without guessing is an
 -- error: a list with a NULL in it, and two things of a page that have one number.
 
+-- o.number, o.key: names of columns, of a table of that alias.
+CREATE FUNCTION keypup.column_list(names text[], alias text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT string_agg(concat(alias || '.', quote_ident(u.name)), ', ' ORDER BY u.position)
+  FROM unnest(names) WITH ORDINALITY AS u (name, position)
+$$;
+REVOKE ALL ON FUNCTION keypup.column_list(text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.column_list(text[], text) IS 'Names of columns, quoted, with commas between.';
+
+-- The statements of a store function that refuse what is no page: lists: its columns of lists.
+CREATE FUNCTION keypup.page_checks(name text, lists text[], goes_by_number boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT concat(
+    format($check$
+      SELECT r.external_id, l.name INTO wrong
+      FROM unnest(rows) AS r CROSS JOIN LATERAL (SELECT coalesce(%2$s)) AS l (name) WHERE l.name IS NOT NULL LIMIT 1;
+      IF FOUND THEN
+        RAISE EXCEPTION '%% of "%%" in a page of %1$s has a NULL', wrong.name, wrong.external_id
+          USING ERRCODE = 'null_value_not_allowed';
+      END IF;$check$, name,
+      (SELECT string_agg(format('CASE WHEN array_position(r.%1$I, NULL) IS NOT NULL THEN %1$L END', u.list), ', ')
+       FROM unnest(lists) AS u (list))),
+    CASE WHEN goes_by_number THEN format($check$
+      SELECT r.number, min(r.external_id COLLATE "C") AS one, max(r.external_id COLLATE "C") AS another INTO wrong
+      FROM unnest(rows) AS r GROUP BY r.number HAVING count(DISTINCT r.external_id COLLATE "C") > 1 LIMIT 1;
+      IF FOUND THEN
+        RAISE EXCEPTION '"%%" and "%%" in a page of %1$s have the same number %%', wrong.one, wrong.another,
+          wrong.number USING ERRCODE = 'cardinality_violation';
+      END IF;$check$, name) END)
+$$;
+REVOKE ALL ON FUNCTION keypup.page_checks(text, text[], boolean) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.page_checks(text, text[], boolean) IS 'What a store function does first.';
+
 CREATE FUNCTION keypup.define_store(stored regclass, derived text[] DEFAULT '{}') RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   name text := (SELECT c.relname FROM pg_class c WHERE c.oid = stored);
   keys text[];
+  keys_in_order text;
   provided text[];
-  may_be_deleted boolean;
+  lists text[];
+  deleted_at text[];
   has_times boolean;
-  columns text;
-  lists text;
-  checks text;
 BEGIN
-  SELECT array_agg(a.attname ORDER BY array_position(i.indkey::smallint[], a.attnum)) INTO keys
-  FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+  SELECT array_agg(a.attname ORDER BY p.position),
+    string_agg(format('r.%I', a.attname) || CASE a.atttypid WHEN 'text'::regtype THEN ' COLLATE "C"' ELSE '' END, ', '
+      ORDER BY p.position)
+  INTO keys, keys_in_order
+  FROM pg_index i
+  CROSS JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS p (attnum, position)
+  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = p.attnum
   WHERE i.indrelid = stored AND i.indisprimary AND a.attname NOT IN ('account_id', 'project_id');
   SELECT array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attname <> 'deleted_at'),
-    bool_or(a.attname = 'deleted_at'), bool_or(a.attname = 'updated_at')
-  INTO provided, may_be_deleted, has_times
-  FROM pg_attribute a
+    array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE t.typcategory = 'A'),
+    coalesce(array_agg(a.attname) FILTER (WHERE a.attname = 'deleted_at'), '{}'), bool_or(a.attname = 'updated_at')
+  INTO provided, lists, deleted_at, has_times
+  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
   WHERE a.attrelid = stored AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
     AND a.attname NOT IN ('account_id', 'project_id') AND a.attname <> ALL (derived);
+
   EXECUTE format('CREATE TYPE keypup.provided_%s AS (%s)', name, (
     SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
     FROM pg_attribute a WHERE a.attrelid = stored AND a.attname = ANY (provided)));
-  columns := (SELECT string_agg(quote_ident(p), ', ' ORDER BY n) FROM unnest(provided) WITH ORDINALITY AS u (p, n));
-
-  lists := (
-    SELECT string_agg(format('CASE WHEN array_position(r.%1$I, NULL) IS NOT NULL THEN %1$L END', a.attname), ', '
-      ORDER BY a.attnum)
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-    WHERE a.attrelid = stored AND a.attname = ANY (provided) AND t.typcategory = 'A');
-  checks := CASE WHEN lists IS NULL THEN '' ELSE format($check$
-      SELECT r.external_id, l.name INTO wrong
-      FROM unnest(rows) AS r CROSS JOIN LATERAL (SELECT coalesce(%2$s)) AS l (name) WHERE l.name IS NOT NULL LIMIT 1;
-      IF FOUND THEN
-        RAISE EXCEPTION '%% of "%%" in a page of %1$s has a NULL', wrong.name, wrong.external_id
-          USING ERRCODE = 'null_value_not_allowed';
-      END IF;$check$, name, lists) END
-    || CASE WHEN keys <> '{number}' THEN '' ELSE format($check$
-      SELECT r.number, min(r.external_id COLLATE "C") AS one, max(r.external_id COLLATE "C") AS another INTO wrong
-      FROM unnest(rows) AS r GROUP BY r.number HAVING count(DISTINCT r.external_id COLLATE "C") > 1 LIMIT 1;
-      IF FOUND THEN
-        RAISE EXCEPTION '"%%" and "%%" in a page of %1$s have the same number %%', wrong.one, wrong.another,
-          wrong.number USING ERRCODE = 'cardinality_violation';
-      END IF;$check$, name) END;
   EXECUTE format($definition$
     CREATE FUNCTION keypup.store_%1$s(account uuid, project bigint, rows keypup.provided_%1$s[]) RETURNS SETOF text
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -57,36 +77,29 @@ BEGIN
     DECLARE
       wrong record;
     BEGIN
-      %15$s
+      %2$s
       RETURN QUERY
-      INSERT INTO %2$s AS o (account_id, project_id, %3$s)
+      INSERT INTO keypup.%1$s AS o (account_id, project_id, %3$s)
       SELECT DISTINCT ON (%4$s) account, project, %5$s FROM unnest(rows) AS r ORDER BY %4$s%6$s
       ON CONFLICT (account_id, project_id, %7$s) DO UPDATE
-      SET (%3$s%8$s) = ROW(%9$s%10$s)
-      WHERE %11$s(%12$s%13$s) IS DISTINCT FROM (%9$s%14$s)
+      SET (%8$s) = ROW(%9$s)
+      WHERE %10$s(%11$s) IS DISTINCT FROM (%9$s)
       RETURNING o.external_id;
     END
     $body$ $definition$,
-    name, stored, columns,
-    (SELECT string_agg(format('r.%I', k) || CASE WHEN format_type(a.atttypid, NULL) = 'text' THEN ' COLLATE "C"'
-      ELSE '' END, ', ' ORDER BY n)
-     FROM unnest(keys) WITH ORDINALITY AS u (k, n) JOIN pg_attribute a ON a.attrelid = stored AND a.attname = k),
-    (SELECT string_agg(format('r.%I', p), ', ' ORDER BY n) FROM unnest(provided) WITH ORDINALITY AS u (p, n)),
+    name, CASE WHEN lists IS NOT NULL THEN keypup.page_checks(name, lists, keys = '{number}') ELSE '' END,
+    keypup.column_list(provided, NULL), keys_in_order, keypup.column_list(provided, 'r'),
     -- Of what a page has twice, the newer.
     CASE WHEN has_times THEN ', r.updated_at DESC NULLS LAST' ELSE '' END,
-    (SELECT string_agg(quote_ident(k), ', ' ORDER BY n) FROM unnest(keys) WITH ORDINALITY AS u (k, n)),
-    CASE WHEN may_be_deleted THEN ', deleted_at' ELSE '' END,
-    (SELECT string_agg(format('excluded.%I', p), ', ' ORDER BY n) FROM unnest(provided) WITH ORDINALITY AS u (p, n)),
-    CASE WHEN may_be_deleted THEN ', NULL' ELSE '' END,
+    keypup.column_list(keys, NULL),
+    -- What is stored again is there.
+    keypup.column_list(provided || deleted_at, NULL),
+    keypup.column_list(provided, 'excluded') || CASE WHEN deleted_at <> '{}' THEN ', NULL::timestamptz' ELSE '' END,
     -- Who has no time is taken as it comes. A time of the future would keep all others out until then, and one of
     -- another thing that had the number before says nothing.
-    CASE WHEN has_times THEN 'NOT coalesce(excluded.updated_at < o.updated_at AND o.updated_at <= now() + interval ''1 '
-      'day'''
-      || ' AND o.external_id = excluded.external_id, false) AND ' ELSE '' END,
-    (SELECT string_agg(format('o.%I', p), ', ' ORDER BY n) FROM unnest(provided) WITH ORDINALITY AS u (p, n)),
-    CASE WHEN may_be_deleted THEN ', o.deleted_at' ELSE '' END,
-    CASE WHEN may_be_deleted THEN ', NULL::timestamptz' ELSE '' END,
-    checks);
+    CASE WHEN has_times THEN $guard$NOT coalesce(excluded.updated_at < o.updated_at AND o.external_id
+        = excluded.external_id AND o.updated_at <= now() + interval '1 day', false) AND $guard$ ELSE '' END,
+    keypup.column_list(provided || deleted_at, 'o'));
 
   EXECUTE format('REVOKE ALL ON TYPE keypup.provided_%s FROM PUBLIC', name);
   EXECUTE format('REVOKE ALL ON FUNCTION keypup.store_%1$s(uuid, bigint, keypup.provided_%1$s[]) FROM PUBLIC', name);

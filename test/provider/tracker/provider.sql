@@ -2,4 +2,4 @@
 
 INSERT INTO keypup.providers (provider, title, project_pattern, project_hint, token_hint, authorizes_by, reads)
 VALUES ('tracker', 'Tracker', '^[A-Z][A-Z0-9]{1,9}$', 'Write the key of a project, as PROJ.', 'Write a token as user:secret.', 'basic',
-  '{issues,labels,milestones}');
+  '{issues,labels,milestones,timeline_events,status_history,sprints}');
