@@ -56,7 +56,8 @@ BEGIN
   IF verdict.verdict <> 'page' THEN
     RETURN;
   END IF;
-  SELECT j.kind, j.arguments INTO STRICT the_job FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job;
+  SELECT j.kind, j.arguments INTO STRICT the_job FROM keypup.sync_jobs j WHERE j.account_id = account
+    AND j.job_id = job;
   misfit := (keypup.misfits(jsonb_build_array(reply), the_job.kind, keypup.board_shapes()))[1];
   IF misfit IS NOT NULL OR reply ->> 'cursor' = the_job.arguments ->> 'after' THEN
     verdict.verdict := 'failed';
@@ -66,7 +67,8 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION keypup.board_projects_answer(account uuid, connection uuid, status integer, headers jsonb, reply jsonb, failure text)
+CREATE FUNCTION keypup.board_projects_answer(account uuid, connection uuid, status integer, headers jsonb, reply jsonb,
+  failure text)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -78,7 +80,8 @@ BEGIN
   END IF;
   RETURN jsonb_build_object('after', reply -> 'cursor',
     'projects', (
-      SELECT jsonb_agg(jsonb_build_array(b ->> 'name', CASE b ->> 'private' WHEN 'true' THEN 'private' ELSE 'public' END,
+      SELECT jsonb_agg(jsonb_build_array(b ->> 'name', CASE b ->> 'private' WHEN 'true' THEN 'private'
+        ELSE 'public' END,
         b -> 'archived', NULL))
       FROM jsonb_array_elements(reply -> 'boards') AS b));
 END

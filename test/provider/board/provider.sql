@@ -2,7 +2,8 @@
 
 INSERT INTO keypup.providers (provider, title, project_pattern, project_hint, token_hint, authorizes_by, token_header,
   offers, reads)
-VALUES ('board', 'Board', '^[^[:cntrl:]/]{1,80}$', 'Write the name of a board.', 'Create one in the settings of Board.', 'raw',
+VALUES ('board', 'Board', '^[^[:cntrl:]/]{1,80}$', 'Write the name of a board.',
+  'Create one in the settings of Board.', 'raw',
   'X-Board-Token', '{discover}', '{issues,labels}');
 
 CREATE FUNCTION keypup.board_post(base_url text, path text, query jsonb,

@@ -1,6 +1,7 @@
 -- board/request.sql: what is asked. A run is a job of kind project, and the pages of its cards, all of them.
 
-CREATE FUNCTION keypup.board_request(account uuid, job bigint, OUT method text, OUT url text, OUT headers text[], OUT body text)
+CREATE FUNCTION keypup.board_request(account uuid, job bigint, OUT method text, OUT url text, OUT headers text[],
+  OUT body text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT r.*
@@ -8,9 +9,11 @@ AS $$
   JOIN keypup.connections c USING (account_id, connection_id)
   JOIN keypup.projects p USING (account_id, project_id)
   CROSS JOIN LATERAL keypup.board_post(c.base_url, CASE j.kind WHEN 'project' THEN '/board' ELSE '/cards' END,
-    CASE WHEN p.external_id IS NULL THEN jsonb_build_object('name', p.name) ELSE jsonb_build_object('id', p.external_id) END
+    CASE WHEN p.external_id IS NULL THEN jsonb_build_object('name', p.name)
+      ELSE jsonb_build_object('id', p.external_id) END
       -- Less of them, after an answer that was too much for the server.
-      || jsonb_build_object('cursor', j.arguments -> 'after', 'limit', coalesce((j.arguments ->> 'first')::integer, 100))) AS r
+      || jsonb_build_object('cursor', j.arguments -> 'after', 'limit',
+        coalesce((j.arguments ->> 'first')::integer, 100))) AS r
   WHERE j.account_id = account AND j.job_id = job
 $$;
 

@@ -1,7 +1,7 @@
 -- board/store.sql: what a page becomes in the tables, and what is asked next.
 
--- An issue's key in the tables is a number. A card has none: it gets the next of its project with its first reading, and keeps
--- it. The page holds its project, so that two do not get the same.
+-- An issue's key in the tables is a number. A card has none: it gets the next of its project with its first reading,
+-- and keeps it. The page holds its project, so that two do not get the same.
 CREATE FUNCTION keypup.board_store_cards(account uuid, project bigint, nodes jsonb) RETURNS SETOF text
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -18,7 +18,8 @@ AS $$
     FROM card c
   )
   SELECT keypup.store_issues(account, project, ARRAY(
-    SELECT ROW(n.number, '#' || n.number, n.id, NULL, NULL, n.title, CASE WHEN n.done THEN 'closed' ELSE 'open' END, NULL,
+    SELECT ROW(n.number, '#' || n.number, n.id, NULL, NULL, n.title, CASE WHEN n.done THEN 'closed'
+      ELSE 'open' END, NULL,
       NULL, NULL, NULL, NULL, NULL, NULL, NULL, n.author, false, n.created, n.updated, n.done_at, n.tags, n.owners,
       NULL, '{}', '{}', false)::keypup.provided_issues
     FROM numbered n))
@@ -58,21 +59,25 @@ BEGIN
   ELSE
     -- Of a list that was read from its beginning to its end.
     UPDATE keypup.issues i SET deleted_at = now()
-    WHERE i.account_id = account AND i.project_id = the_job.project_id AND i.deleted_at IS NULL AND NOT seen ? i.external_id;
+    WHERE i.account_id = account AND i.project_id = the_job.project_id AND i.deleted_at IS NULL AND NOT seen
+      ? i.external_id;
   END IF;
   RETURN true;
 END
 $$;
 
-CREATE FUNCTION keypup.board_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text)
+CREATE FUNCTION keypup.board_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb,
+  verdict text)
 RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS '';
 
 -- A page of cards that is asked for in vain is asked for again by the next run, with what comes after it.
-CREATE FUNCTION keypup.board_failures(account uuid, project bigint, kind text, arguments jsonb, failures jsonb) RETURNS jsonb
+CREATE FUNCTION keypup.board_failures(account uuid, project bigint, kind text, arguments jsonb, failures jsonb)
+  RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT jsonb_agg(jsonb_build_object('kind', kind, 'item_id', coalesce(arguments ->> 'after', ''), 'reason', f ->> 'why',
+  SELECT jsonb_agg(jsonb_build_object('kind', kind, 'item_id', coalesce(arguments ->> 'after', ''), 'reason',
+    f ->> 'why',
     'arguments', arguments - 'first'))
   FROM jsonb_array_elements(failures) AS f
 $$;

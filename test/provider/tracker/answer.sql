@@ -27,7 +27,8 @@ BEGIN
   ELSIF reply IS NULL THEN
     v.reason := 'the reply is not JSON';
   ELSIF reply ? 'errors' THEN
-    v.reason := 'Tracker did not give the page in full: ' || left(coalesce(reply #>> '{errors,0,message}', 'it does not say why'), 200);
+    v.reason := 'Tracker did not give the page in full: '
+      || left(coalesce(reply #>> '{errors,0,message}', 'it does not say why'), 200);
   ELSE
     v.verdict := 'page';
   END IF;

@@ -21,7 +21,8 @@ BEGIN
     FROM jsonb_to_recordset(reply -> 'labels') AS n (id text, name text, color text)));
   PERFORM keypup.store_sprints(account, project, ARRAY(
     SELECT ROW(n.id, n.name, n.state, NULL, n.starts, n.ends, NULL, NULL)::keypup.provided_sprints
-    FROM jsonb_to_recordset(reply -> 'sprints') AS n (id text, name text, state text, starts timestamptz, ends timestamptz)));
+    FROM jsonb_to_recordset(reply -> 'sprints') AS n (id text, name text, state text, starts timestamptz,
+      ends timestamptz)));
   PERFORM keypup.queue_job(account, project, 'versions', '{}'::jsonb, true, now(), false);
   PERFORM keypup.queue_job(account, project, 'issues', CASE WHEN is_renamed THEN '{"all": true}' ELSE '{}' END::jsonb,
     true, now(), false);
@@ -36,14 +37,17 @@ BEGIN
     SELECT jsonb_agg(jsonb_build_object('id', v ->> 'id', 'name', v ->> 'name')) FROM jsonb_array_elements(nodes) AS v),
     keypup.answer_asked_at(account, project));
   PERFORM keypup.store_milestones(account, project, ARRAY(
-    SELECT ROW(v.id, v.id, v.name, CASE WHEN v.released THEN 'closed' ELSE 'open' END, NULL, NULL, NULL, v.due, v."releasedAt")::keypup.provided_milestones
-    FROM jsonb_to_recordset(nodes) AS v (id bigint, name text, released boolean, due timestamptz, "releasedAt" timestamptz)));
+    SELECT ROW(v.id, v.id, v.name, CASE WHEN v.released THEN 'closed' ELSE 'open' END, NULL, NULL, NULL, v.due,
+      v."releasedAt")::keypup.provided_milestones
+    FROM jsonb_to_recordset(nodes) AS v (id bigint, name text, released boolean, due timestamptz,
+      "releasedAt" timestamptz)));
 END
 $$;
 
 CREATE FUNCTION keypup.tracker_category(category text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT CASE category WHEN 'new' THEN 'todo' WHEN 'indeterminate' THEN 'in_progress' WHEN 'done' THEN 'done' END $$;
+AS $$ SELECT CASE category WHEN 'new' THEN 'todo' WHEN 'indeterminate' THEN 'in_progress'
+  WHEN 'done' THEN 'done' END $$;
 
 CREATE FUNCTION keypup.tracker_store_issues(account uuid, connection uuid, project bigint, nodes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -69,19 +73,22 @@ BEGIN
       AND i.account_id = account AND i.project_id = p.project_id AND i.number = ANY (left_behind);
   END IF;
   PERFORM keypup.store_issues(account, project, ARRAY(
-    SELECT ROW(n.id, n.key, n.id, NULL, n.url, n.title, CASE c.category WHEN 'done' THEN 'closed' ELSE 'open' END, n.resolution,
-      n.status, c.category, n.resolution, n.type, n.priority, n.parent, n.points::double precision,
+    SELECT ROW(n.id, n.key, n.id, NULL, n.url, n.title, CASE c.category WHEN 'done' THEN 'closed' ELSE 'open' END,
+      n.resolution, n.status, c.category, n.resolution, n.type, n.priority, n.parent, n.points::double precision,
       n.author, false, n.created, n.updated, n.resolved, n.labels, n.assignees, n.versions #>> '{0,name}',
-      ARRAY(SELECT v.version ->> 'id' FROM jsonb_array_elements(n.versions) WITH ORDINALITY AS v (version, position) ORDER BY v.position),
+      ARRAY(SELECT v.version ->> 'id' FROM jsonb_array_elements(n.versions) WITH ORDINALITY AS v (version, position)
+        ORDER BY v.position),
       array_remove(ARRAY[n.sprint::text], NULL), false)::keypup.provided_issues
-    FROM keypup.json_rows(nodes, '', ('{id,key,url,title,status,category,resolution,type,priority,parent,points,sprint,versions,creator.login,created,updated,'
+    FROM keypup.json_rows(nodes, '', ('{id,key,url,title,status,category,resolution,type,priority,parent,points,sprint,'
+      'versions,creator.login,created,updated,'
         'resolved,labels,assignee.login}')::text[])
-      AS n (id bigint, key text, url text, title text, status text, category text, resolution text, type text, priority text, parent bigint,
-        points text, sprint bigint, versions jsonb, author text, created timestamptz, updated timestamptz, resolved timestamptz,
-        labels text[], assignees text[])
+      AS n (id bigint, key text, url text, title text, status text, category text, resolution text, type text,
+        priority text, parent bigint, points text, sprint bigint, versions jsonb, author text, created timestamptz,
+        updated timestamptz, resolved timestamptz, labels text[], assignees text[])
     CROSS JOIN LATERAL (SELECT keypup.tracker_category(n.category) AS category) AS c));
   PERFORM keypup.store_timeline_events(account, project, ARRAY(
-    SELECT ROW('issue', m.number, m.id, 'status_changed', m.by, NULL, m."from", m."to", keypup.tracker_category(m.category), m.at)::keypup.provided_timeline_events
+    SELECT ROW('issue', m.number, m.id, 'status_changed', m.by, NULL, m."from", m."to",
+      keypup.tracker_category(m.category), m.at)::keypup.provided_timeline_events
     FROM keypup.json_rows(nodes, 'moves', '{../id,id,by.login,from,to,category,at}'::text[])
       AS m (number bigint, id text, by text, "from" text, "to" text, category text, at timestamptz)));
   -- Up to where the next run need not read again.
@@ -116,15 +123,19 @@ END
 $$;
 
 -- Nothing is left to do, and no job asks for less than it did.
-CREATE FUNCTION keypup.tracker_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text)
+CREATE FUNCTION keypup.tracker_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb,
+  verdict text)
 RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS '';
-CREATE FUNCTION keypup.tracker_failures(account uuid, project bigint, kind text, arguments jsonb, failures jsonb) RETURNS jsonb
+CREATE FUNCTION keypup.tracker_failures(account uuid, project bigint, kind text, arguments jsonb, failures jsonb)
+  RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '[]'::jsonb $$;
 
 SELECT keypup.check_provider('tracker');
 -- Those of its own it calls as keypup_worker, too.
-REVOKE ALL ON FUNCTION keypup.tracker_shapes(), keypup.tracker_category(text), keypup.tracker_store_project(uuid, bigint, jsonb),
-  keypup.tracker_store_versions(uuid, bigint, jsonb), keypup.tracker_store_issues(uuid, uuid, bigint, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.tracker_shapes(), keypup.tracker_category(text), keypup.tracker_store_project(uuid, bigint, jsonb),
-  keypup.tracker_store_versions(uuid, bigint, jsonb), keypup.tracker_store_issues(uuid, uuid, bigint, jsonb) TO keypup_worker;
+REVOKE ALL ON FUNCTION keypup.tracker_shapes(), keypup.tracker_category(text),
+  keypup.tracker_store_project(uuid, bigint, jsonb), keypup.tracker_store_versions(uuid, bigint, jsonb),
+    keypup.tracker_store_issues(uuid, uuid, bigint, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.tracker_shapes(), keypup.tracker_category(text),
+  keypup.tracker_store_project(uuid, bigint, jsonb), keypup.tracker_store_versions(uuid, bigint, jsonb),
+    keypup.tracker_store_issues(uuid, uuid, bigint, jsonb) TO keypup_worker;
