@@ -77,7 +77,10 @@ BEGIN
     DECLARE
       wrong record;
     BEGIN
-      %2$s
+      -- Most items have no reviews, say.
+      IF coalesce(cardinality(rows), 0) = 0 THEN
+        RETURN;
+      END IF;%2$s
       RETURN QUERY
       INSERT INTO keypup.%1$s AS o (account_id, project_id, %3$s)
       SELECT DISTINCT ON (%4$s) account, project, %5$s FROM unnest(rows) AS r ORDER BY %4$s%6$s
