@@ -64,9 +64,14 @@ COMMENT ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, 
 
 -- For whoever stores what is in it: what was stored since then may be newer.
 CREATE FUNCTION keypup.answer_asked_at(account uuid, project bigint) RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce(s.answer_asked_at, now()) FROM keypup.sync_state s WHERE s.account_id = account
-  AND s.project_id = project $$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN (
+    SELECT coalesce(s.answer_asked_at, now()) FROM keypup.sync_state s
+    WHERE s.account_id = account AND s.project_id = project);
+END
+$$;
 REVOKE ALL ON FUNCTION keypup.answer_asked_at(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.answer_asked_at(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.answer_asked_at(uuid, bigint) IS

@@ -70,7 +70,7 @@ my %reader = (role => 'none', statement_timeout => 0, transaction_timeout => 0, 
 	session_preload_libraries => '', local_preload_libraries => '', client_min_messages => 'error', exit_on_error => 'off', restrict_nonsystem_relation_kind => '',
 	TimeZone => 'UTC', DateStyle => 'ISO', IntervalStyle => 'postgres', bytea_output => 'hex', extra_float_digits => 1, jit => 'off', client_encoding => 'UTF8');
 my $options = join ' ', map { "-c $_=$reader{$_}" } grep { " $known " =~ / \Q\L$_\E / } sort keys %reader;
-my $contents = join ' UNION ALL ', map { "SELECT '$_ ' || count(*) || ' ' || md5(string_agg(line, ',' ORDER BY line)) FROM (SELECT (to_jsonb(t) - '{person_id,comment_id,review_id}'::text[])::text AS line FROM keypup.$_ t) s" }
+my $contents = join ' UNION ALL ', map { "SELECT '$_ ' || count(*) || ' ' || md5(string_agg(line, ',' ORDER BY line)) FROM (SELECT (to_jsonb(t) - '{person_id,comment_id,review_id,named_at}'::text[])::text AS line FROM keypup.$_ t) s" }
 	qw(pull_requests issues reviews comments labels milestones timeline_events);
 $contents .= ' ORDER BY 1';
 my $stored;
