@@ -3,6 +3,7 @@
 // demonstrations. See README.md. This file: start, routes, tokens, end.
 
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { createSecureServer } from 'node:http2';
 import { Apps } from './apps.mjs';
 import { Budget, Counters } from './budget.mjs';
@@ -44,10 +45,7 @@ function makeEmulator(options) {
 
 async function handle(emulator, request, response) {
   const url = new URL(request.url, 'https://localhost');
-  if (url.pathname.startsWith('/_emulator/')) {
-    const { status, body } = answerControl(emulator, request.method, url, await readBody(request));
-    return sendJson(request, response, status, {}, body);
-  }
+  if (url.pathname.startsWith('/_emulator/')) return handleControl(emulator, request, response);
   emulator.counters.countRequest(request);
   emulator.counters.enter();
   const admitted = emulator.secondary.enter();
@@ -57,6 +55,12 @@ async function handle(emulator, request, response) {
     emulator.counters.leave();
     if (admitted) emulator.secondary.leave();
   }
+}
+
+async function handleControl(emulator, request, response) {
+  const url = new URL(request.url, 'http://localhost');
+  const { status, body } = answerControl(emulator, request.method, url, await readBody(request));
+  return sendJson(request, response, status, {}, body);
 }
 
 async function refuseClient(emulator, request, response) {
@@ -165,10 +169,15 @@ async function start() {
   });
   server.on('secureConnection', () => { emulator.counters.connections += 1; });
   server.on('sessionError', (error) => emulator.log(error.message));
-  server.listen(options.port, options.host, () => {
-    const { port } = server.address();
-    process.stdout.write(`${JSON.stringify({ url: `https://localhost:${port}`, ca_file: certificate.caFile, token: options.token })}\n`);
-  });
+  // Without TLS, for tests that ask often.
+  const control = createServer({ keepAliveTimeout: 0 }, (request, response) => { handleControl(emulator, request, response); });
+  control.listen(0, '127.0.0.1', () => server.listen(options.port, options.host, () => {
+    const started = {
+      url: `https://localhost:${server.address().port}`, ca_file: certificate.caFile, token: options.token,
+      control: `http://127.0.0.1:${control.address().port}/_emulator`,
+    };
+    process.stdout.write(`${JSON.stringify(started)}\n`);
+  }));
   for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0));
 }
 
