@@ -9,12 +9,21 @@
  * all of them are too dear by the same factor; but two choices weigh the cost
  * against a fixed one: whether to compile, and whether to start workers. Both
  * take longer than most queries here do. For these queries the fixed costs
- * are therefore ten times what is set.
+ * are therefore ten times what is set. To compile takes the longer, the larger
+ * the plan is: a view of ours reads tables in a hundred places, of which each has
+ * expressions of its own, and compiling them took ten times what they take.
+ * What is set is for plans that read up to TABLES_ASSUMED tables.
  *
  * And where a look-up names the account itself, the planner multiplies both
  * conditions on it, as if they were independent, and takes every index that leads
  * with the account for one that finds a single row. Which of them is chosen
  * would be chance. For the cost of an index one condition counts.
+ *
+ * For the same reason, and as it knows no values, the planner takes most views for
+ * one row, whatever they give. Of two views that are joined the second would
+ * be computed again for each row of the first. A view is therefore
+ * taken to give ROWS_EXPECTED at least: enough that it is computed once and hashed.
+ * Not where a row of the query outside asks it by key (LATERAL, EXISTS).
  */
 #include "postgres.h"
 
@@ -25,6 +34,7 @@
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/paths.h"
 #include "optimizer/planner.h"
 #include "utils/index_selfuncs.h"
 #include "utils/lsyscache.h"
@@ -32,8 +42,11 @@
 #include "right/plan_cost.h"
 
 #define ACCOUNTS_ASSUMED 10
+#define TABLES_ASSUMED 10
+#define ROWS_EXPECTED 1000
 
 static planner_hook_type previous_planner = NULL;
+static set_rel_pathlist_hook_type previous_paths_hook = NULL;
 
 /* Does the query, or a part of it, read a table of ours through a policy? */
 static bool
@@ -61,13 +74,33 @@ plan(Query *query, const char *text, int cursor_options, ParamListInfo parameter
 							: standard_planner(query, text, cursor_options, parameters);
 }
 
+/* Is the cost above the limit of a setting? Below 0 it is switched off. */
+static bool
+is_worth(Cost cost, double limit, double factor)
+{
+	return limit >= 0 && cost > limit * factor;
+}
+
+/* As standard_planner does it, but for the factor. */
+static void
+decide_to_compile(PlannedStmt *planned)
+{
+	Cost cost = planned->planTree->total_cost;
+	double places = list_length(planned->rtable) + list_length(planned->subplans);
+	double factor = ACCOUNTS_ASSUMED * Max(1, places / TABLES_ASSUMED);
+
+	if (!is_worth(cost, jit_above_cost, factor))
+		planned->jitFlags = PGJIT_NONE;
+	if (!is_worth(cost, jit_inline_above_cost, factor))
+		planned->jitFlags &= ~PGJIT_INLINE;
+	if (!is_worth(cost, jit_optimize_above_cost, factor))
+		planned->jitFlags &= ~PGJIT_OPT3;
+}
+
 static PlannedStmt *
 plan_query(Query *query, const char *text, int cursor_options, ParamListInfo parameters)
 {
 	double setup_cost = parallel_setup_cost;
-	double compile_cost = jit_above_cost;
-	double inline_cost = jit_inline_above_cost;
-	double optimize_cost = jit_optimize_above_cost;
 	Oid schema = query->hasRowSecurity ? get_namespace_oid("keypup", true) : InvalidOid;
 	PlannedStmt *planned;
 
@@ -75,21 +108,15 @@ plan_query(Query *query, const char *text, int cursor_options, ParamListInfo par
 		return plan(query, text, cursor_options, parameters);
 	PG_TRY();
 	{
-		/* What is negative, and so switched off, stays so. */
 		parallel_setup_cost *= ACCOUNTS_ASSUMED;
-		jit_above_cost *= ACCOUNTS_ASSUMED;
-		jit_inline_above_cost *= ACCOUNTS_ASSUMED;
-		jit_optimize_above_cost *= ACCOUNTS_ASSUMED;
 		planned = plan(query, text, cursor_options, parameters);
 	}
 	PG_FINALLY();
 	{
 		parallel_setup_cost = setup_cost;
-		jit_above_cost = compile_cost;
-		jit_inline_above_cost = inline_cost;
-		jit_optimize_above_cost = optimize_cost;
 	}
 	PG_END_TRY();
+	decide_to_compile(planned);
 	return planned;
 }
 
@@ -146,9 +173,54 @@ correct_index_cost(IndexOptInfo *index)
 		index->amcostestimate = estimate_index_cost;
 }
 
+/* Is it planned for one row of a query around it? Then that query's columns are its parameters. */
+static bool
+is_asked_by_key(const PlannerInfo *root)
+{
+	for (const PlannerInfo *around = root->parent_root; around; around = around->parent_root)
+	{
+		if (around->plan_params != NIL)
+			return true;
+	}
+	return false;
+}
+
+static void
+expect_rows(List *paths)
+{
+	ListCell *cell;
+
+	foreach (cell, paths)
+	{
+		Path *path = (Path *) lfirst(cell);
+
+		path->rows = Max(path->rows, ROWS_EXPECTED);
+	}
+}
+
+static void
+expect_rows_of_view(PlannerInfo *root, RelOptInfo *relation, Index place, RangeTblEntry *entry)
+{
+	Oid schema;
+
+	if (previous_paths_hook)
+		previous_paths_hook(root, relation, place, entry);
+	if (entry->rtekind != RTE_SUBQUERY || !entry->security_barrier || entry->lateral ||
+		is_asked_by_key(root))
+		return;
+	schema = get_namespace_oid("keypup", true);
+	if (!OidIsValid(schema) || !reads_through_policy((Node *) entry->subquery, &schema))
+		return;
+	relation->rows = Max(relation->rows, ROWS_EXPECTED);
+	expect_rows(relation->pathlist);
+	expect_rows(relation->partial_pathlist);
+}
+
 void
 register_plan_cost(void)
 {
 	previous_planner = planner_hook;
 	planner_hook = plan_query;
+	previous_paths_hook = set_rel_pathlist_hook;
+	set_rel_pathlist_hook = expect_rows_of_view;
 }

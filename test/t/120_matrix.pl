@@ -157,21 +157,34 @@ is(join(' ', map { $_->[0] } @planless), '', 'every tenant table is read by an I
 
 # A member is planned for as one of ten accounts: what is weighed against a fixed cost is weighed against ten times that cost.
 SKIP: {
-	skip 'this server cannot compile queries', 5 unless query('SELECT pg_jit_available()') eq 't';
+	skip 'this server cannot compile queries', 6 unless query('SELECT pg_jit_available()') eq 't';
 	my $counts = 'SELECT count(*) FROM keypup.pull_requests';
 	my $superuser = query('SELECT current_user');
 	my $cost = sub { my ($out) = as($_[0], "EXPLAIN (FORMAT JSON) $counts") =~ /"Total Cost": ([0-9.]+)/; return $out; };
 	my $compiles = sub {
-		my ($role, $threshold) = @_;
-		return as($role, "SET jit_above_cost = $threshold; SET jit_inline_above_cost = -1; SET jit_optimize_above_cost = -1; EXPLAIN (ANALYZE, FORMAT JSON) $counts") =~ /"JIT"/ ? 'compiles' : 'does not';
+		my ($role, $threshold, $query) = @_;
+		$query //= $counts;
+		return as($role, "SET jit_above_cost = $threshold; SET jit_inline_above_cost = -1; SET jit_optimize_above_cost = -1; EXPLAIN (ANALYZE, FORMAT JSON) $query") =~ /"JIT"/ ? 'compiles' : 'does not';
 	};
 	my ($member, $all) = ($cost->('mia'), $cost->($superuser));
 	is($compiles->('mia', $member / 2), 'does not', 'a query of a member is not compiled at twice the cost that it takes');
 	is($compiles->('mia', $member / 20), 'compiles', 'but at twenty times');
 	is($compiles->($superuser, $all / 2), 'compiles', 'one without policies is, at twice the cost');
-	is(as('mia', q{SET jit_above_cost = 100; DO $$ BEGIN PERFORM 1 / 0 FROM keypup.pull_requests; EXCEPTION WHEN division_by_zero THEN RAISE NOTICE 'failed'; END $$; SHOW jit_above_cost}), '100',
-		'what is set stays set, where a query fails while it is planned');
-	is($compiles->('mia', -1), 'does not', 'and what is switched off stays off');
+	is($compiles->('mia', -1), 'does not', 'what is switched off stays off');
+	my $events = 'SELECT count(e) FROM keypup.activity_events e';
+	my ($large) = as('mia', "EXPLAIN (FORMAT JSON) $events") =~ /"Total Cost": ([0-9.]+)/;
+	is($compiles->('mia', $large / 20, $events), 'does not', 'a view of many tables, whose plan takes long to compile, is not compiled at twenty times');
+	is($compiles->('mia', $large / 1000, $events), 'compiles', 'but at a thousand times');
+}
+is(as('mia', q{SET parallel_setup_cost = 100; DO $$ BEGIN PERFORM 1 / 0 FROM keypup.pull_requests; EXCEPTION WHEN division_by_zero THEN RAISE NOTICE 'failed'; END $$; SHOW parallel_setup_cost}), '100',
+	'what is set stays set, where a query fails while it is planned');
+
+# Of views that are joined each is computed once, whatever the planner knows of them.
+foreach my $pair ([qw(pull_request_metrics pull_request_reviews)], [qw(pull_request_fields pull_request_metrics)], [qw(issue_metrics issue_fields)], [qw(pull_request_delivery activity_events)])
+{
+	my ($one, $other) = @$pair;
+	my $columns = $other eq 'activity_events' ? 'account_id, project_id' : 'account_id, project_id, number';
+	like(as('mia', "EXPLAIN (COSTS off) SELECT count(a), count(b) FROM keypup.$one a JOIN keypup.$other b USING ($columns)"), qr/^Aggregate\n  ->  (?:Hash|Merge) Join\n/, "$one joined with $other");
 }
 
 # A login is somebody at its connection: the same login of another account, or of another connection, opens nobody.
