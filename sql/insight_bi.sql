@@ -1,0 +1,53 @@
+-- What BI tools need beside the metrics: a calendar to join with, and durations in hours.
+SET client_min_messages = warning;
+\set SHOW_CONTEXT never
+SET timezone = 'UTC';
+SET datestyle = 'ISO';
+\pset null '-'
+CREATE EXTENSION IF NOT EXISTS keypup;
+SELECT count(keypup.create_account('bi ' || a)) FROM unnest('{paris,apia,none}'::text[]) a;
+INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by)
+SELECT account_id, 'github', 'c', 'https://api.github.com', 'me' FROM keypup.accounts WHERE name LIKE 'bi %';
+INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by)
+SELECT p.account_id, p.connection_id, 'a/b', 'me' FROM keypup.connections p JOIN keypup.accounts a USING (account_id) WHERE a.name LIKE 'bi %';
+SELECT keypup.set_time_zone('bi paris', 'Europe/Paris'), keypup.set_time_zone('bi apia', 'Pacific/Apia');
+-- 23:30 in UTC is the next day in Paris, which goes over to summer time that Sunday. Apia had no December 30, 2011.
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, created_at, updated_at)
+SELECT account_id, project_id, 1, 1, '#1', 'one', 'open', t, t FROM keypup.projects JOIN keypup.accounts a USING (account_id)
+JOIN (VALUES ('bi paris', timestamptz '2024-03-28 23:30+00'), ('bi apia', '2011-12-29 12:00+00')) AS v(name, t) ON v.name = a.name;
+INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, updated_at)
+SELECT account_id, project_id, 'r', 'v1', false, false, '2024-03-29', '2024-03-29' FROM keypup.projects JOIN keypup.accounts a USING (account_id) WHERE a.name = 'bi paris';
+
+-- From the Monday before the first item.
+SELECT day, week_start, iso_week, month_start, quarter_start, day_of_week, starts_at, ends_at, ends_at - starts_at AS long, is_complete, is_week_complete, is_month_complete
+FROM keypup.calendar WHERE account = 'bi paris' AND day <= '2024-04-02' ORDER BY day;
+SELECT day, starts_at, ends_at FROM keypup.calendar WHERE account = 'bi apia' AND day <= '2012-01-01' ORDER BY day;
+SELECT count(*) FROM keypup.calendar WHERE account = 'bi none';
+-- Up to today, which has not ended; nor have its week and its month.
+SELECT a.name, max(c.day) = (now() AT TIME ZONE a.time_zone)::date AS ends_today, count(*) FILTER (WHERE NOT c.is_complete) AS days,
+  bool_and(c.is_week_complete = (c.week_start < date_trunc('week', now() AT TIME ZONE a.time_zone))) AS weeks,
+  bool_and(c.is_month_complete = (c.month_start < date_trunc('month', now() AT TIME ZONE a.time_zone))) AS months,
+  count(*) = max(c.day) - min(c.day) + 1 AS has_no_gap
+FROM keypup.calendar c JOIN keypup.accounts a USING (account_id) WHERE a.name LIKE 'bi %' GROUP BY 1, a.time_zone ORDER BY 1;
+-- Every issue is of one day.
+SELECT c.account, c.day, i.number FROM keypup.issues i JOIN keypup.calendar c ON c.account_id = i.account_id AND i.created_at >= c.starts_at AND i.created_at < c.ends_at
+WHERE c.account LIKE 'bi %' ORDER BY 1;
+
+-- Hours: a view beside each that has an interval, the same otherwise, and no interval is left in it.
+UPDATE keypup.issues i SET state = 'closed', closed_at = i.created_at + interval '1 day 90 minutes', updated_at = i.created_at + interval '2 days'
+FROM keypup.accounts a WHERE a.account_id = i.account_id AND a.name = 'bi paris';
+SELECT m.lead_time, h.lead_time_hours, pg_typeof(h.lead_time_hours), h.title, h.age_hours IS NULL AS is_closed
+FROM keypup.issue_metrics m JOIN keypup.issue_metrics_hours h USING (account_id, project_id, number) JOIN keypup.accounts a USING (account_id) WHERE a.name = 'bi paris';
+WITH viewed AS (
+  SELECT c.oid, c.relname, bool_or(a.atttypid = 'interval'::regtype) AS has_interval,
+    string_agg(CASE WHEN a.atttypid = 'interval'::regtype THEN a.attname || '_hours' ELSE a.attname END, ' ' ORDER BY a.attnum) AS columns
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+  WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'v' AND has_table_privilege('keypup_member', c.oid, 'SELECT')
+  GROUP BY c.oid, c.relname
+)
+SELECT count(*) > 15 AS many, count(*) FILTER (WHERE h.columns IS DISTINCT FROM v.columns) AS other_columns, count(*) FILTER (WHERE h.has_interval) AS intervals,
+  count(*) FILTER (WHERE obj_description(h.oid, 'pg_class') NOT LIKE '% Durations in hours.') AS undescribed,
+  (SELECT count(*) FROM pg_attribute a WHERE a.attrelid IN (SELECT oid FROM viewed) AND a.attnum > 0 AND col_description(a.attrelid, a.attnum) IS NULL) AS columns_undescribed
+FROM viewed v LEFT JOIN viewed h ON h.relname = v.relname || '_hours' WHERE v.has_interval;
+DELETE FROM keypup.accounts;
+DROP EXTENSION keypup CASCADE;
