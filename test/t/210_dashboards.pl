@@ -92,6 +92,8 @@ foreach my $file (@files)
 	is($board->{schemaVersion}, 39, "$name: schema version");
 	ok(!$uids{ $board->{uid} }++, "$name: has a uid of its own");
 	ok(@panels > 0, "$name: has panels");
+	# Grafana takes a date for midnight in UTC: a browser west of it would show the day before.
+	is($board->{timezone}, (grep { $_->{rawSql} =~ /::timestamp\b/ } map { @{ $_->{targets} } } @panels) ? 'utc' : 'browser', "$name: days are shown as they are");
 	my %ids = map { $_->{id} => 1 } @panels;
 	is(scalar keys %ids, scalar @panels, "$name: each panel has an id of its own");
 	is(join(' ', map { $_->{name} } grep { $_->{type} eq 'query' } @{ $board->{templating}{list} }), 'account project', "$name: the variables");
