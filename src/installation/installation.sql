@@ -174,6 +174,25 @@ BEGIN
             AND d.deptype = 'e')
       ) AS p (problem, remedy) $$),
 
+    -- As check_provider left them: a function may have been dropped since, or replaced, or be nobody's to call.
+    ('providers', $$
+      SELECT count(f.problem) = 0,
+        coalesce(string_agg(f.problem, '; ' ORDER BY f.problem),
+          format('all functions of %s are there', string_agg(DISTINCT p.provider, ', '))),
+        string_agg(DISTINCT f.remedy, ' ')
+      FROM keypup.providers p
+      CROSS JOIN LATERAL (
+        SELECT coalesce(f.fault, CASE WHEN m.may_not THEN format('keypup_worker may not call %s', f.routine) END),
+          CASE WHEN f.fault IS NOT NULL THEN f.hint
+               WHEN m.may_not THEN format('SELECT keypup.check_provider(%L);', p.provider) END
+        FROM keypup.provider_functions(p.provider) f
+        -- Where the role is missing, that is what is wrong.
+        CROSS JOIN LATERAL (
+          SELECT f.is_needed_for <> 'webhook'
+            AND NOT has_function_privilege(to_regrole('keypup_worker')::oid, f.routine::oid, 'EXECUTE') AS may_not
+        ) AS m
+      ) AS f (problem, remedy) $$),
+
     ('members', $$
       SELECT count(*) = 0,
         CASE WHEN count(*) = 0 THEN 'every member that is a database role is there'

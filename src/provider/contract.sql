@@ -71,54 +71,75 @@ COMMENT ON FUNCTION keypup.provider_contract() IS
   ' needs it (sync: every provider; discover, sign_in: those that offer it; app, webhook: those that have them); and '
   'what it is for.';
 
+CREATE FUNCTION keypup.provider_functions(provider text, OUT routine regprocedure, OUT is_needed_for text,
+  OUT code text, OUT fault text, OUT detail text, OUT hint text)
+RETURNS SETOF record
+LANGUAGE sql STABLE ROWS 15 SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT f.oid::regprocedure, w.is_needed_for, k.code, k.fault, coalesce(k.detail, w.purpose), k.hint
+  FROM keypup.providers p
+  CROSS JOIN LATERAL (
+    SELECT c.*, format('%s_%s', p.provider, c.name) AS full_name,
+      format('Make keypup.%s_%s(%s) RETURNS %s.', p.provider, c.name, c.arguments, c.result) AS making
+    FROM keypup.provider_contract() WITH ORDINALITY AS c (name, arguments, result, is_needed_for, purpose, position)
+    WHERE c.is_needed_for = 'sync'
+      OR c.is_needed_for = ANY (p.offers)
+      OR (c.is_needed_for = 'app' AND p.grant_kind = 'app')
+      OR (c.is_needed_for = 'webhook' AND p.webhook_signature IS NOT NULL)
+  ) AS w
+  LEFT JOIN LATERAL (
+    -- Of several of that name, the one that is called.
+    SELECT r.oid, r.prosecdef, o.rolname AS owner, a.arguments, a.result,
+      o.rolsuper OR o.oid = (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'keypup') AS is_trusted
+    FROM pg_proc r
+    JOIN pg_roles o ON o.oid = r.proowner
+    CROSS JOIN LATERAL (
+      SELECT pg_get_function_identity_arguments(r.oid) AS arguments, pg_get_function_result(r.oid) AS result
+    ) AS a
+    WHERE r.pronamespace = 'keypup'::regnamespace AND r.proname = w.full_name
+    ORDER BY a.arguments = w.arguments DESC LIMIT 1
+  ) AS f ON true
+  LEFT JOIN LATERAL (
+    SELECT v.* FROM (VALUES
+      (1, f.oid IS NULL, 'undefined_function',
+        format('provider "%s" has no function keypup.%s', p.provider, w.full_name), NULL, w.making),
+      (2, (f.arguments, f.result) IS DISTINCT FROM (w.arguments, w.result), 'invalid_function_definition',
+        format('function keypup.%s of provider "%s" has another signature than is called', w.full_name, p.provider),
+        format('It is (%s) RETURNS %s.', f.arguments, f.result), w.making),
+      (3, f.prosecdef, 'invalid_function_definition',
+        format('function keypup.%s of provider "%s" is SECURITY DEFINER', w.full_name, p.provider), NULL,
+        'It is called as keypup_worker, for the account of a job, and sees nothing else.'),
+      -- Whoever owns it may change it, and it is called for every account.
+      (4, NOT f.is_trusted, 'invalid_function_definition',
+        format('function keypup.%s of provider "%s" belongs to "%s"', w.full_name, p.provider, f.owner), NULL,
+        'Have it belong to a superuser, or to the owner of schema keypup.')
+    ) AS v (position, applies, code, fault, detail, hint)
+    WHERE v.applies ORDER BY v.position LIMIT 1
+  ) AS k ON true
+  WHERE p.provider = provider_functions.provider
+  ORDER BY w.position
+$$;
+REVOKE ALL ON FUNCTION keypup.provider_functions(text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.provider_functions(text) IS
+  'The functions that a provider needs, and what is wrong with each: it is missing, has another signature, or whoever '
+  'changes it or calls it would have more than the worker has. fault is NULL where nothing is.';
+
 CREATE FUNCTION keypup.check_provider(provider text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  its keypup.providers;
-  wanted record;
-  found record;
+  its record;
 BEGIN
-  SELECT p.* INTO its FROM keypup.providers p WHERE p.provider = check_provider.provider;
-  IF its.provider IS NULL THEN
+  IF NOT EXISTS (SELECT FROM keypup.providers p WHERE p.provider = check_provider.provider) THEN
     RAISE EXCEPTION 'provider "%" has no row in keypup.providers', provider USING ERRCODE = 'undefined_object';
   END IF;
-  FOR wanted IN
-    SELECT c.*, format('%s_%s', its.provider, c.name) AS full_name
-    FROM keypup.provider_contract() c
-    WHERE c.is_needed_for = 'sync' OR c.is_needed_for = ANY (its.offers)
-       OR (c.is_needed_for = 'app' AND its.grant_kind = 'app')
-       OR (c.is_needed_for = 'webhook' AND its.webhook_signature IS NOT NULL)
-  LOOP
-    SELECT p.oid, p.prosecdef, r.rolname AS owner, r.rolsuper AS is_superusers,
-      pg_get_function_identity_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result INTO found
-    FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
-    WHERE p.pronamespace = 'keypup'::regnamespace AND p.proname = wanted.full_name
-    ORDER BY pg_get_function_identity_arguments(p.oid) = wanted.arguments DESC LIMIT 1;
-    IF found.oid IS NULL THEN
-      RAISE EXCEPTION 'provider "%" has no function keypup.%', provider, wanted.full_name
-        USING ERRCODE = 'undefined_function', DETAIL = wanted.purpose,
-          HINT = format('Make keypup.%s(%s) RETURNS %s.', wanted.full_name, wanted.arguments, wanted.result);
-    ELSIF (found.arguments, found.result) IS DISTINCT FROM (wanted.arguments, wanted.result) THEN
-      RAISE EXCEPTION 'function keypup.% of provider "%" has another signature than is called', wanted.full_name,
-        provider
-        USING ERRCODE = 'invalid_function_definition',
-          DETAIL = format('It is (%s) RETURNS %s.', found.arguments, found.result),
-              HINT = format('Make keypup.%s(%s) RETURNS %s.', wanted.full_name, wanted.arguments, wanted.result);
-    ELSIF found.prosecdef THEN
-      RAISE EXCEPTION 'function keypup.% of provider "%" is SECURITY DEFINER', wanted.full_name, provider
-        USING ERRCODE = 'invalid_function_definition', HINT = 'It is called as keypup_worker, for the account of a '
-          'job, and sees nothing else.';
-    ELSIF NOT found.is_superusers AND found.owner <> (SELECT n.nspowner::regrole::name FROM pg_namespace n
-      WHERE n.nspname = 'keypup') THEN
-      -- Whoever owns it may change it, and it is called for every account.
-      RAISE EXCEPTION 'function keypup.% of provider "%" belongs to "%"', wanted.full_name, provider, found.owner
-        USING ERRCODE = 'invalid_function_definition', HINT = 'Have it belong to a superuser, or to the owner of '
-          'schema keypup.';
+  FOR its IN SELECT f.* FROM keypup.provider_functions(provider) f LOOP
+    IF its.fault IS NOT NULL THEN
+      RAISE EXCEPTION '%', its.fault USING ERRCODE = its.code, DETAIL = its.detail, HINT = its.hint;
     END IF;
-    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', found.oid::regprocedure);
-    IF wanted.is_needed_for <> 'webhook' THEN
-      EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO keypup_worker', found.oid::regprocedure);
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', its.routine);
+    IF its.is_needed_for <> 'webhook' THEN
+      EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO keypup_worker', its.routine);
     END IF;
   END LOOP;
 END
@@ -126,8 +147,7 @@ $$;
 REVOKE ALL ON FUNCTION keypup.check_provider(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.check_provider(text) IS
   'Refuses a provider without a row, or that lacks a function of provider_contract, or has it with another signature; '
-  'gives keypup_worker those that it'
-  ' has. Called by the script that installs the provider. For superusers.';
+  'gives keypup_worker those that it has. Called by the script that installs the provider. For superusers.';
 
 -- What the database itself calls of them: provider_VERB(provider, ...) is PROVIDER_VERB(...). (C asks for requests, by
 -- statements of its own.)

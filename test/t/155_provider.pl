@@ -80,6 +80,22 @@ foreach my $offer ([ "offers = '{discover}'", 'projects_request' ], [ "offers = 
 {
 	like(refused("BEGIN; UPDATE keypup.providers SET $offer->[0] WHERE provider = 'fake'; SELECT keypup.check_provider('fake')"), qr/has no function keypup\.fake_$offer->[1]\n/, "a provider of which $offer->[0] needs more");
 }
+
+# --- what check_installation says of one that was well once ---
+
+my $its_check = q{SELECT ok, detail, remedy FROM keypup.check_installation() WHERE check_name = 'providers'};
+query(q{SELECT keypup.check_provider('fake')});
+is(query($its_check), 't|all functions of fake, github are there|', 'check_installation finds nothing wrong with the providers');
+query('DROP FUNCTION keypup.fake_page(uuid, bigint, jsonb, jsonb, integer, integer); REVOKE EXECUTE ON FUNCTION keypup.fake_settle(uuid, uuid, bigint, text, jsonb, text) FROM keypup_worker');
+is(query($its_check), 'f|keypup_worker may not call keypup.fake_settle(uuid,uuid,bigint,text,jsonb,text); provider "fake" has no function keypup.fake_page|'
+	. q{Make keypup.fake_page(account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer, interval_seconds integer) RETURNS boolean. SELECT keypup.check_provider('fake');},
+	'a function that is missing, and one that the worker may not call');
+make_function('page', result => 'integer', body => 'SELECT 1');
+like(query($its_check), qr/function keypup\.fake_page of provider "fake" has another signature than is called; keypup_worker may not call /, 'and one of another signature');
+query('DROP FUNCTION keypup.fake_page(uuid, bigint, jsonb, jsonb, integer, integer)');
+make_function('page');
+query(q{SELECT keypup.check_provider('fake')});
+is(query($its_check), 't|all functions of fake, github are there|', 'its remedies mend it');
 foreach my $who (qw(keypup_member keypup_worker))
 {
 	is(query("SELECT has_function_privilege('$who', 'keypup.check_provider(text)', 'EXECUTE'), has_table_privilege('$who', 'keypup.providers', 'INSERT, UPDATE, DELETE')"), 'f|f', "$who neither checks providers nor changes them");
