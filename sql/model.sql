@@ -112,23 +112,24 @@ INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) VALUES (:'account', :'odd', 'odd', 'me') RETURNING project_id AS odd_project \gset
 INSERT INTO keypup.sync_state (account_id, project_id) VALUES (:'account', :'odd_project');
 INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, envelope) VALUES (:'account', :'odd', 'access_token', '\x4b500101' || repeat('x', 40)::bytea);
-CREATE TABLE pg_temp.said (verdict keypup.verdict, ends boolean);
+CREATE TABLE pg_temp.said (verdict keypup.verdict, ends boolean, named jsonb);
 CREATE FUNCTION keypup.odd_verdict(status integer, headers jsonb, reply jsonb, failure text) RETURNS keypup.verdict LANGUAGE sql AS 'SELECT s.verdict FROM pg_temp.said s';
 CREATE FUNCTION keypup.odd_learn(account uuid, job bigint, status integer, headers jsonb, reply jsonb, INOUT verdict keypup.verdict) LANGUAGE sql AS 'SELECT verdict';
 CREATE FUNCTION keypup.odd_page(account uuid, job bigint, headers jsonb, reply jsonb, milliseconds integer, interval_seconds integer) RETURNS boolean LANGUAGE sql AS 'SELECT s.ends FROM pg_temp.said s';
 CREATE FUNCTION keypup.odd_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text) RETURNS void LANGUAGE sql AS '';
-CREATE FUNCTION pg_temp.answer(verdict keypup.verdict, ends boolean, reply jsonb DEFAULT '{}', failure text DEFAULT NULL, OUT jobs bigint, OUT error text, OUT state text, OUT blocked interval, OUT rate_limit bigint)
+CREATE FUNCTION keypup.odd_failures(account uuid, project bigint, kind text, arguments jsonb, failures jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT s.named FROM pg_temp.said s';
+CREATE FUNCTION pg_temp.answer(verdict keypup.verdict, ends boolean, reply jsonb DEFAULT '{}', failure text DEFAULT NULL, named jsonb DEFAULT NULL, OUT jobs bigint, OUT error text, OUT state text, OUT blocked interval, OUT rate_limit bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
   the_job record;
 BEGIN
   DELETE FROM pg_temp.said;
-  INSERT INTO pg_temp.said VALUES (verdict, ends);
+  INSERT INTO pg_temp.said VALUES (verdict, ends, named);
   DELETE FROM keypup.sync_jobs j USING keypup.connections c WHERE c.connection_id = j.connection_id AND c.provider = 'odd';
   UPDATE keypup.connections c SET blocked_until = NULL, state = 'new' WHERE c.provider = 'odd';
   UPDATE keypup.sync_state s SET last_error = NULL FROM keypup.projects p WHERE p.project_id = s.project_id AND p.name = 'odd';
-  INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, in_run, lease_id)
-  SELECT p.account_id, p.connection_id, p.project_id, 'list', true, 1 FROM keypup.projects p JOIN keypup.connections c USING (connection_id) WHERE c.provider = 'odd' RETURNING * INTO the_job;
+  INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run, lease_id, attempts)
+  SELECT p.account_id, p.connection_id, p.project_id, 'list', '{"items": ["a"]}', true, 1, 2 FROM keypup.projects p JOIN keypup.connections c USING (connection_id) WHERE c.provider = 'odd' RETURNING * INTO the_job;
   PERFORM keypup.take_answer(the_job.account_id, the_job.job_id, 60, 200, '{}', reply, failure, NULL, 10, 1);
   SELECT count(*) INTO jobs FROM keypup.sync_jobs j WHERE j.project_id = the_job.project_id;
   SELECT s.last_error INTO error FROM keypup.sync_state s WHERE s.project_id = the_job.project_id;
@@ -143,5 +144,9 @@ SELECT a.* FROM (VALUES
   (4, 'page', NULL, NULL, true, NULL, NULL), (5, 'page', NULL, NULL, true, NULL, 'the network is down'), (6, 'paused', now() - interval '1 day', NULL, true, '{}', NULL),
   (7, 'page', NULL, 9223372036854775807, true, '{}', NULL), (8, 'page', NULL, -1, true, '{}', NULL)) AS v (n, verdict, retry_at, budget, ends, reply, failure)
 CROSS JOIN LATERAL pg_temp.answer(ROW(v.verdict, NULL, NULL, v.retry_at, v.budget, v.budget, now() + interval '1 minute', NULL, true, false), v.ends, v.reply, v.failure) AS a ORDER BY v.n;
+-- What a job could not read in the end is named, and asked for again; a list that names nothing does not end it.
+SELECT v.n, a.jobs, a.error FROM (VALUES (1, NULL::jsonb), (2, '[]'), (3, '{"kind": "list"}'), (4, '[{"kind": "list", "item_id": "", "reason": "too much"}]')) AS v (n, named)
+CROSS JOIN LATERAL pg_temp.answer(ROW('smaller', 'too much', NULL, NULL, NULL, NULL, NULL, NULL, true, false), true, '{}', NULL, v.named) AS a ORDER BY v.n;
+SELECT kind, reason FROM keypup.sync_failures WHERE project_id = :'odd_project';
 ROLLBACK;
 SELECT 1 FROM keypup.drop_account('model');

@@ -35,7 +35,7 @@ AS $$
     ('settle', 'account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text', 'void', 'sync',
      'The last of each answer, whatever it means.'),
     ('failures', 'account uuid, project bigint, kind text, arguments jsonb, failures jsonb', 'jsonb', 'sync',
-     'What of a job could not be read, [{asked, why, number}], as keypup.set_aside takes it.'),
+     'What of a job could not be read, [{asked, why, number}], as keypup.set_aside takes it: one thing at least.'),
     ('reread', 'account uuid, project bigint, item bigint', 'boolean', 'sync',
      'Has the item of a number, or all of a project, read again in the run that has begun. Whether there is such an '
      'item.'),

@@ -95,10 +95,16 @@ CREATE FUNCTION keypup.set_items_aside(the_job keypup.sync_jobs, failures jsonb)
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  provider text := (keypup.provider_of(the_job.account_id, the_job.connection_id)).provider;
   named jsonb;
 BEGIN
-  named := keypup.provider_failures((keypup.provider_of(the_job.account_id, the_job.connection_id)).provider,
-    the_job.account_id, the_job.project_id, the_job.kind, the_job.arguments, failures);
+  named := keypup.provider_failures(provider, the_job.account_id, the_job.project_id, the_job.kind, the_job.arguments,
+    failures);
+  IF jsonb_typeof(named) IS DISTINCT FROM 'array' OR named = '[]' THEN
+    -- The job would end, and nobody ask for it again, nor be told.
+    RAISE EXCEPTION 'keypup.%_failures returned %, and names nothing of what could not be read', provider,
+      coalesce(left(named::text, 200), 'NULL') USING ERRCODE = 'invalid_parameter_value';
+  END IF;
   PERFORM keypup.set_aside(the_job.account_id, the_job.project_id, named);
 END
 $$;
