@@ -48,9 +48,36 @@ SELECT keypup.derive_milestones(:'account', :'app');
 SELECT title, open_items, scope FROM keypup.milestones m JOIN keypup.milestone_progress p USING (account_id, project_id, title) WHERE m.project_id = :'app' ORDER BY title;
 SELECT 1 FROM keypup.follow_milestones(:'account', :'app', '[{"id": "m1", "name": "Renamed"}, {"id": "m2", "name": "Second"}]', now());
 SELECT number, milestone, milestone_ids FROM keypup.issues WHERE project_id = :'app' ORDER BY number;
+-- Another of the same title takes it from none.
+SELECT 1 FROM keypup.follow_milestones(:'account', :'app', '[{"id": "m3", "name": "Second"}]', now());
+SELECT external_id, title FROM keypup.milestones WHERE project_id = :'app' ORDER BY external_id;
 DELETE FROM keypup.milestones WHERE project_id = :'app' AND external_id = 'm1';
 SELECT keypup.forget_milestones(:'account', :'app', '{m1}');
 SELECT number, milestone, milestone_ids FROM keypup.issues WHERE project_id = :'app' ORDER BY number;
+
+-- Two labels of one name, as a group's and a project's own, on two pages of a list: it is learned that both have it, and from then on nothing changes.
+CREATE FUNCTION pg_temp.take_labels(account uuid, project bigint, page text, OUT labels text, OUT of_item text[]) LANGUAGE plpgsql AS $$
+DECLARE
+  seen jsonb := (SELECT jsonb_agg(jsonb_build_object('id', split_part(l, ' ', 1), 'name', split_part(l, ' ', 2))) FROM string_to_table(page, ', ') AS l);
+BEGIN
+  PERFORM keypup.follow_labels(account, project, seen, now());
+  PERFORM keypup.store_labels(account, project, ARRAY(SELECT ROW(s.id, s.name, NULL, NULL, NULL)::keypup.provided_labels FROM jsonb_to_recordset(seen) AS s (id text, name text)));
+  SELECT string_agg(l.external_id || ' ' || l.name, ', ' ORDER BY l.external_id COLLATE "C") INTO labels FROM keypup.labels l WHERE l.project_id = project;
+  SELECT i.labels INTO of_item FROM keypup.issues i WHERE i.project_id = project AND i.number = 1;
+END
+$$;
+SELECT count(*) FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(1, '#1', 'one', '2026-01-02Z', '{m2}', '{bug,good}')]);
+SELECT u.page, t.* FROM unnest('{g1 bug,p1 bug,g1 bug,p1 bug,g1 bug,p1 bug}'::text[]) WITH ORDINALITY AS u (page, n) CROSS JOIN LATERAL pg_temp.take_labels(:'account', :'app', u.page) AS t ORDER BY u.n;
+-- In one list nothing is to be learned. One that gets another name leaves it to the other; one that takes a name leaves none to who had it.
+SELECT u.page, t.* FROM (VALUES (1, 'g1 bug, p1 bug, x1 bug'), (2, 'x1 bug, p1 bug, g1 bug'), (3, 'p1 defect'), (4, 'n1 defect'), (5, 'p1 fault')) AS u (n, page)
+CROSS JOIN LATERAL pg_temp.take_labels(:'account', :'app', u.page) AS t ORDER BY u.n;
+-- What is deleted stays with the items while another is called so.
+DELETE FROM keypup.labels WHERE project_id = :'app' AND external_id = 'g1';
+SELECT keypup.forget_labels(:'account', :'app', '{bug}');
+SELECT labels FROM keypup.issues WHERE project_id = :'app' AND number = 1;
+DELETE FROM keypup.labels WHERE project_id = :'app' AND external_id = 'x1';
+SELECT keypup.forget_labels(:'account', :'app', '{bug}');
+SELECT labels FROM keypup.issues WHERE project_id = :'app' AND number = 1;
 
 -- What looks like a key.
 SELECT t.title, t.branch, keypup.mentioned_keys(t.title, t.branch) AS keys

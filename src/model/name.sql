@@ -35,8 +35,16 @@ AS $$
   SELECT ARRAY(SELECT DISTINCT coalesce(new_names[array_position(old_names, n.name)], n.name) COLLATE "C"
     FROM unnest(names) AS n (name) ORDER BY 1)
 $$;
+CREATE FUNCTION keypup.names_without(names text[], gone text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT ARRAY(SELECT n.name FROM unnest(names) WITH ORDINALITY AS n (name, position)
+    WHERE n.name <> ALL (gone) ORDER BY n.position)
+$$;
 REVOKE ALL ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]),
-  keypup.new_name(text[], text[], text[]) FROM PUBLIC;
+  keypup.new_name(text[], text[], text[]), keypup.names_without(text[], text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]),
+  keypup.new_name(text[], text[], text[]), keypup.names_without(text[], text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.changed_names(jsonb, jsonb) IS
   'Who, of what is known, is called otherwise now: ids, and beside them the names before and after; NULL for nobody. '
   'Both lists hold {id, name}.';
@@ -44,6 +52,7 @@ COMMENT ON FUNCTION keypup.new_name(text, text[], text[]) IS
   'A name, or the new one that stands beside it in the second list.';
 COMMENT ON FUNCTION keypup.new_name(text[], text[], text[]) IS
   'Sorted names, with the new ones for those in the first list.';
+COMMENT ON FUNCTION keypup.names_without(text[], text[]) IS 'Names in their order, but for those that are gone.';
 
 -- Names that this very transaction has stored came with the same answer; those of the future were stored by a clock
 -- that was wrong.
@@ -63,6 +72,8 @@ COMMENT ON FUNCTION keypup.refuse_older_names(timestamptz, timestamptz) IS
   'SQLSTATE 55P03, after which a job is asked again, where the newest of the names that would change was stored since '
   'its answer was asked for.';
 
+-- A label that takes the name of another has it alone: what that one is called now is not known yet. But two may bear
+-- one name, as a group's and a project's do: both stand in one list, or who is called NAME (ID) is told as NAME again.
 CREATE FUNCTION keypup.follow_labels(account uuid, project bigint, seen jsonb, asked_at timestamptz,
   OUT old_names text[], OUT new_names text[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -72,34 +83,53 @@ DECLARE
 BEGIN
   SELECT c.* INTO ids, old_names, new_names
   FROM keypup.changed_names((
-    SELECT jsonb_agg(jsonb_build_object('id', l.external_id, 'name', l.name)) FROM keypup.labels l
+    SELECT jsonb_agg(jsonb_build_object('id', l.external_id, 'name', l.name))
+    FROM keypup.labels l
     WHERE l.account_id = account AND l.project_id = project
-      AND EXISTS (SELECT FROM jsonb_to_recordset(seen) AS s (id text, name text)
-        WHERE (s.id = l.external_id) <> (s.name = l.name))), seen) c;
+      AND EXISTS (
+        SELECT FROM jsonb_to_recordset(seen) AS s (id text, name text)
+        WHERE s.id = l.external_id AND s.name <> l.name
+          OR s.id <> l.external_id AND s.name = l.name
+            AND NOT EXISTS (
+              SELECT FROM keypup.labels o
+              WHERE o.account_id = account AND o.project_id = project AND o.external_id = s.id
+                AND o.name IN (s.name, format('%s (%s)', s.name, s.id))))), seen) c;
   IF ids IS NULL THEN
     RETURN;
   END IF;
-  PERFORM keypup.refuse_older_names(asked_at,
-    (SELECT max(l.named_at) FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project
-      AND l.external_id = ANY (ids)));
+  PERFORM keypup.refuse_older_names(asked_at, (
+    SELECT max(l.named_at) FROM keypup.labels l
+    WHERE l.account_id = account AND l.project_id = project AND l.external_id = ANY (ids)));
   UPDATE keypup.labels l SET name = c.name, named_at = now()
-  FROM unnest(ids, new_names) AS c (id, name) WHERE l.account_id = account AND l.project_id = project
-    AND l.external_id = c.id;
+  FROM unnest(ids, new_names) AS c (id, name)
+  WHERE l.account_id = account AND l.project_id = project AND l.external_id = c.id;
+  -- Which of two an item has cannot be told where the other keeps the name: it stays until the item is read again.
+  SELECT array_agg(c.old_name), array_agg(c.new_name) INTO old_names, new_names
+  FROM unnest(ids, old_names, new_names) AS c (id, old_name, new_name)
+  WHERE NOT EXISTS (
+    SELECT FROM keypup.labels o
+    WHERE o.account_id = account AND o.project_id = project AND o.name = c.old_name AND o.external_id <> ALL (ids));
   UPDATE keypup.pull_requests p SET labels = keypup.new_name(p.labels, old_names, new_names)
   WHERE p.account_id = account AND p.project_id = project AND p.labels && old_names;
   UPDATE keypup.issues i SET labels = keypup.new_name(i.labels, old_names, new_names)
   WHERE i.account_id = account AND i.project_id = project AND i.labels && old_names;
 END
 $$;
+-- What another label is called, too, stays.
 CREATE FUNCTION keypup.forget_labels(account uuid, project bigint, names text[]) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  UPDATE keypup.pull_requests p SET labels = ARRAY(SELECT n FROM unnest(p.labels) WITH ORDINALITY AS n (n, position)
-    WHERE n.n <> ALL (names) ORDER BY n.position)
-  WHERE p.account_id = account AND p.project_id = project AND p.labels && names;
-  UPDATE keypup.issues i SET labels = ARRAY(SELECT n FROM unnest(i.labels) WITH ORDINALITY AS n (n, position)
-    WHERE n.n <> ALL (names) ORDER BY n.position)
-  WHERE i.account_id = account AND i.project_id = project AND i.labels && names;
+DECLARE
+  gone text[] := ARRAY(
+    SELECT n.name FROM unnest(names) AS n (name)
+    WHERE NOT EXISTS (
+      SELECT FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND l.name = n.name));
+BEGIN
+  UPDATE keypup.pull_requests p SET labels = keypup.names_without(p.labels, gone)
+  WHERE p.account_id = account AND p.project_id = project AND p.labels && gone;
+  UPDATE keypup.issues i SET labels = keypup.names_without(i.labels, gone)
+  WHERE i.account_id = account AND i.project_id = project AND i.labels && gone;
+END
 $$;
 CREATE FUNCTION keypup.unlisted_labels(account uuid, project bigint) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -111,29 +141,28 @@ AS $$
     EXCEPT
     SELECT l.name FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project) AS n
 $$;
+-- Items name their milestones by id: of two with one title, each has its own items.
 CREATE FUNCTION keypup.follow_milestones(account uuid, project bigint, seen jsonb, asked_at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   ids text[];
-  old_names text[];
   new_names text[];
+  named_at timestamptz;
 BEGIN
-  SELECT c.* INTO ids, old_names, new_names
-  FROM keypup.changed_names((
-    SELECT jsonb_agg(jsonb_build_object('id', m.external_id, 'name', m.title)) FROM keypup.milestones m
-    WHERE m.account_id = account AND m.project_id = project
-      AND EXISTS (SELECT FROM jsonb_to_recordset(seen) AS s (id text, name text)
-        WHERE (s.id = m.external_id) <> (s.name = m.title))), seen) c;
+  SELECT array_agg(m.external_id), array_agg(s.name), max(m.named_at) INTO ids, new_names, named_at
+  FROM (
+    SELECT DISTINCT ON (s.id) s.id, s.name FROM jsonb_to_recordset(seen) AS s (id text, name text) ORDER BY s.id
+  ) AS s
+  JOIN keypup.milestones m ON m.account_id = account AND m.project_id = project AND m.external_id = s.id
+  WHERE m.title <> s.name;
   IF ids IS NULL THEN
     RETURN;
   END IF;
-  PERFORM keypup.refuse_older_names(asked_at,
-    (SELECT max(m.named_at) FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project
-      AND m.external_id = ANY (ids)));
+  PERFORM keypup.refuse_older_names(asked_at, named_at);
   UPDATE keypup.milestones m SET title = c.name, named_at = now()
-  FROM unnest(ids, new_names) AS c (id, name) WHERE m.account_id = account AND m.project_id = project
-    AND m.external_id = c.id;
+  FROM unnest(ids, new_names) AS c (id, name)
+  WHERE m.account_id = account AND m.project_id = project AND m.external_id = c.id;
   UPDATE keypup.pull_requests p SET milestone = keypup.new_name(p.milestone_ids[1], ids, new_names)
   WHERE p.account_id = account AND p.project_id = project AND p.milestone_ids[1] = ANY (ids);
   UPDATE keypup.issues i SET milestone = keypup.new_name(i.milestone_ids[1], ids, new_names)
@@ -145,10 +174,10 @@ CREATE FUNCTION keypup.milestones_left(account uuid, project bigint, milestone_i
   OUT left_ids text[], OUT title text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT l.ids, (SELECT m.title FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project
-    AND m.external_id = l.ids[1])
-  FROM (SELECT ARRAY(SELECT u.id FROM unnest(milestone_ids) WITH ORDINALITY AS u (id, position) WHERE u.id <> ALL (gone)
-    ORDER BY u.position) AS ids) AS l
+  SELECT l.ids, (
+    SELECT m.title FROM keypup.milestones m
+    WHERE m.account_id = account AND m.project_id = project AND m.external_id = l.ids[1])
+  FROM (SELECT keypup.names_without(milestone_ids, gone) AS ids) AS l
 $$;
 CREATE FUNCTION keypup.forget_milestones(account uuid, project bigint, ids text[]) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -178,9 +207,10 @@ REVOKE ALL ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz),
   keypup.milestones_left(uuid, bigint, text[], text[]), keypup.forget_milestones(uuid, bigint, text[]),
     keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz) IS
-  'Carries new names of labels, seen as {id, name}, through a project. Returns which names they are; NULL: none.';
+  'Carries new names of labels, seen as {id, name}, through a project. Returns which names the items have otherwise; '
+  'NULL: none.';
 COMMENT ON FUNCTION keypup.forget_labels(uuid, bigint, text[]) IS
-  'Takes labels that were deleted from the items of a project.';
+  'Takes labels that were deleted from the items of a project, unless another has the same name.';
 COMMENT ON FUNCTION keypup.unlisted_labels(uuid, bigint) IS
   'The labels that items of a project have, and the project has not; NULL: none.';
 COMMENT ON FUNCTION keypup.unlisted_milestones(uuid, bigint) IS
@@ -279,8 +309,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz)
 FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]),
-  keypup.new_name(text[], text[], text[]), keypup.follow_labels(uuid, bigint, jsonb, timestamptz),
+GRANT EXECUTE ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz),
   keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb, timestamptz),
   keypup.milestones_left(uuid, bigint, text[], text[]), keypup.forget_milestones(uuid, bigint, text[]),
   keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint),
