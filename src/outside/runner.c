@@ -16,7 +16,7 @@
 #include "datum.h"
 #include "http/proxy.h"
 #include "outside/runner.h"
-#include "outside/slow.h"
+#include "outside/set_aside.h"
 #include "right/current_user.h"
 #include "token/token.h"
 #include "worker_list.h"
