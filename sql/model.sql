@@ -126,7 +126,7 @@ FROM keypup.issues i WHERE i.project_id = :'library';
 
 -- Who somebody is may be learned later, and is not forgotten.
 SELECT connection_id AS code FROM keypup.projects WHERE project_id = :'app' \gset
-SELECT FROM unnest('{unknown,user,unknown}'::text[]) AS k (kind) CROSS JOIN LATERAL keypup.store_people(:'account', :'code', ARRAY[ROW('u1', 'ann', NULL, k.kind, false)::keypup.provided_identity], now());
+SELECT FROM unnest('{unknown,user,unknown}'::text[]) AS k (kind) CROSS JOIN LATERAL keypup.store_people(:'account', :'app', ARRAY[ROW('u1', 'ann', NULL, k.kind, false)::keypup.provided_identity]);
 SELECT i.login, i.kind, p.name FROM keypup.identities i LEFT JOIN keypup.people p USING (account_id, person_id) WHERE i.connection_id = :'code';
 
 -- What a provider says that cannot be meant. All of it is undone: such a provider is nobody's.

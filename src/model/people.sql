@@ -1,4 +1,4 @@
--- model/people.sql: the logins that a page names, and the people behind them.
+-- model/people.sql: logins, and the people behind them. What a page names gets here by sync's store_people.
 
 CREATE TYPE keypup.provided_identity AS (external_id text, login text, name text, kind text, is_guessed boolean);
 REVOKE ALL ON TYPE keypup.provided_identity FROM PUBLIC;
@@ -7,28 +7,10 @@ COMMENT ON TYPE keypup.provided_identity IS
   'What a provider gives of a row of keypup.identities. is_guessed: external_id is made of the login, since the page '
   'does not have the id.';
 
-CREATE FUNCTION keypup.store_people(account uuid, connection uuid, people keypup.provided_identity[],
-  asked_at timestamptz, OUT old_names text[], OUT new_names text[])
+CREATE FUNCTION keypup.store_identities(account uuid, connection uuid, people keypup.provided_identity[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-  named jsonb;
 BEGIN
-  -- Most have been met before, and are called as they were.
-  IF NOT EXISTS (
-       SELECT FROM unnest(people) AS a
-       LEFT JOIN keypup.identities i ON i.account_id = account AND i.connection_id = connection
-         AND i.external_id = a.external_id
-       WHERE i.login IS NULL OR i.login <> a.login OR a.kind NOT IN (i.kind, 'unknown')
-         OR i.name IS DISTINCT FROM a.name) THEN
-    RETURN;
-  END IF;
-  named := (SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.external_id, 'name', a.login, 'kind', a.kind)), '[]')
-            FROM unnest(people) AS a WHERE NOT a.is_guessed);
-  IF (keypup.changed_people(account, connection, named)).ids IS NOT NULL THEN
-    PERFORM keypup.hold_projects(account, connection, false);
-    SELECT f.* INTO old_names, new_names FROM keypup.follow_people(account, connection, named, asked_at) f;
-  END IF;
   WITH seen AS MATERIALIZED (
     SELECT DISTINCT ON (a.external_id) a.external_id, a.login, a.name, a.kind FROM unnest(people) AS a
     ORDER BY a.external_id
@@ -64,8 +46,7 @@ BEGIN
   ON CONFLICT (account_id, person_id) DO NOTHING;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.store_people(uuid, uuid, keypup.provided_identity[], timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.store_people(uuid, uuid, keypup.provided_identity[], timestamptz) TO keypup_worker;
-COMMENT ON FUNCTION keypup.store_people(uuid, uuid, keypup.provided_identity[], timestamptz) IS
-  'Stores the logins that a page names, with a person for each user, and carries new logins through what is stored. '
-  'Returns which these are; NULL: none.';
+REVOKE ALL ON FUNCTION keypup.store_identities(uuid, uuid, keypup.provided_identity[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.store_identities(uuid, uuid, keypup.provided_identity[]) TO keypup_worker;
+COMMENT ON FUNCTION keypup.store_identities(uuid, uuid, keypup.provided_identity[]) IS
+  'Stores logins, with a person for each user; new ones have been carried through what is stored (follow_people).';

@@ -6,14 +6,13 @@ AS $$
 DECLARE
   followed record;
 BEGIN
-  SELECT s.* INTO followed FROM keypup.store_people(account, connection, (
+  SELECT s.* INTO followed FROM keypup.store_people(account, project, (
     SELECT array_agg(DISTINCT ROW(coalesce(o.id, 'login:' || o.login), o.login, o.name,
       CASE o.type WHEN 'User' THEN 'user' WHEN 'Bot' THEN 'bot' WHEN 'Mannequin' THEN 'mannequin'
         WHEN 'Organization' THEN 'organization' WHEN 'EnterpriseUserAccount' THEN 'enterprise_user' ELSE 'unknown' END,
       o.id IS NULL)::keypup.provided_identity)
     FROM keypup.json_objects(page, 'login', '{id,login,name,__typename}'::text[]) AS o (id text, login text, name text,
-      type text)),
-    keypup.answer_asked_at(account, project)) s;
+      type text))) s;
   IF followed.old_names IS NULL THEN
     RETURN page;
   END IF;

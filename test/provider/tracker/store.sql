@@ -56,10 +56,9 @@ DECLARE
   numbers bigint[] := ARRAY(SELECT (n ->> 'id')::bigint FROM jsonb_array_elements(nodes) AS n);
   left_behind bigint[];
 BEGIN
-  PERFORM keypup.store_people(account, connection, (
+  PERFORM keypup.store_people(account, project, (
     SELECT array_agg(DISTINCT ROW(a.id, a.login, a.name, 'user', false)::keypup.provided_identity)
-    FROM keypup.json_objects(nodes, 'login', '{id,login,name}'::text[]) AS a (id text, login text, name text)),
-    keypup.answer_asked_at(account, project));
+    FROM keypup.json_objects(nodes, 'login', '{id,login,name}'::text[]) AS a (id text, login text, name text)));
   -- What was moved here is in its old project no more.
   left_behind := ARRAY(
     SELECT i.number FROM keypup.projects p JOIN keypup.issues i USING (account_id, project_id)
