@@ -131,16 +131,6 @@ BEGIN
   WHERE i.account_id = account AND i.project_id = project AND i.labels && gone;
 END
 $$;
-CREATE FUNCTION keypup.unlisted_labels(account uuid, project bigint) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT array_agg(n.name) FROM (
-    SELECT unnest(p.labels) AS name FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project
-    UNION
-    SELECT unnest(i.labels) FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project
-    EXCEPT
-    SELECT l.name FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project) AS n
-$$;
 -- Items name their milestones by id: of two with one title, each has its own items.
 CREATE FUNCTION keypup.follow_milestones(account uuid, project bigint, seen jsonb, asked_at timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -191,30 +181,32 @@ AS $$
     FROM keypup.milestones_left(account, project, i.milestone_ids, ids) l)
   WHERE i.account_id = account AND i.project_id = project AND i.milestone_ids && ids;
 $$;
-CREATE FUNCTION keypup.unlisted_milestones(account uuid, project bigint) RETURNS text[]
+CREATE FUNCTION keypup.unlisted_names(account uuid, project bigint, kind text) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT array_agg(n.id) FROM (
-    SELECT unnest(p.milestone_ids) AS id FROM keypup.pull_requests p WHERE p.account_id = account
-      AND p.project_id = project
+  SELECT array_agg(n.name) FROM (
+    SELECT unnest(CASE kind WHEN 'labels' THEN p.labels ELSE p.milestone_ids END) AS name
+    FROM keypup.pull_requests p WHERE p.account_id = account AND p.project_id = project
     UNION
-    SELECT unnest(i.milestone_ids) FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project
+    SELECT unnest(CASE kind WHEN 'labels' THEN i.labels ELSE i.milestone_ids END)
+    FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project
     EXCEPT
-    SELECT m.external_id FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project) AS n
+    SELECT l.name FROM keypup.labels l WHERE kind = 'labels' AND l.account_id = account AND l.project_id = project
+    EXCEPT
+    SELECT m.external_id
+    FROM keypup.milestones m WHERE kind = 'milestones' AND m.account_id = account AND m.project_id = project) AS n
 $$;
 REVOKE ALL ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz),
   keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb, timestamptz),
   keypup.milestones_left(uuid, bigint, text[], text[]), keypup.forget_milestones(uuid, bigint, text[]),
-    keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint) FROM PUBLIC;
+  keypup.unlisted_names(uuid, bigint, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz) IS
   'Carries new names of labels, seen as {id, name}, through a project. Returns which names the items have otherwise; '
   'NULL: none.';
 COMMENT ON FUNCTION keypup.forget_labels(uuid, bigint, text[]) IS
   'Takes labels that were deleted from the items of a project, unless another has the same name.';
-COMMENT ON FUNCTION keypup.unlisted_labels(uuid, bigint) IS
-  'The labels that items of a project have, and the project has not; NULL: none.';
-COMMENT ON FUNCTION keypup.unlisted_milestones(uuid, bigint) IS
-  'The milestones, by id, in which items of a project are, and which it has not; NULL: none.';
+COMMENT ON FUNCTION keypup.unlisted_names(uuid, bigint, text) IS
+  'The labels, or the ids of the milestones (kind), that items of a project have, and the project has not; NULL: none.';
 COMMENT ON FUNCTION keypup.follow_milestones(uuid, bigint, jsonb, timestamptz) IS
   'Carries new titles of milestones, seen as {id, name}, through a project.';
 COMMENT ON FUNCTION keypup.milestones_left(uuid, bigint, text[], text[]) IS
@@ -312,8 +304,8 @@ FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz),
   keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb, timestamptz),
   keypup.milestones_left(uuid, bigint, text[], text[]), keypup.forget_milestones(uuid, bigint, text[]),
-  keypup.unlisted_labels(uuid, bigint), keypup.unlisted_milestones(uuid, bigint),
-    keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) TO keypup_worker;
+  keypup.unlisted_names(uuid, bigint, text),
+  keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.changed_people(uuid, uuid, jsonb) IS
   'Who, of those seen as {id, name, kind}, or of those whose logins these have now, is called otherwise: as '
   'changed_names tells it.';

@@ -77,34 +77,6 @@ GRANT EXECUTE ON FUNCTION keypup.answer_asked_at(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.answer_asked_at(uuid, bigint) IS
   'When the answer was asked for that is being taken for a project.';
 
--- An item may name a label or a milestone that the list did not have: one that is new, or one that was deleted, of
--- which the list will say no more. A whole list that was asked for since then tells which.
-CREATE FUNCTION keypup.note_unlisted(account uuid, project bigint, kind text) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-  UPDATE keypup.sync_state s SET unlisted = s.unlisted || jsonb_build_object(kind, clock_timestamp())
-  WHERE s.account_id = account AND s.project_id = project
-$$;
-CREATE FUNCTION keypup.settle_unlisted(account uuid, project bigint, kind text, asked_at timestamptz) RETURNS boolean
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-  WITH settled AS (
-    UPDATE keypup.sync_state s SET unlisted = s.unlisted - kind
-    WHERE s.account_id = account AND s.project_id = project AND s.unlisted ? kind
-      AND (s.unlisted ->> kind)::timestamptz NOT BETWEEN asked_at AND clock_timestamp()
-    RETURNING 1
-  )
-  SELECT EXISTS (SELECT FROM settled)
-$$;
-REVOKE ALL ON FUNCTION keypup.note_unlisted(uuid, bigint, text), keypup.settle_unlisted(uuid, bigint, text, timestamptz)
-FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.note_unlisted(uuid, bigint, text),
-  keypup.settle_unlisted(uuid, bigint, text, timestamptz) TO keypup_worker;
-COMMENT ON FUNCTION keypup.note_unlisted(uuid, bigint, text) IS
-  'An item of a project names a label or a milestone (kind: labels, milestones) that is not known.';
-COMMENT ON FUNCTION keypup.settle_unlisted(uuid, bigint, text, timestamptz) IS
-  'Whether items may name what is not in the list that was just stored as a whole, and was asked for at that time.';
-
 CREATE FUNCTION keypup.take_answer(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb,
   reply jsonb, failure text, failure_hint text, milliseconds integer, token_revision bigint,
   holds_projects boolean DEFAULT false, OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz,

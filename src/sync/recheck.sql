@@ -189,3 +189,66 @@ COMMENT ON FUNCTION keypup.confirm_gone(uuid, bigint, text, jsonb) IS
 COMMENT ON FUNCTION keypup.take_gone(uuid, bigint, jsonb, jsonb) IS
   'Takes what a job of kind existence, with these arguments, found to be gone: marks it as deleted if that was the '
   'second time.';
+
+-- An item may name a label or a milestone that the list did not have: one that is new, or one that was deleted, of
+-- which the list will say no more. A whole list that was asked for since then tells which.
+CREATE FUNCTION keypup.note_unlisted(account uuid, project bigint, kind text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE keypup.sync_state s SET unlisted = s.unlisted || jsonb_build_object(kind, clock_timestamp())
+  WHERE s.account_id = account AND s.project_id = project
+$$;
+CREATE FUNCTION keypup.settle_unlisted(account uuid, project bigint, kind text, asked_at timestamptz) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH settled AS (
+    UPDATE keypup.sync_state s SET unlisted = s.unlisted - kind
+    WHERE s.account_id = account AND s.project_id = project AND s.unlisted ? kind
+      AND (s.unlisted ->> kind)::timestamptz
+        NOT BETWEEN coalesce(asked_at, s.answer_asked_at, now()) AND clock_timestamp()
+    RETURNING 1
+  )
+  SELECT EXISTS (SELECT FROM settled)
+$$;
+CREATE FUNCTION keypup.take_whole_list(account uuid, project bigint, kind text, listed jsonb, asked_at timestamptz)
+  RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  gone text[];
+BEGIN
+  WITH labels AS (
+    DELETE FROM keypup.labels l
+    WHERE kind = 'labels' AND l.account_id = account AND l.project_id = project AND NOT listed ? l.external_id
+    RETURNING l.name
+  ), milestones AS (
+    DELETE FROM keypup.milestones m
+    WHERE kind = 'milestones' AND m.account_id = account AND m.project_id = project AND NOT listed ? m.external_id
+    RETURNING m.external_id
+  )
+  SELECT array_agg(d.name) INTO gone
+  FROM (SELECT l.name FROM labels l UNION ALL SELECT m.external_id FROM milestones m) AS d;
+  IF keypup.settle_unlisted(account, project, kind, asked_at) THEN
+    gone := gone || keypup.unlisted_names(account, project, kind);
+  END IF;
+  IF kind = 'labels' THEN
+    PERFORM keypup.forget_labels(account, project, gone);
+  ELSE
+    PERFORM keypup.forget_milestones(account, project, gone);
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.note_unlisted(uuid, bigint, text),
+  keypup.settle_unlisted(uuid, bigint, text, timestamptz),
+  keypup.take_whole_list(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.note_unlisted(uuid, bigint, text),
+  keypup.settle_unlisted(uuid, bigint, text, timestamptz),
+  keypup.take_whole_list(uuid, bigint, text, jsonb, timestamptz) TO keypup_worker;
+COMMENT ON FUNCTION keypup.note_unlisted(uuid, bigint, text) IS
+  'An item of a project names a label or a milestone (kind: labels, milestones) that is not known.';
+COMMENT ON FUNCTION keypup.settle_unlisted(uuid, bigint, text, timestamptz) IS
+  'Whether items may name what is not in the list that was just stored as a whole, and was asked for at that time; '
+  'NULL: with the answer that is being taken.';
+COMMENT ON FUNCTION keypup.take_whole_list(uuid, bigint, text, jsonb, timestamptz) IS
+  'Forgets the labels or milestones (kind) of a project whose ids a whole list lacks, and takes them from its items. '
+  'asked_at: when its first page was asked for; NULL: it is the one that is being taken.';

@@ -32,48 +32,26 @@ COMMENT ON FUNCTION keypup.github_store_milestones(uuid, bigint, jsonb) IS 'Stor
 
 -- A list of labels or milestones is short: it is read whole in every run that finds more than one
 -- page, and rows that the whole list lacks are gone. seen carries the ids of the pages before; NULL when one was not
--- whole. asked_at is when the first was asked for.
+-- whole. asked_at is when the first was asked for, of a list that goes on.
 CREATE FUNCTION keypup.github_take_list(account uuid, project bigint, kind text, page jsonb, arguments jsonb)
   RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  gone text[];
-  asked_at timestamptz := coalesce((arguments ->> 'asked_at')::timestamptz, keypup.answer_asked_at(account, project));
   ids jsonb := jsonb_path_query_array(page, '$.nodes[*].id');
   known jsonb := CASE WHEN NOT page ? 'all_ids' AND arguments -> 'seen' <> 'null' THEN (arguments -> 'seen') || ids END;
 BEGIN
   PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes', 'infinity'::timestamptz);
   IF keypup.github_goes_on(account, project, kind, page, arguments) THEN
     PERFORM keypup.queue_job(account, project, kind,
-      keypup.github_next_page(page, arguments) || jsonb_build_object('seen', known, 'asked_at', asked_at),
-        NULL::boolean, now(), false);
+      jsonb_build_object('asked_at', keypup.answer_asked_at(account, project))
+        || keypup.github_next_page(page, arguments) || jsonb_build_object('seen', known),
+      NULL::boolean, now(), false);
   ELSIF (SELECT count(DISTINCT k) FROM jsonb_array_elements(known) AS k)
-    IS DISTINCT FROM (page ->> 'totalCount')::bigint THEN
-    -- Not as many as there are: something moved while the list was read, or it is not whole. The next run reads it
-    -- again.
-    RETURN;
-  ELSIF kind = 'labels' THEN
-    WITH deleted AS (
-      DELETE FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND NOT known
-        ? l.external_id RETURNING l.name
-    )
-    SELECT array_agg(d.name) INTO gone FROM deleted d;
-    IF keypup.settle_unlisted(account, project, kind, asked_at) THEN
-      gone := gone || keypup.unlisted_labels(account, project);
-    END IF;
-    PERFORM keypup.forget_labels(account, project, gone);
-  ELSE
-    WITH deleted AS (
-      DELETE FROM keypup.milestones m WHERE m.account_id = account AND m.project_id = project AND NOT known
-        ? m.external_id RETURNING m.external_id
-    )
-    SELECT array_agg(d.external_id) INTO gone FROM deleted d;
-    IF keypup.settle_unlisted(account, project, kind, asked_at) THEN
-      gone := gone || keypup.unlisted_milestones(account, project);
-    END IF;
-    PERFORM keypup.forget_milestones(account, project, gone);
+    IS NOT DISTINCT FROM (page ->> 'totalCount')::bigint THEN
+    PERFORM keypup.take_whole_list(account, project, kind, known, (arguments ->> 'asked_at')::timestamptz);
   END IF;
+  -- Otherwise something moved while the list was read, or it is not whole. The next run reads it again.
 END
 $$;
 -- A page that comes after itself, or that has nothing which was not there before, is no way to the end of a list. Nor
