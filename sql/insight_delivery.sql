@@ -122,18 +122,71 @@ SELECT pr_pickup_time FROM keypup.dora_devlake_compat WHERE project_id = pg_temp
 UPDATE keypup.pull_requests SET first_commit_at = created_at - ('{-60,-59,0,1,60,61}'::int[])[number + 1] * interval '1 second' WHERE project_id = pg_temp.project('a/devlake');
 SELECT pr_coding_time FROM keypup.dora_devlake_compat WHERE project_id = pg_temp.project('a/devlake') ORDER BY number;
 
--- DORA's levels, of the last 13 weeks: a deployment each day, one each week, and two in all.
+-- DORA's levels: a deployment each day, one each week, and two in all.
 INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at)
 SELECT :'account', pg_temp.project(v.name), d, 'production', 'active', t, t, t
-FROM (VALUES ('a/daily', 1), ('a/weekly', 7), ('a/rare', 60)) v(name, every) CROSS JOIN LATERAL generate_series(0, 90, v.every) d CROSS JOIN LATERAL (SELECT now() - d * interval '24 hours' - interval '1 hour' AS t) t;
+FROM (VALUES ('a/daily', 1), ('a/weekly', 7), ('a/rare', 60)) v(name, every) CROSS JOIN LATERAL generate_series(0, 89, v.every) d CROSS JOIN LATERAL (SELECT now() - d * interval '24 hours' - interval '1 hour' AS t) t;
 INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, created_at, updated_at, first_commit_at, merged_at, ready_at, base_branch)
 SELECT :'account', pg_temp.project(v.name), n, n, n, n, 'merged', false, m - '1 hour'::interval, m, m - '2 hours'::interval, m, m - '1 hour'::interval, 'main'
 FROM (VALUES ('a/daily'), ('a/weekly')) v(name), generate_series(1, 80) n CROSS JOIN LATERAL (SELECT now() - n * interval '24 hours' AS m) m;
 INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, labels, created_at, updated_at, closed_at)
 SELECT :'account', pg_temp.project('a/daily'), 1000 + n, n, n, n, 'closed', '{incident}', m, m, m + interval '10 minutes' FROM generate_series(1, 10) n CROSS JOIN LATERAL (SELECT now() - n * interval '24 hours' AS m) m;
-SELECT project, deployments AS n, failed_changes AS failed, deployment_frequency AS days, deployment_frequency_level AS level, pg_temp.hours(lead_time_for_changes) AS lead, lead_time_for_changes_level AS level,
+SELECT project, deployments AS n, failed_changes AS failed, levels_report AS report, deployment_frequency AS days, deployment_frequency_level AS level, pg_temp.hours(lead_time_for_changes) AS lead, lead_time_for_changes_level AS level,
   change_failure_rate AS rate, change_failure_rate_level AS level, pg_temp.hours(failed_deployment_recovery_time) AS recovery, failed_deployment_recovery_time_level AS level
 FROM keypup.dora_metrics WHERE account_id = :'account' ORDER BY project;
+-- By the reports: whatever the value, one level; of each metric three bounds.
+SELECT report, metric, string_agg(format('%s %s %s', level, bound, unit), ', ' ORDER BY place) AS bounds FROM keypup.dora_levels WHERE account_id = :'account' GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT v.rate, (SELECT string_agg(r.report || ' ' || coalesce((SELECT l.level FROM keypup.dora_levels l WHERE l.account_id = :'account' AND l.report = r.report AND l.metric = 'change_failure_rate' AND v.rate <= l.bound ORDER BY l.place LIMIT 1), 'low'), ', ' ORDER BY r.report)
+  FROM unnest('{2021,2023,2024}'::int[]) AS r(report)) AS levels FROM unnest('{0,0.05,0.08,0.12,0.2,0.4}'::double precision[]) AS v(rate) ORDER BY 1;
+
+-- Histories of days and commits. h/twice: two deployments a day for 91 days until yesterday, of which the first is too long ago: never more than 7 days a week.
+-- h/young: each of the last 35 days, and nothing before: 5 weeks. h/week: yesterday alone. h/gone: 35 days that ended 120 days ago. h/vain: never succeeded.
+SELECT keypup.create_account('hand') AS hand \gset
+INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) VALUES (:'hand', 'github', 'h', 'https://api.github.com', 'me') RETURNING connection_id AS hand_connection \gset
+INSERT INTO keypup.projects (account_id, connection_id, name, default_branch, tracked_by)
+SELECT :'hand', :'hand_connection', n, 'main', 'me' FROM unnest('{h/twice,h/young,h/week,h/gone,h/vain,h/multi,h/again}'::text[]) n;
+CREATE FUNCTION pg_temp.deploy(project text, id text, environment text, created timestamptz, commit timestamptz, succeeds boolean DEFAULT true, ref text DEFAULT 'main') RETURNS void LANGUAGE sql AS $$
+  INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, ref, creator, created_at, updated_at, commit_at, succeeded_at, failed_at)
+  SELECT account_id, project_id, $2, $3, 'inactive', $7, 'ann', $4, $4, $5, CASE WHEN $6 THEN $4 + interval '1 minute' END, CASE WHEN NOT $6 THEN $4 + interval '1 minute' END FROM keypup.projects WHERE name = $1
+$$;
+DO $$ DECLARE midnight timestamptz := date_trunc('day', now()); BEGIN
+  PERFORM pg_temp.deploy('h/twice', 'a' || g, 'production', midnight - g * interval '1 day' + interval '1 hour', midnight - (g + 1) * interval '1 day'),
+    pg_temp.deploy('h/twice', 'b' || g, 'production', midnight - g * interval '1 day' + interval '22 hours', midnight - (g + 1) * interval '1 day') FROM generate_series(1, 91) g;
+  PERFORM pg_temp.deploy('h/young', g::text, 'production', midnight - g * interval '1 day', midnight - g * interval '1 day' - interval '1 hour') FROM generate_series(1, 35) g;
+  PERFORM pg_temp.deploy('h/gone', g::text, 'production', midnight - (120 + g) * interval '1 day', midnight - (120 + g) * interval '1 day' - interval '1 hour') FROM generate_series(1, 35) g;
+  PERFORM pg_temp.deploy('h/week', '1', 'production', midnight - interval '1 day', midnight - interval '1 day'), pg_temp.deploy('h/vain', '1', 'production', midnight - interval '1 day', midnight - interval '1 day', false);
+END $$;
+SELECT project, weeks_counted AS weeks, deployments AS n, failed_deployments AS failed, deployment_frequency AS days, deployment_frequency_level AS level, change_failure_rate AS rate, change_failure_rate_level AS level,
+  lead_time_for_changes_level AS level FROM keypup.dora_metrics WHERE account_id = :'hand' ORDER BY project;
+-- h/multi: a commit goes to three regions within a minute: one change, and the incident 1 is its failure: 1 of 1. In the week after, another goes to one: duplicates, and what is not planned, are
+-- no incidents (2 and 3); 4 was opened again, and is one. h/again, all of one commit but 6 to 8: 1 failed and 2 succeeded within the hour: one change that succeeded. 3 is begun an hour and a minute after
+-- 2: another, and 4 of the same; 5 comes three quarters after 4, when the hour of 3 is over: another again. 6 is of another branch; of 7 and 8 no commit is known; 9 has not ended.
+DO $$ BEGIN
+  PERFORM pg_temp.deploy('h/multi', 'eu', 'production-eu', pg_temp.at(0), pg_temp.at(-1)), pg_temp.deploy('h/multi', 'us', 'production-us', pg_temp.at(1 / 120.0), pg_temp.at(-1)), pg_temp.deploy('h/multi', 'ap', 'production-ap', pg_temp.at(1 / 60.0), pg_temp.at(-1)),
+    pg_temp.deploy('h/multi', 'b', 'production-eu', pg_temp.at(240), pg_temp.at(239));
+  PERFORM pg_temp.add_incident('h/multi', 1, '{incident}', NULL, 24, 48), pg_temp.add_incident('h/multi', 2, '{incident}', NULL, 264, 288), pg_temp.add_incident('h/multi', 3, '{incident}', NULL, 264, 432), pg_temp.add_incident('h/multi', 4, '{incident}', NULL, 264, NULL);
+  UPDATE keypup.issues SET state_reason = CASE number WHEN 1 THEN 'completed' WHEN 2 THEN 'duplicate' WHEN 3 THEN 'not_planned' ELSE 'duplicate' END WHERE project_id = pg_temp.project('h/multi');
+  PERFORM pg_temp.deploy('h/again', '1', 'production', pg_temp.at(1), pg_temp.at(0), false), pg_temp.deploy('h/again', '2', 'production', pg_temp.at(2), pg_temp.at(0)), pg_temp.deploy('h/again', '3', 'production', pg_temp.at(3 + 1 / 60.0), pg_temp.at(0)),
+    pg_temp.deploy('h/again', '4', 'production', pg_temp.at(3.75), pg_temp.at(0), false), pg_temp.deploy('h/again', '5', 'prod', pg_temp.at(4.5), pg_temp.at(0)), pg_temp.deploy('h/again', '6', 'production', pg_temp.at(1), pg_temp.at(0), true, 'other'),
+    pg_temp.deploy('h/again', '7', 'production', pg_temp.at(1), NULL), pg_temp.deploy('h/again', '8', 'production', pg_temp.at(1), NULL), pg_temp.deploy('h/again', '9', 'production', pg_temp.at(200), pg_temp.at(199));
+  UPDATE keypup.deployments SET succeeded_at = NULL WHERE project_id = pg_temp.project('h/again') AND external_id = '9';
+END $$;
+SELECT project, external_id AS id, environment, environments, name, pg_temp.hours(started_at - pg_temp.at(0)) AS started, pg_temp.hours(deployed_at - pg_temp.at(0)) AS deployed, succeeded
+FROM keypup.production_deployments WHERE account_id = :'hand' AND project IN ('h/multi', 'h/again') ORDER BY 1, started_at, 2;
+SELECT week_start, deployments AS n, failed_changes, change_failure_rate AS rate, pg_temp.hours(recovery_time_p50) AS recovery FROM keypup.delivery_weekly WHERE account_id = :'hand' AND project = 'h/multi' AND week_start < '2024-01-22' ORDER BY 1;
+SELECT number, deployment_id AS id, pg_temp.hours(recovery_time) AS recovery FROM keypup.incidents WHERE account_id = :'hand' ORDER BY 1;
+-- The window is the account's: of half a minute, of half an hour, none.
+SELECT keypup.set_deployment_window('hand', '30 seconds');
+SELECT string_agg(external_id || ' ' || environments, ', ' ORDER BY started_at, external_id) FROM keypup.production_deployments WHERE project_id = pg_temp.project('h/multi');
+SELECT keypup.set_deployment_window('hand', '30 minutes');
+SELECT string_agg(external_id || ' ' || environments, ', ' ORDER BY started_at, external_id) FROM keypup.production_deployments WHERE project_id = pg_temp.project('h/again');
+SELECT keypup.set_deployment_window('hand', '0');
+SELECT string_agg(external_id || ' ' || environments, ', ' ORDER BY started_at, external_id) FROM keypup.production_deployments WHERE project_id IN (pg_temp.project('h/multi'), pg_temp.project('h/again'));
+SELECT keypup.set_deployment_window('hand', '-1 second');
+SELECT keypup.set_deployment_window('hand', '8 days');
+SELECT keypup.set_deployment_window('hand', NULL);
+SELECT keypup.set_deployment_window('nowhere', '1 hour');
+SELECT action, detail FROM keypup.audit_log WHERE account_id = :'hand' AND action = 'account.deployment_window' AND outcome = 'done' ORDER BY occurred_at, detail;
 
 -- An account without rows: none.
 SELECT (SELECT count(*) FROM keypup.delivery WHERE account_id = :'nothing') AS delivery, (SELECT count(*) FROM keypup.dora_metrics WHERE account_id = :'nothing') AS dora, (SELECT count(*) FROM keypup.deployment_metrics WHERE account_id = :'nothing') AS metrics,

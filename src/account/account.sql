@@ -210,7 +210,8 @@ CREATE TABLE keypup.accounts (
   production_environments text[] NOT NULL DEFAULT '{production%,prod,live}'
     CHECK (strpos(array_to_string(production_environments, ''), '\') = 0),
   incident_labels text[] NOT NULL DEFAULT '{incident,outage}' CHECK (strpos(array_to_string(incident_labels, ''),
-    '\') = 0)
+    '\') = 0),
+  deployment_window interval NOT NULL DEFAULT '1 hour' CHECK (deployment_window BETWEEN '0' AND '7 days')
 );
 COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
 COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';
@@ -228,4 +229,7 @@ COMMENT ON COLUMN keypup.accounts.production_environments IS
 COMMENT ON COLUMN keypup.accounts.incident_labels IS
   'Labels and types of the issues that are incidents, in lower case, % standing for anything. Set by '
   'set_incident_labels.';
+COMMENT ON COLUMN keypup.accounts.deployment_window IS
+  'How long after the first deployment of a commit to production another of the same commit is the same change: '
+  'another region, or a second try. 0: each deployment is a change. Set by set_deployment_window.';
 SELECT keypup.protect_table('keypup.accounts', 'data.read');

@@ -53,9 +53,29 @@ COMMENT ON FUNCTION keypup.set_incident_labels(text, text[]) IS
   'Says by which labels or types an issue is an incident, % standing for anything; the delivery views count by it from '
   'the next statement on.';
 
+CREATE FUNCTION keypup.set_deployment_window(account text, span interval) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres'
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'settings.write');
+BEGIN
+  IF span IS NULL OR span NOT BETWEEN interval '0' AND interval '7 days' THEN
+    RAISE EXCEPTION 'a deployment window of % is out of range', coalesce(span::text, 'NULL')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Give 0 to 7 days; 0: each deployment is a change of its own.';
+  END IF;
+  UPDATE keypup.accounts a SET deployment_window = span WHERE a.account_id = the_account;
+  PERFORM keypup.record_action(the_account, 'account.deployment_window', span::text);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.set_deployment_window(text, interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.set_deployment_window(text, interval) TO keypup_member;
+COMMENT ON FUNCTION keypup.set_deployment_window(text, interval) IS
+  'Says how long after the first deployment of a commit to production another of the same commit is the same change; '
+  '0: never. The delivery views count by it from the next statement on.';
+
 CREATE VIEW keypup.delivery_sources WITH (security_invoker = true, security_barrier = true) AS
 SELECT p.account_id, p.project_id, p.name AS project, p.default_branch,
-  keypup.known_time_zone(a.time_zone) AS time_zone, a.production_environments, a.incident_labels,
+  keypup.known_time_zone(a.time_zone) AS time_zone, a.production_environments, a.incident_labels, a.deployment_window,
   CASE WHEN EXISTS (
     SELECT FROM keypup.deployments d
     WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.deleted_at IS NULL
@@ -63,8 +83,8 @@ SELECT p.account_id, p.project_id, p.name AS project, p.default_branch,
   THEN 'deployment' ELSE 'release' END AS source
 FROM keypup.projects p
 -- LIMIT, so that the planner does not take the projects of an account for one.
-CROSS JOIN LATERAL (SELECT c.time_zone, c.production_environments, c.incident_labels FROM keypup.accounts c
-  WHERE c.account_id = p.account_id LIMIT 1) AS a;
+CROSS JOIN LATERAL (SELECT c.time_zone, c.production_environments, c.incident_labels, c.deployment_window
+  FROM keypup.accounts c WHERE c.account_id = p.account_id LIMIT 1) AS a;
 REVOKE ALL ON keypup.delivery_sources FROM PUBLIC;
 GRANT SELECT ON keypup.delivery_sources TO keypup_member;
 COMMENT ON VIEW keypup.delivery_sources IS
@@ -79,23 +99,52 @@ COMMENT ON COLUMN keypup.delivery_sources.production_environments IS
   'Which environments of the account are production.';
 COMMENT ON COLUMN keypup.delivery_sources.incident_labels IS
   'By which labels and types an issue of the account is an incident.';
+COMMENT ON COLUMN keypup.delivery_sources.deployment_window IS
+  'How long after the first deployment of a commit another of the same commit is the same change; 0: never.';
 COMMENT ON COLUMN keypup.delivery_sources.source IS
   'deployment: the project has one to production. release: it has none, and its published releases count.';
 
 CREATE VIEW keypup.production_deployments WITH (security_invoker = true, security_barrier = true) AS
-SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.name, d.author, d.author_is_bot,
-  d.started_at, d.deployed_at, d.commit_at, d.succeeded
+SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.environments, d.name, d.author,
+  d.author_is_bot, d.started_at, d.deployed_at, d.commit_at, d.succeeded
 FROM keypup.delivery_sources s
 CROSS JOIN LATERAL (
-  SELECT d.external_id, d.environment, d.ref AS name, d.creator AS author, d.creator_is_bot AS author_is_bot,
-    d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.commit_at,
-      d.succeeded_at IS NOT NULL AS succeeded
-  FROM keypup.deployments d
-  WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id AND d.deleted_at IS NULL
-    AND lower(lower(d.environment COLLATE "C") COLLATE "default") LIKE ANY (s.production_environments)
-    AND coalesce(d.succeeded_at, d.failed_at) IS NOT NULL
+  -- The first of a change stands for it.
+  SELECT (g.first).external_id, (g.first).environment, g.environments, (g.first).ref AS name,
+    (g.first).creator AS author, (g.first).creator_is_bot AS author_is_bot, (g.first).created_at AS started_at,
+    coalesce(g.succeeded_at, g.failed_at) AS deployed_at, (g.first).commit_at, g.succeeded_at IS NOT NULL AS succeeded
+  FROM (
+    SELECT (array_agg(c.deployment ORDER BY c.created_at, c.external_id COLLATE "C"))[1] AS first,
+      min(c.succeeded_at) AS succeeded_at, min(c.failed_at) AS failed_at,
+      count(DISTINCT c.environment) FILTER (WHERE c.succeeded_at IS NOT NULL) AS environments
+    FROM (
+      -- The same commit over and over, without a pause as long as the window: cut into windows.
+      SELECT b.*, CASE WHEN b.created_at > b.began_at THEN ceil(extract(epoch FROM b.created_at - b.began_at)
+        / extract(epoch FROM s.deployment_window)) ELSE 1 END AS place
+      FROM (
+        SELECT a.*, max(a.created_at) FILTER (WHERE a.pause IS NULL OR a.pause > s.deployment_window)
+          OVER (PARTITION BY a.commit_at, a.ref, a.alone ORDER BY a.created_at, a.external_id COLLATE "C"
+            ROWS UNBOUNDED PRECEDING) AS began_at
+        FROM (
+          SELECT d AS deployment, d.external_id, d.environment, d.ref, d.created_at, d.commit_at, d.succeeded_at,
+            d.failed_at, o.alone, d.created_at - lag(d.created_at) OVER (PARTITION BY d.commit_at, d.ref, o.alone
+              ORDER BY d.created_at, d.external_id COLLATE "C") AS pause
+          FROM keypup.deployments d
+          -- Of which commit it is may be unknown: then it is a change of its own.
+          CROSS JOIN LATERAL (SELECT CASE WHEN d.commit_at IS NULL OR s.deployment_window = interval '0'
+            THEN d.external_id END AS alone) AS o
+          WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id
+            AND d.deleted_at IS NULL
+            AND lower(lower(d.environment COLLATE "C") COLLATE "default") LIKE ANY (s.production_environments)
+        ) AS a
+      ) AS b
+    ) AS c
+    GROUP BY c.commit_at, c.ref, c.alone, c.began_at, c.place
+  ) AS g
+  WHERE coalesce(g.succeeded_at, g.failed_at) IS NOT NULL
   UNION ALL
-  SELECT r.external_id, NULL, r.tag_name, r.author, r.author_is_bot, r.published_at, r.published_at, r.commit_at, true
+  SELECT r.external_id, NULL, NULL, r.tag_name, r.author, r.author_is_bot, r.published_at, r.published_at, r.commit_at,
+    true
   FROM keypup.releases r
   WHERE s.source = 'release' AND r.account_id = s.account_id AND r.project_id = s.project_id AND r.deleted_at IS NULL
     AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
@@ -103,25 +152,31 @@ CROSS JOIN LATERAL (
 REVOKE ALL ON keypup.production_deployments FROM PUBLIC;
 GRANT SELECT ON keypup.production_deployments TO keypup_member;
 COMMENT ON VIEW keypup.production_deployments IS
-  'One row a delivery that ended: a deployment to production or, in a project without any, a published release that is '
-  'no pre-release.';
+  'One row a delivery that ended: a change that was deployed to production, to however many environments, or, in a '
+  'project without such a deployment, a published release that is no pre-release.';
 COMMENT ON COLUMN keypup.production_deployments.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.production_deployments.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.production_deployments.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.production_deployments.source IS 'deployment or release.';
-COMMENT ON COLUMN keypup.production_deployments.external_id IS 'The provider''s id of the deployment or release.';
-COMMENT ON COLUMN keypup.production_deployments.environment IS 'Where it was deployed to; NULL for a release.';
+COMMENT ON COLUMN keypup.production_deployments.external_id IS
+  'The provider''s id of the release, or of the deployment: the first one of the change that was begun.';
+COMMENT ON COLUMN keypup.production_deployments.environment IS
+  'Where that deployment went to; NULL for a release.';
+COMMENT ON COLUMN keypup.production_deployments.environments IS
+  'How many environments the change reached: one commit that is deployed to several within the account''s '
+  'deployment_window is one change. 0 where it never succeeded; NULL for a release.';
 COMMENT ON COLUMN keypup.production_deployments.name IS 'Branch or tag deployed, or the tag of the release.';
 COMMENT ON COLUMN keypup.production_deployments.author IS
   'Login of who deployed or released; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.production_deployments.author_is_bot IS 'Whether that is a bot.';
 COMMENT ON COLUMN keypup.production_deployments.started_at IS
-  'When the deployment was begun, or the release published.';
+  'When the first deployment of the change was begun, or the release published.';
 COMMENT ON COLUMN keypup.production_deployments.deployed_at IS
-  'When it first succeeded or, where it never did, first failed; when the release was published.';
+  'When it first succeeded in any environment or, where it never did, first failed; when the release was published.';
 COMMENT ON COLUMN keypup.production_deployments.commit_at IS
   'When the delivered commit was committed; NULL where the provider does not say.';
-COMMENT ON COLUMN keypup.production_deployments.succeeded IS 'Whether it ever succeeded.';
+COMMENT ON COLUMN keypup.production_deployments.succeeded IS
+  'Whether it ever succeeded, at the second try or in one environment of several, too.';
 
 CREATE VIEW keypup.project_deliveries WITH (security_invoker = true, security_barrier = true) AS
 -- In arrays that can be searched by halves: who asks needs no join with deliveries. A merge commit is made within the
@@ -139,19 +194,8 @@ CROSS JOIN LATERAL (
         OVER (ORDER BY d.started_at, d.external_id COLLATE "C" ROWS UNBOUNDED PRECEDING) AS carries_until,
       min(greatest(d.started_at, d.deployed_at))
         OVER (ORDER BY d.started_at DESC, d.external_id COLLATE "C" DESC ROWS UNBOUNDED PRECEDING) AS causes_from
-    FROM (
-      SELECT d.external_id, d.created_at AS started_at, d.succeeded_at AS deployed_at, d.commit_at
-      FROM keypup.deployments d
-      WHERE s.source = 'deployment' AND d.account_id = s.account_id AND d.project_id = s.project_id
-        AND d.deleted_at IS NULL AND lower(lower(d.environment COLLATE "C") COLLATE "default")
-        LIKE ANY (s.production_environments)
-        AND d.succeeded_at IS NOT NULL
-      UNION ALL
-      SELECT r.external_id, r.published_at, r.published_at, r.commit_at
-      FROM keypup.releases r
-      WHERE s.source = 'release' AND r.account_id = s.account_id AND r.project_id = s.project_id
-        AND r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.published_at IS NOT NULL
-    ) AS d
+    FROM keypup.production_deployments d
+    WHERE d.account_id = s.account_id AND d.project_id = s.project_id AND d.succeeded
     ORDER BY d.started_at, d.external_id COLLATE "C"
   ) AS o
 ) AS l;
@@ -238,13 +282,16 @@ JOIN source s ON s.account_id = i.account_id AND s.project_id = i.project_id
 -- The last delivery before it; there is no place 0.
 CROSS JOIN LATERAL (SELECT width_bucket(i.created_at, s.causes_from) AS place) AS c
 WHERE i.deleted_at IS NULL
+  -- What was none after all is no failure of a change.
+  AND (i.state = 'open' OR i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
   AND (lower(lower(i.type COLLATE "C") COLLATE "default") LIKE ANY (s.incident_labels)
     OR EXISTS (SELECT FROM unnest(i.labels) AS l(label) WHERE lower(lower(l.label COLLATE "C") COLLATE "default")
     LIKE ANY (s.incident_labels)));
 REVOKE ALL ON keypup.incidents FROM PUBLIC;
 GRANT SELECT ON keypup.incidents TO keypup_member;
 COMMENT ON VIEW keypup.incidents IS
-  'One row an issue that is an incident by its labels or type, with the delivery that it is put down to.';
+  'One row an issue that is an incident by its labels or type, with the delivery that it is put down to. One that '
+  'was closed as not planned or as a duplicate is none.';
 COMMENT ON COLUMN keypup.incidents.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.incidents.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.incidents.project IS 'Name of the project.';
@@ -286,8 +333,9 @@ WITH fact AS (
   HAVING bool_or(f.is_deployment)
 )
 SELECT g.account_id, g.project_id, (g.deployment).project, (g.deployment).source, g.external_id,
-  (g.deployment).environment, (g.deployment).name, (g.deployment).author, (g.deployment).author_is_bot,
-  (g.deployment).started_at, g.deployed_at, (g.deployment).succeeded, g.pull_requests, g.lead_time_p50, g.incidents,
+  (g.deployment).environment, (g.deployment).environments, (g.deployment).name, (g.deployment).author,
+  (g.deployment).author_is_bot, (g.deployment).started_at, g.deployed_at, (g.deployment).succeeded, g.pull_requests,
+  g.lead_time_p50, g.incidents,
     g.incidents > 0 AS is_failed_change, g.recovered_at,
   CASE WHEN g.recovered_at >= g.deployed_at THEN g.recovered_at - g.deployed_at END AS recovery_time
 FROM gathered g;
@@ -298,15 +346,19 @@ COMMENT ON COLUMN keypup.deployment_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.deployment_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.deployment_metrics.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.deployment_metrics.source IS 'deployment or release.';
-COMMENT ON COLUMN keypup.deployment_metrics.external_id IS 'The provider''s id of the deployment or release.';
-COMMENT ON COLUMN keypup.deployment_metrics.environment IS 'Where it was deployed to; NULL for a release.';
+COMMENT ON COLUMN keypup.deployment_metrics.external_id IS 'As in production_deployments.';
+COMMENT ON COLUMN keypup.deployment_metrics.environment IS
+  'Where the first deployment of it went to; NULL for a release.';
+COMMENT ON COLUMN keypup.deployment_metrics.environments IS
+  'How many environments it reached; 0 where it never succeeded, NULL for a release.';
 COMMENT ON COLUMN keypup.deployment_metrics.name IS 'Branch or tag deployed, or the tag of the release.';
 COMMENT ON COLUMN keypup.deployment_metrics.author IS
   'Login of who deployed or released; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.deployment_metrics.author_is_bot IS 'Whether that is a bot.';
-COMMENT ON COLUMN keypup.deployment_metrics.started_at IS 'When the deployment was begun, or the release published.';
+COMMENT ON COLUMN keypup.deployment_metrics.started_at IS
+  'When the first deployment of it was begun, or the release published.';
 COMMENT ON COLUMN keypup.deployment_metrics.deployed_at IS
-  'When it first succeeded or, where it never did, first failed; when the release was published.';
+  'When it first succeeded in any environment or, where it never did, first failed; when the release was published.';
 COMMENT ON COLUMN keypup.deployment_metrics.succeeded IS 'Whether it ever succeeded.';
 COMMENT ON COLUMN keypup.deployment_metrics.pull_requests IS 'Pull requests that it brought to production first.';
 COMMENT ON COLUMN keypup.deployment_metrics.lead_time_p50 IS

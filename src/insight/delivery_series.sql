@@ -80,7 +80,7 @@ COMMENT ON COLUMN keypup.delivery.pull_requests_deployed IS
   'Pull requests that reached production first in the period.';
 COMMENT ON COLUMN keypup.delivery.deployments IS 'Successful deliveries.';
 COMMENT ON COLUMN keypup.delivery.deployment_days IS 'Days with a successful delivery.';
-COMMENT ON COLUMN keypup.delivery.failed_deployments IS 'Deployments that never succeeded.';
+COMMENT ON COLUMN keypup.delivery.failed_deployments IS 'Changes whose deployments never succeeded.';
 COMMENT ON COLUMN keypup.delivery.failed_changes IS
   'Successful deliveries after which an incident was opened, before the next one; counted in the period of the '
   'delivery.';
@@ -136,7 +136,7 @@ COMMENT ON COLUMN keypup.delivery_weekly.pull_requests_deployed IS
   'Pull requests that reached production first in the week.';
 COMMENT ON COLUMN keypup.delivery_weekly.deployments IS 'Successful deliveries.';
 COMMENT ON COLUMN keypup.delivery_weekly.deployment_days IS 'Days with a successful delivery.';
-COMMENT ON COLUMN keypup.delivery_weekly.failed_deployments IS 'Deployments that never succeeded.';
+COMMENT ON COLUMN keypup.delivery_weekly.failed_deployments IS 'Changes whose deployments never succeeded.';
 COMMENT ON COLUMN keypup.delivery_weekly.failed_changes IS
   'Successful deliveries after which an incident was opened, before the next one; counted in the week of the delivery.';
 COMMENT ON COLUMN keypup.delivery_weekly.change_failure_rate IS
@@ -195,7 +195,7 @@ COMMENT ON COLUMN keypup.delivery_monthly.pull_requests_deployed IS
   'Pull requests that reached production first in the month.';
 COMMENT ON COLUMN keypup.delivery_monthly.deployments IS 'Successful deliveries.';
 COMMENT ON COLUMN keypup.delivery_monthly.deployment_days IS 'Days with a successful delivery.';
-COMMENT ON COLUMN keypup.delivery_monthly.failed_deployments IS 'Deployments that never succeeded.';
+COMMENT ON COLUMN keypup.delivery_monthly.failed_deployments IS 'Changes whose deployments never succeeded.';
 COMMENT ON COLUMN keypup.delivery_monthly.failed_changes IS
   'Successful deliveries after which an incident was opened, before the next one; counted in the month of the '
   'delivery.';
@@ -233,80 +233,164 @@ COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p90 IS
 COMMENT ON COLUMN keypup.delivery_monthly.previous_recovery_time_p50 IS
   'recovery_time_p50 of the month before; NULL in the first.';
 
+CREATE VIEW keypup.dora_levels WITH (security_invoker = true, security_barrier = true) AS
+-- What a report says in words is put into numbers as Apache DevLake does: on demand is 5 days a week, a month is
+-- 30 days; of deliveries it is a third of 13 weeks.
+-- 2021: Accelerate State of DevOps 2021, as DevLake's dashboard DORA has it. Its time to restore service stands for the
+-- recovery time.
+-- 2023: Accelerate State of DevOps 2023 (https://dora.dev/research/2023/dora-report/), as DevLake's dashboard has it.
+-- 2024: Accelerate State of DevOps 2024 (https://dora.dev/research/2024/dora-report/), page 13, as
+-- https://octopus.com/blog/2024-devops-performance-clusters has it.
+SELECT a.account_id, l.report, l.metric, l.level, l.place, l.bound::double precision AS bound, l.unit
+FROM keypup.accounts a
+CROSS JOIN (VALUES
+  (2021, 'deployment_frequency', 'elite', 1, 5, 'days a week'),
+  (2021, 'deployment_frequency', 'high', 2, 3, 'deliveries in 13 weeks'),
+  (2021, 'deployment_frequency', 'medium', 3, 0.5, 'deliveries in 13 weeks'),
+  (2021, 'lead_time_for_changes', 'elite', 1, 1, 'hours'),
+  (2021, 'lead_time_for_changes', 'high', 2, 168, 'hours'),
+  (2021, 'lead_time_for_changes', 'medium', 3, 4320, 'hours'),
+  (2021, 'change_failure_rate', 'elite', 1, 0.15, 'share'),
+  (2021, 'change_failure_rate', 'high', 2, 0.20, 'share'),
+  (2021, 'change_failure_rate', 'medium', 3, 0.30, 'share'),
+  (2021, 'failed_deployment_recovery_time', 'elite', 1, 1, 'hours'),
+  (2021, 'failed_deployment_recovery_time', 'high', 2, 24, 'hours'),
+  (2021, 'failed_deployment_recovery_time', 'medium', 3, 168, 'hours'),
+  (2023, 'deployment_frequency', 'elite', 1, 5, 'days a week'),
+  (2023, 'deployment_frequency', 'high', 2, 1, 'days a week'),
+  (2023, 'deployment_frequency', 'medium', 3, 3, 'deliveries in 13 weeks'),
+  (2023, 'lead_time_for_changes', 'elite', 1, 24, 'hours'),
+  (2023, 'lead_time_for_changes', 'high', 2, 168, 'hours'),
+  (2023, 'lead_time_for_changes', 'medium', 3, 720, 'hours'),
+  (2023, 'change_failure_rate', 'elite', 1, 0.05, 'share'),
+  (2023, 'change_failure_rate', 'high', 2, 0.10, 'share'),
+  (2023, 'change_failure_rate', 'medium', 3, 0.15, 'share'),
+  (2023, 'failed_deployment_recovery_time', 'elite', 1, 1, 'hours'),
+  (2023, 'failed_deployment_recovery_time', 'high', 2, 24, 'hours'),
+  (2023, 'failed_deployment_recovery_time', 'medium', 3, 168, 'hours'),
+  (2024, 'deployment_frequency', 'elite', 1, 5, 'days a week'),
+  (2024, 'deployment_frequency', 'high', 2, 1, 'days a week'),
+  (2024, 'deployment_frequency', 'medium', 3, 3, 'deliveries in 13 weeks'),
+  (2024, 'lead_time_for_changes', 'elite', 1, 24, 'hours'),
+  (2024, 'lead_time_for_changes', 'high', 2, 168, 'hours'),
+  (2024, 'lead_time_for_changes', 'medium', 3, 720, 'hours'),
+  (2024, 'change_failure_rate', 'elite', 1, 0.05, 'share'),
+  (2024, 'change_failure_rate', 'high', 2, 0.20, 'share'),
+  (2024, 'change_failure_rate', 'medium', 3, 0.10, 'share'),
+  (2024, 'failed_deployment_recovery_time', 'elite', 1, 1, 'hours'),
+  (2024, 'failed_deployment_recovery_time', 'high', 2, 24, 'hours'),
+  (2024, 'failed_deployment_recovery_time', 'medium', 3, 24, 'hours')
+) AS l (report, metric, level, place, bound, unit);
+REVOKE ALL ON keypup.dora_levels FROM PUBLIC;
+GRANT SELECT ON keypup.dora_levels TO keypup_member;
+COMMENT ON VIEW keypup.dora_levels IS
+  'One row a report of DORA''s, metric and level but the lowest: the bound within which a value has the level. A value '
+  'has the best level whose bound it keeps; low is what keeps none.';
+COMMENT ON COLUMN keypup.dora_levels.account_id IS 'The account; the same rows for each.';
+COMMENT ON COLUMN keypup.dora_levels.report IS 'Year of the report: 2021, 2023 or 2024.';
+COMMENT ON COLUMN keypup.dora_levels.metric IS 'The column of dora_metrics.';
+COMMENT ON COLUMN keypup.dora_levels.level IS 'elite, high or medium.';
+COMMENT ON COLUMN keypup.dora_levels.place IS '1 for elite, 2 for high, 3 for medium.';
+COMMENT ON COLUMN keypup.dora_levels.bound IS
+  'A frequency is at least, a time below, a rate at most this. In 2024 the medium cluster failed less often than the '
+  'high one: no rate is medium by that report.';
+COMMENT ON COLUMN keypup.dora_levels.unit IS
+  'Of the bound: hours, share (0 to 1), days a week (deployment_frequency), or deliveries in 13 weeks (deployments; '
+  'of a younger project as many as it would have by then).';
+
 CREATE VIEW keypup.dora_metrics WITH (security_invoker = true, security_barrier = true) AS
 WITH zone AS MATERIALIZED (
-  SELECT a.account_id, keypup.known_time_zone(a.time_zone) AS time_zone FROM keypup.accounts a
+  SELECT a.account_id, z.time_zone, (now() AT TIME ZONE z.time_zone)::date AS today
+  FROM keypup.accounts a
+  CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS time_zone OFFSET 0) AS z
 ), fact AS (
+  -- Every delivery: the first of all says from when on is counted.
   SELECT d.account_id, d.project_id, d.project, d.source, d.deployed_at, d.succeeded, NULL::interval AS lead_time,
     NULL::text AS failed_change, NULL::interval AS recovery_time
-  FROM keypup.production_deployments d WHERE d.deployed_at > now() - interval '91 days' AND d.deployed_at <= now()
+  FROM keypup.production_deployments d WHERE d.deployed_at <= now()
   UNION ALL
+  -- A day more than is counted, whatever the zone.
   SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.lead_time, NULL, NULL
-  FROM keypup.pull_request_delivery p WHERE p.deployed_at > now() - interval '91 days' AND p.deployed_at <= now()
+  FROM keypup.pull_request_delivery p WHERE p.deployed_at > now() - interval '92 days' AND p.deployed_at <= now()
   UNION ALL
   SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, i.deployment_id, i.recovery_time
-  FROM keypup.incidents i WHERE i.deployed_at > now() - interval '91 days' AND i.deployed_at <= now()
+  FROM keypup.incidents i WHERE i.deployed_at > now() - interval '92 days' AND i.deployed_at <= now()
 ), placed AS (
-  -- Thirteen periods of seven days, the last of which ends now.
-  SELECT f.*, (f.deployed_at AT TIME ZONE z.time_zone)::date AS day,
-    floor(extract(epoch FROM now() - f.deployed_at) / 604800)::bigint AS period
-  FROM fact f JOIN zone z ON z.account_id = f.account_id
+  SELECT f.*, z.today, x.day, z.today - x.day < 91 AS is_recent
+  FROM fact f
+  JOIN zone z ON z.account_id = f.account_id
+  CROSS JOIN LATERAL (SELECT (f.deployed_at AT TIME ZONE z.time_zone)::date AS day) AS x
 ), counted AS (
-  SELECT f.account_id, f.project_id, max(f.project) AS project, max(f.source) AS source,
-    count(*) FILTER (WHERE f.succeeded) AS deployments, count(*) FILTER (WHERE NOT f.succeeded) AS failed_deployments,
-    count(DISTINCT f.failed_change) AS failed_changes,
-      percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50,
-      percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50,
-    -- The days of each period that had any; the others had none.
-    array_agg(DISTINCT f.period * 100000000 + (f.day - date '1970-01-01')) FILTER (WHERE f.succeeded) AS days
+  SELECT f.account_id, f.project_id, max(f.project) AS project, max(f.source) AS source, max(f.today) AS today,
+    least(91, greatest(7, max(f.today) - min(f.day) + 1)) AS days_counted,
+    count(*) FILTER (WHERE f.succeeded AND f.is_recent) AS deployments,
+    count(*) FILTER (WHERE NOT f.succeeded AND f.is_recent) AS failed_deployments,
+    count(DISTINCT f.failed_change) FILTER (WHERE f.is_recent) AS failed_changes,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) FILTER (WHERE f.is_recent) AS lead_time_p50,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) FILTER (WHERE f.is_recent) AS recovery_time_p50,
+    array_agg(DISTINCT f.day) FILTER (WHERE f.succeeded AND f.is_recent) AS days
   FROM placed f
   GROUP BY f.account_id, f.project_id
 ), measured AS (
-  SELECT c.account_id, c.project_id, c.project, c.source, c.deployments, c.failed_deployments, c.failed_changes,
-    w.days_per_week_p50, round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate,
-      c.lead_time_p50, c.recovery_time_p50
+  SELECT c.*, k.weeks_counted, w.days_per_week_p50,
+    round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, 2023 AS levels_report
   FROM counted c
+  CROSS JOIN LATERAL (SELECT (c.days_counted / 7)::bigint AS weeks_counted) AS k
+  -- Whole weeks of calendar days, the last of which ends today.
   CROSS JOIN LATERAL (
     SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s.days) AS days_per_week_p50
-    FROM (SELECT (SELECT count(*) FROM unnest(c.days) AS d(code) WHERE d.code / 100000000 = g.period) AS days
-      FROM generate_series(0, 12) AS g(period)) AS s
+    FROM (SELECT (SELECT count(*) FROM unnest(c.days) AS d(day) WHERE (c.today - d.day) / 7 = g.week) AS days
+      FROM generate_series(0, k.weeks_counted - 1) AS g(week)) AS s
   ) AS w
 )
-SELECT m.account_id, m.project_id, m.project, m.source, m.deployments, m.failed_deployments, m.failed_changes,
-  m.days_per_week_p50 AS deployment_frequency,
-  CASE WHEN m.days_per_week_p50 >= 5 THEN 'elite' WHEN m.days_per_week_p50 >= 1 THEN 'high'
-    WHEN m.deployments >= 3 THEN 'medium' WHEN m.deployments > 0 THEN 'low' END AS deployment_frequency_level,
+SELECT m.account_id, m.project_id, m.project, m.source, m.weeks_counted, m.deployments, m.failed_deployments,
+  m.failed_changes, m.levels_report,
+  m.days_per_week_p50 AS deployment_frequency, coalesce(v.frequency, 'low') AS deployment_frequency_level,
   m.lead_time_p50 AS lead_time_for_changes,
-  CASE WHEN m.lead_time_p50 < interval '24 hours' THEN 'elite' WHEN m.lead_time_p50 < interval '7 days' THEN 'high'
-    WHEN m.lead_time_p50 < interval '30 days' THEN 'medium' WHEN m.lead_time_p50 IS NOT NULL
-    THEN 'low' END AS lead_time_for_changes_level,
+  CASE WHEN m.lead_time_p50 IS NOT NULL THEN coalesce(v.lead_time, 'low') END AS lead_time_for_changes_level,
   m.change_failure_rate,
-  CASE WHEN m.change_failure_rate <= 0.05 THEN 'elite' WHEN m.change_failure_rate <= 0.10 THEN 'high'
-    WHEN m.change_failure_rate <= 0.15 THEN 'medium' WHEN m.change_failure_rate IS NOT NULL
-    THEN 'low' END AS change_failure_rate_level,
+  CASE WHEN m.change_failure_rate IS NOT NULL THEN coalesce(v.failure_rate, 'low') END AS change_failure_rate_level,
   m.recovery_time_p50 AS failed_deployment_recovery_time,
-  CASE WHEN m.recovery_time_p50 < interval '1 hour' THEN 'elite' WHEN m.recovery_time_p50 < interval '24 hours'
-    THEN 'high' WHEN m.recovery_time_p50 < interval '7 days' THEN 'medium' WHEN m.recovery_time_p50 IS NOT NULL
-    THEN 'low' END AS failed_deployment_recovery_time_level
-FROM measured m;
+  CASE WHEN m.recovery_time_p50 IS NOT NULL
+    THEN coalesce(v.recovery_time, 'low') END AS failed_deployment_recovery_time_level
+FROM measured m
+-- Of the levels whose bounds are kept, the best: elite.
+CROSS JOIN LATERAL (
+  SELECT (array_agg(l.level ORDER BY l.place) FILTER (WHERE l.metric = 'deployment_frequency'
+      AND CASE l.unit WHEN 'days a week' THEN m.days_per_week_p50
+        ELSE m.deployments * 91.0 / m.days_counted END >= l.bound))[1] AS frequency,
+    (array_agg(l.level ORDER BY l.place) FILTER (WHERE l.metric = 'lead_time_for_changes'
+      AND extract(epoch FROM m.lead_time_p50) < l.bound * 3600))[1] AS lead_time,
+    (array_agg(l.level ORDER BY l.place) FILTER (WHERE l.metric = 'change_failure_rate'
+      AND m.change_failure_rate <= l.bound::numeric))[1] AS failure_rate,
+    (array_agg(l.level ORDER BY l.place) FILTER (WHERE l.metric = 'failed_deployment_recovery_time'
+      AND extract(epoch FROM m.recovery_time_p50) < l.bound * 3600))[1] AS recovery_time
+  FROM keypup.dora_levels l WHERE l.account_id = m.account_id AND l.report = m.levels_report
+) AS v;
 REVOKE ALL ON keypup.dora_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.dora_metrics TO keypup_member;
 COMMENT ON VIEW keypup.dora_metrics IS
-  'One row a project with deliveries in the last 91 days (13 weeks): DORA''s four key metrics of this time, and their '
-  'levels by the tiers of 2023.';
+  'One row a project that ever delivered: DORA''s four key metrics of the last 91 days (13 weeks), or since its first '
+  'delivery, and their levels. Days are those of the account''s time zone, and the last one is today.';
 COMMENT ON COLUMN keypup.dora_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.dora_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.dora_metrics.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.dora_metrics.source IS 'deployment or release: what counts as a delivery of the project.';
-COMMENT ON COLUMN keypup.dora_metrics.deployments IS 'Successful deliveries.';
-COMMENT ON COLUMN keypup.dora_metrics.failed_deployments IS 'Deployments that never succeeded.';
+COMMENT ON COLUMN keypup.dora_metrics.weeks_counted IS
+  'How many weeks deployment_frequency is of: 13, or the whole weeks since the first delivery of a younger project, at '
+  'least 1.';
+COMMENT ON COLUMN keypup.dora_metrics.deployments IS 'Successful deliveries; 0 where there was none in the 91 days.';
+COMMENT ON COLUMN keypup.dora_metrics.failed_deployments IS 'Changes whose deployments never succeeded.';
 COMMENT ON COLUMN keypup.dora_metrics.failed_changes IS
   'Successful deliveries after which an incident was opened, before the next one.';
+COMMENT ON COLUMN keypup.dora_metrics.levels_report IS
+  'Year of DORA''s report whose levels these are; those of other years are in dora_levels.';
 COMMENT ON COLUMN keypup.dora_metrics.deployment_frequency IS
-  'Days with a successful delivery a week: the median of the 13 weeks, of which the last one ends now.';
+  'Days with a successful delivery a week, 0 to 7: the median of weeks_counted weeks of calendar days, the last of '
+  'which ends today.';
 COMMENT ON COLUMN keypup.dora_metrics.deployment_frequency_level IS
-  'elite: 5 days a week or more. high: 1 or more. medium: at least 3 deliveries in the 13 weeks, about one a month. '
-  'low: fewer. NULL without a successful one.';
+  'elite: 5 days a week or more. high: 1 or more. medium: at least 3 deliveries in 13 weeks, about one a month. low: '
+  'fewer, or none.';
 COMMENT ON COLUMN keypup.dora_metrics.lead_time_for_changes IS
   'Median start of coding to production, of the pull requests that reached production, interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.dora_metrics.lead_time_for_changes_level IS

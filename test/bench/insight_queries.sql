@@ -646,7 +646,7 @@ SELECT b.name, b.month_start::date, b.pull_requests_deployed, b.deployments, b.c
 FROM beside b WHERE b.month_start >= current_date - 90;
 
 -- view: dora_metrics
-SELECT project, deployments, deployment_frequency, lead_time_for_changes, change_failure_rate, failed_deployment_recovery_time FROM keypup.dora_metrics;
+SELECT project, weeks_counted, deployments, deployment_frequency, lead_time_for_changes, change_failure_rate, failed_deployment_recovery_time FROM keypup.dora_metrics;
 -- by hand
 WITH listed AS (
   SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.succeeded_at IS NOT NULL AS succeeded, d.commit_at
@@ -663,8 +663,11 @@ WITH listed AS (
   FROM listed l
   WINDOW w AS (PARTITION BY l.project_id, l.succeeded ORDER BY l.started_at, l.external_id COLLATE "C")
 ), recent AS MATERIALIZED (
-  SELECT d.*, j.default_branch FROM delivered d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
-  WHERE d.deployed_at > now() - interval '91 days' AND d.deployed_at <= now()
+  SELECT d.*, j.default_branch, a.time_zone, (now() AT TIME ZONE a.time_zone)::date - (d.deployed_at AT TIME ZONE a.time_zone)::date AS days_ago
+  FROM delivered d JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
+  JOIN keypup.accounts a ON a.account_id = d.account_id
+  WHERE d.deployed_at > now() - interval '92 days' AND d.deployed_at <= now()
+    AND (now() AT TIME ZONE a.time_zone)::date - (d.deployed_at AT TIME ZONE a.time_zone)::date < 91
 ), merged AS MATERIALIZED (
   SELECT p.account_id, p.project_id, p.base_branch, p.merged_at, least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at
   FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.merged_at > (SELECT min(d.carries_after) FROM recent d WHERE d.succeeded)
@@ -686,15 +689,17 @@ WITH listed AS (
     percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50
   FROM fact f GROUP BY f.account_id, f.project_id
 ), weekly AS (
-  SELECT r.account_id, r.project_id, g.period, count(DISTINCT (r.deployed_at AT TIME ZONE a.time_zone)::date) FILTER (WHERE r.period = g.period) AS days
-  FROM (SELECT d.account_id, d.project_id, d.deployed_at, floor(extract(epoch FROM now() - d.deployed_at) / 604800) AS period FROM recent d WHERE d.succeeded) AS r
-  JOIN keypup.accounts a ON a.account_id = r.account_id
-  CROSS JOIN generate_series(0, 12) AS g(period)
-  GROUP BY r.account_id, r.project_id, g.period
+  SELECT r.account_id, r.project_id, g.week, count(DISTINCT r.days_ago) FILTER (WHERE r.days_ago / 7 = g.week) AS days
+  FROM recent r CROSS JOIN generate_series(0, 12) AS g(week)
+  WHERE r.succeeded
+  GROUP BY r.account_id, r.project_id, g.week
 )
-SELECT j.name, c.deployments, (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY w.days) FROM weekly w WHERE w.account_id = c.account_id AND w.project_id = c.project_id), c.lead_time_p50,
-  round(c.failed_changes::numeric / nullif(c.deployments, 0), 4), c.recovery_time_p50
-FROM counted c JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id;
+-- Every project that ever delivered did so 13 weeks ago, too.
+SELECT j.name, 13::bigint, coalesce(c.deployments, 0), coalesce((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY w.days) FROM weekly w WHERE w.account_id = e.account_id AND w.project_id = e.project_id), 0),
+  c.lead_time_p50, round(c.failed_changes::numeric / nullif(c.deployments, 0), 4), c.recovery_time_p50
+FROM (SELECT DISTINCT d.account_id, d.project_id FROM delivered d WHERE d.deployed_at <= now()) AS e
+JOIN keypup.projects j ON j.account_id = e.account_id AND j.project_id = e.project_id
+LEFT JOIN counted c ON c.account_id = e.account_id AND c.project_id = e.project_id;
 
 -- view: dora_devlake_compat
 SELECT project_id, number, pr_coding_time, pr_pickup_time, pr_review_time, pr_deploy_time, pr_cycle_time FROM keypup.dora_devlake_compat WHERE merged_at >= now() - interval '90 days';

@@ -1,6 +1,6 @@
 // Deliveries of one project, computed from its rows in plain JavaScript: node delivery.mjs rows.json zone. The rows are
-// {production: [pattern], incidents: [pattern], default_branch, deployments, releases, pull_requests, issues}, as the tables have them.
-// Prints {carried: [...], incidents: [...], deployments: [...], week: {start: [...]}, month: {start: [...]}}, all as text.
+// {production: [pattern], incidents: [pattern], window: seconds, default_branch, deployments, releases, pull_requests, issues}, as the tables have them.
+// Prints {carried: [...], incidents: [...], deployments: [...], week: {start: [...]}, month: {start: [...]}, dora: [...]}, all as text.
 import { readFileSync } from 'node:fs';
 
 const [file, zone] = process.argv.slice(2);
@@ -20,10 +20,38 @@ const matches = (patterns, text) => text !== null && patterns.map(like).some((pa
 
 const production = rows.deployments.filter((deployment) => deployment.deleted_at === null && matches(rows.production, deployment.environment));
 const isDeployed = production.length > 0;
+const earliest = (times) => (times.some((time) => time !== null) ? Math.min(...times.filter((time) => time !== null)) : null);
+
+/** Deployments in their order, each put to the change that is under way with its commit: within the window of the first one. */
+function changesOf(deployments) {
+  const window = rows.window * 1000;
+  const changes = [];
+  const underWay = new Map();
+  const sorted = deployments.map((d) => ({ ...d, at: Date.parse(d.created_at) })).sort((a, b) => a.at - b.at || (a.external_id < b.external_id ? -1 : 1));
+  for (const deployment of sorted) {
+    const commit = window > 0 && deployment.commit_at !== null ? `${Date.parse(deployment.commit_at)} ${deployment.ref}` : null;
+    let change = commit === null ? undefined : underWay.get(commit);
+    if (change === undefined || deployment.at - change.last > window) change = { members: [], edge: deployment.at + window };
+    else if (deployment.at > change.edge) {
+      // No pause, and the window is over: the next one begins where it ended.
+      const edge = change.edge + Math.ceil((deployment.at - change.edge) / window) * window;
+      change = { members: [], edge };
+    }
+    if (change.members.length === 0) changes.push(change);
+    change.members.push(deployment);
+    change.last = deployment.at;
+    if (commit !== null) underWay.set(commit, change);
+  }
+  return changes.map(({ members }) => ({
+    id: members[0].external_id, begun: members[0].at, commit: milliseconds(members[0].commit_at),
+    succeeded: earliest(members.map((d) => milliseconds(d.succeeded_at))), failed: earliest(members.map((d) => milliseconds(d.failed_at))),
+    environments: new Set(members.filter((d) => d.succeeded_at !== null).map((d) => d.environment)).size,
+  }));
+}
 const deliveries = isDeployed
-  ? production.map((d) => ({ id: d.external_id, begun: milliseconds(d.created_at), commit: milliseconds(d.commit_at), succeeded: milliseconds(d.succeeded_at), failed: milliseconds(d.failed_at) }))
+  ? changesOf(production)
   : rows.releases.filter((r) => r.deleted_at === null && !r.is_draft && !r.is_prerelease && r.published_at !== null)
-    .map((r) => ({ id: r.external_id, begun: milliseconds(r.published_at), commit: milliseconds(r.commit_at), succeeded: milliseconds(r.published_at), failed: null }));
+    .map((r) => ({ id: r.external_id, begun: milliseconds(r.published_at), commit: milliseconds(r.commit_at), succeeded: milliseconds(r.published_at), failed: null, environments: '' }));
 deliveries.sort((a, b) => a.begun - b.begun || (a.id < b.id ? -1 : 1));
 const ended = deliveries.filter((d) => d.succeeded !== null || d.failed !== null).map((d) => ({ ...d, at: d.succeeded ?? d.failed }));
 
@@ -38,7 +66,7 @@ const carried = rows.pull_requests
   });
 
 const incidents = rows.issues
-  .filter((i) => i.deleted_at === null && (matches(rows.incidents, i.type) || i.labels.some((label) => matches(rows.incidents, label))))
+  .filter((i) => i.deleted_at === null && !(i.state === 'closed' && ['not_planned', 'duplicate'].includes(i.state_reason)) && (matches(rows.incidents, i.type) || i.labels.some((label) => matches(rows.incidents, label))))
   .map((i) => {
     const opened = Date.parse(i.created_at);
     const closed = i.state === 'closed' ? milliseconds(i.closed_at) : null;
@@ -65,7 +93,7 @@ const result = {
     const broken = incidents.filter((i) => i.cause === d.id);
     const recovered = broken.length > 0 && broken.every((i) => i.closed !== null) ? Math.max(...broken.map((i) => i.closed)) : null;
     const mine = carried.filter((p) => p.by === d.id);
-    return [d.id, d.succeeded !== null ? 't' : 'f', mine.length, seconds(percentile(mine.map((p) => p.lead), 10)), broken.length,
+    return [d.id, d.environments, d.succeeded !== null ? 't' : 'f', mine.length, seconds(percentile(mine.map((p) => p.lead), 10)), broken.length,
       seconds(recovered !== null && recovered >= d.at ? recovered - d.at : null)].join('|');
   }),
 };
@@ -83,5 +111,30 @@ for (const period of ['week', 'month']) {
       good.length === 0 ? '' : (changes / good.length).toFixed(4), leads.length, ...[10, 15, 18].map((n) => seconds(percentile(leads, n))),
       seconds(percentile(broken.map((i) => i.recovery).filter((span) => span !== null), 10))].join('|'));
   }
+}
+
+// The four keys: day by day back from today, seven to a week.
+result.dora = [];
+const now = Date.now();
+const begun = ended.filter((d) => d.at <= now).map((d) => dayOf(d.at)).sort()[0];
+if (begun !== undefined) {
+  const today = dayOf(now);
+  const recent = new Set();
+  for (let back = 0; back < 91; back += 1) recent.add(shift(today, -back));
+  const good = ended.filter((d) => d.succeeded !== null && d.at <= now && recent.has(dayOf(d.at)));
+  const bad = ended.filter((d) => d.succeeded === null && d.at <= now && recent.has(dayOf(d.at)));
+  const busy = new Set(good.map((d) => dayOf(d.at)));
+  const perWeek = [];
+  for (let week = 0; week < 13; week += 1) {
+    const days = [0, 1, 2, 3, 4, 5, 6].map((n) => shift(today, -7 * week - n));
+    // The week that the first delivery is in counts only if it was the first day, or there is no other.
+    if (week > 0 && days.at(-1) < begun) break;
+    perWeek.push(days.filter((day) => busy.has(day)).length);
+  }
+  const leads = carried.filter((p) => p.at !== null && p.at <= now && recent.has(dayOf(p.at))).map((p) => p.lead);
+  const broken = incidents.filter((i) => i.at !== null && i.at <= now && recent.has(dayOf(i.at)));
+  const changes = new Set(broken.map((i) => i.cause)).size;
+  result.dora.push([perWeek.length, good.length, bad.length, changes, percentile(perWeek, 10), seconds(percentile(leads, 10)),
+    good.length === 0 ? '' : (changes / good.length).toFixed(4), seconds(percentile(broken.map((i) => i.recovery).filter((span) => span !== null), 10))].join('|'));
 }
 process.stdout.write(JSON.stringify(result));

@@ -52,7 +52,7 @@ my %calls = (
 	allow_provider_sign_in => q{'dune', 'viewer', 'github'}, set_password => q{'acme', 'ann', 'staple of another kind'}, reset_totp => q{'acme', 'ann'}, require_second_factor => q{'acme', true},
 	create_api_key => q{'acme', 'x', 'viewer'}, revoke_api_key => qq{'acme', '$prefix'}, grant_support => q{'acme', 'sam', 'looks at a sync', '1 hour', ARRAY['demo/one']}, revoke_support => qq{'acme', $consent},
 	disconnect => q{'acme', 'github'}, drop_account => q{'acme'}, shred_account => q{'acme'}, track => q{'acme', 'demo/three', 'github'}, untrack => q{'acme', 'demo/one'}, reread => q{'acme', 'demo/two'},
-	set_time_zone => q{'acme', 'Europe/Paris'}, set_production_environments => q{'acme', ARRAY['x']}, set_incident_labels => q{'acme', ARRAY['x']},
+	set_time_zone => q{'acme', 'Europe/Paris'}, set_production_environments => q{'acme', ARRAY['x']}, set_incident_labels => q{'acme', ARRAY['x']}, set_deployment_window => q{'acme', '2 hours'},
 	connect => qq{'acme', 'github', '$token', '$url', 'third'}, connect_app => qq{'acme', 'github', '7', 99, $pem, '$url', 'fourth'}, set_webhook_secret => q{'acme', 'github', repeat('fedcba9876543210', 2)},
 	replace_token => qq{'acme', 'github', '${token}new'}, replace_app_key => qq{'acme', 'app', $pem}, rotate_keys => q{'acme'},
 	merge_people => q{'acme', 'login2', 'login1'}, split_person => q{'acme', 'login3'}, merge_verified_people => q{'acme'}, set_team => q{'acme', 'core', ARRAY['login1', 'login2']});

@@ -53,6 +53,16 @@ query(q{UPDATE keypup.sync_state SET next_run_at = now() + interval '1 day';
 	  CASE WHEN d.c % 5 = 0 THEN d.created_at - interval '40 days' WHEN d.c % 5 > 1 THEN d.created_at - d.c * interval '1 second' END,
 	  CASE WHEN d.b % 7 > 1 THEN d.created_at + d.b * interval '37 seconds' END, CASE WHEN d.b % 7 <= 2 AND d.b % 7 > 0 THEN d.created_at + d.b * interval '11 seconds' END
 	FROM begun d;
+	-- Each fifth commit goes elsewhere, too, or is tried again: after minutes, or hours, some of them again and again.
+	INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, ref, creator, created_at, updated_at, commit_at, succeeded_at, failed_at)
+	SELECT d.account_id, d.project_id, d.external_id || '-' || k, (ARRAY['production-us', 'Production', 'prod'])[1 + k % 3], 'inactive', d.ref, 'bob', t.at, t.at, d.commit_at,
+	  CASE WHEN k % 4 > 0 THEN t.at + k * interval '41 seconds' END, CASE WHEN k % 4 = 0 THEN t.at + interval '13 seconds' END
+	FROM keypup.deployments d CROSS JOIN LATERAL (SELECT substr(d.external_id, 2)::bigint AS n) AS x CROSS JOIN LATERAL generate_series(1, x.n % 5) AS k
+	CROSS JOIN LATERAL (SELECT d.created_at + k * (ARRAY[interval '1 minute', '40 minutes', '1 hour', '61 minutes', '17 minutes'])[1 + x.n / 3 % 5] AS at) AS t WHERE x.n % 15 < 9;
+	-- What these weeks bring, one of whose days begins where a zone's day does.
+	INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, ref, creator, created_at, updated_at, commit_at, succeeded_at, failed_at)
+	SELECT p.account_id, p.project_id, 'L' || n, 'production', 'inactive', 'main', 'ann', t.at, t.at, t.at - interval '1 minute', CASE WHEN n % 6 > 0 THEN t.at + interval '3 minutes' END, CASE WHEN n % 6 = 0 THEN t.at + interval '3 minutes' END
+	FROM keypup.projects p CROSS JOIN generate_series(1, 60) AS n CROSS JOIN LATERAL (SELECT date_trunc('hour', now()) - n * n * interval '1 hour' AS at) AS t WHERE p.name = 'demo/deploys';
 	INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, published_at, updated_at, commit_at)
 	SELECT p.account_id, p.project_id, 'R' || p.number, 'v' || p.number, p.number % 8 = 0, p.number % 7 = 0, p.merged_at, CASE WHEN p.number % 8 <> 0 THEN p.merged_at + interval '3 hours' END, p.merged_at,
 	  CASE WHEN p.number % 2 = 0 THEN p.merged_at + interval '1 hour' END
@@ -63,6 +73,9 @@ query('ANALYZE');    # autovacuum would get to it, in a minute
 my $labels = query(q{SELECT array_agg(label) FROM (SELECT lower(l) AS label, count(*) FROM keypup.issues, unnest(labels) l GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 3) x});
 query(qq{SELECT keypup.set_incident_labels('acme', '$labels')});
 cmp_ok(query('SELECT count(*) FROM keypup.incidents WHERE recovery_time IS NOT NULL'), '>', 10, 'there are incidents');
+# Some were none after all.
+query(q{UPDATE keypup.issues SET state_reason = CASE WHEN number % 2 = 0 THEN 'duplicate' ELSE 'not_planned' END WHERE state = 'closed' AND number % 5 = 0});
+cmp_ok(query('SELECT count(*) FROM keypup.production_deployments WHERE environments > 1'), '>', 10, 'there are changes of several environments');
 
 my $dir = tempdir(CLEANUP => 1);
 my $seconds = sub { return "round(extract(epoch FROM $_[0]), 2)"; };
@@ -74,7 +87,7 @@ foreach my $zone ('UTC', 'America/Los_Angeles', 'Asia/Kolkata')
 		my $file = "$dir/" . ("$name.$zone" =~ tr|/|_|r) . '.json';
 		my $of = "FROM keypup.%s t JOIN keypup.projects p USING (account_id, project_id) WHERE p.name = '$name'";
 		my $rows = join ', ', map { sprintf("'$_', (SELECT coalesce(json_agg(t), '[]') $of)", $_) } 'deployments', 'releases', 'pull_requests', 'issues';
-		append_to_file($file, query("SELECT json_build_object('production', a.production_environments, 'incidents', a.incident_labels, 'default_branch', p.default_branch, $rows)
+		append_to_file($file, query("SELECT json_build_object('production', a.production_environments, 'window', extract(epoch FROM a.deployment_window), 'incidents', a.incident_labels, 'default_branch', p.default_branch, $rows)
 			FROM keypup.projects p JOIN keypup.accounts a USING (account_id) WHERE p.name = '$name'"));
 		my ($json, $error) = run_command([ 'node', 'test/insight/delivery.mjs', $file, $zone ]);
 		is($error, '', "$name, $zone: computed");
@@ -84,9 +97,11 @@ foreach my $zone ('UTC', 'America/Los_Angeles', 'Asia/Kolkata')
 		my %queries = (
 			carried => "SELECT number, deployment_id, " . $seconds->('deploy_time') . ', ' . $seconds->('lead_time') . " FROM keypup.pull_request_delivery WHERE project = '$name'",
 			incidents => "SELECT number, deployment_id, " . $seconds->('time_to_restore') . ', ' . $seconds->('recovery_time') . " FROM keypup.incidents WHERE project = '$name'",
-			deployments => "SELECT external_id, succeeded, pull_requests, " . $seconds->('lead_time_p50') . ', incidents, ' . $seconds->('recovery_time') . " FROM keypup.deployment_metrics WHERE project = '$name'",
+			deployments => "SELECT external_id, environments, succeeded, pull_requests, " . $seconds->('lead_time_p50') . ', incidents, ' . $seconds->('recovery_time') . " FROM keypup.deployment_metrics WHERE project = '$name'",
 			week => "SELECT week_start, $columns FROM keypup.delivery_weekly WHERE project = '$name'",
-			month => "SELECT month_start, $columns FROM keypup.delivery_monthly WHERE project = '$name'");
+			month => "SELECT month_start, $columns FROM keypup.delivery_monthly WHERE project = '$name'",
+			dora => "SELECT weeks_counted, deployments, failed_deployments, failed_changes, deployment_frequency, " . $seconds->('lead_time_for_changes') . ', change_failure_rate, ' . $seconds->('failed_deployment_recovery_time')
+			  . " FROM keypup.dora_metrics WHERE project = '$name'");
 		foreach my $what (sort keys %queries)
 		{
 			my @got = sort split /\n/, query($queries{$what});
@@ -112,11 +127,12 @@ is(query(q{SELECT string_agg(DISTINCT source, ',' ORDER BY source) FROM keypup.d
 
 # Whoever is no member sees nothing, and a viewer what there is.
 query(q{CREATE ROLE vera LOGIN; CREATE ROLE mallory LOGIN; GRANT keypup_member TO mallory; SELECT keypup.add_member('acme', 'vera', 'viewer')});
-foreach my $view ('production_deployments', 'pull_request_delivery', 'incidents', 'deployment_metrics', 'delivery', 'dora_devlake_compat', 'delivery_sources')
+foreach my $view ('production_deployments', 'dora_metrics', 'dora_levels', 'pull_request_delivery', 'incidents', 'deployment_metrics', 'delivery', 'dora_devlake_compat', 'delivery_sources')
 {
 	is(as_role($node, 'vera', "SELECT count(*) > 0 FROM keypup.$view"), 't', "a viewer reads $view");
 	is(as_role($node, 'mallory', "SELECT count(*) FROM keypup.$view"), '0', 'and an outsider nothing of it');
 }
+like(as_role($node, 'vera', q{SELECT keypup.set_deployment_window('acme', '0')}), qr/may not|you may/, 'a viewer does not say what is one change');
 like(as_role($node, 'vera', q{SELECT keypup.set_production_environments('acme', '{staging}')}), qr/may not|you may/, 'a viewer does not say what is production');
 like(as_role($node, 'mallory', q{SELECT keypup.set_incident_labels('acme', '{bug}')}), qr/does not exist, or you may not/, 'nor an outsider what is an incident');
 $node->stop;
