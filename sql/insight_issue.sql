@@ -104,6 +104,19 @@ SELECT month_start, pull_requests_merged AS merged, issues_opened AS opened, iss
   pg_temp.hours(cycle_time_p50) AS cycle_50, pg_temp.hours(cycle_time_p75) AS cycle_75, pg_temp.hours(cycle_time_p90) AS cycle_90, previous_issues_opened AS before
 FROM keypup.throughput_monthly WHERE account_id = :'account' AND month_start < '2025-03-01' ORDER BY 1;
 
+-- Not planned is not done: 1 and 9 are completed (of 9 no reason is known), 2 is a duplicate, whose first closing was taken back, 8 and 6 were not planned; 10 and 3 are open, whatever they say.
+-- Lead times are of 1 in the first week, of 9 in the second: 48 and 24.
+BEGIN;
+UPDATE keypup.issues SET state_reason = CASE WHEN number = 1 THEN 'completed' WHEN number IN (2, 10) THEN 'duplicate' WHEN number IN (3, 6, 8) THEN 'not_planned' END WHERE account_id = :'account';
+SELECT number, event, occurred_at, close_reason FROM keypup.issue_transitions WHERE account_id = :'account' AND event <> 'opened' ORDER BY 1, 3, 2;
+SELECT number, state, state_reason, close_reason, pg_temp.hours(lead_time) AS lead FROM pg_temp.metrics ORDER BY 1;
+SELECT day, closed, completed, not_planned, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE account_id = :'account' AND day < '2025-01-18' AND closed + reopened > 0 ORDER BY 1;
+SELECT week_start, issues_closed AS closed, issues_completed AS completed, issues_not_planned AS not_planned, pg_temp.hours(lead_time_p50) AS lead_50, pg_temp.hours(lead_time_p90) AS lead_90,
+  previous_issues_completed AS before, previous_issues_not_planned AS not_planned_before FROM keypup.throughput_weekly WHERE account_id = :'account' AND week_start < '2025-01-22' ORDER BY 1;
+SELECT type, week_start, issues_closed AS closed, issues_completed AS completed, issues_not_planned AS not_planned, pg_temp.hours(lead_time_p50) AS lead_50 FROM keypup.issue_throughput_by_type WHERE account_id = :'account' AND week_start < '2025-01-22' ORDER BY 1, 2;
+SELECT week_start, samples, pg_temp.hours(p50) AS p50 FROM keypup.moving_percentiles WHERE account_id = :'account' AND metric = 'lead_time' AND week_start < '2025-01-22' ORDER BY 1;
+ROLLBACK;
+
 -- M: 1, 2 and 101, all done; due on the 10th, closed on the 13th. L: 9 of 9 and 10 is done; due five days ago.
 SELECT number, title, state, scope, done, percent, slip_days FROM keypup.milestone_progress WHERE account_id = :'account' ORDER BY 1;
 -- 1 and 2 open on the 6th, 101 on the 7th; 1 and 101 are done on the 8th, 2 for good on the 13th, when M closes.

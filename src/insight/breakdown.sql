@@ -2,8 +2,8 @@
 -- the definitions.
 
 CREATE VIEW keypup.issue_labels WITH (security_invoker = true, security_barrier = true) AS
-SELECT m.account_id, m.project_id, m.project, m.number, l.label, m.type, m.state, m.created_at, m.closed_at,
-  m.lead_time, m.first_response_time, m.age, m.times_reopened
+SELECT m.account_id, m.project_id, m.project, m.number, l.label, m.type, m.state, m.close_reason, m.created_at,
+  m.closed_at, m.lead_time, m.first_response_time, m.age, m.times_reopened
 FROM keypup.issue_metrics m CROSS JOIN LATERAL unnest(m.labels) AS l(label);
 REVOKE ALL ON keypup.issue_labels FROM PUBLIC;
 GRANT SELECT ON keypup.issue_labels TO keypup_member;
@@ -15,6 +15,7 @@ COMMENT ON COLUMN keypup.issue_labels.number IS 'Number of the issue.';
 COMMENT ON COLUMN keypup.issue_labels.label IS 'Name of the label.';
 COMMENT ON COLUMN keypup.issue_labels.type IS 'The type that the provider gives the issue; NULL without one.';
 COMMENT ON COLUMN keypup.issue_labels.state IS 'open or closed.';
+COMMENT ON COLUMN keypup.issue_labels.close_reason IS 'As in issue_metrics.';
 COMMENT ON COLUMN keypup.issue_labels.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.issue_labels.closed_at IS 'When it was last closed; NULL while open.';
 COMMENT ON COLUMN keypup.issue_labels.lead_time IS 'As in issue_metrics.';
@@ -24,15 +25,18 @@ COMMENT ON COLUMN keypup.issue_labels.times_reopened IS 'As in issue_metrics.';
 
 CREATE VIEW keypup.issue_throughput_by WITH (security_invoker = true, security_barrier = true) AS
 WITH happened AS (
-  SELECT t.account_id, t.project_id, t.number, t.event, t.occurred_at, NULL::interval AS lead_time
+  SELECT t.account_id, t.project_id, t.number, t.event, t.occurred_at, t.close_reason, NULL::interval AS lead_time
   FROM keypup.issue_transitions t
   UNION ALL
-  SELECT i.account_id, i.project_id, i.number, 'led', i.closed_at, i.closed_at - i.created_at
+  SELECT i.account_id, i.project_id, i.number, 'led', i.closed_at, NULL, i.closed_at - i.created_at
   FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at >= i.created_at
+    AND (i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
 )
 SELECT h.account_id, h.project_id, j.name AS project, d.dimension, d.value, k.period, s.period_start,
   count(*) FILTER (WHERE h.event = 'opened') AS issues_opened,
   count(*) FILTER (WHERE h.event = 'closed') AS issues_closed,
+  count(*) FILTER (WHERE h.close_reason = 'completed') AS issues_completed,
+  count(*) FILTER (WHERE h.close_reason IN ('not_planned', 'duplicate')) AS issues_not_planned,
   count(*) FILTER (WHERE h.event = 'reopened') AS issues_reopened,
   count(*) FILTER (WHERE h.event = 'reopened') / nullif(count(*) FILTER (WHERE h.event = 'closed'),
     0)::double precision AS reopen_rate,
@@ -71,17 +75,22 @@ COMMENT ON COLUMN keypup.issue_throughput_by.period IS 'week or month.';
 COMMENT ON COLUMN keypup.issue_throughput_by.period_start IS 'Its first day.';
 COMMENT ON COLUMN keypup.issue_throughput_by.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.issue_throughput_by.issues_closed IS 'Closings; an issue that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.issue_throughput_by.issues_completed IS
+  'Those of them that were not undone by a reopening, and whose reason is completed, or not known.';
+COMMENT ON COLUMN keypup.issue_throughput_by.issues_not_planned IS
+  'Those of them that were not undone by a reopening, as not planned or as a duplicate.';
 COMMENT ON COLUMN keypup.issue_throughput_by.issues_reopened IS 'Closed issues opened again.';
 COMMENT ON COLUMN keypup.issue_throughput_by.reopen_rate IS
   'issues_reopened ÷ issues_closed; NULL where none was closed.';
 COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p50 IS
-  'Median lead time of the issues whose last closing is in the period.';
+  'Median lead time of the issues that are completed, and whose last closing is in the period.';
 COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p75 IS '75th percentile of the same.';
 COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p90 IS '90th percentile of the same.';
 
 CREATE VIEW keypup.issue_throughput_by_label WITH (security_invoker = true, security_barrier = true) AS
 SELECT t.account_id, t.project_id, t.project, t.value AS label, t.period_start AS week_start, t.issues_opened,
-  t.issues_closed, t.issues_reopened, t.reopen_rate, t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
+  t.issues_closed, t.issues_completed, t.issues_not_planned, t.issues_reopened, t.reopen_rate,
+  t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
 FROM keypup.issue_throughput_by t WHERE t.dimension = 'label' AND t.period = 'week';
 REVOKE ALL ON keypup.issue_throughput_by_label FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by_label TO keypup_member;
@@ -95,17 +104,22 @@ COMMENT ON COLUMN keypup.issue_throughput_by_label.week_start IS 'Monday of the 
 COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_closed IS
   'Closings; an issue that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_completed IS
+  'Those of them that were not undone by a reopening, and whose reason is completed, or not known.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_not_planned IS
+  'Those of them that were not undone by a reopening, as not planned or as a duplicate.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_reopened IS 'Closed issues opened again.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.reopen_rate IS
   'issues_reopened ÷ issues_closed; NULL where none was closed.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p50 IS
-  'Median lead time of the issues whose last closing is in the week.';
+  'Median lead time of the issues that are completed, and whose last closing is in the week.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p75 IS '75th percentile of the same.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p90 IS '90th percentile of the same.';
 
 CREATE VIEW keypup.issue_throughput_by_type WITH (security_invoker = true, security_barrier = true) AS
 SELECT t.account_id, t.project_id, t.project, t.value AS type, t.period_start AS week_start, t.issues_opened,
-  t.issues_closed, t.issues_reopened, t.reopen_rate, t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
+  t.issues_closed, t.issues_completed, t.issues_not_planned, t.issues_reopened, t.reopen_rate,
+  t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
 FROM keypup.issue_throughput_by t WHERE t.dimension = 'type' AND t.period = 'week';
 REVOKE ALL ON keypup.issue_throughput_by_type FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by_type TO keypup_member;
@@ -120,11 +134,15 @@ COMMENT ON COLUMN keypup.issue_throughput_by_type.week_start IS 'Monday of the w
 COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_closed IS
   'Closings; an issue that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_completed IS
+  'Those of them that were not undone by a reopening, and whose reason is completed, or not known.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_not_planned IS
+  'Those of them that were not undone by a reopening, as not planned or as a duplicate.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_reopened IS 'Closed issues opened again.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.reopen_rate IS
   'issues_reopened ÷ issues_closed; NULL where none was closed.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p50 IS
-  'Median lead time of the issues whose last closing is in the week.';
+  'Median lead time of the issues that are completed, and whose last closing is in the week.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p75 IS '75th percentile of the same.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p90 IS '90th percentile of the same.';
 

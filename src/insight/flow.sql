@@ -3,7 +3,8 @@
 CREATE VIEW keypup.issue_flow_daily WITH (security_invoker = true, security_barrier = true) AS
 -- Project by project, here and below: only those that are asked for are reckoned, and no estimate makes this a join of
 -- whole histories. OFFSET 0, so that the time zone is looked up once a project and not once a row.
-SELECT p.account_id, p.project_id, p.name AS project, f.day, f.opened, f.closed, f.reopened, f.open_at_end_of_day
+SELECT p.account_id, p.project_id, p.name AS project, f.day, f.opened, f.closed, f.completed, f.not_planned, f.reopened,
+  f.open_at_end_of_day
 FROM keypup.projects p
 JOIN keypup.accounts a ON a.account_id = p.account_id
 CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
@@ -12,14 +13,17 @@ CROSS JOIN LATERAL (
     SELECT (t.occurred_at AT TIME ZONE z.zone)::date AS day,
       count(*) FILTER (WHERE t.event = 'opened') AS opened,
       count(*) FILTER (WHERE t.event = 'closed') AS closed,
+      count(*) FILTER (WHERE t.close_reason = 'completed') AS completed,
+      count(*) FILTER (WHERE t.close_reason IN ('not_planned', 'duplicate')) AS not_planned,
       count(*) FILTER (WHERE t.event = 'reopened') AS reopened
     FROM keypup.issue_transitions t
     WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
     GROUP BY (t.occurred_at AT TIME ZONE z.zone)::date
   )
   SELECT d.day::date AS day, coalesce(c.opened, 0) AS opened, coalesce(c.closed, 0) AS closed,
+    coalesce(c.completed, 0) AS completed, coalesce(c.not_planned, 0) AS not_planned,
     coalesce(c.reopened, 0) AS reopened,
-      (sum(coalesce(c.opened - c.closed + c.reopened, 0)) OVER (ORDER BY d.day))::bigint AS open_at_end_of_day
+    (sum(coalesce(c.opened - c.closed + c.reopened, 0)) OVER (ORDER BY d.day))::bigint AS open_at_end_of_day
   FROM generate_series((SELECT min(c.day) FROM counted c)::timestamp, (now() AT TIME ZONE z.zone)::date::timestamp,
     interval '1 day') AS d(day)
   LEFT JOIN counted c ON c.day = d.day::date
@@ -35,17 +39,23 @@ COMMENT ON COLUMN keypup.issue_flow_daily.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_flow_daily.day IS 'The day.';
 COMMENT ON COLUMN keypup.issue_flow_daily.opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.issue_flow_daily.closed IS 'Closings; an issue that is closed twice in a day counts twice.';
+COMMENT ON COLUMN keypup.issue_flow_daily.completed IS
+  'Those of them that were not undone by a reopening, and whose reason is completed, or not known.';
+COMMENT ON COLUMN keypup.issue_flow_daily.not_planned IS
+  'Those of them that were not undone by a reopening, as not planned or as a duplicate.';
 COMMENT ON COLUMN keypup.issue_flow_daily.reopened IS 'Closed issues opened again.';
 COMMENT ON COLUMN keypup.issue_flow_daily.open_at_end_of_day IS
   'Issues open at its end, or now: all opened minus closed plus reopened until then.';
 
 CREATE VIEW keypup.throughput WITH (security_invoker = true, security_barrier = true) AS
 SELECT p.account_id, p.project_id, p.name AS project, k.period, f.period_start,
-  f.pull_requests_merged, f.issues_opened, f.issues_closed, f.issues_reopened, f.backlog_growth,
+  f.pull_requests_merged, f.issues_opened, f.issues_closed, f.issues_completed, f.issues_not_planned,
+  f.issues_reopened, f.backlog_growth,
   f.lead_times[1] AS lead_time_p50, f.lead_times[2] AS lead_time_p75, f.lead_times[3] AS lead_time_p90,
   f.cycle_times[1] AS cycle_time_p50, f.cycle_times[2] AS cycle_time_p75, f.cycle_times[3] AS cycle_time_p90,
-  f.previous_pull_requests_merged, f.previous_issues_opened, f.previous_issues_closed, f.previous_issues_reopened,
-  f.previous_backlog_growth, f.previous_lead_times[1] AS previous_lead_time_p50,
+  f.previous_pull_requests_merged, f.previous_issues_opened, f.previous_issues_closed, f.previous_issues_completed,
+  f.previous_issues_not_planned, f.previous_issues_reopened, f.previous_backlog_growth,
+  f.previous_lead_times[1] AS previous_lead_time_p50,
   f.previous_lead_times[2] AS previous_lead_time_p75, f.previous_lead_times[3] AS previous_lead_time_p90,
     f.previous_cycle_times[1] AS previous_cycle_time_p50, f.previous_cycle_times[2] AS previous_cycle_time_p75,
     f.previous_cycle_times[3] AS previous_cycle_time_p90
@@ -58,6 +68,8 @@ CROSS JOIN LATERAL (
     SELECT date_trunc(k.period, t.occurred_at AT TIME ZONE z.zone)::date AS period_start,
       count(*) FILTER (WHERE t.event = 'opened') AS issues_opened,
       count(*) FILTER (WHERE t.event = 'closed') AS issues_closed,
+      count(*) FILTER (WHERE t.close_reason = 'completed') AS issues_completed,
+      count(*) FILTER (WHERE t.close_reason IN ('not_planned', 'duplicate')) AS issues_not_planned,
       count(*) FILTER (WHERE t.event = 'reopened') AS issues_reopened
     FROM keypup.issue_transitions t
     WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
@@ -68,6 +80,7 @@ CROSS JOIN LATERAL (
     FROM keypup.issues i
     WHERE i.account_id = p.account_id AND i.project_id = p.project_id
       AND i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at BETWEEN i.created_at AND now()
+      AND (i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
     GROUP BY date_trunc(k.period, i.closed_at AT TIME ZONE z.zone)::date
   ), merged AS (
     SELECT date_trunc(k.period, c.merged_at AT TIME ZONE z.zone)::date AS period_start,
@@ -79,9 +92,9 @@ CROSS JOIN LATERAL (
   ), filled AS (
     SELECT d.start::date AS period_start, coalesce(g.pull_requests_merged, 0) AS pull_requests_merged,
       coalesce(m.issues_opened, 0) AS issues_opened, coalesce(m.issues_closed, 0) AS issues_closed,
+      coalesce(m.issues_completed, 0) AS issues_completed, coalesce(m.issues_not_planned, 0) AS issues_not_planned,
       coalesce(m.issues_reopened, 0) AS issues_reopened,
-        coalesce(m.issues_opened - m.issues_closed + m.issues_reopened, 0) AS backlog_growth, l.lead_times,
-        g.cycle_times
+      coalesce(m.issues_opened - m.issues_closed + m.issues_reopened, 0) AS backlog_growth, l.lead_times, g.cycle_times
     FROM generate_series(least((SELECT min(m.period_start) FROM moved m),
       (SELECT min(g.period_start) FROM merged g))::timestamp, now() AT TIME ZONE z.zone,
       ('1 ' || k.period)::interval) AS d(start)
@@ -93,6 +106,8 @@ CROSS JOIN LATERAL (
     lag(f.pull_requests_merged) OVER w AS previous_pull_requests_merged,
     lag(f.issues_opened) OVER w AS previous_issues_opened,
     lag(f.issues_closed) OVER w AS previous_issues_closed,
+    lag(f.issues_completed) OVER w AS previous_issues_completed,
+    lag(f.issues_not_planned) OVER w AS previous_issues_not_planned,
     lag(f.issues_reopened) OVER w AS previous_issues_reopened,
     lag(f.backlog_growth) OVER w AS previous_backlog_growth,
     lag(f.lead_times) OVER w AS previous_lead_times,
@@ -113,17 +128,22 @@ COMMENT ON COLUMN keypup.throughput.period_start IS 'First day of the period; we
 COMMENT ON COLUMN keypup.throughput.pull_requests_merged IS 'Pull requests merged.';
 COMMENT ON COLUMN keypup.throughput.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.throughput.issues_closed IS 'Closings of issues; one that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.throughput.issues_completed IS
+  'Those of them that were not undone by a reopening, and whose reason is completed, or not known.';
+COMMENT ON COLUMN keypup.throughput.issues_not_planned IS
+  'Those of them that were not undone by a reopening, as not planned or as a duplicate.';
 COMMENT ON COLUMN keypup.throughput.issues_reopened IS 'Closed issues opened again.';
 COMMENT ON COLUMN keypup.throughput.backlog_growth IS
   'Opened minus closed plus reopened: negative when the backlog shrinks.';
 COMMENT ON COLUMN keypup.throughput.lead_time_p50 IS
-  'Median lead time, of the issues whose last closing is in the period, interpolated; NULL without one.';
+  'Median lead time, of the issues that are completed, and whose last closing is in the period, interpolated; NULL '
+  'without one.';
 COMMENT ON COLUMN keypup.throughput.lead_time_p75 IS
-  '75th percentile of the lead time, of the issues whose last closing is in the period, interpolated; NULL without '
-  'one.';
+  '75th percentile of the lead time, of the issues that are completed, and whose last closing is in the period, '
+  'interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.throughput.lead_time_p90 IS
-  '90th percentile of the lead time, of the issues whose last closing is in the period, interpolated; NULL without '
-  'one.';
+  '90th percentile of the lead time, of the issues that are completed, and whose last closing is in the period, '
+  'interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.throughput.cycle_time_p50 IS
   'Median cycle time, of the pull requests merged in the period, interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.throughput.cycle_time_p75 IS
@@ -134,6 +154,10 @@ COMMENT ON COLUMN keypup.throughput.previous_pull_requests_merged IS
   'pull_requests_merged of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.throughput.previous_issues_opened IS 'issues_opened of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.throughput.previous_issues_closed IS 'issues_closed of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_issues_completed IS
+  'issues_completed of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput.previous_issues_not_planned IS
+  'issues_not_planned of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.throughput.previous_issues_reopened IS
   'issues_reopened of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.throughput.previous_backlog_growth IS
@@ -150,11 +174,13 @@ COMMENT ON COLUMN keypup.throughput.previous_cycle_time_p90 IS
 
 CREATE VIEW keypup.throughput_weekly WITH (security_invoker = true, security_barrier = true) AS
 SELECT t.account_id, t.project_id, t.project, t.period_start AS week_start,
-  t.pull_requests_merged, t.issues_opened, t.issues_closed, t.issues_reopened, t.backlog_growth,
+  t.pull_requests_merged, t.issues_opened, t.issues_closed, t.issues_completed, t.issues_not_planned,
+  t.issues_reopened, t.backlog_growth,
   t.lead_time_p50, t.lead_time_p75, t.lead_time_p90, t.cycle_time_p50, t.cycle_time_p75, t.cycle_time_p90,
-  t.previous_pull_requests_merged, t.previous_issues_opened, t.previous_issues_closed, t.previous_issues_reopened,
-  t.previous_backlog_growth, t.previous_lead_time_p50, t.previous_lead_time_p75, t.previous_lead_time_p90,
-    t.previous_cycle_time_p50, t.previous_cycle_time_p75, t.previous_cycle_time_p90
+  t.previous_pull_requests_merged, t.previous_issues_opened, t.previous_issues_closed, t.previous_issues_completed,
+  t.previous_issues_not_planned, t.previous_issues_reopened, t.previous_backlog_growth,
+  t.previous_lead_time_p50, t.previous_lead_time_p75, t.previous_lead_time_p90,
+  t.previous_cycle_time_p50, t.previous_cycle_time_p75, t.previous_cycle_time_p90
 FROM keypup.throughput t WHERE t.period = 'week';
 REVOKE ALL ON keypup.throughput_weekly FROM PUBLIC;
 GRANT SELECT ON keypup.throughput_weekly TO keypup_member;
@@ -169,15 +195,22 @@ COMMENT ON COLUMN keypup.throughput_weekly.pull_requests_merged IS 'Pull request
 COMMENT ON COLUMN keypup.throughput_weekly.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.throughput_weekly.issues_closed IS
   'Closings of issues; one that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.throughput_weekly.issues_completed IS
+  'Those of them that were not undone by a reopening, and whose reason is completed, or not known.';
+COMMENT ON COLUMN keypup.throughput_weekly.issues_not_planned IS
+  'Those of them that were not undone by a reopening, as not planned or as a duplicate.';
 COMMENT ON COLUMN keypup.throughput_weekly.issues_reopened IS 'Closed issues opened again.';
 COMMENT ON COLUMN keypup.throughput_weekly.backlog_growth IS
   'Opened minus closed plus reopened: negative when the backlog shrinks.';
 COMMENT ON COLUMN keypup.throughput_weekly.lead_time_p50 IS
-  'Median lead time, of the issues whose last closing is in the week, interpolated; NULL without one.';
+  'Median lead time, of the issues that are completed, and whose last closing is in the week, interpolated; NULL '
+  'without one.';
 COMMENT ON COLUMN keypup.throughput_weekly.lead_time_p75 IS
-  '75th percentile of the lead time, of the issues whose last closing is in the week, interpolated; NULL without one.';
+  '75th percentile of the lead time, of the issues that are completed, and whose last closing is in the week, '
+  'interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.throughput_weekly.lead_time_p90 IS
-  '90th percentile of the lead time, of the issues whose last closing is in the week, interpolated; NULL without one.';
+  '90th percentile of the lead time, of the issues that are completed, and whose last closing is in the week, '
+  'interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.throughput_weekly.cycle_time_p50 IS
   'Median cycle time, of the pull requests merged in the week, interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.throughput_weekly.cycle_time_p75 IS
@@ -190,6 +223,10 @@ COMMENT ON COLUMN keypup.throughput_weekly.previous_issues_opened IS
   'issues_opened of the week before; NULL in the first.';
 COMMENT ON COLUMN keypup.throughput_weekly.previous_issues_closed IS
   'issues_closed of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_issues_completed IS
+  'issues_completed of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_weekly.previous_issues_not_planned IS
+  'issues_not_planned of the week before; NULL in the first.';
 COMMENT ON COLUMN keypup.throughput_weekly.previous_issues_reopened IS
   'issues_reopened of the week before; NULL in the first.';
 COMMENT ON COLUMN keypup.throughput_weekly.previous_backlog_growth IS
@@ -209,11 +246,13 @@ COMMENT ON COLUMN keypup.throughput_weekly.previous_cycle_time_p90 IS
 
 CREATE VIEW keypup.throughput_monthly WITH (security_invoker = true, security_barrier = true) AS
 SELECT t.account_id, t.project_id, t.project, t.period_start AS month_start,
-  t.pull_requests_merged, t.issues_opened, t.issues_closed, t.issues_reopened, t.backlog_growth,
+  t.pull_requests_merged, t.issues_opened, t.issues_closed, t.issues_completed, t.issues_not_planned,
+  t.issues_reopened, t.backlog_growth,
   t.lead_time_p50, t.lead_time_p75, t.lead_time_p90, t.cycle_time_p50, t.cycle_time_p75, t.cycle_time_p90,
-  t.previous_pull_requests_merged, t.previous_issues_opened, t.previous_issues_closed, t.previous_issues_reopened,
-  t.previous_backlog_growth, t.previous_lead_time_p50, t.previous_lead_time_p75, t.previous_lead_time_p90,
-    t.previous_cycle_time_p50, t.previous_cycle_time_p75, t.previous_cycle_time_p90
+  t.previous_pull_requests_merged, t.previous_issues_opened, t.previous_issues_closed, t.previous_issues_completed,
+  t.previous_issues_not_planned, t.previous_issues_reopened, t.previous_backlog_growth,
+  t.previous_lead_time_p50, t.previous_lead_time_p75, t.previous_lead_time_p90,
+  t.previous_cycle_time_p50, t.previous_cycle_time_p75, t.previous_cycle_time_p90
 FROM keypup.throughput t WHERE t.period = 'month';
 REVOKE ALL ON keypup.throughput_monthly FROM PUBLIC;
 GRANT SELECT ON keypup.throughput_monthly TO keypup_member;
@@ -228,15 +267,22 @@ COMMENT ON COLUMN keypup.throughput_monthly.pull_requests_merged IS 'Pull reques
 COMMENT ON COLUMN keypup.throughput_monthly.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.throughput_monthly.issues_closed IS
   'Closings of issues; one that is closed twice counts twice.';
+COMMENT ON COLUMN keypup.throughput_monthly.issues_completed IS
+  'Those of them that were not undone by a reopening, and whose reason is completed, or not known.';
+COMMENT ON COLUMN keypup.throughput_monthly.issues_not_planned IS
+  'Those of them that were not undone by a reopening, as not planned or as a duplicate.';
 COMMENT ON COLUMN keypup.throughput_monthly.issues_reopened IS 'Closed issues opened again.';
 COMMENT ON COLUMN keypup.throughput_monthly.backlog_growth IS
   'Opened minus closed plus reopened: negative when the backlog shrinks.';
 COMMENT ON COLUMN keypup.throughput_monthly.lead_time_p50 IS
-  'Median lead time, of the issues whose last closing is in the month, interpolated; NULL without one.';
+  'Median lead time, of the issues that are completed, and whose last closing is in the month, interpolated; NULL '
+  'without one.';
 COMMENT ON COLUMN keypup.throughput_monthly.lead_time_p75 IS
-  '75th percentile of the lead time, of the issues whose last closing is in the month, interpolated; NULL without one.';
+  '75th percentile of the lead time, of the issues that are completed, and whose last closing is in the month, '
+  'interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.throughput_monthly.lead_time_p90 IS
-  '90th percentile of the lead time, of the issues whose last closing is in the month, interpolated; NULL without one.';
+  '90th percentile of the lead time, of the issues that are completed, and whose last closing is in the month, '
+  'interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.throughput_monthly.cycle_time_p50 IS
   'Median cycle time, of the pull requests merged in the month, interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.throughput_monthly.cycle_time_p75 IS
@@ -249,6 +295,10 @@ COMMENT ON COLUMN keypup.throughput_monthly.previous_issues_opened IS
   'issues_opened of the month before; NULL in the first.';
 COMMENT ON COLUMN keypup.throughput_monthly.previous_issues_closed IS
   'issues_closed of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_issues_completed IS
+  'issues_completed of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.throughput_monthly.previous_issues_not_planned IS
+  'issues_not_planned of the month before; NULL in the first.';
 COMMENT ON COLUMN keypup.throughput_monthly.previous_issues_reopened IS
   'issues_reopened of the month before; NULL in the first.';
 COMMENT ON COLUMN keypup.throughput_monthly.previous_backlog_growth IS

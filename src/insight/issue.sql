@@ -48,23 +48,29 @@ COMMENT ON COLUMN keypup.issue_pull_request_links.sources IS
 
 CREATE VIEW keypup.issue_transitions WITH (security_invoker = true, security_barrier = true) AS
 -- Account by account, so that the planner does not take the list for that of ten accounts.
-SELECT a.account_id, o.project_id, o.number, o.event, o.occurred_at
+SELECT a.account_id, o.project_id, o.number, o.event, o.occurred_at,
+  -- An event has no reason: what was opened again after it may have been closed for another one.
+  CASE WHEN o.event = 'closed' AND o.reopenings = o.reopenings_until THEN o.close_reason END AS close_reason
 FROM keypup.accounts a
 CROSS JOIN LATERAL (
   -- None comes before the opening, or before the one that it follows.
   SELECT h.project_id, h.number, h.event, first_value(h.part) OVER w = 0 AS has_issue,
-    lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
+    lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at,
+    first_value(h.close_reason) OVER w AS close_reason,
+    count(*) FILTER (WHERE h.event = 'reopened') OVER w AS reopenings_until,
+    count(*) FILTER (WHERE h.event = 'reopened') OVER (PARTITION BY h.project_id, h.number) AS reopenings
   FROM (
-    SELECT i.project_id, i.number, 0 AS part, 'opened' AS event, i.created_at AS occurred_at
+    SELECT i.project_id, i.number, 0 AS part, 'opened' AS event, i.created_at AS occurred_at,
+      CASE WHEN i.state_reason IN ('not_planned', 'duplicate') THEN i.state_reason ELSE 'completed' END AS close_reason
     FROM keypup.issues i WHERE i.account_id = a.account_id AND i.deleted_at IS NULL
     UNION ALL
-    SELECT e.project_id, e.item_number, 1, e.event, e.occurred_at
+    SELECT e.project_id, e.item_number, 1, e.event, e.occurred_at, NULL
     FROM keypup.timeline_events e WHERE e.account_id = a.account_id AND e.item_kind = 'issue' AND e.event
       IN ('closed', 'reopened')
     UNION ALL
     -- The issue's own state has the last word: an event may be missing.
     SELECT i.project_id, i.number, 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END,
-      CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END
+      CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END, NULL
     FROM keypup.issues i WHERE i.account_id = a.account_id AND i.deleted_at IS NULL
   ) AS h
   WINDOW w AS (PARTITION BY h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
@@ -83,12 +89,17 @@ COMMENT ON COLUMN keypup.issue_transitions.number IS 'Number of the issue.';
 COMMENT ON COLUMN keypup.issue_transitions.event IS 'opened, closed or reopened.';
 COMMENT ON COLUMN keypup.issue_transitions.occurred_at IS
   'When; never before the opening. From closed_at or updated_at where the event is missing.';
+COMMENT ON COLUMN keypup.issue_transitions.close_reason IS
+  'Why, of the closing after which it was not opened again: completed (also where the provider gives no reason), '
+  'not_planned or duplicate. NULL for the others: events have no reason of their own.';
 
 CREATE VIEW keypup.issue_metrics WITH (security_invoker = true, security_barrier = true) AS
 -- Each issue looks its own rows up by key, so that a time range reaches the index of issues. What resolves it stands at
 -- the pull requests: these are gathered once a project, by the number of the issue.
 SELECT i.account_id, i.project_id, p.name AS project, i.number, i.title, i.author, i.author_is_bot, i.state,
-  i.state_reason, i.labels, i.type, i.milestone, i.created_at, i.updated_at, i.closed_at,
+  i.state_reason, CASE WHEN i.state = 'closed' THEN CASE WHEN i.state_reason IN ('not_planned', 'duplicate')
+    THEN i.state_reason ELSE 'completed' END END AS close_reason,
+  i.labels, i.type, i.milestone, i.created_at, i.updated_at, i.closed_at,
   CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS lead_time,
   CASE WHEN i.first_response_at >= i.created_at THEN i.first_response_at - i.created_at END AS first_response_time,
   e.assigned_at - i.created_at AS queue_time,
@@ -148,6 +159,8 @@ COMMENT ON COLUMN keypup.issue_metrics.author IS 'Login; NULL when the user was 
 COMMENT ON COLUMN keypup.issue_metrics.author_is_bot IS 'Whether a bot opened it.';
 COMMENT ON COLUMN keypup.issue_metrics.state IS 'open or closed.';
 COMMENT ON COLUMN keypup.issue_metrics.state_reason IS 'Why it is closed or open again, as the provider says.';
+COMMENT ON COLUMN keypup.issue_metrics.close_reason IS
+  'Why it is closed: completed (also where the provider gives no reason), not_planned or duplicate; NULL while open.';
 COMMENT ON COLUMN keypup.issue_metrics.labels IS 'Names of its labels, sorted.';
 COMMENT ON COLUMN keypup.issue_metrics.type IS
   'The type that the provider gives it; NULL without one. Never guessed from labels.';
@@ -156,7 +169,8 @@ COMMENT ON COLUMN keypup.issue_metrics.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.issue_metrics.updated_at IS 'When it last changed.';
 COMMENT ON COLUMN keypup.issue_metrics.closed_at IS 'When it was last closed; NULL while open.';
 COMMENT ON COLUMN keypup.issue_metrics.lead_time IS
-  'Opening to the last closing, reopenings included; NULL while open, or when the closing is dated before the opening.';
+  'Opening to the last closing, whatever its reason, reopenings included; NULL while open, or when the closing is '
+  'dated before the opening.';
 COMMENT ON COLUMN keypup.issue_metrics.first_response_time IS
   'Opening to the first comment by a person who is not the author; NULL without one, or when it is dated before the '
   'opening.';

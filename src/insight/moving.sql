@@ -12,6 +12,7 @@ WITH zone AS MATERIALIZED (
   UNION ALL
   SELECT i.account_id, i.project_id, 'lead_time', i.closed_at, i.closed_at - i.created_at
   FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed'
+    AND (i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
 ), sample AS (
   SELECT m.account_id, m.project_id, m.metric, m.span,
     date_trunc('week', m.measured_at AT TIME ZONE z.zone)::date AS week, z.this_week
@@ -48,7 +49,8 @@ COMMENT ON COLUMN keypup.moving_percentiles.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.moving_percentiles.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.moving_percentiles.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.moving_percentiles.metric IS
-  'cycle_time (by the merge), lead_time (by the last closing) or time_to_first_review (by that review).';
+  'cycle_time (by the merge), lead_time (of completed issues, by the last closing) or time_to_first_review (by that '
+  'review).';
 COMMENT ON COLUMN keypup.moving_percentiles.week_start IS
   'Monday of the last of the four weeks; the current one is not over yet.';
 COMMENT ON COLUMN keypup.moving_percentiles.samples IS

@@ -11,7 +11,10 @@ const monday = (day) => shift(day, -((new Date(`${day}T00:00:00Z`).getUTCDay() +
 const startOf = { week: monday, month: (day) => `${day.slice(0, 8)}01` };
 const seconds = (from, to) => (Date.parse(to) - Date.parse(from)) / 1000;
 
-/** Each change of an issue's state as [what, when]: a walk along its events. */
+/** Not done, though closed. */
+const isDropped = (issue) => ['NOT_PLANNED', 'DUPLICATE'].includes(issue.stateReason);
+
+/** Each change of an issue's state as [what, when, reason]: a walk along its events. Only the closing that stands has a reason. */
 function walk(issue) {
   const changes = [['opened', issue.createdAt]];
   let open = true;
@@ -24,6 +27,7 @@ function walk(issue) {
     changes.push([opens ? 'reopened' : 'closed', event.createdAt]);
   }
   if (open && issue.state === 'CLOSED') changes.push(['closed', issue.closedAt]);
+  if (issue.state === 'CLOSED') changes.at(-1).push(isDropped(issue) ? 'dropped' : 'done');
   return changes;
 }
 
@@ -39,12 +43,13 @@ const percentiles = (values) => {
   return [10, 15, 18].map((twentieths) => percentile(sorted, twentieths).toFixed(2));
 };
 
-const COLUMN = { opened: 0, closed: 1, reopened: 2 };
+const COLUMN = { opened: 0, closed: 1, done: 2, dropped: 3, reopened: 4 };
 const counts = new Map();
-for (const [what, when] of truth.issues.flatMap(walk)) {
+for (const [what, when, reason] of truth.issues.flatMap(walk)) {
   const day = dayOf(when);
-  if (!counts.has(day)) counts.set(day, [0, 0, 0]);
+  if (!counts.has(day)) counts.set(day, [0, 0, 0, 0, 0]);
   counts.get(day)[COLUMN[what]] += 1;
+  if (reason) counts.get(day)[COLUMN[reason]] += 1;
 }
 const merged = truth.pullRequests.filter((pull) => pull.mergedAt !== null);
 const firstOfAll = [...counts.keys(), ...merged.map((pull) => dayOf(pull.mergedAt))].sort()[0];
@@ -53,19 +58,19 @@ const today = dayOf(Date.now());
 const daily = {};
 let stillOpen = 0;
 for (let day = [...counts.keys()].sort()[0]; day && day <= today; day = shift(day, 1)) {
-  const [opened, closed, reopened] = counts.get(day) ?? [0, 0, 0];
+  const [opened, closed, done, dropped, reopened] = counts.get(day) ?? [0, 0, 0, 0, 0];
   stillOpen += opened - closed + reopened;
-  daily[day] = [opened, closed, reopened, stillOpen];
+  daily[day] = [opened, closed, done, dropped, reopened, stillOpen];
 }
 
 function periods(kind) {
   const start = startOf[kind];
   const rows = {};
-  for (let day = firstOfAll; day && day <= today; day = shift(day, 1)) rows[start(day)] ??= { merged: 0, moved: [0, 0, 0], lead: [] };
+  for (let day = firstOfAll; day && day <= today; day = shift(day, 1)) rows[start(day)] ??= { merged: 0, moved: [0, 0, 0, 0, 0], lead: [] };
   for (const pull of merged) rows[start(dayOf(pull.mergedAt))].merged += 1;
   for (const [day, moved] of counts) moved.forEach((count, index) => { rows[start(day)].moved[index] += count; });
   for (const issue of truth.issues) {
-    if (issue.state === 'CLOSED') rows[start(dayOf(issue.closedAt))].lead.push(seconds(issue.createdAt, issue.closedAt));
+    if (issue.state === 'CLOSED' && !isDropped(issue)) rows[start(dayOf(issue.closedAt))].lead.push(seconds(issue.createdAt, issue.closedAt));
   }
   return Object.fromEntries(Object.entries(rows).map(([day, row]) => [day, [row.merged, ...row.moved, ...percentiles(row.lead)]]));
 }
@@ -78,7 +83,7 @@ function issueRow(issue) {
   const resolving = truth.pullRequests.filter((pull) => pull.state !== 'CLOSED'
     && pull.closingIssuesReferences.some((reference) => reference.number === issue.number && (!reference.repository || reference.repository === truth.repository?.nameWithOwner)));
   return [
-    issue.state === 'CLOSED' ? seconds(issue.createdAt, issue.closedAt).toFixed(2) : null, first ? seconds(issue.createdAt, first).toFixed(2) : null,
+    issue.state === 'CLOSED' ? (isDropped(issue) ? issue.stateReason.toLowerCase() : 'completed') : null, issue.state === 'CLOSED' ? seconds(issue.createdAt, issue.closedAt).toFixed(2) : null, first ? seconds(issue.createdAt, first).toFixed(2) : null,
     walk(issue).filter(([what]) => what === 'reopened').length, resolving.map((pull) => pull.number).sort((a, b) => a - b),
     resolving.length > 0 ? resolving.reduce((sum, pull) => sum + pull.additions + pull.deletions, 0) : null,
   ];

@@ -119,7 +119,7 @@ function percentile(values, twentieths) {
 for (const [key, entry] of load) lines.push(show('team', key, entry.reviewers.size, entry.reviews, entry.pulls.size, entry.responses.length, percentile(entry.responses, 10), percentile(entry.responses, 18)));
 
 // Four weeks, of the zone's days.
-for (const issue of truth.issues) if (issue.state === 'CLOSED' && issue.closedAt >= issue.createdAt) samples.lead_time.push([seconds(issue.closedAt), seconds(issue.closedAt) - seconds(issue.createdAt)]);
+for (const issue of truth.issues) if (issue.state === 'CLOSED' && issue.stateReason !== 'NOT_PLANNED' && issue.stateReason !== 'DUPLICATE' && issue.closedAt >= issue.createdAt) samples.lead_time.push([seconds(issue.closedAt), seconds(issue.closedAt) - seconds(issue.createdAt)]);
 const calendar = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric', month: '2-digit', day: '2-digit' });
 const mondayOf = (at) => { const day = Date.parse(`${calendar.format(new Date(at * 1000))}T00:00:00Z`) / 1000; return day - ((day - MONDAY) % WEEK); };
 for (const [metric, measured] of Object.entries(samples)) {

@@ -76,19 +76,19 @@ foreach my $zone ('UTC', 'America/Los_Angeles')
 		my ($json, $error) = run_command([ 'node', 'test/insight/flow.mjs', $truth{$name}, $zone ]);
 		my $flow = decode_json($json);
 		my $rows = $flow->{daily};
-		same(query("SELECT day, opened, closed, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE project = '$name'"),
+		same(query("SELECT day, opened, closed, completed, not_planned, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE project = '$name'"),
 			[ map { text($_, @{ $rows->{$_} }) } keys %$rows ], "$name, $zone: cumulative flow");
 		foreach my $period ('week', 'month')
 		{
 			$rows = $flow->{$period};
-			same(query("SELECT ${period}_start, pull_requests_merged, issues_opened, issues_closed, issues_reopened, "
+			same(query("SELECT ${period}_start, pull_requests_merged, issues_opened, issues_closed, issues_completed, issues_not_planned, issues_reopened, "
 					. join(', ', map { $seconds->("lead_time_$_") } qw(p50 p75 p90)) . " FROM keypup.throughput_${period}ly WHERE project = '$name'"),
 				[ map { text($_, @{ $rows->{$_} }) } keys %$rows ], "$name, $zone: throughput and lead times by $period");
 		}
 		is(query("SELECT open_at_end_of_day FROM keypup.issue_flow_daily WHERE project = '$name' ORDER BY day DESC LIMIT 1"), $flow->{open}, "$name, $zone: the last day is what is open");
 		next if $zone ne 'UTC';
 		$rows = $flow->{issues};
-		same(query("SELECT number, " . join(', ', map { $seconds->($_) } qw(lead_time first_response_time)) . ", times_reopened, resolving_pull_requests, lines_changed FROM keypup.issue_metrics WHERE project = '$name'"),
+		same(query("SELECT number, close_reason, " . join(', ', map { $seconds->($_) } qw(lead_time first_response_time)) . ", times_reopened, resolving_pull_requests, lines_changed FROM keypup.issue_metrics WHERE project = '$name'"),
 			[ map { text($_, @{ $rows->{$_} }) } keys %$rows ], "$name: each issue");
 	}
 }
@@ -104,8 +104,8 @@ none(q{SELECT number FROM keypup.issue_metrics WHERE least(lead_time, first_resp
 none(q{SELECT project, period_start FROM (SELECT *, lag(issues_closed) OVER w AS c, lag(cycle_time_p75) OVER w AS t, lag(period_start) OVER w AS s FROM keypup.throughput
 	WINDOW w AS (PARTITION BY account_id, project_id, period ORDER BY period_start)) x
 	WHERE (c, t) IS DISTINCT FROM (previous_issues_closed, previous_cycle_time_p75) OR s <> (period_start - ('1 ' || period)::interval)::date}, 'the period before is the one before, without a gap');
-none(q{SELECT d.project, d.counts, t.counts FROM (SELECT project, array[sum(opened), sum(closed), sum(reopened)] AS counts FROM keypup.issue_flow_daily GROUP BY project) d
-	JOIN (SELECT project, period, array[sum(issues_opened), sum(issues_closed), sum(issues_reopened)] AS counts FROM keypup.throughput GROUP BY project, period) t ON t.project = d.project AND t.counts <> d.counts},
+none(q{SELECT d.project, d.counts, t.counts FROM (SELECT project, array[sum(opened), sum(closed), sum(completed), sum(not_planned), sum(reopened)] AS counts FROM keypup.issue_flow_daily GROUP BY project) d
+	JOIN (SELECT project, period, array[sum(issues_opened), sum(issues_closed), sum(issues_completed), sum(issues_not_planned), sum(issues_reopened)] AS counts FROM keypup.throughput GROUP BY project, period) t ON t.project = d.project AND t.counts <> d.counts},
 	'days, weeks and months count the same');
 is(query('SELECT period, sum(pull_requests_merged) FROM keypup.throughput GROUP BY period ORDER BY 1'),
 	join("\n", map { "$_|" . query('SELECT count(*) FROM keypup.pull_requests WHERE merged_at IS NOT NULL') } qw(month week)), 'every merge is in one week and in one month');
@@ -116,6 +116,9 @@ none(q{SELECT p.title FROM keypup.milestone_progress p JOIN (SELECT DISTINCT ON 
 none(q{SELECT title FROM (SELECT *, lag(scope) OVER w AS s, lag(done) OVER w AS d FROM keypup.milestone_burnup WINDOW w AS (PARTITION BY account_id, project_id, number ORDER BY day)) x
 	WHERE s > scope OR d > done OR done > scope}, 'a burn-up never falls, and no more is done than there is');
 none(q{SELECT issue_number FROM keypup.issue_pull_request_links GROUP BY account_id, project_id, issue_number, pull_request_number HAVING count(*) > 1 OR bool_or(cardinality(sources) = 0)}, 'no link is there twice');
+is(query(q{SELECT project, sum(completed), sum(not_planned) FROM keypup.issue_flow_daily GROUP BY project ORDER BY 1}),
+	query(q{SELECT project, count(*) FILTER (WHERE close_reason = 'completed'), count(*) FILTER (WHERE close_reason <> 'completed') FROM keypup.issue_metrics GROUP BY project ORDER BY 1}), 'each closed issue is completed once, or not planned');
+cmp_ok(query(q{SELECT count(*) FROM keypup.issue_metrics WHERE close_reason = 'not_planned'}), '>', 0, 'and some were not planned');
 cmp_ok(query('SELECT count(*) FROM keypup.milestone_burnup'), '>', 0, 'there are burn-ups');
 is(query(q{SELECT count(*) FROM keypup.throughput_weekly WHERE extract(isodow FROM week_start) <> 1}), '0', 'weeks start on Monday');
 $node->stop;
