@@ -61,6 +61,10 @@ SELECT week_start, deployments AS n, deployment_days AS days, failed_deployments
 FROM keypup.delivery_weekly WHERE account_id = :'account' AND week_start < '2024-01-22' ORDER BY week_start;
 SELECT month_start, deployments AS n, deployment_days AS days, failed_deployments AS failed, change_failure_rate AS rate, pull_requests_deployed AS carried, pg_temp.hours(lead_time_p50) AS p50
 FROM keypup.delivery_monthly WHERE account_id = :'account' AND month_start < '2024-03-01' ORDER BY month_start;
+SELECT v.period, bool_and(v.is_complete = (v.period_start + ('1 ' || v.period)::interval <= date_trunc('day', now() AT TIME ZONE 'UTC'))) AS complete_when_over, bool_and(v.period_start < date_trunc(v.period, now() AT TIME ZONE 'UTC')) AS none_is_of_now
+FROM keypup.delivery v WHERE v.account_id = :'account' AND is_complete GROUP BY 1 ORDER BY 1;
+SELECT (SELECT count(*) FROM keypup.delivery_weekly WHERE account_id = :'account' AND NOT is_complete) AS weeks_under_way, (SELECT count(*) FROM keypup.delivery_monthly WHERE account_id = :'account' AND NOT is_complete) AS months_under_way,
+  (SELECT count(DISTINCT project_id) FROM keypup.production_deployments WHERE account_id = :'account') AS series;
 SELECT bool_and(w.n = d.n) AS each_is_in_a_week, count(*) AS series
 FROM (SELECT project_id, sum(deployments + failed_deployments) AS n FROM keypup.delivery_weekly WHERE account_id = :'account' GROUP BY project_id) w
 JOIN (SELECT project_id, count(*) AS n FROM keypup.production_deployments WHERE account_id = :'account' GROUP BY project_id) d USING (project_id);

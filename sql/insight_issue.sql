@@ -117,6 +117,28 @@ SELECT type, week_start, issues_closed AS closed, issues_completed AS completed,
 SELECT week_start, samples, pg_temp.hours(p50) AS p50 FROM keypup.moving_percentiles WHERE account_id = :'account' AND metric = 'lead_time' AND week_start < '2025-01-22' ORDER BY 1;
 ROLLBACK;
 
+-- Of each series the last period is under way, wherever the day ends; the others are complete.
+SELECT keypup.set_time_zone('flow', 'Pacific/Kiritimati');
+CREATE VIEW pg_temp.series AS
+SELECT a.name, x.series, count(*) > 1 AS several, bool_and(x.is_complete = (x.next_start <= (now() AT TIME ZONE a.time_zone)::date)) AS right, count(*) FILTER (WHERE NOT x.is_complete) AS under_way
+FROM keypup.accounts a
+JOIN (
+  SELECT account_id, 'issue_flow_daily' AS series, day + 1 AS next_start, is_complete FROM keypup.issue_flow_daily
+  UNION ALL SELECT account_id, 'throughput ' || period, (period_start + ('1 ' || period)::interval)::date, is_complete FROM keypup.throughput
+  UNION ALL SELECT account_id, 'throughput_weekly', week_start + 7, is_complete FROM keypup.throughput_weekly
+  UNION ALL SELECT account_id, 'throughput_monthly', (month_start + interval '1 month')::date, is_complete FROM keypup.throughput_monthly
+  UNION ALL SELECT account_id, 'issue_reopen_rate ' || period, (period_start + ('1 ' || period)::interval)::date, is_complete FROM keypup.issue_reopen_rate
+  UNION ALL SELECT account_id, 'issue_throughput_by_type', week_start + 7, is_complete FROM keypup.issue_throughput_by_type
+  UNION ALL SELECT account_id, 'moving_percentiles ' || metric, week_start + 7, is_complete FROM keypup.moving_percentiles
+  UNION ALL SELECT account_id, 'milestone_burnup ' || title, day + 1, is_complete FROM keypup.milestone_burnup
+) AS x ON x.account_id = a.account_id
+GROUP BY a.name, x.series;
+SELECT * FROM pg_temp.series WHERE name = 'flow' ORDER BY 2;
+SELECT keypup.set_time_zone('flow', 'Etc/GMT+12');
+SELECT bool_and("right") AS right, sum(under_way) AS under_way FROM pg_temp.series WHERE name = 'flow';
+SELECT keypup.set_time_zone('flow', 'UTC');
+DROP VIEW pg_temp.series;
+
 -- M: 1, 2 and 101, all done; due on the 10th, closed on the 13th. L: 9 of 9 and 10 is done; due five days ago.
 SELECT number, title, state, scope, done, percent, slip_days FROM keypup.milestone_progress WHERE account_id = :'account' ORDER BY 1;
 -- 1 and 2 open on the 6th, 101 on the 7th; 1 and 101 are done on the 8th, 2 for good on the 13th, when M closes.

@@ -24,47 +24,64 @@ COMMENT ON COLUMN keypup.issue_labels.age IS 'As in issue_metrics.';
 COMMENT ON COLUMN keypup.issue_labels.times_reopened IS 'As in issue_metrics.';
 
 CREATE VIEW keypup.issue_throughput_by WITH (security_invoker = true, security_barrier = true) AS
-WITH happened AS (
+WITH zone AS MATERIALIZED (
+  SELECT a.account_id, keypup.known_time_zone(a.time_zone) AS time_zone FROM keypup.accounts a
+), happened AS (
   SELECT t.account_id, t.project_id, t.number, t.event, t.occurred_at, t.close_reason, NULL::interval AS lead_time
   FROM keypup.issue_transitions t
   UNION ALL
   SELECT i.account_id, i.project_id, i.number, 'led', i.closed_at, NULL, i.closed_at - i.created_at
   FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at >= i.created_at
     AND (i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
+), counted AS (
+  SELECT h.account_id, h.project_id, d.dimension, d.value, k.period, s.period_start, z.time_zone,
+    count(*) FILTER (WHERE h.event = 'opened') AS issues_opened,
+    count(*) FILTER (WHERE h.event = 'closed') AS issues_closed,
+    count(*) FILTER (WHERE h.close_reason = 'completed') AS issues_completed,
+    count(*) FILTER (WHERE h.close_reason IN ('not_planned', 'duplicate')) AS issues_not_planned,
+    count(*) FILTER (WHERE h.event = 'reopened') AS issues_reopened,
+    percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time) AS lead_times
+  FROM happened h
+  JOIN zone z ON z.account_id = h.account_id
+  CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
+  CROSS JOIN LATERAL (SELECT date_trunc(k.period, h.occurred_at AT TIME ZONE z.time_zone)::date AS period_start) AS s
+  -- LIMIT, so that those of the periods that are asked for are looked up by their keys.
+  CROSS JOIN LATERAL (
+    SELECT i.labels, i.type FROM keypup.issues i WHERE i.account_id = h.account_id AND i.project_id = h.project_id
+      AND i.number = h.number LIMIT 1) AS i
+  CROSS JOIN LATERAL (
+    SELECT 'label' AS dimension, x.label AS value
+    FROM unnest(CASE WHEN cardinality(i.labels) > 0 THEN i.labels ELSE ARRAY[NULL::text] END) AS x(label)
+    UNION ALL SELECT 'type', i.type) AS d
+  WHERE h.occurred_at <= now()
+  GROUP BY h.account_id, h.project_id, d.dimension, d.value, k.period, s.period_start, z.time_zone
+), spaced AS (
+  SELECT c.*, lead(c.period_start) OVER (PARTITION BY c.account_id, c.project_id, c.dimension, c.value, c.period
+    ORDER BY c.period_start) AS next_start FROM counted c
 )
-SELECT h.account_id, h.project_id, j.name AS project, d.dimension, d.value, k.period, s.period_start,
-  count(*) FILTER (WHERE h.event = 'opened') AS issues_opened,
-  count(*) FILTER (WHERE h.event = 'closed') AS issues_closed,
-  count(*) FILTER (WHERE h.close_reason = 'completed') AS issues_completed,
-  count(*) FILTER (WHERE h.close_reason IN ('not_planned', 'duplicate')) AS issues_not_planned,
-  count(*) FILTER (WHERE h.event = 'reopened') AS issues_reopened,
-  count(*) FILTER (WHERE h.event = 'reopened') / nullif(count(*) FILTER (WHERE h.event = 'closed'),
-    0)::double precision AS reopen_rate,
-  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[1] AS lead_time_p50,
-  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[2] AS lead_time_p75,
-  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time))[3] AS lead_time_p90
-FROM happened h
-JOIN keypup.accounts a ON a.account_id = h.account_id
-CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
-CROSS JOIN LATERAL (SELECT date_trunc(k.period,
-  h.occurred_at AT TIME ZONE keypup.known_time_zone(a.time_zone))::date AS period_start) AS s
--- LIMIT, so that those of the periods that are asked for are looked up by their keys.
-CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = h.account_id
-  AND p.project_id = h.project_id LIMIT 1) AS j
-CROSS JOIN LATERAL (
-  SELECT i.labels, i.type FROM keypup.issues i WHERE i.account_id = h.account_id AND i.project_id = h.project_id
-    AND i.number = h.number LIMIT 1) AS i
-CROSS JOIN LATERAL (
-  SELECT 'label' AS dimension, x.label AS value
-  FROM unnest(CASE WHEN cardinality(i.labels) > 0 THEN i.labels ELSE ARRAY[NULL::text] END) AS x(label)
-  UNION ALL SELECT 'type', i.type) AS d
-WHERE h.occurred_at <= now()
-GROUP BY h.account_id, h.project_id, j.name, d.dimension, d.value, k.period, s.period_start;
+-- Each is followed by the empty ones up to the next, or up to now.
+SELECT s.account_id, s.project_id, j.name AS project, s.dimension, s.value, s.period, d.start::date AS period_start,
+  d.start + e.step <= now() AT TIME ZONE s.time_zone AS is_complete,
+  coalesce(c.issues_opened, 0) AS issues_opened, coalesce(c.issues_closed, 0) AS issues_closed,
+  coalesce(c.issues_completed, 0) AS issues_completed, coalesce(c.issues_not_planned, 0) AS issues_not_planned,
+  coalesce(c.issues_reopened, 0) AS issues_reopened,
+  c.issues_reopened / nullif(c.issues_closed, 0)::double precision AS reopen_rate,
+  c.lead_times[1] AS lead_time_p50, c.lead_times[2] AS lead_time_p75, c.lead_times[3] AS lead_time_p90
+FROM spaced s
+CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = s.account_id
+  AND p.project_id = s.project_id LIMIT 1) AS j
+CROSS JOIN LATERAL (SELECT ('1 ' || s.period)::interval AS step) AS e
+CROSS JOIN LATERAL generate_series(s.period_start::timestamp,
+  coalesce(s.next_start - e.step, now() AT TIME ZONE s.time_zone), e.step) AS d(start)
+LEFT JOIN LATERAL (
+  SELECT s.issues_opened, s.issues_closed, s.issues_completed, s.issues_not_planned, s.issues_reopened, s.lead_times
+  WHERE d.start = s.period_start
+) AS c ON true;
 REVOKE ALL ON keypup.issue_throughput_by FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by TO keypup_member;
 COMMENT ON VIEW keypup.issue_throughput_by IS
-  'One row a project, label or type, and week or month in which something happened to issues that have it now. In the '
-  'account''s time zone.';
+  'One row a project, label or type, and week or month, from the first in which something happened to issues that have '
+  'it now, to now, those with nothing included. In the account''s time zone.';
 COMMENT ON COLUMN keypup.issue_throughput_by.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_throughput_by.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_throughput_by.project IS 'Name of the project.';
@@ -73,6 +90,7 @@ COMMENT ON COLUMN keypup.issue_throughput_by.value IS
   'The label, or the provider''s type; NULL for issues without one.';
 COMMENT ON COLUMN keypup.issue_throughput_by.period IS 'week or month.';
 COMMENT ON COLUMN keypup.issue_throughput_by.period_start IS 'Its first day.';
+COMMENT ON COLUMN keypup.issue_throughput_by.is_complete IS 'Whether it is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.issue_throughput_by.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.issue_throughput_by.issues_closed IS 'Closings; an issue that is closed twice counts twice.';
 COMMENT ON COLUMN keypup.issue_throughput_by.issues_completed IS
@@ -88,19 +106,22 @@ COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p75 IS '75th percentile o
 COMMENT ON COLUMN keypup.issue_throughput_by.lead_time_p90 IS '90th percentile of the same.';
 
 CREATE VIEW keypup.issue_throughput_by_label WITH (security_invoker = true, security_barrier = true) AS
-SELECT t.account_id, t.project_id, t.project, t.value AS label, t.period_start AS week_start, t.issues_opened,
-  t.issues_closed, t.issues_completed, t.issues_not_planned, t.issues_reopened, t.reopen_rate,
+SELECT t.account_id, t.project_id, t.project, t.value AS label, t.period_start AS week_start, t.is_complete,
+  t.issues_opened, t.issues_closed, t.issues_completed, t.issues_not_planned, t.issues_reopened, t.reopen_rate,
   t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
 FROM keypup.issue_throughput_by t WHERE t.dimension = 'label' AND t.period = 'week';
 REVOKE ALL ON keypup.issue_throughput_by_label FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by_label TO keypup_member;
 COMMENT ON VIEW keypup.issue_throughput_by_label IS
-  'One row a project, label and week in which something happened to issues that have the label now.';
+  'One row a project, label and week, from the first in which something happened to issues that have the label now, to '
+  'now, those with nothing included.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.label IS 'The label; NULL for issues without one.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.week_start IS 'Monday of the week.';
+COMMENT ON COLUMN keypup.issue_throughput_by_label.is_complete IS
+  'Whether the week is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.issues_closed IS
   'Closings; an issue that is closed twice counts twice.';
@@ -117,20 +138,23 @@ COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p75 IS '75th percen
 COMMENT ON COLUMN keypup.issue_throughput_by_label.lead_time_p90 IS '90th percentile of the same.';
 
 CREATE VIEW keypup.issue_throughput_by_type WITH (security_invoker = true, security_barrier = true) AS
-SELECT t.account_id, t.project_id, t.project, t.value AS type, t.period_start AS week_start, t.issues_opened,
-  t.issues_closed, t.issues_completed, t.issues_not_planned, t.issues_reopened, t.reopen_rate,
+SELECT t.account_id, t.project_id, t.project, t.value AS type, t.period_start AS week_start, t.is_complete,
+  t.issues_opened, t.issues_closed, t.issues_completed, t.issues_not_planned, t.issues_reopened, t.reopen_rate,
   t.lead_time_p50, t.lead_time_p75, t.lead_time_p90
 FROM keypup.issue_throughput_by t WHERE t.dimension = 'type' AND t.period = 'week';
 REVOKE ALL ON keypup.issue_throughput_by_type FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by_type TO keypup_member;
 COMMENT ON VIEW keypup.issue_throughput_by_type IS
-  'One row a project, issue type and week in which something happened to issues that have the type now.';
+  'One row a project, issue type and week, from the first in which something happened to issues that have the type '
+  'now, to now, those with nothing included.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.type IS
   'The type that the provider gives; NULL for issues without one.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.week_start IS 'Monday of the week.';
+COMMENT ON COLUMN keypup.issue_throughput_by_type.is_complete IS
+  'Whether the week is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.issues_closed IS
   'Closings; an issue that is closed twice counts twice.';
@@ -148,7 +172,8 @@ COMMENT ON COLUMN keypup.issue_throughput_by_type.lead_time_p90 IS '90th percent
 
 CREATE VIEW keypup.issue_reopen_rate WITH (security_invoker = true, security_barrier = true) AS
 -- Not of throughput: that would read all transitions twice, for weeks and for months.
-SELECT p.account_id, p.project_id, p.name AS project, f.period, f.period_start, f.issues_closed, f.issues_reopened,
+SELECT p.account_id, p.project_id, p.name AS project, f.period, f.period_start, f.is_complete, f.issues_closed,
+  f.issues_reopened,
   f.issues_reopened / nullif(f.issues_closed, 0)::double precision AS reopen_rate
 FROM keypup.projects p
 JOIN keypup.accounts a ON a.account_id = p.account_id
@@ -159,7 +184,9 @@ CROSS JOIN LATERAL (
     SELECT t.event, t.occurred_at AT TIME ZONE z.zone AS occurred_at FROM keypup.issue_transitions t
     WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
   )
-  SELECT k.period, c.period_start::date AS period_start, count(*) FILTER (WHERE c.event = 'closed') AS issues_closed,
+  SELECT k.period, c.period_start::date AS period_start,
+    c.period_start + ('1 ' || k.period)::interval <= now() AT TIME ZONE z.zone AS is_complete,
+    count(*) FILTER (WHERE c.event = 'closed') AS issues_closed,
     count(*) FILTER (WHERE c.event = 'reopened') AS issues_reopened
   FROM (VALUES ('week'::text), ('month')) AS k(period)
   CROSS JOIN LATERAL (
@@ -181,6 +208,7 @@ COMMENT ON COLUMN keypup.issue_reopen_rate.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.period IS 'week or month.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.period_start IS 'Its first day.';
+COMMENT ON COLUMN keypup.issue_reopen_rate.is_complete IS 'Whether it is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.issues_closed IS 'Closings in it.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.issues_reopened IS
   'Closed issues opened again in it, whenever they were closed.';

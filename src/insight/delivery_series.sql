@@ -36,6 +36,7 @@ WITH zone AS MATERIALIZED (
 ), filled AS (
   -- Each is followed by the empty ones up to the next, or up to now.
   SELECT s.account_id, s.project_id, s.project, s.source, s.period, d.start::date AS period_start,
+    d.start + e.step <= now() AT TIME ZONE s.time_zone AS is_complete,
     coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
     coalesce(c.deployment_days, 0) AS deployment_days, coalesce(c.failed_deployments, 0) AS failed_deployments,
     coalesce(c.failed_changes, 0) AS failed_changes,
@@ -51,7 +52,7 @@ WITH zone AS MATERIALIZED (
       s.lead_times, s.recovery_time_p50 WHERE d.start = s.period_start
   ) AS c ON true
 )
-SELECT f.account_id, f.project_id, f.project, f.source, f.period, f.period_start,
+SELECT f.account_id, f.project_id, f.project, f.source, f.period, f.period_start, f.is_complete,
   f.pull_requests_deployed, f.deployments, f.deployment_days, f.failed_deployments, f.failed_changes,
   f.change_failure_rate, f.lead_time_p50, f.lead_time_p75, f.lead_time_p90, f.recovery_time_p50,
   lag(f.pull_requests_deployed) OVER w AS previous_pull_requests_deployed,
@@ -76,6 +77,7 @@ COMMENT ON COLUMN keypup.delivery.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.delivery.source IS 'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.delivery.period IS 'week or month.';
 COMMENT ON COLUMN keypup.delivery.period_start IS 'First day of the period; weeks start on Monday.';
+COMMENT ON COLUMN keypup.delivery.is_complete IS 'Whether the period is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.delivery.pull_requests_deployed IS
   'Pull requests that reached production first in the period.';
 COMMENT ON COLUMN keypup.delivery.deployments IS 'Successful deliveries.';
@@ -115,7 +117,7 @@ COMMENT ON COLUMN keypup.delivery.previous_recovery_time_p50 IS
   'recovery_time_p50 of the period before; NULL in the first.';
 
 CREATE VIEW keypup.delivery_weekly WITH (security_invoker = true, security_barrier = true) AS
-SELECT d.account_id, d.project_id, d.project, d.source, d.period_start AS week_start,
+SELECT d.account_id, d.project_id, d.project, d.source, d.period_start AS week_start, d.is_complete,
   d.pull_requests_deployed, d.deployments, d.deployment_days, d.failed_deployments, d.failed_changes,
   d.change_failure_rate, d.lead_time_p50, d.lead_time_p75, d.lead_time_p90, d.recovery_time_p50,
     d.previous_pull_requests_deployed, d.previous_deployments, d.previous_deployment_days,
@@ -132,6 +134,7 @@ COMMENT ON COLUMN keypup.delivery_weekly.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.delivery_weekly.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.delivery_weekly.source IS 'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.delivery_weekly.week_start IS 'Monday of the week.';
+COMMENT ON COLUMN keypup.delivery_weekly.is_complete IS 'Whether the week is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.delivery_weekly.pull_requests_deployed IS
   'Pull requests that reached production first in the week.';
 COMMENT ON COLUMN keypup.delivery_weekly.deployments IS 'Successful deliveries.';
@@ -174,7 +177,7 @@ COMMENT ON COLUMN keypup.delivery_weekly.previous_recovery_time_p50 IS
   'recovery_time_p50 of the week before; NULL in the first.';
 
 CREATE VIEW keypup.delivery_monthly WITH (security_invoker = true, security_barrier = true) AS
-SELECT d.account_id, d.project_id, d.project, d.source, d.period_start AS month_start,
+SELECT d.account_id, d.project_id, d.project, d.source, d.period_start AS month_start, d.is_complete,
   d.pull_requests_deployed, d.deployments, d.deployment_days, d.failed_deployments, d.failed_changes,
   d.change_failure_rate, d.lead_time_p50, d.lead_time_p75, d.lead_time_p90, d.recovery_time_p50,
     d.previous_pull_requests_deployed, d.previous_deployments, d.previous_deployment_days,
@@ -191,6 +194,7 @@ COMMENT ON COLUMN keypup.delivery_monthly.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.delivery_monthly.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.delivery_monthly.source IS 'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.delivery_monthly.month_start IS 'First day of the month.';
+COMMENT ON COLUMN keypup.delivery_monthly.is_complete IS 'Whether the month is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.delivery_monthly.pull_requests_deployed IS
   'Pull requests that reached production first in the month.';
 COMMENT ON COLUMN keypup.delivery_monthly.deployments IS 'Successful deliveries.';

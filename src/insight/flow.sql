@@ -3,8 +3,8 @@
 CREATE VIEW keypup.issue_flow_daily WITH (security_invoker = true, security_barrier = true) AS
 -- Project by project, here and below: only those that are asked for are reckoned, and no estimate makes this a join of
 -- whole histories. OFFSET 0, so that the time zone is looked up once a project and not once a row.
-SELECT p.account_id, p.project_id, p.name AS project, f.day, f.opened, f.closed, f.completed, f.not_planned, f.reopened,
-  f.open_at_end_of_day
+SELECT p.account_id, p.project_id, p.name AS project, f.day, f.is_complete, f.opened, f.closed, f.completed,
+  f.not_planned, f.reopened, f.open_at_end_of_day
 FROM keypup.projects p
 JOIN keypup.accounts a ON a.account_id = p.account_id
 CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
@@ -20,7 +20,8 @@ CROSS JOIN LATERAL (
     WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
     GROUP BY (t.occurred_at AT TIME ZONE z.zone)::date
   )
-  SELECT d.day::date AS day, coalesce(c.opened, 0) AS opened, coalesce(c.closed, 0) AS closed,
+  SELECT d.day::date AS day, d.day + interval '1 day' <= now() AT TIME ZONE z.zone AS is_complete,
+    coalesce(c.opened, 0) AS opened, coalesce(c.closed, 0) AS closed,
     coalesce(c.completed, 0) AS completed, coalesce(c.not_planned, 0) AS not_planned,
     coalesce(c.reopened, 0) AS reopened,
     (sum(coalesce(c.opened - c.closed + c.reopened, 0)) OVER (ORDER BY d.day))::bigint AS open_at_end_of_day
@@ -37,6 +38,7 @@ COMMENT ON COLUMN keypup.issue_flow_daily.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_flow_daily.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_flow_daily.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_flow_daily.day IS 'The day.';
+COMMENT ON COLUMN keypup.issue_flow_daily.is_complete IS 'Whether the day is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.issue_flow_daily.opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.issue_flow_daily.closed IS 'Closings; an issue that is closed twice in a day counts twice.';
 COMMENT ON COLUMN keypup.issue_flow_daily.completed IS
@@ -48,7 +50,7 @@ COMMENT ON COLUMN keypup.issue_flow_daily.open_at_end_of_day IS
   'Issues open at its end, or now: all opened minus closed plus reopened until then.';
 
 CREATE VIEW keypup.throughput WITH (security_invoker = true, security_barrier = true) AS
-SELECT p.account_id, p.project_id, p.name AS project, k.period, f.period_start,
+SELECT p.account_id, p.project_id, p.name AS project, k.period, f.period_start, f.is_complete,
   f.pull_requests_merged, f.issues_opened, f.issues_closed, f.issues_completed, f.issues_not_planned,
   f.issues_reopened, f.backlog_growth,
   f.lead_times[1] AS lead_time_p50, f.lead_times[2] AS lead_time_p75, f.lead_times[3] AS lead_time_p90,
@@ -90,14 +92,15 @@ CROSS JOIN LATERAL (
     WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.merged_at <= now()
     GROUP BY date_trunc(k.period, c.merged_at AT TIME ZONE z.zone)::date
   ), filled AS (
-    SELECT d.start::date AS period_start, coalesce(g.pull_requests_merged, 0) AS pull_requests_merged,
+    SELECT d.start::date AS period_start, d.start + e.step <= now() AT TIME ZONE z.zone AS is_complete,
+      coalesce(g.pull_requests_merged, 0) AS pull_requests_merged,
       coalesce(m.issues_opened, 0) AS issues_opened, coalesce(m.issues_closed, 0) AS issues_closed,
       coalesce(m.issues_completed, 0) AS issues_completed, coalesce(m.issues_not_planned, 0) AS issues_not_planned,
       coalesce(m.issues_reopened, 0) AS issues_reopened,
       coalesce(m.issues_opened - m.issues_closed + m.issues_reopened, 0) AS backlog_growth, l.lead_times, g.cycle_times
-    FROM generate_series(least((SELECT min(m.period_start) FROM moved m),
-      (SELECT min(g.period_start) FROM merged g))::timestamp, now() AT TIME ZONE z.zone,
-      ('1 ' || k.period)::interval) AS d(start)
+    FROM (SELECT ('1 ' || k.period)::interval AS step) AS e
+    CROSS JOIN LATERAL generate_series(least((SELECT min(m.period_start) FROM moved m),
+      (SELECT min(g.period_start) FROM merged g))::timestamp, now() AT TIME ZONE z.zone, e.step) AS d(start)
     LEFT JOIN moved m ON m.period_start = d.start::date
     LEFT JOIN led l ON l.period_start = d.start::date
     LEFT JOIN merged g ON g.period_start = d.start::date
@@ -125,6 +128,7 @@ COMMENT ON COLUMN keypup.throughput.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.throughput.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.throughput.period IS 'week or month.';
 COMMENT ON COLUMN keypup.throughput.period_start IS 'First day of the period; weeks start on Monday.';
+COMMENT ON COLUMN keypup.throughput.is_complete IS 'Whether the period is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.throughput.pull_requests_merged IS 'Pull requests merged.';
 COMMENT ON COLUMN keypup.throughput.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.throughput.issues_closed IS 'Closings of issues; one that is closed twice counts twice.';
@@ -173,7 +177,7 @@ COMMENT ON COLUMN keypup.throughput.previous_cycle_time_p90 IS
   'cycle_time_p90 of the period before; NULL in the first.';
 
 CREATE VIEW keypup.throughput_weekly WITH (security_invoker = true, security_barrier = true) AS
-SELECT t.account_id, t.project_id, t.project, t.period_start AS week_start,
+SELECT t.account_id, t.project_id, t.project, t.period_start AS week_start, t.is_complete,
   t.pull_requests_merged, t.issues_opened, t.issues_closed, t.issues_completed, t.issues_not_planned,
   t.issues_reopened, t.backlog_growth,
   t.lead_time_p50, t.lead_time_p75, t.lead_time_p90, t.cycle_time_p50, t.cycle_time_p75, t.cycle_time_p90,
@@ -191,6 +195,7 @@ COMMENT ON COLUMN keypup.throughput_weekly.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.throughput_weekly.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.throughput_weekly.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.throughput_weekly.week_start IS 'Monday of the week.';
+COMMENT ON COLUMN keypup.throughput_weekly.is_complete IS 'Whether the week is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.throughput_weekly.pull_requests_merged IS 'Pull requests merged.';
 COMMENT ON COLUMN keypup.throughput_weekly.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.throughput_weekly.issues_closed IS
@@ -245,7 +250,7 @@ COMMENT ON COLUMN keypup.throughput_weekly.previous_cycle_time_p90 IS
   'cycle_time_p90 of the week before; NULL in the first.';
 
 CREATE VIEW keypup.throughput_monthly WITH (security_invoker = true, security_barrier = true) AS
-SELECT t.account_id, t.project_id, t.project, t.period_start AS month_start,
+SELECT t.account_id, t.project_id, t.project, t.period_start AS month_start, t.is_complete,
   t.pull_requests_merged, t.issues_opened, t.issues_closed, t.issues_completed, t.issues_not_planned,
   t.issues_reopened, t.backlog_growth,
   t.lead_time_p50, t.lead_time_p75, t.lead_time_p90, t.cycle_time_p50, t.cycle_time_p75, t.cycle_time_p90,
@@ -263,6 +268,7 @@ COMMENT ON COLUMN keypup.throughput_monthly.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.throughput_monthly.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.throughput_monthly.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.throughput_monthly.month_start IS 'First day of the month.';
+COMMENT ON COLUMN keypup.throughput_monthly.is_complete IS 'Whether the month is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.throughput_monthly.pull_requests_merged IS 'Pull requests merged.';
 COMMENT ON COLUMN keypup.throughput_monthly.issues_opened IS 'Issues opened.';
 COMMENT ON COLUMN keypup.throughput_monthly.issues_closed IS
@@ -385,7 +391,7 @@ COMMENT ON COLUMN keypup.milestone_progress.slip_days IS
   'date.';
 
 CREATE VIEW keypup.milestone_burnup WITH (security_invoker = true, security_barrier = true) AS
-SELECT p.account_id, p.project_id, p.name AS project, b.number, b.title, b.day, b.scope, b.done
+SELECT p.account_id, p.project_id, p.name AS project, b.number, b.title, b.day, b.is_complete, b.scope, b.done
 FROM keypup.projects p
 JOIN keypup.accounts a ON a.account_id = p.account_id
 CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
@@ -408,7 +414,8 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL generate_series(s.first_day::timestamp, greatest(s.last_day, e.last_day)::timestamp,
       interval '1 day') AS d(day)
   )
-  SELECT d.number, d.title, d.day, (sum(coalesce(c.scope, 0)) OVER w)::bigint AS scope,
+  SELECT d.number, d.title, d.day, d.day + interval '1 day' <= now() AT TIME ZONE z.zone AS is_complete,
+    (sum(coalesce(c.scope, 0)) OVER w)::bigint AS scope,
     (sum(coalesce(c.done, 0)) OVER w)::bigint AS done
   FROM calendar d
   LEFT JOIN counted c ON c.external_id = d.external_id AND c.day = d.day
@@ -425,5 +432,6 @@ COMMENT ON COLUMN keypup.milestone_burnup.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.milestone_burnup.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.milestone_burnup.title IS 'Title.';
 COMMENT ON COLUMN keypup.milestone_burnup.day IS 'The day.';
+COMMENT ON COLUMN keypup.milestone_burnup.is_complete IS 'Whether the day is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.milestone_burnup.scope IS 'Items of it that were opened by the end of the day.';
 COMMENT ON COLUMN keypup.milestone_burnup.done IS 'Those closed or merged for good by then.';

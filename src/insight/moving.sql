@@ -20,22 +20,22 @@ WITH zone AS MATERIALIZED (
   WHERE m.measured_at <= now() AND m.span >= interval '0'
 ), counted AS (
   -- A sample counts in its week and in the three that follow; weeks without any are there as well.
-  SELECT s.account_id, s.project_id, s.metric, s.week + 7 * k.later AS week_start, s.span
+  SELECT s.account_id, s.project_id, s.metric, s.week + 7 * k.later AS week_start, s.this_week, s.span
   FROM sample s CROSS JOIN generate_series(0, 3) AS k(later)
   WHERE s.week + 7 * k.later <= s.this_week
   UNION ALL
-  SELECT g.account_id, g.project_id, g.metric, w.start::date, NULL
+  SELECT g.account_id, g.project_id, g.metric, w.start::date, g.this_week, NULL
   FROM (SELECT s.account_id, s.project_id, s.metric, min(s.week) AS first_week, s.this_week FROM sample s
     GROUP BY s.account_id, s.project_id, s.metric, s.this_week) AS g
   CROSS JOIN LATERAL generate_series(g.first_week::timestamp, g.this_week::timestamp, interval '7 days') AS w(start)
 ), gathered AS (
-  SELECT c.account_id, c.project_id, c.metric, c.week_start, count(c.span) AS samples,
+  SELECT c.account_id, c.project_id, c.metric, c.week_start, max(c.this_week) AS this_week, count(c.span) AS samples,
     percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY c.span) AS spans
   FROM counted c
   GROUP BY c.account_id, c.project_id, c.week_start, c.metric
 )
-SELECT g.account_id, g.project_id, p.name AS project, g.metric, g.week_start, g.samples, g.spans[1] AS p50,
-  g.spans[2] AS p75, g.spans[3] AS p90
+SELECT g.account_id, g.project_id, p.name AS project, g.metric, g.week_start, g.week_start < g.this_week AS is_complete,
+  g.samples, g.spans[1] AS p50, g.spans[2] AS p75, g.spans[3] AS p90
 FROM gathered g
 -- LIMIT, so that the planner cannot begin with the projects and gather the samples for each of them.
 CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = g.account_id
@@ -51,8 +51,9 @@ COMMENT ON COLUMN keypup.moving_percentiles.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.moving_percentiles.metric IS
   'cycle_time (by the merge), lead_time (of completed issues, by the last closing) or time_to_first_review (by that '
   'review).';
-COMMENT ON COLUMN keypup.moving_percentiles.week_start IS
-  'Monday of the last of the four weeks; the current one is not over yet.';
+COMMENT ON COLUMN keypup.moving_percentiles.week_start IS 'Monday of the last of the four weeks.';
+COMMENT ON COLUMN keypup.moving_percentiles.is_complete IS
+  'Whether that week is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.moving_percentiles.samples IS
   'How many pull requests or issues were measured in the four weeks.';
 COMMENT ON COLUMN keypup.moving_percentiles.p50 IS 'Median; NULL without samples.';

@@ -1008,15 +1008,26 @@ WITH recent AS (
   SELECT o.account_id, o.project_id, o.labels, o.event, o.occurred_at, NULL::interval AS lead_time FROM ordered o WHERE o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')
   UNION ALL
   SELECT i.account_id, i.project_id, i.labels, 'led', i.closed_at, i.closed_at - i.created_at FROM recent i WHERE i.state = 'closed' AND i.closed_at >= i.created_at
+), counted AS (
+  SELECT h.account_id, h.project_id, l.label AS value, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone) AS week_start, count(*) FILTER (WHERE h.event = 'opened') AS opened, count(*) FILTER (WHERE h.event = 'closed') AS closed,
+    count(*) FILTER (WHERE h.event = 'reopened') AS reopened, percentile_cont(0.5) WITHIN GROUP (ORDER BY h.lead_time) AS p50, percentile_cont(0.9) WITHIN GROUP (ORDER BY h.lead_time) AS p90
+  FROM happening h JOIN keypup.accounts a ON a.account_id = h.account_id
+  CROSS JOIN LATERAL unnest(CASE WHEN h.labels <> '{}' THEN h.labels ELSE ARRAY[NULL] END) AS l(label)
+  WHERE h.occurred_at <= now()
+  GROUP BY h.account_id, h.project_id, l.label, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)
 )
-SELECT j.name, l.label, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date, count(*) FILTER (WHERE h.event = 'opened'), count(*) FILTER (WHERE h.event = 'closed'),
-  count(*) FILTER (WHERE h.event = 'reopened'), percentile_cont(0.5) WITHIN GROUP (ORDER BY h.lead_time), percentile_cont(0.9) WITHIN GROUP (ORDER BY h.lead_time)
-FROM happening h
-JOIN keypup.projects j ON j.account_id = h.account_id AND j.project_id = h.project_id
-JOIN keypup.accounts a ON a.account_id = h.account_id
-CROSS JOIN LATERAL unnest(CASE WHEN h.labels <> '{}' THEN h.labels ELSE ARRAY[NULL] END) AS l(label)
-WHERE h.occurred_at <= now() AND date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date >= current_date - 90
-GROUP BY j.project_id, j.name, l.label, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date;
+SELECT j.name, g.value, g.week_start::date, coalesce(c.opened, 0), coalesce(c.closed, 0), coalesce(c.reopened, 0), c.p50, c.p90
+FROM (
+  SELECT f.account_id, f.project_id, f.value, w.week_start
+  FROM (
+    SELECT i.account_id, i.project_id, l.label AS value, a.time_zone, min(i.created_at) AS created_at
+    FROM keypup.issues i JOIN keypup.accounts a ON a.account_id = i.account_id CROSS JOIN LATERAL unnest(CASE WHEN i.labels <> '{}' THEN i.labels ELSE ARRAY[NULL] END) AS l(label)
+    WHERE i.deleted_at IS NULL AND i.created_at <= now() GROUP BY i.account_id, i.project_id, l.label, a.time_zone) AS f
+  CROSS JOIN LATERAL generate_series(greatest(date_trunc('week', f.created_at AT TIME ZONE f.time_zone), date_trunc('week', (current_date - 84)::timestamp)), now() AT TIME ZONE f.time_zone, interval '7 days') AS w(week_start)
+) AS g
+JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id
+LEFT JOIN counted c ON c.account_id = g.account_id AND c.project_id = g.project_id AND c.value IS NOT DISTINCT FROM g.value AND c.week_start = g.week_start
+WHERE g.week_start >= current_date - 90;
 
 -- view: issue_throughput_by_type
 SELECT project, type, week_start, issues_opened, issues_closed, issues_reopened, lead_time_p50, lead_time_p90 FROM keypup.issue_throughput_by_type WHERE week_start >= current_date - 90;
@@ -1039,14 +1050,25 @@ WITH recent AS (
   SELECT o.account_id, o.project_id, o.type, o.event, o.occurred_at, NULL::interval AS lead_time FROM ordered o WHERE o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')
   UNION ALL
   SELECT i.account_id, i.project_id, i.type, 'led', i.closed_at, i.closed_at - i.created_at FROM recent i WHERE i.state = 'closed' AND i.closed_at >= i.created_at
+), counted AS (
+  SELECT h.account_id, h.project_id, h.type AS value, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone) AS week_start, count(*) FILTER (WHERE h.event = 'opened') AS opened, count(*) FILTER (WHERE h.event = 'closed') AS closed,
+    count(*) FILTER (WHERE h.event = 'reopened') AS reopened, percentile_cont(0.5) WITHIN GROUP (ORDER BY h.lead_time) AS p50, percentile_cont(0.9) WITHIN GROUP (ORDER BY h.lead_time) AS p90
+  FROM happening h JOIN keypup.accounts a ON a.account_id = h.account_id
+  WHERE h.occurred_at <= now()
+  GROUP BY h.account_id, h.project_id, h.type, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)
 )
-SELECT j.name, h.type, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date, count(*) FILTER (WHERE h.event = 'opened'), count(*) FILTER (WHERE h.event = 'closed'),
-  count(*) FILTER (WHERE h.event = 'reopened'), percentile_cont(0.5) WITHIN GROUP (ORDER BY h.lead_time), percentile_cont(0.9) WITHIN GROUP (ORDER BY h.lead_time)
-FROM happening h
-JOIN keypup.projects j ON j.account_id = h.account_id AND j.project_id = h.project_id
-JOIN keypup.accounts a ON a.account_id = h.account_id
-WHERE h.occurred_at <= now() AND date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date >= current_date - 90
-GROUP BY j.project_id, j.name, h.type, date_trunc('week', h.occurred_at AT TIME ZONE a.time_zone)::date;
+SELECT j.name, g.value, g.week_start::date, coalesce(c.opened, 0), coalesce(c.closed, 0), coalesce(c.reopened, 0), c.p50, c.p90
+FROM (
+  SELECT f.account_id, f.project_id, f.value, w.week_start
+  FROM (
+    SELECT i.account_id, i.project_id, i.type AS value, a.time_zone, min(i.created_at) AS created_at
+    FROM keypup.issues i JOIN keypup.accounts a ON a.account_id = i.account_id
+    WHERE i.deleted_at IS NULL AND i.created_at <= now() GROUP BY i.account_id, i.project_id, i.type, a.time_zone) AS f
+  CROSS JOIN LATERAL generate_series(greatest(date_trunc('week', f.created_at AT TIME ZONE f.time_zone), date_trunc('week', (current_date - 84)::timestamp)), now() AT TIME ZONE f.time_zone, interval '7 days') AS w(week_start)
+) AS g
+JOIN keypup.projects j ON j.account_id = g.account_id AND j.project_id = g.project_id
+LEFT JOIN counted c ON c.account_id = g.account_id AND c.project_id = g.project_id AND c.value IS NOT DISTINCT FROM g.value AND c.week_start = g.week_start
+WHERE g.week_start >= current_date - 90;
 
 -- view: issue_reopen_rate
 SELECT project, period, period_start, issues_closed, issues_reopened FROM keypup.issue_reopen_rate WHERE period_start >= current_date - 90;

@@ -107,7 +107,7 @@ for (const period of ['week', 'month']) {
     const leads = carried.filter((p) => p.at !== null && place(p.at) === start).map((p) => p.lead);
     const broken = incidents.filter((i) => i.at !== null && place(i.at) === start);
     const changes = new Set(broken.map((i) => i.cause)).size;
-    result[period].push([start, good.length, new Set(good.map((d) => dayOf(d.at))).size, here.length - good.length, changes,
+    result[period].push([start, after[period](start) <= dayOf(Date.now()) ? 't' : 'f', good.length, new Set(good.map((d) => dayOf(d.at))).size, here.length - good.length, changes,
       good.length === 0 ? '' : (changes / good.length).toFixed(4), leads.length, ...[10, 15, 18].map((n) => seconds(percentile(leads, n))),
       seconds(percentile(broken.map((i) => i.recovery).filter((span) => span !== null), 10))].join('|'));
   }

@@ -9,6 +9,7 @@ const dayOf = (time) => calendar.format(new Date(time));
 const shift = (day, days) => new Date(Date.parse(`${day}T00:00:00Z`) + days * 86_400_000).toISOString().slice(0, 10);
 const monday = (day) => shift(day, -((new Date(`${day}T00:00:00Z`).getUTCDay() + 6) % 7));
 const startOf = { week: monday, month: (day) => `${day.slice(0, 8)}01` };
+const lastOf = { week: (day) => shift(day, 6), month: (day) => shift(startOf.month(shift(day, 31)), -1) };
 const seconds = (from, to) => (Date.parse(to) - Date.parse(from)) / 1000;
 
 /** Not done, though closed. */
@@ -60,7 +61,7 @@ let stillOpen = 0;
 for (let day = [...counts.keys()].sort()[0]; day && day <= today; day = shift(day, 1)) {
   const [opened, closed, done, dropped, reopened] = counts.get(day) ?? [0, 0, 0, 0, 0];
   stillOpen += opened - closed + reopened;
-  daily[day] = [opened, closed, done, dropped, reopened, stillOpen];
+  daily[day] = [day < today ? 't' : 'f', opened, closed, done, dropped, reopened, stillOpen];
 }
 
 function periods(kind) {
@@ -72,7 +73,7 @@ function periods(kind) {
   for (const issue of truth.issues) {
     if (issue.state === 'CLOSED' && !isDropped(issue)) rows[start(dayOf(issue.closedAt))].lead.push(seconds(issue.createdAt, issue.closedAt));
   }
-  return Object.fromEntries(Object.entries(rows).map(([day, row]) => [day, [row.merged, ...row.moved, ...percentiles(row.lead)]]));
+  return Object.fromEntries(Object.entries(rows).map(([day, row]) => [day, [lastOf[kind](day) < today ? 't' : 'f', row.merged, ...row.moved, ...percentiles(row.lead)]]));
 }
 
 /** Lead time, first answer by a person who is not the author, reopenings, the pull requests that resolve it, and their lines. */

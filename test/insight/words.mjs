@@ -126,7 +126,37 @@ for (const [metric, measured] of Object.entries(samples)) {
   const weeks = measured.map(([at]) => mondayOf(at));
   for (let week = Math.min(...weeks); week <= mondayOf(Date.now() / 1000); week += WEEK) {
     const spans = measured.filter((_, index) => weeks[index] <= week && weeks[index] > week - 4 * WEEK).map(([, span]) => span);
-    lines.push(show('moving', metric, week, spans.length, percentile(spans, 10), percentile(spans, 15), percentile(spans, 18)));
+    lines.push(show('moving', metric, week, week < mondayOf(Date.now() / 1000), spans.length, percentile(spans, 10), percentile(spans, 15), percentile(spans, 18)));
+  }
+}
+
+// Issues by label and by type, week by week: each from its first until now. A walk along the events of each issue.
+const breakdown = new Map();
+for (const issue of truth.issues) {
+  const changes = [[0, seconds(issue.createdAt)]];
+  for (const event of stateEvents(issue)) {
+    const closes = event.__typename === 'ClosedEvent';
+    if (closes === (changes.length % 2 === 1)) changes.push([closes ? 1 : 2, seconds(event.createdAt)]);
+  }
+  if (issue.state === 'CLOSED' && changes.length % 2 === 1) changes.push([1, seconds(issue.closedAt)]);
+  if (issue.state === 'OPEN' && changes.length % 2 === 0) changes.push([2, seconds(issue.updatedAt)]);
+  const isDone = !['NOT_PLANNED', 'DUPLICATE'].includes(issue.stateReason);
+  const labels = new Set(issue.labels.map((label) => label.name));
+  for (const key of [...(labels.size ? labels : ['-'])].map((label) => `label ${label}`).concat(`type ${issue.issueType?.name ?? '-'}`)) {
+    const weeks = group(breakdown, key, () => new Map());
+    const week = (at) => group(weeks, mondayOf(at), () => ({ counts: [0, 0, 0, 0, 0], leads: [] }));
+    for (const [what, at] of changes) week(at).counts[what] += 1;
+    if (issue.state === 'CLOSED') {
+      week(changes.at(-1)[1]).counts[isDone ? 3 : 4] += 1;
+      if (isDone) week(seconds(issue.closedAt)).leads.push(seconds(issue.closedAt) - seconds(issue.createdAt));
+    }
+  }
+}
+const thisWeek = mondayOf(Date.now() / 1000);
+for (const [key, weeks] of breakdown) {
+  for (let week = Math.min(...weeks.keys()); week <= thisWeek; week += WEEK) {
+    const { counts, leads } = weeks.get(week) ?? { counts: [0, 0, 0, 0, 0], leads: [] };
+    lines.push(show('by', key, week, week < thisWeek, ...counts, counts[1] === 0 ? null : (counts[2] / counts[1]).toFixed(4), percentile(leads, 10), percentile(leads, 18)));
   }
 }
 

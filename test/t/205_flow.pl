@@ -76,12 +76,12 @@ foreach my $zone ('UTC', 'America/Los_Angeles')
 		my ($json, $error) = run_command([ 'node', 'test/insight/flow.mjs', $truth{$name}, $zone ]);
 		my $flow = decode_json($json);
 		my $rows = $flow->{daily};
-		same(query("SELECT day, opened, closed, completed, not_planned, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE project = '$name'"),
+		same(query("SELECT day, is_complete, opened, closed, completed, not_planned, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE project = '$name'"),
 			[ map { text($_, @{ $rows->{$_} }) } keys %$rows ], "$name, $zone: cumulative flow");
 		foreach my $period ('week', 'month')
 		{
 			$rows = $flow->{$period};
-			same(query("SELECT ${period}_start, pull_requests_merged, issues_opened, issues_closed, issues_completed, issues_not_planned, issues_reopened, "
+			same(query("SELECT ${period}_start, is_complete, pull_requests_merged, issues_opened, issues_closed, issues_completed, issues_not_planned, issues_reopened, "
 					. join(', ', map { $seconds->("lead_time_$_") } qw(p50 p75 p90)) . " FROM keypup.throughput_${period}ly WHERE project = '$name'"),
 				[ map { text($_, @{ $rows->{$_} }) } keys %$rows ], "$name, $zone: throughput and lead times by $period");
 		}
@@ -119,6 +119,7 @@ none(q{SELECT issue_number FROM keypup.issue_pull_request_links GROUP BY account
 is(query(q{SELECT project, sum(completed), sum(not_planned) FROM keypup.issue_flow_daily GROUP BY project ORDER BY 1}),
 	query(q{SELECT project, count(*) FILTER (WHERE close_reason = 'completed'), count(*) FILTER (WHERE close_reason <> 'completed') FROM keypup.issue_metrics GROUP BY project ORDER BY 1}), 'each closed issue is completed once, or not planned');
 cmp_ok(query(q{SELECT count(*) FROM keypup.issue_metrics WHERE close_reason = 'not_planned'}), '>', 0, 'and some were not planned');
+none(q{SELECT project FROM keypup.milestone_burnup b JOIN keypup.accounts a ON a.account_id = b.account_id WHERE b.is_complete <> (b.day < (now() AT TIME ZONE a.time_zone)::date)}, 'a day of a burn-up is complete when it is over');
 cmp_ok(query('SELECT count(*) FROM keypup.milestone_burnup'), '>', 0, 'there are burn-ups');
 is(query(q{SELECT count(*) FROM keypup.throughput_weekly WHERE extract(isodow FROM week_start) <> 1}), '0', 'weeks start on Monday');
 $node->stop;

@@ -68,7 +68,9 @@ my %select = (
 	  . q{, approver_usernames, change_requester_usernames, undecided_usernames) FROM keypup.pull_request_verdicts WHERE account_id = '$id'},
 	team => q{SELECT concat_ws(' ', 'team', coalesce(team, '-'), extract(epoch FROM week)::bigint, reviewers, reviews, pull_requests, first_reviews, } . span('median_response_time') . ', ' . span('p90_response_time')
 	  . q{) FROM keypup.team_review_load WHERE account_id = '$id'},
-	moving => q{SELECT concat_ws(' ', 'moving', metric, extract(epoch FROM week_start::timestamp AT TIME ZONE 'UTC')::bigint, samples, } . join(', ', map { span($_) } qw(p50 p75 p90)) . q{) FROM keypup.moving_percentiles WHERE account_id = '$id'},
+	moving => q{SELECT concat_ws(' ', 'moving', metric, extract(epoch FROM week_start::timestamp AT TIME ZONE 'UTC')::bigint, CASE WHEN is_complete THEN 't' ELSE 'f' END, samples, } . join(', ', map { span($_) } qw(p50 p75 p90)) . q{) FROM keypup.moving_percentiles WHERE account_id = '$id'},
+	by => q{SELECT concat_ws(' ', 'by', dimension, coalesce(value, '-'), extract(epoch FROM period_start::timestamp AT TIME ZONE 'UTC')::bigint, CASE WHEN is_complete THEN 't' ELSE 'f' END, issues_opened, issues_closed, issues_reopened,
+		issues_completed, issues_not_planned, coalesce(round(reopen_rate::numeric, 4)::text, '-'), } . join(', ', map { span($_) } qw(lead_time_p50 lead_time_p90)) . q{) FROM keypup.issue_throughput_by WHERE period = 'week' AND account_id = '$id'},
 	revert => q{SELECT concat_ws(' ', 'revert', number, reverted_by) FROM keypup.pull_request_reverts WHERE account_id = '$id'});
 
 my $dir = tempdir(CLEANUP => 1);
@@ -120,10 +122,14 @@ same(q{SELECT account_id, number, resolving_pull_requests, resolving_first_merge
 none(q{SELECT number FROM keypup.issue_fields f WHERE jsonb_array_length(workflow_timeline) <> (SELECT count(*) FROM keypup.issue_status_spans s WHERE s.account_id = f.account_id AND s.project_id = f.project_id AND s.number = f.number)
 	OR workflow_timeline -> -1 ->> 'name' <> state OR workflow_timeline -> -1 -> 'end_at' <> 'null'}, 'a timeline has all spans, and ends in the state of now');
 none(q{SELECT number FROM keypup.issue_status_spans WHERE end_at < start_at}, 'no span ends before it begins');
-same(q{SELECT account_id, period, period_start, sum(issues_opened), sum(issues_closed), sum(issues_reopened) FROM keypup.issue_throughput_by WHERE dimension = 'type' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3},
+same(q{SELECT account_id, period, period_start, sum(issues_opened), sum(issues_closed), sum(issues_reopened) FROM keypup.issue_throughput_by WHERE dimension = 'type' GROUP BY 1, 2, 3 HAVING sum(issues_opened + issues_closed + issues_reopened) > 0 ORDER BY 1, 2, 3},
 	q{SELECT account_id, period, period_start, issues_opened, issues_closed, issues_reopened FROM keypup.throughput WHERE issues_opened + issues_closed + issues_reopened > 0 ORDER BY 1, 2, 3}, 'the types together are the throughput');
 none(q{SELECT t.label, t.issues_opened FROM (SELECT account_id, label, sum(issues_opened) AS issues_opened FROM keypup.issue_throughput_by_label WHERE label IS NOT NULL GROUP BY 1, 2) t
 	FULL JOIN (SELECT account_id, label, count(*) AS issues FROM keypup.issue_labels GROUP BY 1, 2) l ON l.account_id = t.account_id AND l.label = t.label WHERE t.issues_opened IS DISTINCT FROM l.issues}, 'each issue opens once under each of its labels');
+same(q{SELECT account_id, period, period_start, is_complete, issues_closed, issues_reopened FROM keypup.issue_reopen_rate ORDER BY 1, 2, 3}, q{SELECT account_id, period, period_start, is_complete, issues_closed, issues_reopened FROM keypup.throughput t
+	WHERE period_start >= (SELECT min(r.period_start) FROM keypup.issue_reopen_rate r WHERE r.account_id = t.account_id AND r.period = t.period) ORDER BY 1, 2, 3}, 'a reopen rate is of the periods of the throughput');
+none(q{SELECT project FROM keypup.issue_throughput_by GROUP BY account_id, project_id, project, dimension, value, period HAVING count(*) FILTER (WHERE NOT is_complete) <> 1},
+	'the last period, and no other, is under way');
 none(q{SELECT project FROM keypup.issue_reopen_rate WHERE reopen_rate < 0 OR (reopen_rate IS NULL) <> (issues_closed = 0)}, 'a reopen rate is there where something was closed');
 none(q{SELECT a.project FROM keypup.issue_ageing a WHERE open_issues <> (SELECT count(*) FROM keypup.issues i WHERE i.account_id = a.account_id AND i.state = 'open' AND i.deleted_at IS NULL) OR age_p50 > age_p75 OR age_p75 > age_p90 OR age_p90 > oldest_age}, 'open issues age in order');
 same(q{SELECT sum(reviews) FROM keypup.team_review_load},

@@ -98,8 +98,8 @@ foreach my $zone ('UTC', 'America/Los_Angeles', 'Asia/Kolkata')
 			carried => "SELECT number, deployment_id, " . $seconds->('deploy_time') . ', ' . $seconds->('lead_time') . " FROM keypup.pull_request_delivery WHERE project = '$name'",
 			incidents => "SELECT number, deployment_id, " . $seconds->('time_to_restore') . ', ' . $seconds->('recovery_time') . " FROM keypup.incidents WHERE project = '$name'",
 			deployments => "SELECT external_id, environments, succeeded, pull_requests, " . $seconds->('lead_time_p50') . ', incidents, ' . $seconds->('recovery_time') . " FROM keypup.deployment_metrics WHERE project = '$name'",
-			week => "SELECT week_start, $columns FROM keypup.delivery_weekly WHERE project = '$name'",
-			month => "SELECT month_start, $columns FROM keypup.delivery_monthly WHERE project = '$name'",
+			week => "SELECT week_start, is_complete, $columns FROM keypup.delivery_weekly WHERE project = '$name'",
+			month => "SELECT month_start, is_complete, $columns FROM keypup.delivery_monthly WHERE project = '$name'",
 			dora => "SELECT weeks_counted, deployments, failed_deployments, failed_changes, deployment_frequency, " . $seconds->('lead_time_for_changes') . ', change_failure_rate, ' . $seconds->('failed_deployment_recovery_time')
 			  . " FROM keypup.dora_metrics WHERE project = '$name'");
 		foreach my $what (sort keys %queries)
