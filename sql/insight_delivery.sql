@@ -43,23 +43,23 @@ DO $$ BEGIN
   PERFORM pg_temp.add_incident('a/deploys', 101, '{Incident,web}', NULL, 12, 14), pg_temp.add_incident('a/deploys', 102, '{}', 'Outage', 42, 50), pg_temp.add_incident('a/deploys', 103, '{incident}', NULL, 43, NULL),
     pg_temp.add_incident('a/deploys', 104, '{incident}', NULL, 1, 2), pg_temp.add_incident('a/deploys', 105, '{bug}', 'Bug', 12, 13), pg_temp.add_incident('a/deploys', 106, '{incident}', NULL, 13, 5);
 END $$;
-SELECT external_id AS id, source, environment, name, author, pg_temp.hours(started_at - pg_temp.at(0)) AS started, pg_temp.hours(deployed_at - pg_temp.at(0)) AS deployed, succeeded
+SELECT external_id AS id, source, environment, name, creator, pg_temp.hours(started_at - pg_temp.at(0)) AS started, pg_temp.hours(deployed_at - pg_temp.at(0)) AS deployed, succeeded
 FROM keypup.production_deployments WHERE account_id = :'account' ORDER BY started_at;
 -- 1: coding from 0, in production at 11; 2: neither 2, which failed, nor 3, whose commit is older, but 4: 41 - 19; 3: 11 - 8; 4: 212 - 39.
-SELECT number, deployment_id AS id, pg_temp.hours(deployed_at - pg_temp.at(0)) AS deployed, pg_temp.hours(deploy_time) AS deploy, pg_temp.hours(lead_time) AS lead
+SELECT number, deployment_id AS id, pg_temp.hours(deployed_at - pg_temp.at(0)) AS deployed, pg_temp.hours(deploy_time) AS deploy, pg_temp.hours(change_lead_time) AS lead
 FROM keypup.pull_request_delivery WHERE account_id = :'account' ORDER BY number;
 SELECT number, state, deployment_id AS id, pg_temp.hours(time_to_restore) AS restore, pg_temp.hours(recovery_time) AS recovery
 FROM keypup.incidents WHERE account_id = :'account' ORDER BY number;
 -- 1 carried 1 and 3 (11 and 3 h: 7), and 101 and 106 came after it: whole again at 14. 4 waits for 103.
-SELECT external_id AS id, succeeded, pull_requests AS carried, pg_temp.hours(lead_time_p50) AS lead, incidents, is_failed_change AS failed_change, pg_temp.hours(recovered_at - pg_temp.at(0)) AS recovered, pg_temp.hours(recovery_time) AS recovery
+SELECT external_id AS id, succeeded, pull_requests AS carried, pg_temp.hours(change_lead_time_p50) AS lead, incidents, is_failed_change AS failed_change, pg_temp.hours(recovered_at - pg_temp.at(0)) AS recovered, pg_temp.hours(recovered_after) AS recovery
 FROM keypup.deployment_metrics WHERE account_id = :'account' ORDER BY started_at;
 -- Week 1: 1, 3 and 4 on two days, 2 failed, 1 and 4 broke something: 2 of 3. Lead times 3, 11, 29: p75 is 20, p90 11 + 0.8 * 18 = 25.4.
 -- Recoveries of 101 (3 h) and 102 (9 h): 6. Week 2: 7, with 4.
-SELECT week_start, deployments AS n, deployment_days AS days, failed_deployments AS failed, failed_changes, change_failure_rate AS rate, pull_requests_deployed AS carried,
-  pg_temp.hours(lead_time_p50) AS p50, pg_temp.hours(lead_time_p75) AS p75, pg_temp.hours(lead_time_p90) AS p90, pg_temp.hours(recovery_time_p50) AS recovery,
-  previous_deployments AS n_before, pg_temp.hours(previous_lead_time_p50) AS p50_before
+SELECT week_start, deployments AS n, deployment_days AS days, failed_deployments AS failed, failed_changes, round(change_failure_rate::numeric, 4) AS rate, pull_requests_deployed AS carried,
+  pg_temp.hours(change_lead_time_p50) AS p50, pg_temp.hours(change_lead_time_p75) AS p75, pg_temp.hours(change_lead_time_p90) AS p90, pg_temp.hours(recovery_time_p50) AS recovery,
+  previous_deployments AS n_before, pg_temp.hours(previous_change_lead_time_p50) AS p50_before
 FROM keypup.delivery_weekly WHERE account_id = :'account' AND week_start < '2024-01-22' ORDER BY week_start;
-SELECT month_start, deployments AS n, deployment_days AS days, failed_deployments AS failed, change_failure_rate AS rate, pull_requests_deployed AS carried, pg_temp.hours(lead_time_p50) AS p50
+SELECT month_start, deployments AS n, deployment_days AS days, failed_deployments AS failed, round(change_failure_rate::numeric, 4) AS rate, pull_requests_deployed AS carried, pg_temp.hours(change_lead_time_p50) AS p50
 FROM keypup.delivery_monthly WHERE account_id = :'account' AND month_start < '2024-03-01' ORDER BY month_start;
 SELECT v.period, bool_and(v.is_complete = (v.period_start + ('1 ' || v.period)::interval <= date_trunc('day', now() AT TIME ZONE 'UTC'))) AS complete_when_over, bool_and(v.period_start < date_trunc(v.period, now() AT TIME ZONE 'UTC')) AS none_is_of_now
 FROM keypup.delivery v WHERE v.account_id = :'account' AND is_complete GROUP BY 1 ORDER BY 1;
@@ -99,7 +99,7 @@ DO $$ BEGIN
   PERFORM pg_temp.add_pull_requests('a/releases', 1, 10, 15, 20), pg_temp.add_pull_requests('a/releases', 2, 20, 21, 25), pg_temp.add_pull_requests('a/releases', 3, 23, 23, 23.5);
 END $$;
 SELECT external_id, source, environment, name, succeeded FROM keypup.production_deployments WHERE project_id = pg_temp.project('a/releases') ORDER BY started_at;
-SELECT number, deployment_id, pg_temp.hours(deploy_time) AS deploy, pg_temp.hours(lead_time) AS lead FROM keypup.pull_request_delivery WHERE project_id = pg_temp.project('a/releases') ORDER BY number;
+SELECT number, deployment_id, pg_temp.hours(deploy_time) AS deploy, pg_temp.hours(change_lead_time) AS lead FROM keypup.pull_request_delivery WHERE project_id = pg_temp.project('a/releases') ORDER BY number;
 
 -- The six rows of DevLake's own test, in its minutes (coding, pickup, review, deploy, cycle):
 --   1440,-,-,-,44640  1440,5,55,2978,4478  -,1,60,1538,1598  5883,-,5760,-,10203  11704,1500,-,-,11764  13144,-,313068,-,13204
@@ -136,7 +136,7 @@ FROM (VALUES ('a/daily'), ('a/weekly')) v(name), generate_series(1, 80) n CROSS 
 INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, labels, created_at, updated_at, closed_at)
 SELECT :'account', pg_temp.project('a/daily'), 1000 + n, n, n, n, 'closed', '{incident}', m, m, m + interval '10 minutes' FROM generate_series(1, 10) n CROSS JOIN LATERAL (SELECT now() - n * interval '24 hours' AS m) m;
 SELECT project, deployments AS n, failed_changes AS failed, levels_report AS report, deployment_frequency AS days, deployment_frequency_level AS level, pg_temp.hours(lead_time_for_changes) AS lead, lead_time_for_changes_level AS level,
-  change_failure_rate AS rate, change_failure_rate_level AS level, pg_temp.hours(failed_deployment_recovery_time) AS recovery, failed_deployment_recovery_time_level AS level
+  round(change_failure_rate::numeric, 4) AS rate, change_failure_rate_level AS level, pg_temp.hours(failed_deployment_recovery_time) AS recovery, failed_deployment_recovery_time_level AS level
 FROM keypup.dora_metrics WHERE account_id = :'account' ORDER BY project;
 -- By the reports: whatever the value, one level; of each metric three bounds.
 SELECT report, metric, string_agg(format('%s %s %s', level, bound, unit), ', ' ORDER BY place) AS bounds FROM keypup.dora_levels WHERE account_id = :'account' GROUP BY 1, 2 ORDER BY 1, 2;
@@ -160,7 +160,7 @@ DO $$ DECLARE midnight timestamptz := date_trunc('day', now()); BEGIN
   PERFORM pg_temp.deploy('h/gone', g::text, 'production', midnight - (120 + g) * interval '1 day', midnight - (120 + g) * interval '1 day' - interval '1 hour') FROM generate_series(1, 35) g;
   PERFORM pg_temp.deploy('h/week', '1', 'production', midnight - interval '1 day', midnight - interval '1 day'), pg_temp.deploy('h/vain', '1', 'production', midnight - interval '1 day', midnight - interval '1 day', false);
 END $$;
-SELECT project, weeks_counted AS weeks, deployments AS n, failed_deployments AS failed, deployment_frequency AS days, deployment_frequency_level AS level, change_failure_rate AS rate, change_failure_rate_level AS level,
+SELECT project, weeks_counted AS weeks, deployments AS n, failed_deployments AS failed, deployment_frequency AS days, deployment_frequency_level AS level, round(change_failure_rate::numeric, 4) AS rate, change_failure_rate_level AS level,
   lead_time_for_changes_level AS level FROM keypup.dora_metrics WHERE account_id = :'hand' ORDER BY project;
 -- h/multi: a commit goes to three regions within a minute: one change, and the incident 1 is its failure: 1 of 1. In the week after, another goes to one: duplicates, and what is not planned, are
 -- no incidents (2 and 3); 4 was opened again, and is one. h/again, all of one commit but 6 to 8: 1 failed and 2 succeeded within the hour: one change that succeeded. 3 is begun an hour and a minute after
@@ -177,7 +177,7 @@ DO $$ BEGIN
 END $$;
 SELECT project, external_id AS id, environment, environments, name, pg_temp.hours(started_at - pg_temp.at(0)) AS started, pg_temp.hours(deployed_at - pg_temp.at(0)) AS deployed, succeeded
 FROM keypup.production_deployments WHERE account_id = :'hand' AND project IN ('h/multi', 'h/again') ORDER BY 1, started_at, 2;
-SELECT week_start, deployments AS n, failed_changes, change_failure_rate AS rate, pg_temp.hours(recovery_time_p50) AS recovery FROM keypup.delivery_weekly WHERE account_id = :'hand' AND project = 'h/multi' AND week_start < '2024-01-22' ORDER BY 1;
+SELECT week_start, deployments AS n, failed_changes, round(change_failure_rate::numeric, 4) AS rate, pg_temp.hours(recovery_time_p50) AS recovery FROM keypup.delivery_weekly WHERE account_id = :'hand' AND project = 'h/multi' AND week_start < '2024-01-22' ORDER BY 1;
 SELECT number, deployment_id AS id, pg_temp.hours(recovery_time) AS recovery FROM keypup.incidents WHERE account_id = :'hand' ORDER BY 1;
 -- The window is the account's: of half a minute, of half an hour, none.
 SELECT keypup.set_deployment_window('hand', '30 seconds');
@@ -191,6 +191,14 @@ SELECT keypup.set_deployment_window('hand', '8 days');
 SELECT keypup.set_deployment_window('hand', NULL);
 SELECT keypup.set_deployment_window('nowhere', '1 hour');
 SELECT action, detail FROM keypup.audit_log WHERE account_id = :'hand' AND action = 'account.deployment_window' AND outcome = 'done' ORDER BY occurred_at, detail;
+
+-- Of the views of issues and deliveries each names its project, and a column has one type wherever it is: counts are bigint, shares double precision. None.
+CREATE VIEW pg_temp.columns AS SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'v' AND c.relname ~ '^(delivery|deployment_metrics|dora_|production_deployments|project_deliveries|incidents|issue_(flow|labels|throughput|reopen|ageing|transitions|metrics|pull_request_links|next_steps)|throughput|milestone_|moving_|items_|pull_request_(delivery|next_steps))';
+SELECT c.relname FROM pg_temp.columns c WHERE c.relname <> 'dora_levels' GROUP BY 1 HAVING NOT bool_or(c.attname = 'project') OR NOT bool_or(c.attname = 'project_id');
+SELECT c.attname, string_agg(DISTINCT c.type, ', ') FROM pg_temp.columns c GROUP BY 1 HAVING count(DISTINCT c.type) > 1;
+SELECT c.relname, c.attname, c.type FROM pg_temp.columns c WHERE c.type IN ('numeric', 'integer', 'smallint', 'real') OR c.attname LIKE '%rate' AND c.type <> 'double precision';
+DROP VIEW pg_temp.columns;
 
 -- An account without rows: none.
 SELECT (SELECT count(*) FROM keypup.delivery WHERE account_id = :'nothing') AS delivery, (SELECT count(*) FROM keypup.dora_metrics WHERE account_id = :'nothing') AS dora, (SELECT count(*) FROM keypup.deployment_metrics WHERE account_id = :'nothing') AS metrics,

@@ -80,7 +80,7 @@ SELECT number, age FROM pg_temp.metrics WHERE number = 5;
 -- 101 (15 lines) and 102 (2) close 1; 102, and the open 104 of unknown size, close 2; 103 is closed unmerged, and resolves nothing.
 SELECT number, resolving_pull_requests, resolving_first_merged_at, resolving_last_merged_at, lines_changed FROM pg_temp.metrics ORDER BY number;
 -- 101 names 1 in three ways: one row. 99 is no issue, 7 is deleted, 101 is a pull request; 4 is named in no way that counts.
-SELECT issue_number, pull_request_number, sources FROM keypup.issue_pull_request_links WHERE account_id = :'account' ORDER BY 1, 2;
+SELECT project, issue_number, pull_request_number, sources FROM keypup.issue_pull_request_links WHERE account_id = :'account' ORDER BY 2, 3;
 
 -- 06: 1, 2 open. 07: 3 opens, 2 closes. 08: 4 opens, 1 closes. 09: 8 opens, 2 reopens. 10: 8 closes. 11: 6 opens and closes. 13: 2 closes.
 -- 14: 9, 10 open. 15: 9, 10 close. 16: 10 reopens. That leaves 3, 4 and 10.
@@ -108,7 +108,7 @@ FROM keypup.throughput_monthly WHERE account_id = :'account' AND month_start < '
 -- Lead times are of 1 in the first week, of 9 in the second: 48 and 24.
 BEGIN;
 UPDATE keypup.issues SET state_reason = CASE WHEN number = 1 THEN 'completed' WHEN number IN (2, 10) THEN 'duplicate' WHEN number IN (3, 6, 8) THEN 'not_planned' END WHERE account_id = :'account';
-SELECT number, event, occurred_at, close_reason FROM keypup.issue_transitions WHERE account_id = :'account' AND event <> 'opened' ORDER BY 1, 3, 2;
+SELECT project, number, event, occurred_at, close_reason FROM keypup.issue_transitions WHERE account_id = :'account' AND event <> 'opened' ORDER BY 2, 4, 3;
 SELECT number, state, state_reason, close_reason, pg_temp.hours(lead_time) AS lead FROM pg_temp.metrics ORDER BY 1;
 SELECT day, closed, completed, not_planned, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE account_id = :'account' AND day < '2025-01-18' AND closed + reopened > 0 ORDER BY 1;
 SELECT week_start, issues_closed AS closed, issues_completed AS completed, issues_not_planned AS not_planned, pg_temp.hours(lead_time_p50) AS lead_50, pg_temp.hours(lead_time_p90) AS lead_90,
@@ -140,7 +140,8 @@ SELECT keypup.set_time_zone('flow', 'UTC');
 DROP VIEW pg_temp.series;
 
 -- M: 1, 2 and 101, all done; due on the 10th, closed on the 13th. L: 9 of 9 and 10 is done; due five days ago.
-SELECT number, title, state, scope, done, percent, slip_days FROM keypup.milestone_progress WHERE account_id = :'account' ORDER BY 1;
+SELECT project, milestone_id, milestone_number AS number, title, state, scope, done, percent, slip_days FROM keypup.milestone_progress WHERE account_id = :'account' ORDER BY 3;
+SELECT project, milestone_id, milestone_number, kind, number, done_at FROM keypup.milestone_items WHERE account_id = :'account' ORDER BY 3, 4, 5;
 -- 1 and 2 open on the 6th, 101 on the 7th; 1 and 101 are done on the 8th, 2 for good on the 13th, when M closes.
 SELECT day, scope, done FROM keypup.milestone_burnup WHERE account_id = :'account' AND title = 'M' ORDER BY day;
 

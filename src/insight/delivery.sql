@@ -105,13 +105,13 @@ COMMENT ON COLUMN keypup.delivery_sources.source IS
   'deployment: the project has one to production. release: it has none, and its published releases count.';
 
 CREATE VIEW keypup.production_deployments WITH (security_invoker = true, security_barrier = true) AS
-SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.environments, d.name, d.author,
-  d.author_is_bot, d.started_at, d.deployed_at, d.commit_at, d.succeeded
+SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environment, d.environments, d.name, d.creator,
+  d.creator_is_bot, d.started_at, d.deployed_at, d.commit_at, d.succeeded
 FROM keypup.delivery_sources s
 CROSS JOIN LATERAL (
   -- The first of a change stands for it.
   SELECT (g.first).external_id, (g.first).environment, g.environments, (g.first).ref AS name,
-    (g.first).creator AS author, (g.first).creator_is_bot AS author_is_bot, (g.first).created_at AS started_at,
+    (g.first).creator, (g.first).creator_is_bot, (g.first).created_at AS started_at,
     coalesce(g.succeeded_at, g.failed_at) AS deployed_at, (g.first).commit_at, g.succeeded_at IS NOT NULL AS succeeded
   FROM (
     SELECT (array_agg(c.deployment ORDER BY c.created_at, c.external_id COLLATE "C"))[1] AS first,
@@ -166,9 +166,9 @@ COMMENT ON COLUMN keypup.production_deployments.environments IS
   'How many environments the change reached: one commit that is deployed to several within the account''s '
   'deployment_window is one change. 0 where it never succeeded; NULL for a release.';
 COMMENT ON COLUMN keypup.production_deployments.name IS 'Branch or tag deployed, or the tag of the release.';
-COMMENT ON COLUMN keypup.production_deployments.author IS
+COMMENT ON COLUMN keypup.production_deployments.creator IS
   'Login of who deployed or released; NULL when the user was deleted.';
-COMMENT ON COLUMN keypup.production_deployments.author_is_bot IS 'Whether that is a bot.';
+COMMENT ON COLUMN keypup.production_deployments.creator_is_bot IS 'Whether that is a bot.';
 COMMENT ON COLUMN keypup.production_deployments.started_at IS
   'When the first deployment of the change was begun, or the release published.';
 COMMENT ON COLUMN keypup.production_deployments.deployed_at IS
@@ -182,10 +182,10 @@ CREATE VIEW keypup.project_deliveries WITH (security_invoker = true, security_ba
 -- In arrays that can be searched by halves: who asks needs no join with deliveries. A merge commit is made within the
 -- minute of the merge.
 SELECT s.account_id, s.project_id, s.project, s.default_branch, s.incident_labels, s.source, l.deployment_ids,
-  l.deployed_at, l.carries_until, l.causes_from
+  l.deployment_times, l.carries_until, l.causes_from
 FROM keypup.delivery_sources s
 CROSS JOIN LATERAL (
-  SELECT array_agg(o.external_id) AS deployment_ids, array_agg(o.deployed_at) AS deployed_at,
+  SELECT array_agg(o.external_id) AS deployment_ids, array_agg(o.deployed_at) AS deployment_times,
     array_agg(o.carries_until) AS carries_until, array_agg(o.causes_from) AS causes_from
   FROM (
     SELECT d.external_id, d.deployed_at,
@@ -213,7 +213,7 @@ COMMENT ON COLUMN keypup.project_deliveries.incident_labels IS
 COMMENT ON COLUMN keypup.project_deliveries.source IS
   'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.project_deliveries.deployment_ids IS 'The provider''s ids of the deployments or releases.';
-COMMENT ON COLUMN keypup.project_deliveries.deployed_at IS 'When each reached production.';
+COMMENT ON COLUMN keypup.project_deliveries.deployment_times IS 'When each reached production.';
 COMMENT ON COLUMN keypup.project_deliveries.carries_until IS
   'The last moment whose merges each, or one before it, carries; ascending.';
 COMMENT ON COLUMN keypup.project_deliveries.causes_from IS
@@ -226,10 +226,10 @@ WITH source AS MATERIALIZED (
 )
 SELECT p.account_id, p.project_id, s.project, p.number, p.author, p.author_is_bot, p.created_at, p.first_commit_at,
   p.merged_at, m.is_into_main, s.source, s.deployment_ids[c.place] AS deployment_id,
-    c.place::bigint AS deployment_number, s.deployed_at[c.place] AS deployed_at,
-    s.deployed_at[c.place] - p.merged_at AS deploy_time,
+    c.place::bigint AS deployment_number, s.deployment_times[c.place] AS deployed_at,
+    s.deployment_times[c.place] - p.merged_at AS deploy_time,
   -- As in pull_request_cycle.
-  s.deployed_at[c.place] - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS lead_time
+  s.deployment_times[c.place] - least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS change_lead_time
 FROM keypup.pull_requests p
 JOIN source s ON s.account_id = p.account_id AND s.project_id = p.project_id
 CROSS JOIN LATERAL (SELECT coalesce(p.base_branch = s.default_branch, true) AS is_into_main) AS m
@@ -265,7 +265,7 @@ COMMENT ON COLUMN keypup.pull_request_delivery.deployment_number IS
 COMMENT ON COLUMN keypup.pull_request_delivery.deployed_at IS 'When it reached production; NULL while it has not.';
 COMMENT ON COLUMN keypup.pull_request_delivery.deploy_time IS
   'Merge to production; NULL while it has not reached it, never 0 instead.';
-COMMENT ON COLUMN keypup.pull_request_delivery.lead_time IS
+COMMENT ON COLUMN keypup.pull_request_delivery.change_lead_time IS
   'DORA''s lead time for changes: start of coding to production; NULL while it has not reached it.';
 
 CREATE VIEW keypup.incidents WITH (security_invoker = true, security_barrier = true) AS
@@ -273,10 +273,10 @@ WITH source AS MATERIALIZED (
   SELECT d.* FROM keypup.project_deliveries d
 )
 SELECT i.account_id, i.project_id, s.project, i.number, i.title, i.state, i.created_at, i.closed_at,
-  s.deployment_ids[c.place] AS deployment_id, s.deployed_at[c.place] AS deployed_at,
+  s.deployment_ids[c.place] AS deployment_id, s.deployment_times[c.place] AS deployed_at,
   CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS time_to_restore,
-  CASE WHEN i.state = 'closed' AND i.closed_at >= s.deployed_at[c.place]
-    THEN i.closed_at - s.deployed_at[c.place] END AS recovery_time
+  CASE WHEN i.state = 'closed' AND i.closed_at >= s.deployment_times[c.place]
+    THEN i.closed_at - s.deployment_times[c.place] END AS recovery_time
 FROM keypup.issues i
 JOIN source s ON s.account_id = i.account_id AND s.project_id = i.project_id
 -- The last delivery before it; there is no place 0.
@@ -317,7 +317,8 @@ WITH fact AS (
     NULL::bigint AS number, NULL::interval AS lead_time, NULL::bigint AS incident, NULL::timestamptz AS recovered_at
   FROM keypup.production_deployments d
   UNION ALL
-  SELECT p.account_id, p.project_id, p.deployment_id, p.deployed_at, false, NULL, p.number, p.lead_time, NULL, NULL
+  SELECT p.account_id, p.project_id, p.deployment_id, p.deployed_at, false, NULL, p.number, p.change_lead_time, NULL,
+    NULL
   FROM keypup.pull_request_delivery p WHERE p.deployment_id IS NOT NULL
   UNION ALL
   SELECT i.account_id, i.project_id, i.deployment_id, i.deployed_at, false, NULL, NULL, NULL, i.number, CASE
@@ -325,7 +326,7 @@ WITH fact AS (
 ), gathered AS (
   SELECT f.account_id, f.project_id, f.external_id, f.deployed_at,
     (array_agg(f.deployment) FILTER (WHERE f.is_deployment))[1] AS deployment, count(f.number) AS pull_requests,
-      percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50, count(f.incident) AS incidents,
+      percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS change_lead_time_p50, count(f.incident) AS incidents,
     CASE WHEN count(f.incident) = count(f.recovered_at) THEN max(f.recovered_at) END AS recovered_at
   FROM fact f
   -- By its time too, which all of them have from it: so a time range passes by the rest.
@@ -333,11 +334,11 @@ WITH fact AS (
   HAVING bool_or(f.is_deployment)
 )
 SELECT g.account_id, g.project_id, (g.deployment).project, (g.deployment).source, g.external_id,
-  (g.deployment).environment, (g.deployment).environments, (g.deployment).name, (g.deployment).author,
-  (g.deployment).author_is_bot, (g.deployment).started_at, g.deployed_at, (g.deployment).succeeded, g.pull_requests,
-  g.lead_time_p50, g.incidents,
+  (g.deployment).environment, (g.deployment).environments, (g.deployment).name, (g.deployment).creator,
+  (g.deployment).creator_is_bot, (g.deployment).started_at, g.deployed_at, (g.deployment).succeeded, g.pull_requests,
+  g.change_lead_time_p50, g.incidents,
     g.incidents > 0 AS is_failed_change, g.recovered_at,
-  CASE WHEN g.recovered_at >= g.deployed_at THEN g.recovered_at - g.deployed_at END AS recovery_time
+  CASE WHEN g.recovered_at >= g.deployed_at THEN g.recovered_at - g.deployed_at END AS recovered_after
 FROM gathered g;
 REVOKE ALL ON keypup.deployment_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.deployment_metrics TO keypup_member;
@@ -352,21 +353,22 @@ COMMENT ON COLUMN keypup.deployment_metrics.environment IS
 COMMENT ON COLUMN keypup.deployment_metrics.environments IS
   'How many environments it reached; 0 where it never succeeded, NULL for a release.';
 COMMENT ON COLUMN keypup.deployment_metrics.name IS 'Branch or tag deployed, or the tag of the release.';
-COMMENT ON COLUMN keypup.deployment_metrics.author IS
+COMMENT ON COLUMN keypup.deployment_metrics.creator IS
   'Login of who deployed or released; NULL when the user was deleted.';
-COMMENT ON COLUMN keypup.deployment_metrics.author_is_bot IS 'Whether that is a bot.';
+COMMENT ON COLUMN keypup.deployment_metrics.creator_is_bot IS 'Whether that is a bot.';
 COMMENT ON COLUMN keypup.deployment_metrics.started_at IS
   'When the first deployment of it was begun, or the release published.';
 COMMENT ON COLUMN keypup.deployment_metrics.deployed_at IS
   'When it first succeeded in any environment or, where it never did, first failed; when the release was published.';
 COMMENT ON COLUMN keypup.deployment_metrics.succeeded IS 'Whether it ever succeeded.';
 COMMENT ON COLUMN keypup.deployment_metrics.pull_requests IS 'Pull requests that it brought to production first.';
-COMMENT ON COLUMN keypup.deployment_metrics.lead_time_p50 IS
-  'Median lead time of these, interpolated; NULL without one.';
+COMMENT ON COLUMN keypup.deployment_metrics.change_lead_time_p50 IS
+  'Median change_lead_time of these, interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.deployment_metrics.incidents IS
   'Incidents that are put down to it: opened after it, and before the next successful one.';
 COMMENT ON COLUMN keypup.deployment_metrics.is_failed_change IS
   'Whether there are any: a failed change, in DORA''s words.';
 COMMENT ON COLUMN keypup.deployment_metrics.recovered_at IS
   'When the last of its incidents was closed; NULL while one is open, and without one.';
-COMMENT ON COLUMN keypup.deployment_metrics.recovery_time IS 'Delivery to recovered_at; NULL without it.';
+COMMENT ON COLUMN keypup.deployment_metrics.recovered_after IS
+  'Delivery to recovered_at: until the last of its incidents was closed; NULL without it.';

@@ -10,7 +10,7 @@ WITH zone AS MATERIALIZED (
     NULL::interval AS lead_time, NULL::text AS failed_change, NULL::interval AS recovery_time
   FROM keypup.production_deployments d
   UNION ALL
-  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.number, p.lead_time, NULL, NULL
+  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.number, p.change_lead_time, NULL, NULL
   FROM keypup.pull_request_delivery p WHERE p.deployed_at IS NOT NULL
   UNION ALL
   SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, NULL, i.deployment_id, i.recovery_time
@@ -40,9 +40,9 @@ WITH zone AS MATERIALIZED (
     coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
     coalesce(c.deployment_days, 0) AS deployment_days, coalesce(c.failed_deployments, 0) AS failed_deployments,
     coalesce(c.failed_changes, 0) AS failed_changes,
-    round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate,
-      c.lead_times[1] AS lead_time_p50, c.lead_times[2] AS lead_time_p75, c.lead_times[3] AS lead_time_p90,
-      c.recovery_time_p50
+    c.failed_changes / nullif(c.deployments, 0)::double precision AS change_failure_rate,
+    c.lead_times[1] AS change_lead_time_p50, c.lead_times[2] AS change_lead_time_p75,
+    c.lead_times[3] AS change_lead_time_p90, c.recovery_time_p50
   FROM spaced s
   CROSS JOIN LATERAL (SELECT ('1 ' || s.period)::interval AS step) AS e
   CROSS JOIN LATERAL generate_series(s.period_start::timestamp,
@@ -54,15 +54,15 @@ WITH zone AS MATERIALIZED (
 )
 SELECT f.account_id, f.project_id, f.project, f.source, f.period, f.period_start, f.is_complete,
   f.pull_requests_deployed, f.deployments, f.deployment_days, f.failed_deployments, f.failed_changes,
-  f.change_failure_rate, f.lead_time_p50, f.lead_time_p75, f.lead_time_p90, f.recovery_time_p50,
+  f.change_failure_rate, f.change_lead_time_p50, f.change_lead_time_p75, f.change_lead_time_p90, f.recovery_time_p50,
   lag(f.pull_requests_deployed) OVER w AS previous_pull_requests_deployed,
   lag(f.deployments) OVER w AS previous_deployments, lag(f.deployment_days) OVER w AS previous_deployment_days,
   lag(f.failed_deployments) OVER w AS previous_failed_deployments,
   lag(f.failed_changes) OVER w AS previous_failed_changes,
   lag(f.change_failure_rate) OVER w AS previous_change_failure_rate,
-  lag(f.lead_time_p50) OVER w AS previous_lead_time_p50,
-  lag(f.lead_time_p75) OVER w AS previous_lead_time_p75,
-  lag(f.lead_time_p90) OVER w AS previous_lead_time_p90,
+  lag(f.change_lead_time_p50) OVER w AS previous_change_lead_time_p50,
+  lag(f.change_lead_time_p75) OVER w AS previous_change_lead_time_p75,
+  lag(f.change_lead_time_p90) OVER w AS previous_change_lead_time_p90,
   lag(f.recovery_time_p50) OVER w AS previous_recovery_time_p50
 FROM filled f
 WINDOW w AS (PARTITION BY f.account_id, f.project_id, f.period ORDER BY f.period_start);
@@ -88,13 +88,13 @@ COMMENT ON COLUMN keypup.delivery.failed_changes IS
   'delivery.';
 COMMENT ON COLUMN keypup.delivery.change_failure_rate IS
   'DORA''s change failure rate: failed_changes per successful delivery, 0 to 1; NULL without a delivery.';
-COMMENT ON COLUMN keypup.delivery.lead_time_p50 IS
+COMMENT ON COLUMN keypup.delivery.change_lead_time_p50 IS
   'Median of DORA''s lead time for changes, of the pull requests that reached production in the period, interpolated; '
   'NULL without one.';
-COMMENT ON COLUMN keypup.delivery.lead_time_p75 IS
+COMMENT ON COLUMN keypup.delivery.change_lead_time_p75 IS
   '75th percentile of the lead time for changes, of the pull requests that reached production in the period, '
   'interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery.lead_time_p90 IS
+COMMENT ON COLUMN keypup.delivery.change_lead_time_p90 IS
   '90th percentile of the lead time for changes, of the pull requests that reached production in the period, '
   'interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.delivery.recovery_time_p50 IS
@@ -110,19 +110,23 @@ COMMENT ON COLUMN keypup.delivery.previous_failed_deployments IS
 COMMENT ON COLUMN keypup.delivery.previous_failed_changes IS 'failed_changes of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery.previous_change_failure_rate IS
   'change_failure_rate of the period before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery.previous_lead_time_p50 IS 'lead_time_p50 of the period before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery.previous_lead_time_p75 IS 'lead_time_p75 of the period before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery.previous_lead_time_p90 IS 'lead_time_p90 of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery.previous_change_lead_time_p50 IS
+  'change_lead_time_p50 of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery.previous_change_lead_time_p75 IS
+  'change_lead_time_p75 of the period before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery.previous_change_lead_time_p90 IS
+  'change_lead_time_p90 of the period before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery.previous_recovery_time_p50 IS
   'recovery_time_p50 of the period before; NULL in the first.';
 
 CREATE VIEW keypup.delivery_weekly WITH (security_invoker = true, security_barrier = true) AS
 SELECT d.account_id, d.project_id, d.project, d.source, d.period_start AS week_start, d.is_complete,
   d.pull_requests_deployed, d.deployments, d.deployment_days, d.failed_deployments, d.failed_changes,
-  d.change_failure_rate, d.lead_time_p50, d.lead_time_p75, d.lead_time_p90, d.recovery_time_p50,
+  d.change_failure_rate, d.change_lead_time_p50, d.change_lead_time_p75, d.change_lead_time_p90, d.recovery_time_p50,
     d.previous_pull_requests_deployed, d.previous_deployments, d.previous_deployment_days,
-    d.previous_failed_deployments, d.previous_failed_changes, d.previous_change_failure_rate, d.previous_lead_time_p50,
-    d.previous_lead_time_p75, d.previous_lead_time_p90, d.previous_recovery_time_p50
+    d.previous_failed_deployments, d.previous_failed_changes, d.previous_change_failure_rate,
+    d.previous_change_lead_time_p50, d.previous_change_lead_time_p75, d.previous_change_lead_time_p90,
+    d.previous_recovery_time_p50
 FROM keypup.delivery d WHERE d.period = 'week';
 REVOKE ALL ON keypup.delivery_weekly FROM PUBLIC;
 GRANT SELECT ON keypup.delivery_weekly TO keypup_member;
@@ -144,13 +148,13 @@ COMMENT ON COLUMN keypup.delivery_weekly.failed_changes IS
   'Successful deliveries after which an incident was opened, before the next one; counted in the week of the delivery.';
 COMMENT ON COLUMN keypup.delivery_weekly.change_failure_rate IS
   'DORA''s change failure rate: failed_changes per successful delivery, 0 to 1; NULL without a delivery.';
-COMMENT ON COLUMN keypup.delivery_weekly.lead_time_p50 IS
+COMMENT ON COLUMN keypup.delivery_weekly.change_lead_time_p50 IS
   'Median of DORA''s lead time for changes, of the pull requests that reached production in the week, interpolated; '
   'NULL without one.';
-COMMENT ON COLUMN keypup.delivery_weekly.lead_time_p75 IS
+COMMENT ON COLUMN keypup.delivery_weekly.change_lead_time_p75 IS
   '75th percentile of the lead time for changes, of the pull requests that reached production in the week, '
   'interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery_weekly.lead_time_p90 IS
+COMMENT ON COLUMN keypup.delivery_weekly.change_lead_time_p90 IS
   '90th percentile of the lead time for changes, of the pull requests that reached production in the week, '
   'interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.delivery_weekly.recovery_time_p50 IS
@@ -167,22 +171,23 @@ COMMENT ON COLUMN keypup.delivery_weekly.previous_failed_changes IS
   'failed_changes of the week before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery_weekly.previous_change_failure_rate IS
   'change_failure_rate of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_lead_time_p50 IS
-  'lead_time_p50 of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_lead_time_p75 IS
-  'lead_time_p75 of the week before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_weekly.previous_lead_time_p90 IS
-  'lead_time_p90 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_change_lead_time_p50 IS
+  'change_lead_time_p50 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_change_lead_time_p75 IS
+  'change_lead_time_p75 of the week before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_weekly.previous_change_lead_time_p90 IS
+  'change_lead_time_p90 of the week before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery_weekly.previous_recovery_time_p50 IS
   'recovery_time_p50 of the week before; NULL in the first.';
 
 CREATE VIEW keypup.delivery_monthly WITH (security_invoker = true, security_barrier = true) AS
 SELECT d.account_id, d.project_id, d.project, d.source, d.period_start AS month_start, d.is_complete,
   d.pull_requests_deployed, d.deployments, d.deployment_days, d.failed_deployments, d.failed_changes,
-  d.change_failure_rate, d.lead_time_p50, d.lead_time_p75, d.lead_time_p90, d.recovery_time_p50,
+  d.change_failure_rate, d.change_lead_time_p50, d.change_lead_time_p75, d.change_lead_time_p90, d.recovery_time_p50,
     d.previous_pull_requests_deployed, d.previous_deployments, d.previous_deployment_days,
-    d.previous_failed_deployments, d.previous_failed_changes, d.previous_change_failure_rate, d.previous_lead_time_p50,
-    d.previous_lead_time_p75, d.previous_lead_time_p90, d.previous_recovery_time_p50
+    d.previous_failed_deployments, d.previous_failed_changes, d.previous_change_failure_rate,
+    d.previous_change_lead_time_p50, d.previous_change_lead_time_p75, d.previous_change_lead_time_p90,
+    d.previous_recovery_time_p50
 FROM keypup.delivery d WHERE d.period = 'month';
 REVOKE ALL ON keypup.delivery_monthly FROM PUBLIC;
 GRANT SELECT ON keypup.delivery_monthly TO keypup_member;
@@ -205,13 +210,13 @@ COMMENT ON COLUMN keypup.delivery_monthly.failed_changes IS
   'delivery.';
 COMMENT ON COLUMN keypup.delivery_monthly.change_failure_rate IS
   'DORA''s change failure rate: failed_changes per successful delivery, 0 to 1; NULL without a delivery.';
-COMMENT ON COLUMN keypup.delivery_monthly.lead_time_p50 IS
+COMMENT ON COLUMN keypup.delivery_monthly.change_lead_time_p50 IS
   'Median of DORA''s lead time for changes, of the pull requests that reached production in the month, interpolated; '
   'NULL without one.';
-COMMENT ON COLUMN keypup.delivery_monthly.lead_time_p75 IS
+COMMENT ON COLUMN keypup.delivery_monthly.change_lead_time_p75 IS
   '75th percentile of the lead time for changes, of the pull requests that reached production in the month, '
   'interpolated; NULL without one.';
-COMMENT ON COLUMN keypup.delivery_monthly.lead_time_p90 IS
+COMMENT ON COLUMN keypup.delivery_monthly.change_lead_time_p90 IS
   '90th percentile of the lead time for changes, of the pull requests that reached production in the month, '
   'interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.delivery_monthly.recovery_time_p50 IS
@@ -228,12 +233,12 @@ COMMENT ON COLUMN keypup.delivery_monthly.previous_failed_changes IS
   'failed_changes of the month before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery_monthly.previous_change_failure_rate IS
   'change_failure_rate of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p50 IS
-  'lead_time_p50 of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p75 IS
-  'lead_time_p75 of the month before; NULL in the first.';
-COMMENT ON COLUMN keypup.delivery_monthly.previous_lead_time_p90 IS
-  'lead_time_p90 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_change_lead_time_p50 IS
+  'change_lead_time_p50 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_change_lead_time_p75 IS
+  'change_lead_time_p75 of the month before; NULL in the first.';
+COMMENT ON COLUMN keypup.delivery_monthly.previous_change_lead_time_p90 IS
+  'change_lead_time_p90 of the month before; NULL in the first.';
 COMMENT ON COLUMN keypup.delivery_monthly.previous_recovery_time_p50 IS
   'recovery_time_p50 of the month before; NULL in the first.';
 
@@ -245,7 +250,8 @@ CREATE VIEW keypup.dora_levels WITH (security_invoker = true, security_barrier =
 -- 2023: Accelerate State of DevOps 2023 (https://dora.dev/research/2023/dora-report/), as DevLake's dashboard has it.
 -- 2024: Accelerate State of DevOps 2024 (https://dora.dev/research/2024/dora-report/), page 13, as
 -- https://octopus.com/blog/2024-devops-performance-clusters has it.
-SELECT a.account_id, l.report, l.metric, l.level, l.place, l.bound::double precision AS bound, l.unit
+SELECT a.account_id, l.report::bigint AS report, l.metric, l.level, l.place::bigint AS place,
+  l.bound::double precision AS bound, l.unit
 FROM keypup.accounts a
 CROSS JOIN (VALUES
   (2021, 'deployment_frequency', 'elite', 1, 5, 'days a week'),
@@ -314,7 +320,7 @@ WITH zone AS MATERIALIZED (
   FROM keypup.production_deployments d WHERE d.deployed_at <= now()
   UNION ALL
   -- A day more than is counted, whatever the zone.
-  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.lead_time, NULL, NULL
+  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.change_lead_time, NULL, NULL
   FROM keypup.pull_request_delivery p WHERE p.deployed_at > now() - interval '92 days' AND p.deployed_at <= now()
   UNION ALL
   SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, i.deployment_id, i.recovery_time
@@ -337,7 +343,7 @@ WITH zone AS MATERIALIZED (
   GROUP BY f.account_id, f.project_id
 ), measured AS (
   SELECT c.*, k.weeks_counted, w.days_per_week_p50,
-    round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, 2023 AS levels_report
+    c.failed_changes / nullif(c.deployments, 0)::double precision AS change_failure_rate, 2023::bigint AS levels_report
   FROM counted c
   CROSS JOIN LATERAL (SELECT (c.days_counted / 7)::bigint AS weeks_counted) AS k
   -- Whole weeks of calendar days, the last of which ends today.
@@ -366,7 +372,7 @@ CROSS JOIN LATERAL (
     (array_agg(l.level ORDER BY l.place) FILTER (WHERE l.metric = 'lead_time_for_changes'
       AND extract(epoch FROM m.lead_time_p50) < l.bound * 3600))[1] AS lead_time,
     (array_agg(l.level ORDER BY l.place) FILTER (WHERE l.metric = 'change_failure_rate'
-      AND m.change_failure_rate <= l.bound::numeric))[1] AS failure_rate,
+      AND m.change_failure_rate <= l.bound))[1] AS failure_rate,
     (array_agg(l.level ORDER BY l.place) FILTER (WHERE l.metric = 'failed_deployment_recovery_time'
       AND extract(epoch FROM m.recovery_time_p50) < l.bound * 3600))[1] AS recovery_time
   FROM keypup.dora_levels l WHERE l.account_id = m.account_id AND l.report = m.levels_report

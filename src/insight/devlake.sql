@@ -2,7 +2,7 @@
 -- definitions.
 
 CREATE VIEW keypup.dora_devlake_compat WITH (security_invoker = true, security_barrier = true) AS
-SELECT p.account_id, p.project_id, p.project, p.number, p.created_at, p.merged_at, r.first_at AS first_review_at,
+SELECT p.account_id, p.project_id, p.project, p.number, p.created_at, p.merged_at, r.first_at AS first_comment_at,
   p.deployment_id, m.coding AS pr_coding_time, m.pickup AS pr_pickup_time, m.review AS pr_review_time,
   m.deploy AS pr_deploy_time, coalesce(m.coding, 0) + coalesce(m.until_merge, 0) + coalesce(m.deploy,
     0) AS pr_cycle_time
@@ -50,7 +50,7 @@ COMMENT ON COLUMN keypup.dora_devlake_compat.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.dora_devlake_compat.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.dora_devlake_compat.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.dora_devlake_compat.merged_at IS 'When it was merged.';
-COMMENT ON COLUMN keypup.dora_devlake_compat.first_review_at IS
+COMMENT ON COLUMN keypup.dora_devlake_compat.first_comment_at IS
   'Earliest comment or review of any kind by another login, bots included, before the opening and after the merge too; '
   'by anybody where the author is unknown.';
 COMMENT ON COLUMN keypup.dora_devlake_compat.deployment_id IS
@@ -59,9 +59,9 @@ COMMENT ON COLUMN keypup.dora_devlake_compat.deployment_id IS
 COMMENT ON COLUMN keypup.dora_devlake_compat.pr_coding_time IS
   'Minutes from the first commit to the opening; NULL where the commit is later.';
 COMMENT ON COLUMN keypup.dora_devlake_compat.pr_pickup_time IS
-  'Minutes from the opening to first_review_at; NULL where that is earlier.';
+  'Minutes from the opening to first_comment_at; NULL where that is earlier.';
 COMMENT ON COLUMN keypup.dora_devlake_compat.pr_review_time IS
-  'Minutes from first_review_at to the merge; NULL where that is later.';
+  'Minutes from first_comment_at to the merge; NULL where that is later.';
 COMMENT ON COLUMN keypup.dora_devlake_compat.pr_deploy_time IS
   'Minutes from the merge to the delivery; NULL without one, and for what came with the first delivery of its project.';
 COMMENT ON COLUMN keypup.dora_devlake_compat.pr_cycle_time IS

@@ -323,7 +323,8 @@ COMMENT ON COLUMN keypup.throughput_monthly.previous_cycle_time_p90 IS
   'cycle_time_p90 of the month before; NULL in the first.';
 
 CREATE VIEW keypup.milestone_items WITH (security_invoker = true, security_barrier = true) AS
-SELECT m.account_id, m.project_id, m.external_id, m.number AS milestone_number, x.kind, x.number, x.created_at,
+SELECT m.account_id, m.project_id, p.name AS project, m.external_id AS milestone_id, m.number AS milestone_number,
+  x.kind, x.number, x.created_at,
   CASE WHEN x.state <> 'open' THEN greatest(coalesce(x.closed_at, x.updated_at), x.created_at) END AS done_at, x.key
 FROM keypup.milestones m
 JOIN (
@@ -336,13 +337,16 @@ JOIN (
     coalesce(r.merged_at, r.closed_at), r.updated_at
   FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.milestone_ids)) AS u (milestone_id)
   WHERE r.milestone_ids <> '{}' AND r.deleted_at IS NULL
-) AS x ON x.account_id = m.account_id AND x.project_id = m.project_id AND x.milestone_id = m.external_id;
+) AS x ON x.account_id = m.account_id AND x.project_id = m.project_id AND x.milestone_id = m.external_id
+-- LEFT, so that whoever does not read the name does not join.
+LEFT JOIN keypup.projects p ON p.account_id = m.account_id AND p.project_id = m.project_id;
 REVOKE ALL ON keypup.milestone_items FROM PUBLIC;
 GRANT SELECT ON keypup.milestone_items TO keypup_member;
 COMMENT ON VIEW keypup.milestone_items IS 'One row a milestone and an issue or pull request that is in it now.';
 COMMENT ON COLUMN keypup.milestone_items.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.milestone_items.project_id IS 'The project.';
-COMMENT ON COLUMN keypup.milestone_items.external_id IS 'The provider''s id of the milestone.';
+COMMENT ON COLUMN keypup.milestone_items.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.milestone_items.milestone_id IS 'The provider''s id of the milestone.';
 COMMENT ON COLUMN keypup.milestone_items.milestone_number IS 'Number of the milestone within the project.';
 COMMENT ON COLUMN keypup.milestone_items.kind IS 'issue or pull_request.';
 COMMENT ON COLUMN keypup.milestone_items.number IS 'Number of the item within the project.';
@@ -354,10 +358,11 @@ COMMENT ON COLUMN keypup.milestone_items.key IS 'The item as people write it: #1
 CREATE VIEW keypup.milestone_progress WITH (security_invoker = true, security_barrier = true) AS
 -- Counted once, not once a milestone.
 WITH counted AS MATERIALIZED (
-  SELECT x.account_id, x.project_id, x.external_id, count(*) AS scope, count(x.done_at) AS done
-  FROM keypup.milestone_items x GROUP BY x.account_id, x.project_id, x.external_id
+  SELECT x.account_id, x.project_id, x.milestone_id, count(*) AS scope, count(x.done_at) AS done
+  FROM keypup.milestone_items x GROUP BY x.account_id, x.project_id, x.milestone_id
 ), dated AS (
-  SELECT m.account_id, m.project_id, p.name AS project, m.external_id, m.number, m.title, m.state, m.closed_at,
+  SELECT m.account_id, m.project_id, p.name AS project, m.external_id AS milestone_id, m.number AS milestone_number,
+    m.title, m.state, m.closed_at,
     -- The provider keeps a day as a time of that day in UTC.
     (m.due_on AT TIME ZONE 'UTC')::date AS due_on,
     (CASE WHEN m.state = 'closed' THEN coalesce(m.closed_at, m.updated_at)
@@ -366,18 +371,20 @@ WITH counted AS MATERIALIZED (
   JOIN keypup.projects p ON p.account_id = m.account_id AND p.project_id = m.project_id
   JOIN keypup.accounts a ON a.account_id = m.account_id
 )
-SELECT d.account_id, d.project_id, d.project, d.number, d.title, d.state, d.due_on, d.closed_at,
+SELECT d.account_id, d.project_id, d.project, d.milestone_id, d.milestone_number, d.title, d.state, d.due_on,
+  d.closed_at,
   coalesce(c.scope, 0) AS scope, coalesce(c.done, 0) AS done, c.done * 100 / c.scope AS percent,
   greatest(d.reached_on - d.due_on, CASE WHEN d.due_on IS NOT NULL THEN 0 END)::bigint AS slip_days
 FROM dated d
-LEFT JOIN counted c ON c.account_id = d.account_id AND c.project_id = d.project_id AND c.external_id = d.external_id;
+LEFT JOIN counted c ON c.account_id = d.account_id AND c.project_id = d.project_id AND c.milestone_id = d.milestone_id;
 REVOKE ALL ON keypup.milestone_progress FROM PUBLIC;
 GRANT SELECT ON keypup.milestone_progress TO keypup_member;
 COMMENT ON VIEW keypup.milestone_progress IS 'One row a milestone: how much of it is done, and how late it is.';
 COMMENT ON COLUMN keypup.milestone_progress.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.milestone_progress.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.milestone_progress.project IS 'Name of the project.';
-COMMENT ON COLUMN keypup.milestone_progress.number IS 'Number within the project.';
+COMMENT ON COLUMN keypup.milestone_progress.milestone_id IS 'The provider''s id of the milestone.';
+COMMENT ON COLUMN keypup.milestone_progress.milestone_number IS 'Number of the milestone within the project.';
 COMMENT ON COLUMN keypup.milestone_progress.title IS 'Title.';
 COMMENT ON COLUMN keypup.milestone_progress.state IS 'open or closed.';
 COMMENT ON COLUMN keypup.milestone_progress.due_on IS 'The day it is due; NULL without one.';
@@ -391,35 +398,37 @@ COMMENT ON COLUMN keypup.milestone_progress.slip_days IS
   'date.';
 
 CREATE VIEW keypup.milestone_burnup WITH (security_invoker = true, security_barrier = true) AS
-SELECT p.account_id, p.project_id, p.name AS project, b.number, b.title, b.day, b.is_complete, b.scope, b.done
+SELECT p.account_id, p.project_id, p.name AS project, b.milestone_id, b.milestone_number, b.title, b.day, b.is_complete,
+  b.scope, b.done
 FROM keypup.projects p
 JOIN keypup.accounts a ON a.account_id = p.account_id
 CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
 CROSS JOIN LATERAL (
   WITH counted AS (
-    SELECT x.external_id, (h.occurred_at AT TIME ZONE z.zone)::date AS day, sum(h.scope) AS scope, sum(h.done) AS done
+    SELECT x.milestone_id, (h.occurred_at AT TIME ZONE z.zone)::date AS day, sum(h.scope) AS scope, sum(h.done) AS done
     FROM keypup.milestone_items x CROSS
     JOIN LATERAL (VALUES (x.created_at, 1, 0), (x.done_at, 0, 1)) AS h(occurred_at, scope, done)
     WHERE x.account_id = p.account_id AND x.project_id = p.project_id AND h.occurred_at <= now()
-    GROUP BY x.external_id, (h.occurred_at AT TIME ZONE z.zone)::date
+    GROUP BY x.milestone_id, (h.occurred_at AT TIME ZONE z.zone)::date
   ), calendar AS (
-    SELECT m.external_id, m.number, m.title, d.day::date AS day
-    FROM (SELECT c.external_id, min(c.day) AS first_day, max(c.day) AS last_day FROM counted c
-      GROUP BY c.external_id) AS s
+    SELECT m.external_id AS milestone_id, m.number AS milestone_number, m.title, d.day::date AS day
+    FROM (SELECT c.milestone_id, min(c.day) AS first_day, max(c.day) AS last_day FROM counted c
+      GROUP BY c.milestone_id) AS s
     JOIN keypup.milestones m ON m.account_id = p.account_id AND m.project_id = p.project_id
-      AND m.external_id = s.external_id
+      AND m.external_id = s.milestone_id
     CROSS JOIN LATERAL (
       SELECT (CASE WHEN m.state = 'closed' THEN least(coalesce(m.closed_at, m.updated_at), now())
         ELSE now() END AT TIME ZONE z.zone)::date AS last_day) AS e
     CROSS JOIN LATERAL generate_series(s.first_day::timestamp, greatest(s.last_day, e.last_day)::timestamp,
       interval '1 day') AS d(day)
   )
-  SELECT d.number, d.title, d.day, d.day + interval '1 day' <= now() AT TIME ZONE z.zone AS is_complete,
+  SELECT d.milestone_id, d.milestone_number, d.title, d.day,
+    d.day + interval '1 day' <= now() AT TIME ZONE z.zone AS is_complete,
     (sum(coalesce(c.scope, 0)) OVER w)::bigint AS scope,
     (sum(coalesce(c.done, 0)) OVER w)::bigint AS done
   FROM calendar d
-  LEFT JOIN counted c ON c.external_id = d.external_id AND c.day = d.day
-  WINDOW w AS (PARTITION BY d.external_id ORDER BY d.day)
+  LEFT JOIN counted c ON c.milestone_id = d.milestone_id AND c.day = d.day
+  WINDOW w AS (PARTITION BY d.milestone_id ORDER BY d.day)
 ) AS b;
 REVOKE ALL ON keypup.milestone_burnup FROM PUBLIC;
 GRANT SELECT ON keypup.milestone_burnup TO keypup_member;
@@ -429,7 +438,8 @@ COMMENT ON VIEW keypup.milestone_burnup IS
 COMMENT ON COLUMN keypup.milestone_burnup.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.milestone_burnup.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.milestone_burnup.project IS 'Name of the project.';
-COMMENT ON COLUMN keypup.milestone_burnup.number IS 'Number within the project.';
+COMMENT ON COLUMN keypup.milestone_burnup.milestone_id IS 'The provider''s id of the milestone.';
+COMMENT ON COLUMN keypup.milestone_burnup.milestone_number IS 'Number of the milestone within the project.';
 COMMENT ON COLUMN keypup.milestone_burnup.title IS 'Title.';
 COMMENT ON COLUMN keypup.milestone_burnup.day IS 'The day.';
 COMMENT ON COLUMN keypup.milestone_burnup.is_complete IS 'Whether the day is over, in the account''s time zone.';

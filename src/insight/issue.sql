@@ -3,7 +3,7 @@
 
 CREATE VIEW keypup.issue_pull_request_links WITH (security_invoker = true, security_barrier = true) AS
 -- Project by project: only those that are asked for are read.
-SELECT j.account_id, j.project_id, l.issue_number, l.pull_request_number, l.sources
+SELECT j.account_id, j.project_id, j.name AS project, l.issue_number, l.pull_request_number, l.sources
 FROM keypup.projects j
 CROSS JOIN LATERAL (
   WITH pull_request AS (
@@ -41,6 +41,7 @@ COMMENT ON VIEW keypup.issue_pull_request_links IS
   'its branch.';
 COMMENT ON COLUMN keypup.issue_pull_request_links.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_pull_request_links.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_pull_request_links.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_pull_request_links.issue_number IS 'Number of the issue.';
 COMMENT ON COLUMN keypup.issue_pull_request_links.pull_request_number IS 'Number of the pull request.';
 COMMENT ON COLUMN keypup.issue_pull_request_links.sources IS
@@ -48,7 +49,7 @@ COMMENT ON COLUMN keypup.issue_pull_request_links.sources IS
 
 CREATE VIEW keypup.issue_transitions WITH (security_invoker = true, security_barrier = true) AS
 -- Account by account, so that the planner does not take the list for that of ten accounts.
-SELECT a.account_id, o.project_id, o.number, o.event, o.occurred_at,
+SELECT a.account_id, o.project_id, p.name AS project, o.number, o.event, o.occurred_at,
   -- An event has no reason: what was opened again after it may have been closed for another one.
   CASE WHEN o.event = 'closed' AND o.reopenings = o.reopenings_until THEN o.close_reason END AS close_reason
 FROM keypup.accounts a
@@ -75,6 +76,8 @@ CROSS JOIN LATERAL (
   ) AS h
   WINDOW w AS (PARTITION BY h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
 ) AS o
+-- LEFT, so that whoever does not read the name does not join.
+LEFT JOIN keypup.projects p ON p.account_id = a.account_id AND p.project_id = o.project_id
 -- Only what changes the state counts: closing a closed issue again, with another reason, does not. Events of deleted
 -- issues have no opening.
 WHERE o.has_issue AND (o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed'));
@@ -85,6 +88,7 @@ COMMENT ON VIEW keypup.issue_transitions IS
   'now.';
 COMMENT ON COLUMN keypup.issue_transitions.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_transitions.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_transitions.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_transitions.number IS 'Number of the issue.';
 COMMENT ON COLUMN keypup.issue_transitions.event IS 'opened, closed or reopened.';
 COMMENT ON COLUMN keypup.issue_transitions.occurred_at IS

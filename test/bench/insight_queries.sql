@@ -456,7 +456,7 @@ WHERE r.deleted_at IS NULL AND NOT r.is_draft AND NOT r.is_prerelease AND r.publ
   AND NOT EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = r.account_id AND d.project_id = r.project_id AND d.deleted_at IS NULL AND d.environment = 'production');
 
 -- view: pull_request_delivery
-SELECT project_id, number, merged_at, deployment_id, deployed_at, lead_time FROM keypup.pull_request_delivery WHERE merged_at >= now() - interval '90 days';
+SELECT project_id, number, merged_at, deployment_id, deployed_at, change_lead_time FROM keypup.pull_request_delivery WHERE merged_at >= now() - interval '90 days';
 -- by hand
 WITH delivered AS (
   SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, d.succeeded_at AS deployed_at, d.commit_at
@@ -493,7 +493,7 @@ LEFT JOIN LATERAL (
 WHERE i.deleted_at IS NULL AND 'incident' = ANY (i.labels) AND i.created_at >= now() - interval '90 days';
 
 -- view: deployment_metrics
-SELECT project, external_id, deployed_at, pull_requests, lead_time_p50, incidents, recovery_time FROM keypup.deployment_metrics WHERE deployed_at >= now() - interval '90 days';
+SELECT project, external_id, deployed_at, pull_requests, change_lead_time_p50, incidents, recovered_after FROM keypup.deployment_metrics WHERE deployed_at >= now() - interval '90 days';
 -- by hand
 WITH listed AS (
   SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.succeeded_at IS NOT NULL AS succeeded, d.commit_at
@@ -534,7 +534,7 @@ SELECT f.name, f.external_id, f.deployed_at, count(f.lead_time), percentile_cont
 FROM fact f GROUP BY f.account_id, f.project_id, f.external_id, f.name, f.deployed_at;
 
 -- view: delivery_weekly
-SELECT project, week_start, pull_requests_deployed, deployments, change_failure_rate, lead_time_p50, recovery_time_p50, previous_deployments FROM keypup.delivery_weekly WHERE week_start >= current_date - 90;
+SELECT project, week_start, pull_requests_deployed, deployments, change_failure_rate, change_lead_time_p50, recovery_time_p50, previous_deployments FROM keypup.delivery_weekly WHERE week_start >= current_date - 90;
 -- by hand
 WITH listed AS (
   SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.succeeded_at IS NOT NULL AS succeeded, d.commit_at
@@ -579,7 +579,7 @@ WITH listed AS (
 ), filled AS (
   -- Every project has delivered before: the view begins with its first.
   SELECT j.account_id, j.project_id, j.name, g.week_start, coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
-    round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
+    c.failed_changes / nullif(c.deployments, 0)::double precision AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
   FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
   CROSS JOIN generate_series(date_trunc('week', (current_date - 91)::timestamp), now() AT TIME ZONE a.time_zone, interval '7 days') AS g(week_start)
   LEFT JOIN counted c ON c.account_id = j.account_id AND c.project_id = j.project_id AND c.week_start = g.week_start
@@ -590,7 +590,7 @@ SELECT b.name, b.week_start::date, b.pull_requests_deployed, b.deployments, b.ch
 FROM beside b WHERE b.week_start >= current_date - 90;
 
 -- view: delivery_monthly
-SELECT project, month_start, pull_requests_deployed, deployments, change_failure_rate, lead_time_p50, recovery_time_p50, previous_deployments FROM keypup.delivery_monthly WHERE month_start >= current_date - 90;
+SELECT project, month_start, pull_requests_deployed, deployments, change_failure_rate, change_lead_time_p50, recovery_time_p50, previous_deployments FROM keypup.delivery_monthly WHERE month_start >= current_date - 90;
 -- by hand
 WITH listed AS (
   SELECT d.account_id, d.project_id, d.external_id, d.created_at AS started_at, coalesce(d.succeeded_at, d.failed_at) AS deployed_at, d.succeeded_at IS NOT NULL AS succeeded, d.commit_at
@@ -635,7 +635,7 @@ WITH listed AS (
 ), filled AS (
   -- Every project has delivered before: the view begins with its first.
   SELECT j.account_id, j.project_id, j.name, g.month_start, coalesce(c.pull_requests_deployed, 0) AS pull_requests_deployed, coalesce(c.deployments, 0) AS deployments,
-    round(c.failed_changes::numeric / nullif(c.deployments, 0), 4) AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
+    c.failed_changes / nullif(c.deployments, 0)::double precision AS change_failure_rate, c.lead_time_p50, c.recovery_time_p50
   FROM keypup.projects j JOIN keypup.accounts a ON a.account_id = j.account_id
   CROSS JOIN generate_series(date_trunc('month', (current_date - 91)::timestamp), now() AT TIME ZONE a.time_zone, interval '1 month') AS g(month_start)
   LEFT JOIN counted c ON c.account_id = j.account_id AND c.project_id = j.project_id AND c.month_start = g.month_start
@@ -696,7 +696,7 @@ WITH listed AS (
 )
 -- Every project that ever delivered did so 13 weeks ago, too.
 SELECT j.name, 13::bigint, coalesce(c.deployments, 0), coalesce((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY w.days) FROM weekly w WHERE w.account_id = e.account_id AND w.project_id = e.project_id), 0),
-  c.lead_time_p50, round(c.failed_changes::numeric / nullif(c.deployments, 0), 4), c.recovery_time_p50
+  c.lead_time_p50, c.failed_changes / nullif(c.deployments, 0)::double precision, c.recovery_time_p50
 FROM (SELECT DISTINCT d.account_id, d.project_id FROM delivered d WHERE d.deployed_at <= now()) AS e
 JOIN keypup.projects j ON j.account_id = e.account_id AND j.project_id = e.project_id
 LEFT JOIN counted c ON c.account_id = e.account_id AND c.project_id = e.project_id;

@@ -109,11 +109,11 @@ none(q{SELECT d.project, d.counts, t.counts FROM (SELECT project, array[sum(open
 	'days, weeks and months count the same');
 is(query('SELECT period, sum(pull_requests_merged) FROM keypup.throughput GROUP BY period ORDER BY 1'),
 	join("\n", map { "$_|" . query('SELECT count(*) FROM keypup.pull_requests WHERE merged_at IS NOT NULL') } qw(month week)), 'every merge is in one week and in one month');
-none(q{SELECT m.title FROM keypup.milestone_progress p JOIN keypup.milestones m ON m.account_id = p.account_id AND m.project_id = p.project_id AND m.number = p.number
+none(q{SELECT m.title FROM keypup.milestone_progress p JOIN keypup.milestones m ON m.account_id = p.account_id AND m.project_id = p.project_id AND m.number = p.milestone_number
 	WHERE p.scope <> m.open_items + m.closed_items OR p.done <> m.closed_items OR NOT coalesce(p.percent, 0) BETWEEN 0 AND 100 OR p.slip_days < 0}, 'milestones count what the tables count');
-none(q{SELECT p.title FROM keypup.milestone_progress p JOIN (SELECT DISTINCT ON (account_id, project_id, number) * FROM keypup.milestone_burnup ORDER BY account_id, project_id, number, day DESC) b
-	ON b.account_id = p.account_id AND b.project_id = p.project_id AND b.number = p.number WHERE (b.scope, b.done) <> (p.scope, p.done)}, 'the last day of a burn-up is the progress');
-none(q{SELECT title FROM (SELECT *, lag(scope) OVER w AS s, lag(done) OVER w AS d FROM keypup.milestone_burnup WINDOW w AS (PARTITION BY account_id, project_id, number ORDER BY day)) x
+none(q{SELECT p.title FROM keypup.milestone_progress p JOIN (SELECT DISTINCT ON (account_id, project_id, milestone_id) * FROM keypup.milestone_burnup ORDER BY account_id, project_id, milestone_id, day DESC) b
+	ON b.account_id = p.account_id AND b.project_id = p.project_id AND b.milestone_id = p.milestone_id WHERE (b.scope, b.done) <> (p.scope, p.done)}, 'the last day of a burn-up is the progress');
+none(q{SELECT title FROM (SELECT *, lag(scope) OVER w AS s, lag(done) OVER w AS d FROM keypup.milestone_burnup WINDOW w AS (PARTITION BY account_id, project_id, milestone_id ORDER BY day)) x
 	WHERE s > scope OR d > done OR done > scope}, 'a burn-up never falls, and no more is done than there is');
 none(q{SELECT issue_number FROM keypup.issue_pull_request_links GROUP BY account_id, project_id, issue_number, pull_request_number HAVING count(*) > 1 OR bool_or(cardinality(sources) = 0)}, 'no link is there twice');
 is(query(q{SELECT project, sum(completed), sum(not_planned) FROM keypup.issue_flow_daily GROUP BY project ORDER BY 1}),

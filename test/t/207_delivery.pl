@@ -92,15 +92,15 @@ foreach my $zone ('UTC', 'America/Los_Angeles', 'Asia/Kolkata')
 		my ($json, $error) = run_command([ 'node', 'test/insight/delivery.mjs', $file, $zone ]);
 		is($error, '', "$name, $zone: computed");
 		my $truth = decode_json($json);
-		my $columns = "deployments, deployment_days, failed_deployments, failed_changes, change_failure_rate, pull_requests_deployed, "
-		  . join(', ', map { $seconds->($_) } 'lead_time_p50', 'lead_time_p75', 'lead_time_p90', 'recovery_time_p50');
+		my $columns = "deployments, deployment_days, failed_deployments, failed_changes, round(change_failure_rate::numeric, 4), pull_requests_deployed, "
+		  . join(', ', map { $seconds->($_) } 'change_lead_time_p50', 'change_lead_time_p75', 'change_lead_time_p90', 'recovery_time_p50');
 		my %queries = (
-			carried => "SELECT number, deployment_id, " . $seconds->('deploy_time') . ', ' . $seconds->('lead_time') . " FROM keypup.pull_request_delivery WHERE project = '$name'",
+			carried => "SELECT number, deployment_id, " . $seconds->('deploy_time') . ', ' . $seconds->('change_lead_time') . " FROM keypup.pull_request_delivery WHERE project = '$name'",
 			incidents => "SELECT number, deployment_id, " . $seconds->('time_to_restore') . ', ' . $seconds->('recovery_time') . " FROM keypup.incidents WHERE project = '$name'",
-			deployments => "SELECT external_id, environments, succeeded, pull_requests, " . $seconds->('lead_time_p50') . ', incidents, ' . $seconds->('recovery_time') . " FROM keypup.deployment_metrics WHERE project = '$name'",
+			deployments => "SELECT external_id, environments, succeeded, pull_requests, " . $seconds->('change_lead_time_p50') . ', incidents, ' . $seconds->('recovered_after') . " FROM keypup.deployment_metrics WHERE project = '$name'",
 			week => "SELECT week_start, is_complete, $columns FROM keypup.delivery_weekly WHERE project = '$name'",
 			month => "SELECT month_start, is_complete, $columns FROM keypup.delivery_monthly WHERE project = '$name'",
-			dora => "SELECT weeks_counted, deployments, failed_deployments, failed_changes, deployment_frequency, " . $seconds->('lead_time_for_changes') . ', change_failure_rate, ' . $seconds->('failed_deployment_recovery_time')
+			dora => "SELECT weeks_counted, deployments, failed_deployments, failed_changes, deployment_frequency, " . $seconds->('lead_time_for_changes') . ', round(change_failure_rate::numeric, 4), ' . $seconds->('failed_deployment_recovery_time')
 			  . " FROM keypup.dora_metrics WHERE project = '$name'");
 		foreach my $what (sort keys %queries)
 		{
@@ -115,9 +115,9 @@ foreach my $zone ('UTC', 'America/Los_Angeles', 'Asia/Kolkata')
 
 # What holds for all: nothing negative, sums over periods, and each in one delivery.
 sub none { my ($sql, $what) = @_; is(query("SELECT count(*) FROM ($sql) x"), '0', $what); return; }
-none(q{SELECT FROM keypup.pull_request_delivery WHERE deploy_time < interval '0' OR lead_time < deploy_time}, 'no time is negative, and none is longer than the lead time it is part of');
+none(q{SELECT FROM keypup.pull_request_delivery WHERE deploy_time < interval '0' OR change_lead_time < deploy_time}, 'no time is negative, and none is longer than the lead time it is part of');
 none(q{SELECT FROM keypup.incidents WHERE time_to_restore < interval '0' OR recovery_time < time_to_restore}, 'no recovery is shorter than the time to restore');
-none(q{SELECT FROM keypup.delivery WHERE change_failure_rate NOT BETWEEN 0 AND 1 OR lead_time_p50 > lead_time_p75 OR lead_time_p75 > lead_time_p90 OR deployment_days > deployments}, 'rates are rates, and percentiles are in order');
+none(q{SELECT FROM keypup.delivery WHERE change_failure_rate NOT BETWEEN 0 AND 1 OR change_lead_time_p50 > change_lead_time_p75 OR change_lead_time_p75 > change_lead_time_p90 OR deployment_days > deployments}, 'rates are rates, and percentiles are in order');
 none(q{SELECT FROM (SELECT project_id, period, sum(deployments) AS d, sum(failed_deployments) AS f, sum(pull_requests_deployed) AS p FROM keypup.delivery GROUP BY 1, 2) s
 	JOIN (SELECT project_id, count(*) FILTER (WHERE succeeded) AS d, count(*) FILTER (WHERE NOT succeeded) AS f FROM keypup.production_deployments GROUP BY 1) a USING (project_id)
 	JOIN (SELECT project_id, count(deployed_at) AS p FROM keypup.pull_request_delivery GROUP BY 1) b USING (project_id) WHERE (s.d, s.f, s.p) <> (a.d, a.f, b.p)}, 'weeks and months sum to the whole');

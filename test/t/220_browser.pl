@@ -233,7 +233,7 @@ my $deployed = as_vera('SELECT count(*) FROM keypup.deployments WHERE succeeded_
 is($delivery_all->{numbers}{deployments}, $deployed, 'all deployments are counted');
 is(total($delivery_all, 'deployment_frequency', $_->[0]), as_vera("SELECT count(*) FROM keypup.deployments WHERE $_->[1]"), "each in its week: $_->[0]")
   foreach [ 'deployments', 'succeeded_at IS NOT NULL' ], [ 'failed_deployments', 'succeeded_at IS NULL' ];
-is(total($delivery_all, 'lead_time_for_changes', 'pull_requests'), as_vera('SELECT count(*) FROM keypup.pull_request_delivery WHERE lead_time IS NOT NULL'), 'each change has its lead time');
+is(total($delivery_all, 'lead_time_for_changes', 'pull_requests'), as_vera('SELECT count(*) FROM keypup.pull_request_delivery WHERE change_lead_time IS NOT NULL'), 'each change has its lead time');
 is(total($delivery_one, 'change_failure_rate', 'failed_changes'), as_vera(q{SELECT count(*) FROM keypup.deployment_metrics WHERE project = 'demo/one' AND is_failed_change}), 'each failed change is counted');
 is($delivery_one->{numbers}{change_failure_percent}, as_vera(q{SELECT round(100.0 * count(*) FILTER (WHERE is_failed_change) / count(*), 1) || ' %' FROM keypup.deployment_metrics WHERE project = 'demo/one' AND succeeded}), 'of all');
 is(total($delivery_all, 'recovery_time', 'incidents'), as_vera('SELECT count(*) FROM keypup.incidents WHERE recovery_time IS NOT NULL'), 'each closed incident has its recovery');

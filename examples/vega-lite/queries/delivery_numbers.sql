@@ -8,7 +8,7 @@ WITH deployed AS (
     AND (d.deployed_at AT TIME ZONE keypup.known_time_zone(a.time_zone))::date BETWEEN :'from'::date AND :'to'::date
     AND d.succeeded
 ), led AS (
-  SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY d.lead_time) AS lead_time_p50
+  SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY d.change_lead_time) AS lead_time_p50
   FROM keypup.pull_request_delivery d
   JOIN keypup.accounts a ON a.account_id = d.account_id
   WHERE d.account_id = nullif(:'account', '')::uuid
