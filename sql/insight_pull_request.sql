@@ -83,7 +83,7 @@ ROLLBACK;
 -- ci: 1 (1 h); its own pull request does not count. The deleted reviewer of 5 may be its deleted author: none.
 SELECT reviewer, is_bot, iso_week, week, reviews, pull_requests, first_reviews, median_response_time AS median, p90_response_time AS p90
 FROM keypup.review_load WHERE account_id = :'account' ORDER BY is_bot, reviewer, week;
-SELECT author, author_is_bot, reviewer, reviewer_is_bot, pull_requests, reviews, approvals FROM keypup.reviewer_pairs WHERE account_id = :'account' ORDER BY author, reviewer;
+SELECT author, author_is_bot, reviewer, is_bot, pull_requests, reviews, approvals FROM keypup.reviewer_pairs WHERE account_id = :'account' ORDER BY author, reviewer;
 
 -- By hand: bob2 is bob. Then 12 is Bob's, and bob2's person is there no more.
 SELECT keypup.set_team('insight', 'core', '{ann,bob2}'), keypup.set_team('insight', 'night', '{bob}');

@@ -15,7 +15,7 @@ WITH milestone AS (
       min(v.submitted_at) FILTER (WHERE v.state = 'approved') AS first_approval_at
     FROM keypup.reviews v
     WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.pull_request_number = p.number
-      AND NOT v.author_is_bot AND v.author IS DISTINCT FROM p.author
+      AND NOT v.author_is_bot AND v.author IS DISTINCT FROM p.author AND NOT v.is_by_author
       AND v.state <> 'pending' AND v.submitted_at >= p.ready_at
         AND (p.merged_at IS NULL OR v.submitted_at <= p.merged_at)
   ) AS r ON true

@@ -111,7 +111,8 @@ COMMENT ON COLUMN keypup.team_people.person_id IS 'The person, after all merges.
 CREATE VIEW keypup.person_logins WITH (security_invoker = true, security_barrier = true) AS
 SELECT DISTINCT ON (i.account_id, i.connection_id, i.login)
   i.account_id, (SELECT a.name FROM keypup.accounts a WHERE a.account_id = i.account_id) AS account, i.connection_id,
-  i.login, i.person_id, coalesce(p.name, i.login) AS person, i.kind = 'bot' AS is_bot, m.team, g.rule AS merged_by_rule
+  i.login, i.person_id, coalesce(p.name, i.login) AS person, i.kind = 'bot' OR i.is_marked_bot AS is_bot, m.team,
+  g.rule AS merged_by_rule
 FROM keypup.identities i
 LEFT JOIN keypup.people p ON p.account_id = i.account_id AND p.person_id = i.person_id
 LEFT JOIN keypup.person_merges g ON g.account_id = i.account_id AND g.connection_id = i.connection_id
@@ -129,9 +130,9 @@ COMMENT ON COLUMN keypup.person_logins.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.person_logins.connection_id IS 'The connection through which the login was seen.';
 COMMENT ON COLUMN keypup.person_logins.login IS 'The login, as author and the like name it.';
 COMMENT ON COLUMN keypup.person_logins.person_id IS
-  'The person, after all merges; NULL for bots and other logins that are no person.';
+  'The person, after all merges; NULL for the provider''s bots and other logins that are no person.';
 COMMENT ON COLUMN keypup.person_logins.person IS 'Name of the person; the login where there is none.';
-COMMENT ON COLUMN keypup.person_logins.is_bot IS 'Whether it is a bot''s.';
+COMMENT ON COLUMN keypup.person_logins.is_bot IS 'Whether it is a bot''s: the provider says so, or mark_bot.';
 COMMENT ON COLUMN keypup.person_logins.team IS
   'Teams that the person is in now, sorted, with a comma between; NULL in none.';
 COMMENT ON COLUMN keypup.person_logins.merged_by_rule IS
@@ -183,6 +184,7 @@ BEGIN
     RAISE EXCEPTION 'logins "%" and "%" are one person already', login, into_login USING ERRCODE = 'duplicate_object',
       HINT = 'keypup.split_person takes a merge back.';
   END IF;
+  PERFORM keypup.hold_people(the_account, ARRAY[person, target]);
   DELETE FROM keypup.person_splits s USING keypup.identities i
   WHERE i.account_id = the_account AND i.person_id = person AND s.account_id = i.account_id
     AND s.connection_id = i.connection_id AND s.external_id = i.external_id;
@@ -192,6 +194,7 @@ BEGIN
   ON CONFLICT (account_id, connection_id, external_id) DO UPDATE SET merged_at = now(), merged_by = excluded.merged_by,
     rule = excluded.rule;
   UPDATE keypup.identities i SET person_id = target WHERE i.account_id = the_account AND i.person_id = person;
+  PERFORM keypup.derive_for_people(the_account, ARRAY[target]);
   PERFORM keypup.record_action(the_account, 'person.merge', format('"%s" into "%s": manual', login, into_login));
 END
 $$;
@@ -206,8 +209,11 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'users.manage');
   split_logins bigint;
+  persons uuid[];
 BEGIN
   PERFORM FROM keypup.accounts a WHERE a.account_id = the_account FOR NO KEY UPDATE;
+  SELECT array_agg(l.person_id) INTO persons FROM keypup.find_logins(the_account, login) l;
+  PERFORM keypup.hold_people(the_account, persons);
   WITH split AS (
     DELETE FROM keypup.person_merges g USING keypup.find_logins(the_account, login) l
     WHERE g.account_id = the_account AND g.connection_id = l.connection_id AND g.external_id = l.external_id
@@ -215,17 +221,18 @@ BEGIN
   ), restored AS (
     UPDATE keypup.identities i SET person_id = s.own_person_id FROM split s
     WHERE i.account_id = the_account AND i.connection_id = s.connection_id AND i.external_id = s.external_id
-    RETURNING i.connection_id, i.external_id
+    RETURNING i.connection_id, i.external_id, i.person_id
   ), noted AS (
     INSERT INTO keypup.person_splits AS n (account_id, connection_id, external_id, split_by)
     SELECT the_account, r.connection_id, r.external_id, keypup.current_user_name() FROM restored r
     ON CONFLICT ON CONSTRAINT person_splits_pkey DO UPDATE SET split_at = now(), split_by = excluded.split_by
   )
-  SELECT count(*) INTO split_logins FROM restored;
+  SELECT count(*), persons || array_agg(r.person_id) INTO split_logins, persons FROM restored r;
   IF split_logins = 0 THEN
     RAISE EXCEPTION 'login "%" was not merged into another', login USING ERRCODE = 'object_not_in_prerequisite_state',
       HINT = 'SELECT login FROM keypup.person_logins WHERE merged_by_rule IS NOT NULL shows the logins that were.';
   END IF;
+  PERFORM keypup.derive_for_people(the_account, persons);
   PERFORM keypup.record_action(the_account, 'person.split', login);
 END
 $$;

@@ -50,11 +50,12 @@ LEFT JOIN LATERAL (
   WHERE e.account_id = r.account_id AND e.project_id = r.project_id AND e.item_kind = 'pull_request'
     AND e.item_number = r.pull_request_number
     AND e.event = 'review_requested' AND e.subject = r.author AND e.occurred_at <= r.submitted_at) AS q ON true
-WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND isfinite(r.submitted_at) AND r.author IS DISTINCT FROM p.author;
+WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND isfinite(r.submitted_at) AND r.author IS DISTINCT FROM p.author
+  AND NOT r.is_by_author;
 REVOKE ALL ON keypup.pull_request_reviews FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_reviews TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_reviews IS
-  'One row a submitted review of a pull request that is not deleted, but for its author''s own.';
+  'One row a submitted review of a pull request that is not deleted, but for its author''s own, by whatever login.';
 COMMENT ON COLUMN keypup.pull_request_reviews.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_reviews.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_reviews.number IS 'The pull request reviewed.';
@@ -137,8 +138,8 @@ LEFT JOIN LATERAL (
         WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author
         ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS x ON true
       WHERE r.account_id = c.account_id AND r.project_id = c.project_id AND r.pull_request_number = c.number
-        AND NOT r.author_is_bot AND r.author IS DISTINCT FROM c.author AND r.state <> 'pending'
-          AND isfinite(r.submitted_at)
+        AND NOT r.author_is_bot AND r.author IS DISTINCT FROM c.author AND NOT r.is_by_author
+        AND r.state <> 'pending' AND isfinite(r.submitted_at)
         AND (c.merged_at IS NULL OR r.submitted_at <= c.merged_at)
     ) AS w
   ) AS v
@@ -323,7 +324,7 @@ COMMENT ON COLUMN keypup.review_load.p90_response_time IS
 
 CREATE VIEW keypup.reviewer_pairs WITH (security_invoker = true, security_barrier = true) AS
 SELECT r.account_id, r.author_person_id, r.author_person AS author, r.author_is_bot, r.person_id AS reviewer_person_id,
-  r.person AS reviewer, r.is_bot AS reviewer_is_bot, count(DISTINCT (r.project_id, r.number)) AS pull_requests,
+  r.person AS reviewer, r.is_bot, count(DISTINCT (r.project_id, r.number)) AS pull_requests,
     count(*) AS reviews, count(*) FILTER (WHERE r.state = 'approved') AS approvals
 FROM keypup.pull_request_reviews r
 GROUP BY r.account_id, r.author_person_id, r.author_person, r.author_is_bot, r.person_id, r.person, r.is_bot;
@@ -339,7 +340,7 @@ COMMENT ON COLUMN keypup.reviewer_pairs.author_is_bot IS 'Whether the author is 
 COMMENT ON COLUMN keypup.reviewer_pairs.reviewer_person_id IS 'The reviewer; NULL as for the author.';
 COMMENT ON COLUMN keypup.reviewer_pairs.reviewer IS
   'Name of the person; the login where there is none; NULL for deleted users.';
-COMMENT ON COLUMN keypup.reviewer_pairs.reviewer_is_bot IS 'Whether the reviewer is a bot.';
+COMMENT ON COLUMN keypup.reviewer_pairs.is_bot IS 'Whether the reviewer is a bot.';
 COMMENT ON COLUMN keypup.reviewer_pairs.pull_requests IS 'Pull requests of the author that the reviewer reviewed.';
 COMMENT ON COLUMN keypup.reviewer_pairs.reviews IS
   'Reviews of these by the reviewer, also of drafts, and after the merge.';

@@ -18,8 +18,8 @@ WITH said AS (
       AND i.connection_id = j.connection_id AND i.login = r.author
     WHERE j.account_id = r.account_id AND j.project_id = r.project_id
     ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
-  WHERE p.deleted_at IS NULL AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending'
-    AND r.submitted_at IS NOT NULL
+  WHERE p.deleted_at IS NULL AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author
+    AND r.state <> 'pending' AND r.submitted_at IS NOT NULL
     AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
 ), followed AS (
   SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state)

@@ -56,6 +56,7 @@ BEGIN
     SELECT array_agg(s.person ORDER BY s.person), array_agg(s.target ORDER BY s.person),
       array_agg(s.rule ORDER BY s.person) INTO persons, targets, rules FROM settled s;
     EXIT WHEN persons IS NULL;
+    PERFORM keypup.hold_people(account_id, persons || targets);
     INSERT INTO keypup.person_merges (account_id, connection_id, external_id, own_person_id, rule, merged_by)
     SELECT i.account_id, i.connection_id, i.external_id, i.person_id, w.rule,
       coalesce(keypup.current_user_name(), 'the worker')
@@ -66,6 +67,7 @@ BEGIN
     FROM unnest(persons, targets) AS w (person, target) WHERE i.account_id = merge_by_rules.account_id
       AND i.person_id = w.person;
     GET DIAGNOSTICS moved = ROW_COUNT;
+    PERFORM keypup.derive_for_people(account_id, targets);
     merged := merged + moved;
   END LOOP;
   IF merged > 0 THEN

@@ -7,7 +7,46 @@
 CREATE FUNCTION keypup.derive_pull_requests(account uuid, project bigint, numbers bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  connection uuid := (SELECT p.connection_id FROM keypup.projects p WHERE p.account_id = account
+    AND p.project_id = project);
 BEGIN
+  WITH commented AS MATERIALIZED (
+    SELECT c.item_number, c.review_external_id, count(*) AS comment_count
+    FROM (SELECT DISTINCT unnest(numbers)) AS n (number)
+    CROSS JOIN LATERAL (
+      SELECT c.item_number, c.review_external_id
+      FROM keypup.comments c
+      WHERE c.account_id = account AND c.project_id = project AND c.item_number = n.number AND c.item_kind = 'review'
+      OFFSET 0
+    ) AS c
+    GROUP BY c.item_number, c.review_external_id
+  ), derived AS (
+    SELECT r.row, coalesce(c.comment_count, 0) AS comment_count, r.is_now_by_author
+    FROM keypup.pull_requests p
+    CROSS JOIN LATERAL (
+      SELECT array_agg(o.login) AS logins
+      FROM keypup.identities i
+      JOIN keypup.identities o ON o.account_id = i.account_id AND o.person_id = i.person_id
+        AND o.connection_id = i.connection_id
+      WHERE i.account_id = account AND i.connection_id = connection AND i.login = p.author AND o.login <> i.login
+    ) AS own
+    CROSS JOIN LATERAL (
+      SELECT r.ctid AS row, r.pull_request_number, r.external_id, r.comment_count, r.is_by_author,
+        r.author IS NOT DISTINCT FROM p.author OR coalesce(r.author = ANY (own.logins), false) AS is_now_by_author
+      FROM keypup.reviews r
+      WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = p.number
+      OFFSET 0
+    ) AS r
+    LEFT JOIN commented c ON c.item_number = r.pull_request_number AND c.review_external_id = r.external_id
+    WHERE p.account_id = account AND p.project_id = project AND p.number = ANY (numbers)
+      AND (r.comment_count <> coalesce(c.comment_count, 0) OR r.is_by_author <> r.is_now_by_author)
+  )
+  UPDATE keypup.reviews r
+  SET comment_count = d.comment_count, is_by_author = d.is_now_by_author
+  FROM derived d
+  WHERE r.ctid = d.row;
+
   WITH derived AS (
     SELECT p.ctid AS row,
            CASE WHEN NOT p.is_draft THEN coalesce(happened.ready_at, p.created_at) END AS ready_at,
@@ -16,10 +55,10 @@ BEGIN
     FROM keypup.pull_requests p
     CROSS JOIN LATERAL (
       SELECT count(*) FILTER (WHERE r.state <> 'pending') AS review_count,
-             min(r.submitted_at) FILTER (WHERE r.state <> 'pending' AND NOT r.author_is_bot AND r.author
-               IS DISTINCT FROM p.author) AS first_review_at,
-             min(r.submitted_at) FILTER (WHERE r.state = 'approved' AND NOT r.author_is_bot AND r.author
-               IS DISTINCT FROM p.author) AS first_approval_at
+             min(r.submitted_at) FILTER (WHERE r.state <> 'pending' AND NOT r.author_is_bot
+               AND NOT r.is_by_author) AS first_review_at,
+             min(r.submitted_at) FILTER (WHERE r.state = 'approved' AND NOT r.author_is_bot
+               AND NOT r.is_by_author) AS first_approval_at
       FROM keypup.reviews r
       WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
     ) AS reviewed
@@ -46,39 +85,50 @@ BEGIN
     AND (p.ready_at, p.review_requested_at, p.first_review_at, p.first_approval_at, p.review_count, p.comment_count)
         IS DISTINCT FROM (d.ready_at, d.review_requested_at, d.first_review_at, d.first_approval_at, d.review_count,
           d.comment_count);
-
-  WITH commented AS MATERIALIZED (
-    SELECT c.item_number, c.review_external_id, count(*) AS comment_count
-    FROM (SELECT DISTINCT unnest(numbers)) AS n (number)
-    CROSS JOIN LATERAL (
-      SELECT c.item_number, c.review_external_id
-      FROM keypup.comments c
-      WHERE c.account_id = account AND c.project_id = project AND c.item_number = n.number AND c.item_kind = 'review'
-      OFFSET 0
-    ) AS c
-    GROUP BY c.item_number, c.review_external_id
-  ), derived AS (
-    SELECT r.row, coalesce(c.comment_count, 0) AS comment_count
-    FROM (SELECT DISTINCT unnest(numbers)) AS n (number)
-    CROSS JOIN LATERAL (
-      SELECT r.ctid AS row, r.pull_request_number, r.external_id, r.comment_count
-      FROM keypup.reviews r
-      WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = n.number
-      OFFSET 0
-    ) AS r
-    LEFT JOIN commented c ON c.item_number = r.pull_request_number AND c.review_external_id = r.external_id
-    WHERE r.comment_count <> coalesce(c.comment_count, 0)
-  )
-  UPDATE keypup.reviews r
-  SET comment_count = d.comment_count
-  FROM derived d
-  WHERE r.ctid = d.row;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) IS
   'Brings counts and first times of pull requests up to date with their reviews, comments and events.';
+
+-- Who is one person, and who is not, is known of few, and seldom changes. What follows from it is derived where two
+-- logins of a connection were, or are, of one person: in what these opened.
+CREATE FUNCTION keypup.hold_people(account uuid, persons uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM keypup.hold_projects(account, c.connection_id, true)
+  FROM (SELECT i.connection_id FROM keypup.identities i WHERE i.account_id = account AND i.person_id = ANY (persons)
+    GROUP BY i.connection_id HAVING count(*) > 1 ORDER BY i.connection_id) AS c;
+END
+$$;
+CREATE FUNCTION keypup.derive_for_people(account uuid, persons uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM keypup.derive_pull_requests(account, t.project_id, t.numbers)
+  FROM (
+    SELECT p.project_id, array_agg(p.number) AS numbers
+    FROM (
+      SELECT i.connection_id, array_agg(i.login) AS logins FROM keypup.identities i
+      WHERE i.account_id = account AND i.person_id = ANY (persons)
+      GROUP BY i.connection_id HAVING count(*) > 1
+    ) AS c
+    JOIN keypup.projects j ON j.account_id = account AND j.connection_id = c.connection_id
+    JOIN keypup.pull_requests p ON p.account_id = j.account_id AND p.project_id = j.project_id
+      AND p.author = ANY (c.logins)
+    GROUP BY p.project_id
+    ORDER BY p.project_id
+  ) AS t;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.hold_people(uuid, uuid[]), keypup.derive_for_people(uuid, uuid[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.hold_people(uuid, uuid[]) IS
+  'Keeps pages from being stored where who is one person is about to change, until the transaction ends. Granted to '
+  'nobody.';
+COMMENT ON FUNCTION keypup.derive_for_people(uuid, uuid[]) IS
+  'Brings the pull requests of these persons up to date with which logins are one person. Granted to nobody.';
 
 CREATE FUNCTION keypup.derive_issues(account uuid, project bigint, numbers bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp

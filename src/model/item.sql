@@ -93,7 +93,8 @@ COMMENT ON COLUMN keypup.pull_requests.title IS 'Title.';
 COMMENT ON COLUMN keypup.pull_requests.state IS 'open, closed (without a merge) or merged.';
 COMMENT ON COLUMN keypup.pull_requests.is_draft IS 'Whether it is a draft now; see ready_at for the history.';
 COMMENT ON COLUMN keypup.pull_requests.author IS 'Login; NULL when the user was deleted.';
-COMMENT ON COLUMN keypup.pull_requests.author_is_bot IS 'Whether a bot opened it.';
+COMMENT ON COLUMN keypup.pull_requests.author_is_bot IS
+  'Whether a bot opened it: the provider says so, or mark_bot; here and below.';
 COMMENT ON COLUMN keypup.pull_requests.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.pull_requests.updated_at IS 'The provider''s time of last change.';
 COMMENT ON COLUMN keypup.pull_requests.closed_at IS 'When it was closed, merged ones too; NULL while open.';
@@ -238,6 +239,7 @@ CREATE TABLE keypup.reviews (
   updated_at timestamptz,
   url text,
   comment_count bigint NOT NULL DEFAULT 0,
+  is_by_author boolean NOT NULL DEFAULT false,
   PRIMARY KEY (account_id, project_id, pull_request_number, external_id),
   FOREIGN KEY (account_id, project_id, pull_request_number) REFERENCES keypup.pull_requests ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
@@ -256,6 +258,9 @@ COMMENT ON COLUMN keypup.reviews.submitted_at IS 'When it was submitted.';
 COMMENT ON COLUMN keypup.reviews.updated_at IS 'The provider''s time of last change.';
 COMMENT ON COLUMN keypup.reviews.url IS 'Where a person reads it.';
 COMMENT ON COLUMN keypup.reviews.comment_count IS 'Comments that belong to the review.';
+COMMENT ON COLUMN keypup.reviews.is_by_author IS
+  'Whether the pull request''s author wrote it, by this or another login of the same person; true, too, where both are '
+  'deleted users.';
 SELECT keypup.protect_table('keypup.reviews', 'data.read');
 
 CREATE TABLE keypup.comments (

@@ -64,12 +64,14 @@ CREATE TABLE keypup.identities (
   kind text NOT NULL CHECK (kind IN ('user', 'bot', 'mannequin', 'organization', 'enterprise_user', 'team', 'unknown')),
   person_id uuid,
   named_at timestamptz NOT NULL DEFAULT now(),
+  is_marked_bot boolean NOT NULL DEFAULT false,
   PRIMARY KEY (account_id, connection_id, external_id),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, person_id) REFERENCES keypup.people
 );
 CREATE INDEX identities_login ON keypup.identities (account_id, connection_id, login);
 CREATE INDEX identities_person ON keypup.identities (account_id, person_id);
+CREATE INDEX identities_marked_bot ON keypup.identities (account_id, connection_id) WHERE is_marked_bot;
 COMMENT ON TABLE keypup.identities IS 'Logins at a provider, and which person or bot each belongs to.';
 COMMENT ON COLUMN keypup.identities.connection_id IS 'The connection through which the login was seen.';
 COMMENT ON COLUMN keypup.identities.external_id IS 'The provider''s id of the login.';
@@ -78,6 +80,8 @@ COMMENT ON COLUMN keypup.identities.name IS 'Display name.';
 COMMENT ON COLUMN keypup.identities.kind IS 'user, bot, mannequin, organization, enterprise_user, team or unknown.';
 COMMENT ON COLUMN keypup.identities.person_id IS 'The person; NULL for bots and teams.';
 COMMENT ON COLUMN keypup.identities.named_at IS 'When this login was stored.';
+COMMENT ON COLUMN keypup.identities.is_marked_bot IS
+  'Whether somebody said with mark_bot that this login is a bot''s, whatever the provider calls it.';
 SELECT keypup.protect_table('keypup.identities', 'data.read');
 
 CREATE TABLE keypup.labels (

@@ -50,6 +50,7 @@ DECLARE
   lists text[];
   deleted_at text[];
   has_times boolean;
+  values_of_rows text;
 BEGIN
   SELECT array_agg(a.attname ORDER BY p.position),
     string_agg(format('r.%I', a.attname) || CASE a.atttypid WHEN 'text'::regtype THEN ' COLLATE "C"' ELSE '' END, ', '
@@ -66,6 +67,12 @@ BEGIN
   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
   WHERE a.attrelid = stored AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
     AND a.attname NOT IN ('account_id', 'project_id') AND a.attname <> ALL (derived);
+  -- author_is_bot says of author what the provider does, or somebody with mark_bot.
+  SELECT string_agg(CASE WHEN u.name ~ '_is_bot$'
+      THEN format('r.%I OR coalesce(r.%I = ANY (marked), false)', u.name, regexp_replace(u.name, '_is_bot$', ''))
+      ELSE format('r.%I', u.name) END, ', ' ORDER BY u.position)
+  INTO values_of_rows
+  FROM unnest(provided) WITH ORDINALITY AS u (name, position);
 
   EXECUTE format('CREATE TYPE keypup.provided_%s AS (%s)', name, (
     SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
@@ -76,11 +83,12 @@ BEGIN
     AS $body$
     DECLARE
       wrong record;
+      marked text[];
     BEGIN
       -- Most items have no reviews, say.
       IF coalesce(cardinality(rows), 0) = 0 THEN
         RETURN;
-      END IF;%2$s
+      END IF;%2$s%12$s
       RETURN QUERY
       INSERT INTO keypup.%1$s AS o (account_id, project_id, %3$s)
       SELECT DISTINCT ON (%4$s) account, project, %5$s FROM unnest(rows) AS r ORDER BY %4$s%6$s
@@ -91,7 +99,7 @@ BEGIN
     END
     $body$ $definition$,
     name, CASE WHEN lists IS NOT NULL THEN keypup.page_checks(name, lists, keys = '{number}') ELSE '' END,
-    keypup.column_list(provided, NULL), keys_in_order, keypup.column_list(provided, 'r'),
+    keypup.column_list(provided, NULL), keys_in_order, values_of_rows,
     -- Of what a page has twice, the newer.
     CASE WHEN has_times THEN ', r.updated_at DESC NULLS LAST' ELSE '' END,
     keypup.column_list(keys, NULL),
@@ -102,7 +110,9 @@ BEGIN
     -- another thing that had the number before says nothing.
     CASE WHEN has_times THEN $guard$NOT coalesce(excluded.updated_at < o.updated_at AND o.external_id
         = excluded.external_id AND o.updated_at <= now() + interval '1 day', false) AND $guard$ ELSE '' END,
-    keypup.column_list(provided || deleted_at, 'o'));
+    keypup.column_list(provided || deleted_at, 'o'),
+    CASE WHEN values_of_rows LIKE '%(marked)%' THEN $marks$
+      marked := keypup.marked_bots(account, project);$marks$ ELSE '' END);
 
   EXECUTE format('REVOKE ALL ON TYPE keypup.provided_%s FROM PUBLIC', name);
   EXECUTE format('REVOKE ALL ON FUNCTION keypup.store_%1$s(uuid, bigint, keypup.provided_%1$s[]) FROM PUBLIC', name);
@@ -152,7 +162,7 @@ SELECT keypup.define_store('keypup.sprints');
 SELECT keypup.define_store('keypup.pull_requests',
   '{ready_at,review_requested_at,first_review_at,first_approval_at,review_count,comment_count}');
 SELECT keypup.define_store('keypup.issues', '{closed_by,first_response_at,comment_count}');
-SELECT keypup.define_store('keypup.reviews', '{comment_count}');
+SELECT keypup.define_store('keypup.reviews', '{comment_count,is_by_author}');
 SELECT keypup.define_store('keypup.comments');
 SELECT keypup.define_store('keypup.timeline_events');
 SELECT keypup.define_store('keypup.releases');
