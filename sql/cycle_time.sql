@@ -10,7 +10,7 @@ INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, k
 SELECT :'account', :'project_id', n, n, n, title, state, draft, author, pg_temp.at(created), pg_temp.at(90), pg_temp.at(merged), pg_temp.at(commit)
 FROM (VALUES
   (1, 'plain: 2 coding, 3 pickup, 4 review, 3 merge = 12', 'merged', false, 'ann', 2, 12, 0),
-  (2, 'draft until 6: coding 6, then 2 pickup, 2 review, 2 merge', 'merged', false, 'ann', 1, 12, 0),
+  (2, 'draft until 3, and from 4 to 6: coding 3, then 3 pickup, 2 review, 2 merge, 2 a draft', 'merged', false, 'ann', 1, 12, 0),
   (3, 'bot and author reviewed only: 10 unreviewed', 'merged', false, 'ann', 2, 12, 2),
   (4, 'reviewed, never approved: review ends at the merge', 'merged', false, 'ann', 0, 8, 0),
   (5, 'first commit after the opening (rebase): coding 0', 'merged', false, 'ann', 4, 8, 6),
@@ -37,12 +37,12 @@ FROM (VALUES (2, 'a', 'ready_for_review', 3), (2, 'b', 'convert_to_draft', 4), (
   (9, 'a', 'ready_for_review', 5)) AS v(n, id, event, hours);
 SELECT keypup.derive_pull_requests(:'account', :'project_id', ARRAY(SELECT generate_series(1, 9)::bigint));
 
-SELECT number, coding_time, pickup_time, review_time, merge_time, unreviewed_time, cycle_time, idle_time
+SELECT number, coding_time, pickup_time, review_time, merge_time, unreviewed_time, draft_time, cycle_time, idle_time
 FROM keypup.pull_request_cycle WHERE account_id = :'account' ORDER BY number;
 -- The stages of a merged pull request sum to the whole.
 SELECT number FROM keypup.pull_request_cycle
 WHERE account_id = :'account' AND cycle_time IS NOT NULL
-  AND cycle_time <> coding_time + coalesce(pickup_time + review_time, unreviewed_time) + coalesce(merge_time, '0');
+  AND cycle_time <> coding_time + coalesce(pickup_time + review_time, unreviewed_time) + coalesce(merge_time, '0') + coalesce(draft_time, '0');
 SELECT number, review_count, comment_count FROM keypup.pull_requests WHERE account_id = :'account' AND review_count > 0 ORDER BY number;
 DELETE FROM keypup.accounts;
 DROP EXTENSION keypup CASCADE;

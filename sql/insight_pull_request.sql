@@ -55,7 +55,7 @@ FROM (VALUES (1, 'a', 'review_requested', 'bob', 3), (1, 'b', 'review_requested'
   (3, 'a', 'ready_for_review', NULL, 6), (9, 'a', 'review_requested', 'eve', 49), (10, 'a', 'review_requested', 'bob', 90)) AS v(n, id, event, subject, hours);
 SELECT keypup.derive_pull_requests(:'account', :'project_id', ARRAY(SELECT generate_series(1, 14)::bigint));
 
--- 1: first review 4 h after the opening, 2 rounds, bob and eve; 2: ann merged it herself, unreviewed; 3: eve's approval came
+-- 1: first review 4 h after the opening, 2 rounds, bob and eve, whose request bob's approval came after; 2: ann merged it herself, unreviewed; 3: eve's approval came
 -- before ready (6): it does not count, so unreviewed, but it stands as a verdict; 4: nothing negative; 5: bob is one, and the
 -- deleted reviewer may be the deleted author; 6: bots do not count. Sizes: 9 XS, 10 S, 50 M, 250 L, 1000 XL.
 SELECT number, state_now, review_state, lines_changed, size_class, time_to_first_review AS first, review_rounds AS rounds, reviewer_count AS reviewers,
@@ -75,9 +75,9 @@ SELECT number, is_stale, age, age_days, idle_days FROM keypup.pull_request_work_
 ROLLBACK;
 
 -- Week 1 begins at 0 h, week 2 at 168 h.
--- bob, week 1: 1 (4 reviews; asked at 3, first review at 4: 1 h), 5 (ready 0, review 2: 2 h), 9 (ready 48, review 50: 2 h),
---   10 (ready 72, review 80, asked only later: 8 h), 11 (a draft: no clock). 8 reviews of 5, four times 1, 2, 2, 8: median 2 h,
---   p90 at 0.9 * 3 = 2.7, so 2 + 0.7 * 6 = 6.2 h = 6:12.
+-- bob, week 1: 1 (4 reviews; asked at 3, first review at 4: 1 h; asked again and commented at 5: 0 h), 5 (ready 0, review 2: 2 h), 9 (ready 48, review 50: 2 h),
+--   10 (ready 72, review 80, asked only later: 8 h), 11 (a draft: no clock). 8 reviews of 5, five times 0, 1, 2, 2, 8: median 2 h,
+--   p90 at 0.9 * 4 = 3.6, so 2 + 0.6 * 6 = 5.6 h = 5:36.
 -- eve, week 1: 1 (ready 0, review 6: 6 h; again at 25), 3 (before ready: none), 9 (asked 49, review 51: 2 h; 3 reviews). 6 reviews of 3: median 4 h, p90 2 + 0.9 * 4 = 5.6 h = 5:36.
 -- eve, week 2: 10 (ready 72, review 250: 178 h).
 -- ci: 1 (1 h); its own pull request does not count. The deleted reviewer of 5 may be its deleted author: none.

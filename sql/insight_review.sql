@@ -28,13 +28,13 @@ CREATE FUNCTION pg_temp.event(n bigint, id text, event text, hours double precis
   INSERT INTO keypup.timeline_events (account_id, project_id, item_kind, item_number, external_id, event, actor, subject, from_value, to_value, occurred_at)
   SELECT account_id, project_id, 'pull_request', n, id, event, 'ann', subject, from_value, to_value, pg_temp.at(hours) FROM keypup.projects WHERE name = 'h/pr' $$;
 
--- A machine user approves after a minute; the second login of the author's person approves.
+-- A machine user approves soon; the issue came from another project, with a comment that is older than it; the second login of the author's person approves.
 SELECT pg_temp.pull(4, 'self approval by a second login', 'ann', 0, 9), pg_temp.review(4, 'r1', 'ann-home', 'approved', 1);
 SELECT pg_temp.pull(5, 'only a machine user approved', 'ann', 0, 9), pg_temp.review(5, 'r1', 'acme-ci-robot', 'approved', 0.25), pg_temp.comment(5, 'c1', 'acme-ci-robot', 0.5);
 SELECT pg_temp.pull(8, 'by the machine user', 'acme-ci-robot', 0, 5), pg_temp.review(8, 'r1', 'bob', 'approved', 2);
 INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, author, created_at, updated_at) VALUES (:'account', :'project_id', 500, 500, '#500', 'i', 'open', 'ann', pg_temp.at(0), pg_temp.at(0));
 INSERT INTO keypup.comments (account_id, project_id, item_kind, item_number, external_id, author, created_at)
-SELECT :'account', :'project_id', 'issue', 500, 'i' || n, author, pg_temp.at(n) FROM (VALUES (1, 'acme-ci-robot'), (5, 'bob')) AS v(n, author);
+SELECT :'account', :'project_id', 'issue', 500, 'i' || n, author, pg_temp.at(n) FROM (VALUES (-100, 'bob'), (1, 'acme-ci-robot'), (5, 'bob')) AS v(n, author);
 SELECT keypup.derive_pull_requests(:'account', :'project_id', '{4,5,8}'), keypup.derive_issues(:'account', :'project_id', '{500}');
 CREATE VIEW pg_temp.seen AS
 SELECT m.number, m.author_is_bot, m.pickup_time, m.review_time, m.merge_time, m.unreviewed_time, m.merged_without_review AS unreviewed, m.reviewer_count AS reviewers, m.review_state,
@@ -69,6 +69,57 @@ SELECT c.name, i.login, i.is_marked_bot FROM keypup.identities i JOIN keypup.con
 SELECT keypup.split_person('hand', 'ann-home'), keypup.unmark_bot('hand', 'acme-ci-robot');
 SELECT * FROM pg_temp.seen ORDER BY number;
 SELECT action, detail FROM keypup.audit_log WHERE account_id = :'account' AND action ~ '^bot' ORDER BY record_id;
+
+-- 1: approved at 4 h, a draft from 47 h to 48 h: the review stays, and an hour is no stage's. 2: approved, then changes requested, which
+-- is dismissed at 5 h: until then it stood. 3: the approval is dismissed at 8 h, by a push: it was approved once, and merge_time is 8 h.
+-- 9: opened as a draft, ready at 5 h; a review of the draft (2 h) is none, one of the draft that it is again (9 h) is.
+-- 16: a draft again without an end. 17: a dismissal of which nothing is known, as before. 18: dismissed after the merge: it stood then.
+SELECT pg_temp.pull(1, 'toggled', 'ann', 0, 50, -1), pg_temp.review(1, 'r1', 'bob', 'approved', 4), pg_temp.event(1, 'e1', 'convert_to_draft', 47), pg_temp.event(1, 'e2', 'ready_for_review', 48);
+SELECT pg_temp.pull(2, 'approve, request, dismissed', 'ann', 0, NULL), pg_temp.review(2, 'r1', 'bob', 'approved', 1), pg_temp.review(2, 'r2', 'bob', 'dismissed', 2), pg_temp.event(2, 'e1', 'review_dismissed', 5, 'bob', 'changes_requested', 'r2');
+SELECT pg_temp.pull(3, 'approved, dismissed by a push', 'ann', 0, 9), pg_temp.review(3, 'r1', 'bob', 'dismissed', 1), pg_temp.event(3, 'e1', 'review_dismissed', 8, 'bob', 'approved', 'r1');
+SELECT pg_temp.pull(9, 'a draft twice', 'ann', 0, 20, -2), pg_temp.review(9, 'r1', 'bob', 'commented', 2), pg_temp.review(9, 'r2', 'bob', 'commented', 9), pg_temp.review(9, 'r3', 'bob', 'approved', 15),
+  pg_temp.event(9, 'e1', 'ready_for_review', 5), pg_temp.event(9, 'e2', 'convert_to_draft', 8), pg_temp.event(9, 'e3', 'ready_for_review', 10), pg_temp.event(9, 'e4', 'convert_to_draft', 16), pg_temp.event(9, 'e5', 'ready_for_review', 17);
+SELECT pg_temp.pull(16, 'a draft now', 'ann', 0, NULL), pg_temp.event(16, 'e1', 'convert_to_draft', 3), pg_temp.review(16, 'r1', 'bob', 'commented', 4);
+UPDATE keypup.pull_requests SET is_draft = true WHERE account_id = :'account' AND number = 16;
+SELECT pg_temp.pull(17, 'dismissed, nobody knows what', 'ann', 0, 9), pg_temp.review(17, 'r1', 'bob', 'dismissed', 1), pg_temp.event(17, 'e1', 'review_dismissed', 8, 'bob', NULL, 'r9');
+SELECT pg_temp.pull(18, 'dismissed after the merge', 'ann', 0, 9), pg_temp.review(18, 'r1', 'bob', 'dismissed', 1), pg_temp.event(18, 'e1', 'review_dismissed', 10, 'bob', 'approved', 'r1');
+-- 19: the change request that bob answered himself by an approval is dismissed later: the approval stands.
+SELECT pg_temp.pull(19, 'an answered request is dismissed', 'ann', 0, NULL), pg_temp.review(19, 'r1', 'bob', 'dismissed', 1), pg_temp.review(19, 'r2', 'bob', 'approved', 3), pg_temp.event(19, 'e1', 'review_dismissed', 5, 'bob', 'changes_requested', 'r1');
+-- 20: bob asks for changes, eve approves: one round, and approved as merged. 21: bob asks, and comments: no round, and it was merged against bob. 22: bob asks, is
+-- dismissed, approves: one round. 23: bob and eve ask, bob again, eve approves: two rounds.
+SELECT pg_temp.pull(20, 'rework seen by another', 'ann', 0, 30), pg_temp.review(20, 'r1', 'bob', 'changes_requested', 2), pg_temp.review(20, 'r2', 'eve', 'approved', 20);
+SELECT pg_temp.pull(21, 'rework, then a comment', 'ann', 0, 30), pg_temp.review(21, 'r1', 'bob', 'changes_requested', 2), pg_temp.review(21, 'r2', 'bob', 'commented', 20);
+SELECT pg_temp.pull(22, 'request dismissed, then approved', 'ann', 0, 30), pg_temp.review(22, 'r1', 'bob', 'dismissed', 2), pg_temp.review(22, 'r2', 'bob', 'approved', 20), pg_temp.event(22, 'e1', 'review_dismissed', 10, 'bob', 'changes_requested', 'r1');
+SELECT pg_temp.pull(23, 'two ask, one of them twice', 'ann', 0, 30), pg_temp.review(23, 'r1', 'bob', 'changes_requested', 2), pg_temp.review(23, 'r2', 'eve', 'changes_requested', 3), pg_temp.review(23, 'r3', 'bob', 'changes_requested', 4), pg_temp.review(23, 'r4', 'eve', 'approved', 20);
+-- 24: as 20, and open: bob's request stands.
+SELECT pg_temp.pull(24, 'as 20, open', 'ann', 0, NULL), pg_temp.review(24, 'r1', 'bob', 'changes_requested', 2), pg_temp.review(24, 'r2', 'eve', 'approved', 20);
+-- 40: asked, answered after 1 h, asked again, answered after 20 h; the third review nobody asked for. A comment is a response, but for the author's and a bot's.
+SELECT pg_temp.pull(40, 'asked again', 'ann', 0, 200), pg_temp.review(40, 'r1', 'bob', 'commented', 1), pg_temp.review(40, 'r2', 'bob', 'approved', 120), pg_temp.review(40, 'r3', 'bob', 'commented', 150),
+  pg_temp.event(40, 'q1', 'review_requested', 0, 'bob'), pg_temp.event(40, 'q2', 'review_requested', 100, 'bob'), pg_temp.event(40, 'q3', 'review_requested', 110, 'bob'), pg_temp.event(40, 'q4', 'review_requested', 130, 'eve');
+SELECT pg_temp.pull(41, 'a comment first', 'ann', 0, 9), pg_temp.comment(41, 'p1', 'ann', 1), pg_temp.comment(41, 'p2', 'bob', -5), pg_temp.comment(41, 'p3', 'eve', 3), pg_temp.review(41, 'r1', 'bob', 'approved', 6), pg_temp.comment(41, 'p4', 'bob', 12);
+SELECT pg_temp.pull(42, 'a comment after the merge', 'ann', 0, 9), pg_temp.comment(42, 'p5', 'bob', 12);
+SELECT keypup.derive_pull_requests(:'account', :'project_id', ARRAY(SELECT generate_series(1, 60)::bigint));
+SELECT number, pg_temp.hour(ready_at) AS ready, coding_time, pickup_time, review_time, merge_time, unreviewed_time, draft_time, cycle_time FROM keypup.pull_request_cycle
+WHERE account_id = :'account' AND number IN (1, 3, 9, 16, 17, 18) ORDER BY number;
+SELECT m.number, m.review_state, v.review_state AS of_verdicts, pg_temp.hour(v.review_approved_at) AS approved, pg_temp.hour(v.review_last_approved_at) AS last_approved, v.approver_usernames AS approvers, v.change_requester_usernames AS requesters,
+  v.undecided_usernames AS undecided, m.review_rounds AS rounds, m.reviewer_count AS reviewers
+FROM keypup.pull_request_metrics m LEFT JOIN keypup.pull_request_verdicts v USING (account_id, project_id, number) WHERE m.account_id = :'account' AND m.number NOT IN (4, 5, 8) ORDER BY m.number;
+SELECT number, external_id, state, verdict, pg_temp.hour(dismissed_at) AS dismissed, is_first, pg_temp.hour(asked_at) AS asked, response_time FROM keypup.pull_request_reviews
+WHERE account_id = :'account' AND (number = 40 OR state = 'dismissed') ORDER BY number, external_id;
+SELECT reviewer, iso_week, reviews, first_reviews, responses, median_response_time AS median FROM keypup.review_load WHERE account_id = :'account' AND reviewer = 'Bob' ORDER BY iso_week;
+SELECT number, pg_temp.hour(first_response_at) AS response, time_to_first_response, time_to_first_review FROM keypup.pull_request_metrics WHERE account_id = :'account' AND number IN (4, 5, 9, 40, 41, 42) ORDER BY number;
+-- The stages and draft_time sum to the whole; the table and the view mean the same.
+SELECT number FROM keypup.pull_request_cycle WHERE cycle_time <> coding_time + coalesce(pickup_time + review_time, unreviewed_time, '0') + coalesce(merge_time, '0') + coalesce(draft_time, '0');
+SELECT c.number FROM keypup.pull_request_cycle c JOIN keypup.pull_requests p USING (account_id, project_id, number)
+WHERE (c.first_review_at, c.first_approval_at, c.ready_at, c.first_response_at) IS DISTINCT FROM (p.first_review_at, p.first_approval_at, p.ready_at, p.first_response_at);
+
+-- Whose turn it is. 50: bob comments (2), ann answers (4), eve asks for changes (6), bob, too (7), ann asks again (10), bob approves (12), ann's thanks (13) change nothing, merged (15).
+SELECT pg_temp.pull(50, 'turns', 'ann', 0, 15), pg_temp.event(50, 'q1', 'review_requested', 0, 'bob'), pg_temp.review(50, 'r1', 'bob', 'commented', 2), pg_temp.comment(50, 'w1', 'ann', 4), pg_temp.review(50, 'r2', 'eve', 'changes_requested', 6),
+  pg_temp.review(50, 'r3', 'bob', 'changes_requested', 7), pg_temp.event(50, 'q2', 'review_requested', 10, 'bob'), pg_temp.review(50, 'r4', 'bob', 'approved', 12), pg_temp.comment(50, 'w2', 'ann', 13), pg_temp.review(50, 'r5', 'eve', 'commented', 20);
+SELECT keypup.derive_pull_requests(:'account', :'project_id', '{50}');
+SELECT number, place, waiting_for, pg_temp.hour(start_at) AS start, pg_temp.hour(end_at) AS end, waiting_time FROM keypup.pull_request_waiting WHERE account_id = :'account' AND number IN (1, 9, 16, 40, 50) ORDER BY number, place;
+-- Spans follow one another from ready to the end, and the two take turns.
+SELECT number FROM keypup.pull_request_waiting w WHERE place > 1 AND NOT EXISTS (SELECT FROM keypup.pull_request_waiting b WHERE (b.account_id, b.project_id, b.number, b.place) = (w.account_id, w.project_id, w.number, w.place - 1) AND b.end_at = w.start_at AND b.waiting_for <> w.waiting_for);
 
 DROP VIEW pg_temp.seen;
 DELETE FROM keypup.accounts;

@@ -3,22 +3,23 @@
 CREATE VIEW keypup.pull_request_reviews WITH (security_invoker = true, security_barrier = true) AS
 -- Each review looks up by key what it needs of others, and no window spans them: a time range reaches the index of
 -- reviews.
-SELECT r.account_id, r.project_id, r.pull_request_number AS number, r.external_id, p.author, p.author_is_bot,
+SELECT r.account_id, r.project_id, j.name AS project, r.pull_request_number AS number, r.external_id, p.author,
+  p.author_is_bot,
   w.person_id AS author_person_id,
   coalesce((SELECT u.name FROM keypup.people u WHERE u.account_id = r.account_id AND u.person_id = w.person_id),
     p.author) AS author_person,
   r.author AS login, r.author_is_bot AS is_bot, l.person_id, coalesce(l.person, r.author) AS person, r.state,
-  r.submitted_at,
+  coalesce(r.dismissed_state, r.state) AS verdict, r.submitted_at, r.dismissed_at,
     coalesce(NOT r.author_is_bot AND r.submitted_at >= p.ready_at
     AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at), false) AS counts,
   f.is_first, q.asked_at,
-  CASE WHEN f.is_first AND isfinite(q.asked_at) AND q.asked_at <= r.submitted_at
+  CASE WHEN isfinite(q.asked_at) AND q.asked_at <= r.submitted_at
     THEN r.submitted_at - q.asked_at END AS response_time
 FROM keypup.reviews r
 JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id
   AND p.number = r.pull_request_number
 -- LIMIT, so that the planner cannot begin with the projects and read all their reviews.
-CROSS JOIN LATERAL (SELECT c.connection_id FROM keypup.projects c WHERE c.account_id = r.account_id
+CROSS JOIN LATERAL (SELECT c.connection_id, c.name FROM keypup.projects c WHERE c.account_id = r.account_id
   AND c.project_id = r.project_id LIMIT 1) AS j
 LEFT JOIN LATERAL (
   SELECT i.person_id,
@@ -33,7 +34,7 @@ LEFT JOIN LATERAL (
   WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = p.author) AS w ON true
 LEFT JOIN LATERAL (
   -- Earlier ones of the same login or, by another login, of the same person.
-  SELECT count(*) = 0 AS is_first
+  SELECT count(*) = 0 AS is_first, max(e.submitted_at) AS reviewed_at
   FROM keypup.reviews e
   WHERE e.account_id = r.account_id AND e.project_id = r.project_id AND e.pull_request_number = r.pull_request_number
     AND (e.submitted_at, e.external_id COLLATE "C") < (r.submitted_at, r.external_id COLLATE "C")
@@ -44,12 +45,14 @@ LEFT JOIN LATERAL (
       WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = e.author
       ORDER BY i.person_id IS NULL, i.external_id LIMIT 1))) AS f ON true
 LEFT JOIN LATERAL (
-  -- greatest and least pass over NULL: without a request the clock starts at ready.
-  SELECT CASE WHEN p.ready_at IS NOT NULL THEN greatest(p.ready_at, min(e.occurred_at)) END AS asked_at
+  -- greatest passes over NULL: without a request the clock of a first review starts at ready, and no other has one.
+  SELECT CASE WHEN p.ready_at IS NOT NULL AND (f.is_first OR min(e.occurred_at) IS NOT NULL)
+    THEN greatest(p.ready_at, min(e.occurred_at)) END AS asked_at
   FROM keypup.timeline_events e
   WHERE e.account_id = r.account_id AND e.project_id = r.project_id AND e.item_kind = 'pull_request'
     AND e.item_number = r.pull_request_number
-    AND e.event = 'review_requested' AND e.subject = r.author AND e.occurred_at <= r.submitted_at) AS q ON true
+    AND e.event = 'review_requested' AND e.subject = r.author AND e.occurred_at <= r.submitted_at
+    AND (f.is_first OR e.occurred_at > f.reviewed_at)) AS q ON true
 WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND isfinite(r.submitted_at) AND r.author IS DISTINCT FROM p.author
   AND NOT r.is_by_author;
 REVOKE ALL ON keypup.pull_request_reviews FROM PUBLIC;
@@ -58,6 +61,7 @@ COMMENT ON VIEW keypup.pull_request_reviews IS
   'One row a submitted review of a pull request that is not deleted, but for its author''s own, by whatever login.';
 COMMENT ON COLUMN keypup.pull_request_reviews.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_reviews.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.pull_request_reviews.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.pull_request_reviews.number IS 'The pull request reviewed.';
 COMMENT ON COLUMN keypup.pull_request_reviews.external_id IS 'The provider''s id of the review.';
 COMMENT ON COLUMN keypup.pull_request_reviews.author IS
@@ -73,25 +77,34 @@ COMMENT ON COLUMN keypup.pull_request_reviews.person_id IS
 COMMENT ON COLUMN keypup.pull_request_reviews.person IS 'Name of that person; the login where there is none.';
 COMMENT ON COLUMN keypup.pull_request_reviews.state IS
   'approved, changes_requested, commented or dismissed, as it is now.';
+COMMENT ON COLUMN keypup.pull_request_reviews.verdict IS
+  'What it said when it was submitted: approved, changes_requested or commented; dismissed where it was dismissed and '
+  'what it said is not known.';
 COMMENT ON COLUMN keypup.pull_request_reviews.submitted_at IS 'When it was submitted.';
+COMMENT ON COLUMN keypup.pull_request_reviews.dismissed_at IS
+  'When it was dismissed; NULL where it was not, or that is not known.';
 COMMENT ON COLUMN keypup.pull_request_reviews.counts IS
   'Whether it counts for the stages: by a person, submitted between ready and merge.';
 COMMENT ON COLUMN keypup.pull_request_reviews.is_first IS 'Whether it is the reviewer''s first of this pull request.';
 COMMENT ON COLUMN keypup.pull_request_reviews.asked_at IS
-  'When the clock of the reviewer started: the first time that the login was asked before this review, or ready where '
-  'that is later or nobody asked; NULL while a draft.';
+  'When the clock of the reviewer started: of a first review, the first time that the login was asked before it, or '
+  'ready where that is later or nobody asked; of a later one, the first time that the login was asked since the '
+  'reviewer''s review before. NULL where nobody asked again, and while it was never ready.';
 COMMENT ON COLUMN keypup.pull_request_reviews.response_time IS
-  'asked_at to the reviewer''s first review; NULL for later ones, and for those before asked_at.';
+  'asked_at to this review; NULL where there is no asked_at, or it is later.';
 
 CREATE VIEW keypup.pull_request_metrics WITH (security_invoker = true, security_barrier = true) AS
 -- Each pull request looks its own rows up by key: no estimate can turn this into a join of whole histories.
 SELECT c.account_id, c.project_id, j.name AS project,
   c.number, c.title, c.author, c.author_is_bot, c.state, c.first_commit_at, c.created_at, c.ready_at,
-  c.review_requested_at, c.first_review_at, c.first_approval_at, c.merged_at, c.coding_time, c.pickup_time,
-  c.review_time, c.merge_time, c.unreviewed_time, c.cycle_time, c.idle_time,
+  c.review_requested_at, c.first_response_at, c.first_review_at, c.first_approval_at, c.merged_at, c.coding_time,
+  c.pickup_time, c.review_time, c.merge_time, c.unreviewed_time, c.draft_time, c.cycle_time, c.idle_time,
   l.person_id, coalesce(l.person, c.author) AS person,
   CASE WHEN c.state = 'open' AND c.is_draft THEN 'draft' ELSE c.state END AS state_now,
-  CASE WHEN s.changes_requested THEN 'CHANGES_REQUESTED' WHEN s.approved THEN 'APPROVED'
+  CASE WHEN s.changes_requested_at IS NOT NULL
+      AND (c.merged_at IS NULL OR s.approved_at IS NULL OR s.approved_at <= s.changes_requested_at)
+        THEN 'CHANGES_REQUESTED'
+       WHEN s.approved_at IS NOT NULL THEN 'APPROVED'
        WHEN cardinality(c.requested_reviewers) > 0 THEN 'PENDING'
        WHEN s.reviewed THEN 'PENDING'
        ELSE 'NONE' END AS review_state,
@@ -101,6 +114,7 @@ SELECT c.account_id, c.project_id, j.name AS project,
        WHEN c.additions + c.deletions < 1000 THEN 'L' WHEN c.additions + c.deletions IS NOT NULL
          THEN 'XL' END AS size_class,
   CASE WHEN c.first_review_at >= c.created_at THEN c.first_review_at - c.created_at END AS time_to_first_review,
+  c.first_response_at - c.created_at AS time_to_first_response,
   s.review_rounds, s.reviewer_count,
   CASE WHEN c.merged_at IS NOT NULL THEN c.first_review_at IS NULL END AS merged_without_review,
   CASE WHEN c.merged_at IS NOT NULL THEN c.merged_by = c.author OR coalesce(l.person_id = (
@@ -119,20 +133,31 @@ LEFT JOIN LATERAL (
 -- Outer joins of one row each, which the planner leaves out where nothing of them is asked for.
 LEFT JOIN LATERAL (
   SELECT count(DISTINCT v.who) FILTER (WHERE v.counts) AS reviewer_count, count(*) > 0 AS reviewed,
-    count(*) FILTER (WHERE v.counts AND v.state = 'changes_requested' AND v.next_state IS NOT NULL) AS review_rounds,
-    bool_or(v.is_last AND v.state = 'changes_requested') AS changes_requested,
-      bool_or(v.is_last AND v.state = 'approved') AS approved
+    -- Between two approvals, by whomever: change requests of who had asked before, and the approval that answers some.
+    count(*) FILTER (WHERE v.counts AND v.said = 'changes_requested')
+      - count(DISTINCT v.approvals_before || v.who) FILTER (WHERE v.counts AND v.said = 'changes_requested')
+      + count(*) FILTER (WHERE v.counts AND v.said = 'approved' AND v.said_before = 'changes_requested')
+      AS review_rounds,
+    max(v.submitted_at) FILTER (WHERE v.is_last AND v.stands = 'changes_requested') AS changes_requested_at,
+    max(v.submitted_at) FILTER (WHERE v.is_last AND v.stands = 'approved') AS approved_at
   FROM (
-    SELECT w.who, w.counts, w.state,
-      lead(w.state) OVER (PARTITION BY w.who, w.is_verdict, w.state = 'dismissed', w.counts ORDER BY w.submitted_at,
-        w.external_id COLLATE "C") AS next_state,
+    SELECT w.who, w.counts, w.said, w.stands, w.submitted_at, lag(w.said) OVER k AS said_before,
+      count(*) FILTER (WHERE w.said = 'approved') OVER (k ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) || ' '
+        AS approvals_before,
       w.is_verdict AND row_number() OVER (PARTITION BY w.who, w.is_verdict ORDER BY w.submitted_at DESC,
         w.external_id COLLATE "C" DESC) = 1 AS is_last
     FROM (
-      -- What each person said until the merge, the draft's time included: a dismissed review takes back what was said.
+      -- What each person said until the merge, the draft's time included, and what of it stands: a review that was
+      -- dismissed before the merge takes back what was said.
       SELECT coalesce(x.person_id::text, r.author, '') AS who, coalesce(r.submitted_at >= c.ready_at, false) AS counts,
-        r.state, r.submitted_at, r.external_id, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict
+        t.said, t.stands, r.submitted_at, r.external_id,
+        t.stands IN ('approved', 'changes_requested', 'dismissed') AS is_verdict
       FROM keypup.reviews r
+      CROSS JOIN LATERAL (
+        SELECT coalesce(r.dismissed_state, r.state) AS said,
+          CASE WHEN r.dismissed_state = 'commented' OR r.dismissed_at > c.merged_at THEN r.dismissed_state
+            ELSE r.state END AS stands
+      ) AS t
       LEFT JOIN LATERAL (
         SELECT i.person_id FROM keypup.identities i
         WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author
@@ -142,6 +167,8 @@ LEFT JOIN LATERAL (
         AND r.state <> 'pending' AND isfinite(r.submitted_at)
         AND (c.merged_at IS NULL OR r.submitted_at <= c.merged_at)
     ) AS w
+    WINDOW k AS (PARTITION BY w.counts, w.said IN ('approved', 'changes_requested') ORDER BY w.submitted_at,
+      w.external_id COLLATE "C")
   ) AS v
 ) AS s ON true
 LEFT JOIN LATERAL (
@@ -166,12 +193,14 @@ COMMENT ON COLUMN keypup.pull_request_metrics.first_commit_at IS
   'When the first commit was authored, as the provider gives it.';
 COMMENT ON COLUMN keypup.pull_request_metrics.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.pull_request_metrics.ready_at IS
-  'When it was last marked ready for review, or opened if never a draft; NULL while a draft.';
+  'First time that it was ready for review: the opening, if it was not opened as a draft; NULL while it never was.';
 COMMENT ON COLUMN keypup.pull_request_metrics.review_requested_at IS 'First time that a review was requested.';
+COMMENT ON COLUMN keypup.pull_request_metrics.first_response_at IS
+  'First review or comment between opening and merge by a person who is not the author; NULL while there is none.';
 COMMENT ON COLUMN keypup.pull_request_metrics.first_review_at IS
   'First review between ready and merge by a person who is not the author; NULL while there is none.';
 COMMENT ON COLUMN keypup.pull_request_metrics.first_approval_at IS
-  'First such review that approves; NULL while there is none.';
+  'First such review that approved, also where it was dismissed later; NULL while there is none.';
 COMMENT ON COLUMN keypup.pull_request_metrics.merged_at IS 'When it was merged; NULL if not.';
 COMMENT ON COLUMN keypup.pull_request_metrics.coding_time IS 'First commit (or opening, if earlier) to ready.';
 COMMENT ON COLUMN keypup.pull_request_metrics.pickup_time IS 'Ready to the first review; NULL without one.';
@@ -180,8 +209,11 @@ COMMENT ON COLUMN keypup.pull_request_metrics.review_time IS
 COMMENT ON COLUMN keypup.pull_request_metrics.merge_time IS 'First approval to merge; NULL without an approval.';
 COMMENT ON COLUMN keypup.pull_request_metrics.unreviewed_time IS
   'Ready to merge where nobody reviewed; NULL otherwise.';
+COMMENT ON COLUMN keypup.pull_request_metrics.draft_time IS
+  'Time between ready and merge in which it was a draft again, and which no stage counts; NULL where it never was, and '
+  'until merged.';
 COMMENT ON COLUMN keypup.pull_request_metrics.cycle_time IS
-  'Start of coding to merge: the sum of the stages; NULL until merged.';
+  'Start of coding to merge: the sum of the stages and draft_time; NULL until merged.';
 COMMENT ON COLUMN keypup.pull_request_metrics.idle_time IS
   'First review request to the first review; stands beside the stages and is no part of the sum.';
 COMMENT ON COLUMN keypup.pull_request_metrics.person_id IS
@@ -191,16 +223,20 @@ COMMENT ON COLUMN keypup.pull_request_metrics.state_now IS
   'draft, open, closed (without a merge) or merged. Only an open one is a draft.';
 COMMENT ON COLUMN keypup.pull_request_metrics.review_state IS
   'NONE: nobody is asked and nobody has reviewed. CHANGES_REQUESTED: the last verdict of some reviewer asks for '
-  'changes. APPROVED: none does, and at least one approves. PENDING: otherwise.';
+  'changes, and, of a merged one, nobody approved after that. APPROVED: otherwise, where at least one approves. '
+  'PENDING: otherwise. Of a merged one as it stood at the merge.';
 COMMENT ON COLUMN keypup.pull_request_metrics.lines_changed IS
   'Lines added and deleted; NULL where the provider gives none.';
 COMMENT ON COLUMN keypup.pull_request_metrics.size_class IS
   'XS below 10 lines changed, S below 50, M below 250, L below 1000, else XL; NULL without lines_changed.';
 COMMENT ON COLUMN keypup.pull_request_metrics.time_to_first_review IS
   'Opening to the first review, draft time included; NULL without one, and where the clocks disagree.';
+COMMENT ON COLUMN keypup.pull_request_metrics.time_to_first_response IS
+  'Opening to first_response_at; NULL without one.';
 COMMENT ON COLUMN keypup.pull_request_metrics.review_rounds IS
-  'Change requests after which the same reviewer gave another verdict (approval or change request). Comments and '
-  'dismissed reviews are no verdicts.';
+  'Verdicts (approvals and change requests) that answer a change request: an approval, by whomever, that follows one; '
+  'and a change request by who asked for changes before and nobody has approved since. Comments are no verdicts; a '
+  'dismissed review is what it said, where that is known.';
 COMMENT ON COLUMN keypup.pull_request_metrics.reviewer_count IS 'Persons whose reviews count, each once.';
 COMMENT ON COLUMN keypup.pull_request_metrics.merged_without_review IS
   'Whether it was merged and no review counts; NULL until merged.';
@@ -291,11 +327,13 @@ CREATE VIEW keypup.review_load WITH (security_invoker = true, security_barrier =
 -- Week by week: a time range leaves out weeks, and only the reviews of the others are looked up.
 SELECT w.account_id, r.person_id, r.reviewer, r.is_bot, w.week,
   to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week, r.reviews, r.pull_requests, r.first_reviews,
+    r.responses,
     r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
 FROM keypup.review_weeks w
 CROSS JOIN LATERAL (
   SELECT v.person_id, v.person AS reviewer, v.is_bot, count(*) AS reviews,
-    count(DISTINCT (v.project_id, v.number)) AS pull_requests, count(v.response_time) AS first_reviews,
+    count(DISTINCT (v.project_id, v.number)) AS pull_requests,
+    count(v.response_time) FILTER (WHERE v.is_first) AS first_reviews, count(v.response_time) AS responses,
       percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY v.response_time) AS response_times
   FROM keypup.pull_request_reviews v
   WHERE v.account_id = w.account_id AND v.submitted_at >= w.week AND v.submitted_at < w.next_week
@@ -317,15 +355,17 @@ COMMENT ON COLUMN keypup.review_load.reviews IS
 COMMENT ON COLUMN keypup.review_load.pull_requests IS 'Pull requests with such a review.';
 COMMENT ON COLUMN keypup.review_load.first_reviews IS
   'Those that the reviewer reviewed for the first time, with a response time.';
+COMMENT ON COLUMN keypup.review_load.responses IS
+  'Reviews with a response time: first ones, and those that answer another request.';
 COMMENT ON COLUMN keypup.review_load.median_response_time IS
-  'Median response time of the first reviews; the mean of the middle two where their number is even; NULL without any.';
+  'Median response time of these; the mean of the middle two where their number is even; NULL without any.';
 COMMENT ON COLUMN keypup.review_load.p90_response_time IS
-  'Response time that 9 of 10 first reviews do not exceed, interpolated; NULL without any.';
+  'Response time that 9 of 10 of these do not exceed, interpolated; NULL without any.';
 
 CREATE VIEW keypup.reviewer_pairs WITH (security_invoker = true, security_barrier = true) AS
 SELECT r.account_id, r.author_person_id, r.author_person AS author, r.author_is_bot, r.person_id AS reviewer_person_id,
   r.person AS reviewer, r.is_bot, count(DISTINCT (r.project_id, r.number)) AS pull_requests,
-    count(*) AS reviews, count(*) FILTER (WHERE r.state = 'approved') AS approvals
+    count(*) AS reviews, count(*) FILTER (WHERE r.verdict = 'approved') AS approvals
 FROM keypup.pull_request_reviews r
 GROUP BY r.account_id, r.author_person_id, r.author_person, r.author_is_bot, r.person_id, r.person, r.is_bot;
 REVOKE ALL ON keypup.reviewer_pairs FROM PUBLIC;
@@ -345,4 +385,4 @@ COMMENT ON COLUMN keypup.reviewer_pairs.pull_requests IS 'Pull requests of the a
 COMMENT ON COLUMN keypup.reviewer_pairs.reviews IS
   'Reviews of these by the reviewer, also of drafts, and after the merge.';
 COMMENT ON COLUMN keypup.reviewer_pairs.approvals IS
-  'How many of the reviews approve; one that was dismissed does not.';
+  'How many of the reviews approved, also where they were dismissed later.';

@@ -11,16 +11,18 @@ WITH member AS MATERIALIZED (
     AND i.external_id = g.external_id
 )
 SELECT w.account_id, r.team, w.week, to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
-  r.reviewers, r.reviews, r.pull_requests, r.first_reviews, r.response_times[1] AS median_response_time,
+  r.reviewers, r.reviews, r.pull_requests, r.first_reviews, r.responses, r.response_times[1] AS median_response_time,
     r.response_times[2] AS p90_response_time
 FROM keypup.review_weeks w
 CROSS JOIN LATERAL (
   SELECT x.team, count(DISTINCT coalesce(x.person_id::text, x.login, '')) AS reviewers, count(*) AS reviews,
-    count(DISTINCT (x.project_id, x.number)) AS pull_requests, count(x.response_time) AS first_reviews,
+    count(DISTINCT (x.project_id, x.number)) AS pull_requests,
+    count(x.response_time) FILTER (WHERE x.is_first) AS first_reviews, count(x.response_time) AS responses,
       percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY x.response_time) AS response_times
   FROM (
     -- Once a team, though two logins of one person may both be in it.
-    SELECT DISTINCT m.team, v.project_id, v.number, v.external_id, v.person_id, v.login, v.response_time
+    SELECT DISTINCT m.team, v.project_id, v.number, v.external_id, v.person_id, v.login, v.is_first,
+      v.response_time
     FROM keypup.pull_request_reviews v
     LEFT JOIN member m ON m.account_id = v.account_id AND m.person_id = v.person_id AND v.submitted_at >= m.joined_at
       AND (m.left_at IS NULL OR v.submitted_at < m.left_at)
@@ -44,6 +46,8 @@ COMMENT ON COLUMN keypup.team_review_load.reviews IS
 COMMENT ON COLUMN keypup.team_review_load.pull_requests IS 'Pull requests with such a review.';
 COMMENT ON COLUMN keypup.team_review_load.first_reviews IS
   'First reviews of a pull request by a person, with a response time.';
+COMMENT ON COLUMN keypup.team_review_load.responses IS
+  'Reviews with a response time: first ones, and those that answer another request.';
 COMMENT ON COLUMN keypup.team_review_load.median_response_time IS 'Median response time of these; NULL without any.';
 COMMENT ON COLUMN keypup.team_review_load.p90_response_time IS
   'Response time that 9 of 10 of these do not exceed, interpolated; NULL without any.';

@@ -5,14 +5,27 @@ CREATE VIEW keypup.pull_request_verdicts WITH (security_invoker = true, security
 -- Every window is led by the pull request and its times, so that a range of these is read and no more.
 WITH said AS (
   -- What each person said until the merge, the draft's time included, as for review_state: a comment leaves a verdict
-  -- as it is, and a dismissed review takes it back.
+  -- as it is. A dismissed review says what it said until it is dismissed, and nothing from then on, unless its login
+  -- had given another verdict meanwhile; where it is not known what it said, it takes back what was said before.
   SELECT p.account_id, p.project_id, p.number, p.state AS item_state, p.created_at, p.merged_at,
-    coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, r.state, r.state
-      IN ('approved', 'changes_requested', 'dismissed') AS is_verdict, r.submitted_at,
-      r.external_id COLLATE "C" AS external_id
+    coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, t.state, t.state
+      IN ('approved', 'changes_requested', 'dismissed') AS is_verdict, t.said_at,
+      r.external_id COLLATE "C" AS external_id, t.part
   FROM keypup.reviews r
   JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id
     AND p.number = r.pull_request_number
+  CROSS JOIN LATERAL (
+    SELECT coalesce(r.dismissed_state, r.state) AS state, r.submitted_at AS said_at, 1 AS part
+    UNION ALL
+    SELECT 'dismissed', r.dismissed_at, 2
+    WHERE r.dismissed_state <> 'commented' AND (p.merged_at IS NULL OR r.dismissed_at <= p.merged_at)
+      AND NOT EXISTS (
+        SELECT FROM keypup.reviews n
+        WHERE n.account_id = r.account_id AND n.project_id = r.project_id
+          AND n.pull_request_number = r.pull_request_number AND n.author = r.author
+          AND n.state IN ('approved', 'changes_requested', 'dismissed') AND n.submitted_at <= r.dismissed_at
+          AND (n.submitted_at, n.external_id COLLATE "C") > (r.submitted_at, r.external_id COLLATE "C"))
+  ) AS t
   LEFT JOIN LATERAL (
     SELECT i.person_id FROM keypup.projects j JOIN keypup.identities i ON i.account_id = j.account_id
       AND i.connection_id = j.connection_id AND i.login = r.author
@@ -26,7 +39,7 @@ WITH said AS (
     OVER w END AS state_before
   FROM said s
   WINDOW w AS (PARTITION BY s.account_id, s.project_id, s.number, s.item_state, s.created_at, s.merged_at, s.who,
-    s.is_verdict ORDER BY s.submitted_at, s.external_id)
+    s.is_verdict ORDER BY s.said_at, s.external_id, s.part)
 ), counted AS (
   -- After each review: how many persons ask for changes, and how many approve.
   SELECT f.*, bool_or(f.is_last AND f.state <> 'dismissed') OVER (PARTITION BY f.account_id, f.project_id, f.number,
@@ -37,18 +50,24 @@ WITH said AS (
       FILTER (WHERE f.is_verdict) OVER w AS in_favour
   FROM followed f
   WINDOW w AS (PARTITION BY f.account_id, f.project_id, f.number, f.item_state, f.created_at, f.merged_at
-    ORDER BY f.submitted_at, f.external_id ROWS UNBOUNDED PRECEDING)
+    ORDER BY f.said_at, f.external_id, f.part ROWS UNBOUNDED PRECEDING)
 ), approved AS (
   SELECT c.*, c.against = 0 AND c.in_favour > 0
     AND NOT coalesce(lag(c.against = 0 AND c.in_favour > 0) OVER (PARTITION BY c.account_id, c.project_id, c.number,
-      c.item_state, c.created_at, c.merged_at ORDER BY c.submitted_at, c.external_id), false) AS becomes_approved
+      c.item_state, c.created_at, c.merged_at ORDER BY c.said_at, c.external_id, c.part), false) AS becomes_approved
   FROM counted c
 )
-SELECT a.account_id, a.project_id, a.number, a.item_state, a.created_at, a.merged_at,
-  CASE WHEN bool_or(a.is_last AND a.state = 'changes_requested') THEN 'CHANGES_REQUESTED'
+SELECT a.account_id, a.project_id, (
+    SELECT j.name FROM keypup.projects j
+    WHERE j.account_id = a.account_id AND j.project_id = a.project_id) AS project,
+  a.number, a.item_state, a.created_at, a.merged_at,
+  -- What was merged had its request for changes answered where somebody approved after it.
+  CASE WHEN bool_or(a.is_last AND a.state = 'changes_requested')
+      AND NOT coalesce(a.merged_at IS NOT NULL AND max(a.said_at) FILTER (WHERE a.is_last AND a.state = 'approved')
+        > max(a.said_at) FILTER (WHERE a.is_last AND a.state = 'changes_requested'), false) THEN 'CHANGES_REQUESTED'
     WHEN bool_or(a.is_last AND a.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state,
-  min(a.submitted_at) FILTER (WHERE a.becomes_approved) AS review_approved_at,
-  max(a.submitted_at) FILTER (WHERE a.becomes_approved) AS review_last_approved_at,
+  min(a.said_at) FILTER (WHERE a.becomes_approved) AS review_approved_at,
+  max(a.said_at) FILTER (WHERE a.becomes_approved) AS review_last_approved_at,
   coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'approved'
     AND a.login IS NOT NULL), '{}') AS approver_usernames,
   coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'changes_requested'
@@ -60,17 +79,18 @@ GROUP BY a.account_id, a.project_id, a.number, a.item_state, a.created_at, a.mer
 REVOKE ALL ON keypup.pull_request_verdicts FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_verdicts TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_verdicts IS
-  'One row a pull request that persons other than its author have reviewed until its merge: what they say now, and '
-  'when it stood approved.';
+  'One row a pull request that persons other than its author have reviewed until its merge: what they say now, or said '
+  'at the merge, and when it stood approved.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.pull_request_verdicts.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.number IS 'Number within the project.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.item_state IS 'open, closed or merged.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.created_at IS 'When the pull request was opened.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.merged_at IS 'When it was merged; NULL if not.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.review_state IS
-  'CHANGES_REQUESTED where the last verdict of some person asks for changes; else APPROVED where one approves; else '
-  'PENDING.';
+  'CHANGES_REQUESTED where the last verdict of some person asks for changes, and, of a merged one, nobody approved '
+  'after that; else APPROVED where one approves; else PENDING.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.review_approved_at IS
   'First time that it came to stand approved: somebody approves, and nobody asks for changes; NULL where it never did.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.review_last_approved_at IS

@@ -1,5 +1,5 @@
 -- model/bot.sql: logins that the provider calls users, and somebody calls bots (mark_bot). Rows say of their author
--- whether it is a bot: those to come are stored so, those that are stored are rewritten. Nothing else asks for the mark.
+-- whether it is a bot: those to come are stored so, those that are stored are rewritten. No view asks for the mark.
 
 CREATE FUNCTION keypup.marked_bots(account uuid, project bigint) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

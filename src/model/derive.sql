@@ -22,7 +22,8 @@ BEGIN
     ) AS c
     GROUP BY c.item_number, c.review_external_id
   ), derived AS (
-    SELECT r.row, coalesce(c.comment_count, 0) AS comment_count, r.is_now_by_author
+    SELECT r.row, coalesce(c.comment_count, 0) AS comment_count, r.is_now_by_author, d.state AS dismissed_state,
+      d.dismissed_at
     FROM keypup.pull_requests p
     CROSS JOIN LATERAL (
       SELECT array_agg(o.login) AS logins
@@ -32,59 +33,110 @@ BEGIN
       WHERE i.account_id = account AND i.connection_id = connection AND i.login = p.author AND o.login <> i.login
     ) AS own
     CROSS JOIN LATERAL (
-      SELECT r.ctid AS row, r.pull_request_number, r.external_id, r.comment_count, r.is_by_author,
+      SELECT r.ctid AS row, r.pull_request_number, r.external_id, r.state, r.submitted_at, r.comment_count,
+        r.is_by_author, r.dismissed_state, r.dismissed_at,
         r.author IS NOT DISTINCT FROM p.author OR coalesce(r.author = ANY (own.logins), false) AS is_now_by_author
       FROM keypup.reviews r
       WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = p.number
       OFFSET 0
     ) AS r
     LEFT JOIN commented c ON c.item_number = r.pull_request_number AND c.review_external_id = r.external_id
+    -- The provider says of a dismissed review only that it is; the event, what it was.
+    LEFT JOIN LATERAL (
+      SELECT e.from_value AS state, greatest(e.occurred_at, r.submitted_at) AS dismissed_at
+      FROM keypup.timeline_events e
+      WHERE r.state = 'dismissed' AND e.account_id = account AND e.project_id = project AND e.item_number = p.number
+        AND e.item_kind = 'pull_request' AND e.event = 'review_dismissed' AND e.to_value = r.external_id
+        AND e.from_value IN ('approved', 'changes_requested', 'commented')
+      ORDER BY e.occurred_at DESC, e.external_id COLLATE "C" DESC LIMIT 1
+    ) AS d ON true
     WHERE p.account_id = account AND p.project_id = project AND p.number = ANY (numbers)
-      AND (r.comment_count <> coalesce(c.comment_count, 0) OR r.is_by_author <> r.is_now_by_author)
+      AND (r.comment_count, r.is_by_author, r.dismissed_state, r.dismissed_at)
+        IS DISTINCT FROM (coalesce(c.comment_count, 0), r.is_now_by_author, d.state, d.dismissed_at)
   )
   UPDATE keypup.reviews r
-  SET comment_count = d.comment_count, is_by_author = d.is_now_by_author
+  SET comment_count = d.comment_count, is_by_author = d.is_now_by_author, dismissed_state = d.dismissed_state,
+    dismissed_at = d.dismissed_at
   FROM derived d
   WHERE r.ctid = d.row;
 
   WITH derived AS (
-    SELECT p.ctid AS row,
-           CASE WHEN NOT p.is_draft THEN coalesce(happened.ready_at, p.created_at) END AS ready_at,
-           happened.review_requested_at, reviewed.first_review_at, reviewed.first_approval_at, reviewed.review_count,
-             commented.comment_count
+    SELECT p.ctid AS row, readied.ready_at, redrafted.draft_spans, happened.review_requested_at,
+      reviewed.first_review_at, reviewed.first_approval_at,
+      least(reviewed.first_response_at, commented.first_response_at) AS first_response_at, reviewed.review_count,
+      commented.comment_count
     FROM keypup.pull_requests p
     CROSS JOIN LATERAL (
-      SELECT count(*) FILTER (WHERE r.state <> 'pending') AS review_count,
-             min(r.submitted_at) FILTER (WHERE r.state <> 'pending' AND NOT r.author_is_bot
-               AND NOT r.is_by_author) AS first_review_at,
-             min(r.submitted_at) FILTER (WHERE r.state = 'approved' AND NOT r.author_is_bot
-               AND NOT r.is_by_author) AS first_approval_at
-      FROM keypup.reviews r
-      WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
-    ) AS reviewed
-    CROSS JOIN LATERAL (
-      SELECT count(*) AS comment_count
-      FROM keypup.comments c
-      WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.item_number = p.number AND c.item_kind
-        IN ('pull_request', 'review')
-    ) AS commented
-    CROSS JOIN LATERAL (
-      SELECT max(e.occurred_at) FILTER (WHERE e.event = 'ready_for_review') AS ready_at,
-             min(e.occurred_at) FILTER (WHERE e.event = 'review_requested') AS review_requested_at
+      SELECT min(e.occurred_at) FILTER (WHERE e.event = 'ready_for_review') AS first_ready_at,
+        min(e.occurred_at) FILTER (WHERE e.event = 'convert_to_draft') AS first_draft_at,
+        min(e.occurred_at) FILTER (WHERE e.event = 'review_requested') AS review_requested_at
       FROM keypup.timeline_events e
       WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_number = p.number
         AND e.item_kind = 'pull_request'
     ) AS happened
+    -- What was marked ready before it was made a draft had been opened as one; and so had what is a draft without ever
+    -- having been made one.
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN happened.first_ready_at < coalesce(happened.first_draft_at, 'infinity')
+          THEN happened.first_ready_at
+        WHEN happened.first_draft_at IS NOT NULL OR NOT p.is_draft THEN p.created_at END AS ready_at
+    ) AS readied
+    -- Of most there are none, and nothing is looked up.
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN happened.first_draft_at IS NOT NULL THEN (
+        SELECT array_agg(tstzrange(t.drafted_at, t.ended_at) ORDER BY t.drafted_at, t.ended_at)
+        FROM (
+          SELECT e.event, e.occurred_at AS drafted_at,
+            lead(e.occurred_at) OVER (ORDER BY e.occurred_at, e.external_id COLLATE "C") AS ended_at
+          FROM keypup.timeline_events e
+          WHERE e.account_id = p.account_id AND e.project_id = p.project_id AND e.item_number = p.number
+            AND e.item_kind = 'pull_request' AND e.event IN ('ready_for_review', 'convert_to_draft')
+        ) AS t
+        WHERE t.event = 'convert_to_draft' AND t.drafted_at >= readied.ready_at
+          AND (t.ended_at > t.drafted_at OR t.ended_at IS NULL AND p.is_draft)) END AS draft_spans
+    ) AS redrafted
+    CROSS JOIN LATERAL (
+      SELECT array_agg(o.login) AS logins
+      FROM keypup.identities i
+      JOIN keypup.identities o ON o.account_id = i.account_id AND o.person_id = i.person_id
+        AND o.connection_id = i.connection_id
+      WHERE i.account_id = account AND i.connection_id = connection AND i.login = p.author AND o.login <> i.login
+    ) AS own
+    -- By persons who are not the author, until the merge: reviews from ready on, responses from the opening on.
+    CROSS JOIN LATERAL (
+      SELECT count(*) FILTER (WHERE r.state <> 'pending') AS review_count,
+        min(r.submitted_at) FILTER (WHERE r.counts AND r.submitted_at >= readied.ready_at) AS first_review_at,
+        min(r.submitted_at) FILTER (WHERE r.counts AND r.submitted_at >= readied.ready_at
+          AND coalesce(r.dismissed_state, r.state) = 'approved') AS first_approval_at,
+        min(r.submitted_at) FILTER (WHERE r.counts AND r.submitted_at >= p.created_at) AS first_response_at
+      FROM (
+        SELECT r.state, r.dismissed_state, r.submitted_at, r.state <> 'pending' AND NOT r.author_is_bot
+          AND NOT r.is_by_author AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at) AS counts
+        FROM keypup.reviews r
+        WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
+      ) AS r
+    ) AS reviewed
+    CROSS JOIN LATERAL (
+      SELECT count(*) AS comment_count,
+        min(c.created_at) FILTER (WHERE NOT c.author_is_bot AND c.author IS DISTINCT FROM p.author
+          AND NOT coalesce(c.author = ANY (own.logins), false) AND c.created_at >= p.created_at
+          AND (p.merged_at IS NULL OR c.created_at <= p.merged_at)) AS first_response_at
+      FROM keypup.comments c
+      WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.item_number = p.number AND c.item_kind
+        IN ('pull_request', 'review')
+    ) AS commented
     WHERE p.account_id = account AND p.project_id = project AND p.number = ANY (numbers)
   )
   UPDATE keypup.pull_requests p
-  SET ready_at = d.ready_at, review_requested_at = d.review_requested_at, first_review_at = d.first_review_at,
-      first_approval_at = d.first_approval_at, review_count = d.review_count, comment_count = d.comment_count
+  SET ready_at = d.ready_at, draft_spans = d.draft_spans, review_requested_at = d.review_requested_at,
+    first_review_at = d.first_review_at, first_approval_at = d.first_approval_at,
+    first_response_at = d.first_response_at, review_count = d.review_count, comment_count = d.comment_count
   FROM derived d
   WHERE p.ctid = d.row
-    AND (p.ready_at, p.review_requested_at, p.first_review_at, p.first_approval_at, p.review_count, p.comment_count)
-        IS DISTINCT FROM (d.ready_at, d.review_requested_at, d.first_review_at, d.first_approval_at, d.review_count,
-          d.comment_count);
+    AND (p.ready_at, p.draft_spans, p.review_requested_at, p.first_review_at, p.first_approval_at,
+        p.first_response_at, p.review_count, p.comment_count)
+      IS DISTINCT FROM (d.ready_at, d.draft_spans, d.review_requested_at, d.first_review_at, d.first_approval_at,
+        d.first_response_at, d.review_count, d.comment_count);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) FROM PUBLIC;
@@ -121,6 +173,20 @@ BEGIN
     GROUP BY p.project_id
     ORDER BY p.project_id
   ) AS t;
+  PERFORM keypup.derive_issues(account, t.project_id, t.numbers)
+  FROM (
+    SELECT s.project_id, array_agg(s.number) AS numbers
+    FROM (
+      SELECT i.connection_id, array_agg(i.login) AS logins FROM keypup.identities i
+      WHERE i.account_id = account AND i.person_id = ANY (persons)
+      GROUP BY i.connection_id HAVING count(*) > 1
+    ) AS c
+    JOIN keypup.projects j ON j.account_id = account AND j.connection_id = c.connection_id
+    JOIN keypup.issues s ON s.account_id = j.account_id AND s.project_id = j.project_id
+      AND s.author = ANY (c.logins)
+    GROUP BY s.project_id
+    ORDER BY s.project_id
+  ) AS t;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.hold_people(uuid, uuid[]), keypup.derive_for_people(uuid, uuid[]) FROM PUBLIC;
@@ -128,11 +194,15 @@ COMMENT ON FUNCTION keypup.hold_people(uuid, uuid[]) IS
   'Keeps pages from being stored where who is one person is about to change, until the transaction ends. Granted to '
   'nobody.';
 COMMENT ON FUNCTION keypup.derive_for_people(uuid, uuid[]) IS
-  'Brings the pull requests of these persons up to date with which logins are one person. Granted to nobody.';
+  'Brings the pull requests and issues of these persons up to date with which logins are one person. Granted to '
+  'nobody.';
 
 CREATE FUNCTION keypup.derive_issues(account uuid, project bigint, numbers bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  connection uuid := (SELECT p.connection_id FROM keypup.projects p WHERE p.account_id = account
+    AND p.project_id = project);
 BEGIN
   WITH derived AS (
     SELECT i.ctid AS row, commented.comment_count, commented.first_response_at,
@@ -143,9 +213,18 @@ BEGIN
              ORDER BY e.occurred_at DESC, e.external_id DESC LIMIT 1) END AS closed_by
     FROM keypup.issues i
     CROSS JOIN LATERAL (
+      SELECT array_agg(o.login) AS logins
+      FROM keypup.identities a
+      JOIN keypup.identities o ON o.account_id = a.account_id AND o.person_id = a.person_id
+        AND o.connection_id = a.connection_id
+      WHERE a.account_id = account AND a.connection_id = connection AND a.login = i.author AND o.login <> a.login
+    ) AS own
+    CROSS JOIN LATERAL (
       SELECT count(*) AS comment_count,
-             min(c.created_at) FILTER (WHERE NOT c.author_is_bot AND c.author
-               IS DISTINCT FROM i.author) AS first_response_at
+             -- Comments that came along with an issue from another project are older than it.
+             min(c.created_at) FILTER (WHERE NOT c.author_is_bot AND c.author IS DISTINCT FROM i.author
+               AND NOT coalesce(c.author = ANY (own.logins), false)
+               AND c.created_at >= i.created_at) AS first_response_at
       FROM keypup.comments c
       WHERE c.account_id = i.account_id AND c.project_id = i.project_id AND c.item_number = i.number
         AND c.item_kind = 'issue'

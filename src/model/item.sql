@@ -55,6 +55,8 @@ CREATE TABLE keypup.pull_requests (
   review_requested_at timestamptz,
   first_review_at timestamptz,
   first_approval_at timestamptz,
+  first_response_at timestamptz,
+  draft_spans tstzrange[],
   review_count bigint NOT NULL DEFAULT 0,
   comment_count bigint NOT NULL DEFAULT 0,
   labels text[] NOT NULL DEFAULT '{}',
@@ -109,12 +111,17 @@ COMMENT ON COLUMN keypup.pull_requests.commit_count IS 'Commits in it.';
 COMMENT ON COLUMN keypup.pull_requests.first_commit_at IS
   'When its first commit was authored; a rebase can make this later than created_at.';
 COMMENT ON COLUMN keypup.pull_requests.ready_at IS
-  'Last time that it was marked ready for review, or created_at if it never was a draft; NULL while a draft.';
+  'First time that it was ready for review: created_at, if it was not opened as a draft; NULL while it never was.';
+COMMENT ON COLUMN keypup.pull_requests.draft_spans IS
+  'When it was a draft again after ready_at; the last has no end while it still is. NULL: never.';
 COMMENT ON COLUMN keypup.pull_requests.review_requested_at IS 'First time that a review was requested.';
 COMMENT ON COLUMN keypup.pull_requests.first_review_at IS
-  'First review by a person who is not the author; NULL while there is none.';
+  'First review between ready and merge by a person who is not the author, by whatever login; NULL while there is '
+  'none.';
 COMMENT ON COLUMN keypup.pull_requests.first_approval_at IS
-  'First approval by a person who is not the author; NULL while there is none.';
+  'First such review that approved, also where it was dismissed later; NULL while there is none.';
+COMMENT ON COLUMN keypup.pull_requests.first_response_at IS
+  'First review or comment between opening and merge by a person who is not the author; NULL while there is none.';
 COMMENT ON COLUMN keypup.pull_requests.review_count IS 'Submitted reviews, by anyone.';
 COMMENT ON COLUMN keypup.pull_requests.comment_count IS 'Comments on the pull request and in its reviews.';
 COMMENT ON COLUMN keypup.pull_requests.labels IS 'Names of its labels, sorted.';
@@ -240,6 +247,8 @@ CREATE TABLE keypup.reviews (
   url text,
   comment_count bigint NOT NULL DEFAULT 0,
   is_by_author boolean NOT NULL DEFAULT false,
+  dismissed_state text,
+  dismissed_at timestamptz,
   PRIMARY KEY (account_id, project_id, pull_request_number, external_id),
   FOREIGN KEY (account_id, project_id, pull_request_number) REFERENCES keypup.pull_requests ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
@@ -261,6 +270,10 @@ COMMENT ON COLUMN keypup.reviews.comment_count IS 'Comments that belong to the r
 COMMENT ON COLUMN keypup.reviews.is_by_author IS
   'Whether the pull request''s author wrote it, by this or another login of the same person; true, too, where both are '
   'deleted users.';
+COMMENT ON COLUMN keypup.reviews.dismissed_state IS
+  'What a dismissed review said before: approved, changes_requested or commented; NULL where that is not known.';
+COMMENT ON COLUMN keypup.reviews.dismissed_at IS
+  'When it was dismissed; NULL where it was not, or that is not known.';
 SELECT keypup.protect_table('keypup.reviews', 'data.read');
 
 CREATE TABLE keypup.comments (
@@ -323,14 +336,17 @@ COMMENT ON COLUMN keypup.timeline_events.item_kind IS 'issue or pull_request.';
 COMMENT ON COLUMN keypup.timeline_events.item_number IS 'Number of the issue or pull request.';
 COMMENT ON COLUMN keypup.timeline_events.external_id IS 'The provider''s id.';
 COMMENT ON COLUMN keypup.timeline_events.event IS
-  'assigned, unassigned, ready_for_review, convert_to_draft, review_requested, review_request_removed, merged, closed, '
-  'reopened or status_changed.';
+  'assigned, unassigned, ready_for_review, convert_to_draft, review_requested, review_request_removed, '
+  'review_dismissed, merged, closed, reopened or status_changed.';
 COMMENT ON COLUMN keypup.timeline_events.actor IS 'Login of who did it; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.timeline_events.subject IS
-  'Whom it concerns, the assignee or the reviewer asked: a login, or organization/name of a team that the token may '
-  'read.';
-COMMENT ON COLUMN keypup.timeline_events.from_value IS 'Of a change of a value, what it was: the status before.';
-COMMENT ON COLUMN keypup.timeline_events.to_value IS 'What it became: the status after.';
+  'Whom it concerns, the assignee, the reviewer asked, or whose review is dismissed: a login, or organization/name of '
+  'a team that the token may read.';
+COMMENT ON COLUMN keypup.timeline_events.from_value IS
+  'Of a change of a value, what it was: the status before; of a dismissal, what the review said: approved, '
+  'changes_requested or commented.';
+COMMENT ON COLUMN keypup.timeline_events.to_value IS
+  'What it became: the status after; of a dismissal, which review became dismissed: reviews.external_id.';
 COMMENT ON COLUMN keypup.timeline_events.to_category IS 'What the status after means: todo, in_progress or done.';
 COMMENT ON COLUMN keypup.timeline_events.occurred_at IS 'When it happened.';
 SELECT keypup.protect_table('keypup.timeline_events', 'data.read');

@@ -160,9 +160,10 @@ SELECT keypup.define_store('keypup.labels', '{named_at}');
 SELECT keypup.define_store('keypup.milestones', '{open_items,closed_items,named_at}');
 SELECT keypup.define_store('keypup.sprints');
 SELECT keypup.define_store('keypup.pull_requests',
-  '{ready_at,review_requested_at,first_review_at,first_approval_at,review_count,comment_count}');
+  '{ready_at,draft_spans,review_requested_at,first_review_at,first_approval_at,first_response_at,review_count,'
+  'comment_count}');
 SELECT keypup.define_store('keypup.issues', '{closed_by,first_response_at,comment_count}');
-SELECT keypup.define_store('keypup.reviews', '{comment_count,is_by_author}');
+SELECT keypup.define_store('keypup.reviews', '{comment_count,is_by_author,dismissed_state,dismissed_at}');
 SELECT keypup.define_store('keypup.comments');
 SELECT keypup.define_store('keypup.timeline_events');
 SELECT keypup.define_store('keypup.releases');

@@ -401,13 +401,16 @@ BEGIN
       CASE n.type WHEN 'ReadyForReviewEvent' THEN 'ready_for_review' WHEN 'ConvertToDraftEvent' THEN 'convert_to_draft'
         WHEN 'ReviewRequestedEvent' THEN 'review_requested' WHEN 'ReviewRequestRemovedEvent'
           THEN 'review_request_removed'
+        WHEN 'ReviewDismissedEvent' THEN 'review_dismissed'
         WHEN 'AssignedEvent' THEN 'assigned' WHEN 'UnassignedEvent' THEN 'unassigned' WHEN 'MergedEvent' THEN 'merged'
         WHEN 'ClosedEvent' THEN 'closed' WHEN 'ReopenedEvent' THEN 'reopened' END,
-      n.actor, coalesce(n.reviewer, n.assignee), NULL, NULL, NULL, n.at)::keypup.provided_timeline_events
+      n.actor, coalesce(n.reviewer, n.assignee, n.dismissed), lower(n.state COLLATE "C"), n.review, NULL,
+      n.at)::keypup.provided_timeline_events
     FROM keypup.json_rows(items, 'timelineItems.nodes',
-        ('{__typename,../number,../item,id,actor.login,'
-          'requestedReviewer.login|combinedSlug,assignee.login,createdAt}')::text[])
-      AS n (type text, number bigint, item text, id text, actor text, reviewer text, assignee text, at timestamptz)
+        ('{__typename,../number,../item,id,actor.login,requestedReviewer.login|combinedSlug,assignee.login,'
+          'review.author.login,previousReviewState,review.fullDatabaseId,createdAt}')::text[])
+      AS n (type text, number bigint, item text, id text, actor text, reviewer text, assignee text, dismissed text,
+        state text, review text, at timestamptz)
     WHERE n.type <> 'IssueComment'));
 
   IF kind IS NULL THEN

@@ -29,7 +29,8 @@ AS $$
       '{thread_page,review_comment_page,actor_fields}'),
     ('timelineItems', 'PullRequest', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, '
       'ASSIGNED_EVENT, UNASSIGNED_EVENT, READY_FOR_REVIEW_EVENT, CONVERT_TO_DRAFT_EVENT, REVIEW_REQUESTED_EVENT, '
-      'REVIEW_REQUEST_REMOVED_EVENT, MERGED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) { ...PullRequestTimelinePage }',
+      'REVIEW_REQUEST_REMOVED_EVENT, REVIEW_DISMISSED_EVENT, MERGED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) { '
+      '...PullRequestTimelinePage }',
       '{pull_request_timeline_page,comment_fields,actor_fields,reviewer_fields}'),
     ('closingIssuesReferences', 'PullRequest', 'closingIssuesReferences(first: 100, after: $after%1$s) { '
       '...ClosingIssuePage }', '{closing_issue_page}'),
