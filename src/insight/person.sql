@@ -92,14 +92,24 @@ ALTER POLICY member_reads ON keypup.team_members USING (
     OR person_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT u.person_id FROM keypup.people u))));
 REVOKE ALL ON keypup.team_members FROM keypup_worker;
 
--- A team's members as the persons that they are now.
-CREATE VIEW keypup.team_people WITH (security_invoker = true, security_barrier = true) AS
-SELECT DISTINCT m.account_id, m.team, coalesce(i.person_id, m.person_id) AS person_id
+-- A team's members as the persons that they are now, whatever they were when they joined.
+CREATE VIEW keypup.team_memberships WITH (security_invoker = true, security_barrier = true) AS
+SELECT m.account_id, m.team, coalesce(i.person_id, m.person_id) AS person_id, m.joined_at, m.left_at
 FROM keypup.team_members m
 LEFT JOIN keypup.person_merges g ON g.account_id = m.account_id AND g.own_person_id = m.person_id
 LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id
-  AND i.external_id = g.external_id
-WHERE m.left_at IS NULL;
+  AND i.external_id = g.external_id;
+REVOKE ALL ON keypup.team_memberships FROM PUBLIC;
+GRANT SELECT ON keypup.team_memberships TO keypup_member;
+COMMENT ON VIEW keypup.team_memberships IS 'One row a time that a person was in a team.';
+COMMENT ON COLUMN keypup.team_memberships.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.team_memberships.team IS 'The team.';
+COMMENT ON COLUMN keypup.team_memberships.person_id IS 'The person, after all merges.';
+COMMENT ON COLUMN keypup.team_memberships.joined_at IS 'When the person joined.';
+COMMENT ON COLUMN keypup.team_memberships.left_at IS 'When the person left; NULL while in the team.';
+
+CREATE VIEW keypup.team_people WITH (security_invoker = true, security_barrier = true) AS
+SELECT DISTINCT m.account_id, m.team, m.person_id FROM keypup.team_memberships m WHERE m.left_at IS NULL;
 REVOKE ALL ON keypup.team_people FROM PUBLIC;
 GRANT SELECT ON keypup.team_people TO keypup_member;
 COMMENT ON VIEW keypup.team_people IS 'One row a team and person that is in it now, merged logins counted once.';
