@@ -81,8 +81,8 @@ ROLLBACK;
 -- eve, week 1: 1 (ready 0, review 6: 6 h; again at 25), 3 (before ready: none), 9 (asked 49, review 51: 2 h; 3 reviews). 6 reviews of 3: median 4 h, p90 2 + 0.9 * 4 = 5.6 h = 5:36.
 -- eve, week 2: 10 (ready 72, review 250: 178 h).
 -- ci: 1 (1 h); its own pull request does not count. The deleted reviewer of 5 may be its deleted author: none.
-SELECT reviewer, is_bot, iso_week, week, reviews, pull_requests, first_reviews, median_response_time AS median, p90_response_time AS p90
-FROM keypup.review_load WHERE account_id = :'account' ORDER BY is_bot, reviewer, week;
+SELECT reviewer, is_bot, iso_week, week_start, is_complete, reviews, pull_requests, first_reviews, responses, median_response_time AS median, p90_response_time AS p90
+FROM keypup.review_load WHERE account_id = :'account' ORDER BY is_bot, reviewer, week_start;
 SELECT author, author_is_bot, reviewer, is_bot, pull_requests, reviews, approvals FROM keypup.reviewer_pairs WHERE account_id = :'account' ORDER BY author, reviewer;
 
 -- By hand: bob2 is bob. Then 12 is Bob's, and bob2's person is there no more.

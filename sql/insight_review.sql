@@ -1,4 +1,4 @@
--- Small histories of reviews, with the right answers beside them. All times are hours from 2026-10-05 (a Monday) 0:00 UTC.
+-- Small histories of reviews, with the right answers beside them. All times are hours from 2024-10-07 (a Monday) 0:00 UTC.
 SET client_min_messages = warning;
 \set SHOW_CONTEXT never
 SET timezone = 'UTC';
@@ -7,7 +7,7 @@ CREATE EXTENSION IF NOT EXISTS keypup;
 SELECT keypup.create_account('hand') AS account \gset
 INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) VALUES (:'account', 'github', 'h', 'https://api.github.com', 'me') RETURNING connection_id \gset
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) VALUES (:'account', :'connection_id', 'h/pr', 'me') RETURNING project_id \gset
-CREATE FUNCTION pg_temp.at(hours double precision) RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '2026-10-05' + hours * interval '1 hour' $$;
+CREATE FUNCTION pg_temp.at(hours double precision) RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '2024-10-07' + hours * interval '1 hour' $$;
 CREATE FUNCTION pg_temp.hour(moment timestamptz) RETURNS numeric LANGUAGE sql AS $$ SELECT round(extract(epoch FROM moment - pg_temp.at(0)) / 3600, 2) $$;
 INSERT INTO keypup.people (account_id, person_id, name) SELECT :'account', ('00000000-0000-0000-0000-00000000000' || n)::uuid, name
 FROM (VALUES (1, 'Ann'), (2, 'Bob'), (3, 'Eve'), (4, 'Ann at home'), (5, 'A robot')) AS v(n, name);
@@ -120,6 +120,16 @@ SELECT keypup.derive_pull_requests(:'account', :'project_id', '{50}');
 SELECT number, place, waiting_for, pg_temp.hour(start_at) AS start, pg_temp.hour(end_at) AS end, waiting_time FROM keypup.pull_request_waiting WHERE account_id = :'account' AND number IN (1, 9, 16, 40, 50) ORDER BY number, place;
 -- Spans follow one another from ready to the end, and the two take turns.
 SELECT number FROM keypup.pull_request_waiting w WHERE place > 1 AND NOT EXISTS (SELECT FROM keypup.pull_request_waiting b WHERE (b.account_id, b.project_id, b.number, b.place) = (w.account_id, w.project_id, w.number, w.place - 1) AND b.end_at = w.start_at AND b.waiting_for <> w.waiting_for);
+
+-- Weeks of New York: what eve reviews at 3 h is on Sunday there. From her first week to her last none is missing. The week of
+-- 28 October has an hour more. core is there from the 15th on, reviews or not.
+SELECT keypup.set_time_zone('hand', 'America/New_York'), keypup.set_team('hand', 'core', '{eve}'), pg_temp.review(50, 'r6', 'eve', 'commented', 528);
+UPDATE keypup.team_members SET joined_at = pg_temp.at(192) WHERE account_id = :'account';
+SELECT reviewer, week_start, is_complete, iso_week, reviews, pull_requests, first_reviews, responses, median_response_time AS median FROM keypup.review_load WHERE account_id = :'account' AND reviewer = 'Eve' ORDER BY week_start;
+SELECT week_start, is_complete, starts_at, ends_at, ends_at - starts_at AS length FROM keypup.review_weeks WHERE account_id = :'account' AND week_start BETWEEN '2024-10-21' AND '2024-11-04' ORDER BY 1;
+SELECT team, is_bot, week_start, is_complete, iso_week, reviewers, reviews, responses FROM keypup.team_review_load WHERE account_id = :'account' AND week_start BETWEEN '2024-10-07' AND '2024-11-04' ORDER BY week_start, team, is_bot;
+SELECT count(*) AS wrong FROM keypup.review_weeks WHERE account_id = :'account' AND (is_complete <> (week_start + 7 <= (now() AT TIME ZONE 'America/New_York')::date) OR extract(isodow FROM week_start) <> 1);
+SELECT max(week_start) = date_trunc('week', now() AT TIME ZONE 'America/New_York')::date AS until_now FROM keypup.team_review_load WHERE account_id = :'account' AND team = 'core';
 
 DROP VIEW pg_temp.seen;
 DELETE FROM keypup.accounts;

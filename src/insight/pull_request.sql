@@ -298,57 +298,102 @@ COMMENT ON COLUMN keypup.pull_request_work_in_progress.age_percentile IS
   'Percentage of the project''s open pull requests, drafts among them, that are as old or younger: 100 for the oldest.';
 
 CREATE VIEW keypup.review_weeks WITH (security_invoker = true, security_barrier = true) AS
-SELECT a.account_id, w.week, w.next_week
+SELECT a.account_id, w.week_start, t.ends_at <= now() AS is_complete, t.starts_at, t.ends_at
 FROM keypup.accounts a
+CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
 CROSS JOIN LATERAL (SELECT min(v.submitted_at) AS first_at FROM keypup.reviews v WHERE v.account_id = a.account_id) AS s
 CROSS JOIN LATERAL (
-  -- As arrays: the planner takes generate_series for a thousand weeks, and would compile what takes no time to run.
-  SELECT g.week, g.next_week
-  FROM unnest(ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), now(), interval '168 hours')),
-    ARRAY(SELECT generate_series(date_trunc('week', s.first_at, 'UTC'), now(),
-      interval '168 hours') + interval '168 hours')) AS g(week, next_week)
+  -- As an array: the planner takes generate_series for a thousand weeks, and would compile what takes no time to run.
+  SELECT g.week::date AS week_start
+  FROM unnest(ARRAY(SELECT generate_series(date_trunc('week', s.first_at AT TIME ZONE z.zone),
+    now() AT TIME ZONE z.zone, interval '7 days'))) AS g (week)
   UNION ALL
-  -- Where clocks disagree, weeks to come; the last that there is has no end.
-  SELECT f.week, CASE WHEN f.week < timestamptz '294276-01-01 00:00:00+00' THEN f.week + interval '168 hours'
-    ELSE 'infinity' END
-  FROM (SELECT DISTINCT date_trunc('week', v.submitted_at, 'UTC') AS week FROM keypup.reviews v
-        WHERE v.account_id = a.account_id
-          AND v.submitted_at >= date_trunc('week', now(), 'UTC') + interval '168 hours') AS f
-) AS w;
+  -- Where clocks disagree, weeks to come.
+  SELECT f.week::date
+  FROM (SELECT DISTINCT date_trunc('week', v.submitted_at AT TIME ZONE z.zone) AS week FROM keypup.reviews v
+        WHERE v.account_id = a.account_id AND v.submitted_at
+          >= (date_trunc('week', now() AT TIME ZONE z.zone) + interval '7 days') AT TIME ZONE z.zone) AS f
+) AS w
+CROSS JOIN LATERAL (
+  SELECT w.week_start::timestamp AT TIME ZONE z.zone AS starts_at,
+    (w.week_start + 7)::timestamp AT TIME ZONE z.zone AS ends_at
+) AS t;
 REVOKE ALL ON keypup.review_weeks FROM PUBLIC;
 GRANT SELECT ON keypup.review_weeks TO keypup_member;
 COMMENT ON VIEW keypup.review_weeks IS
-  'One row an account and ISO week, from its first review to now, and those to come that already have one.';
+  'One row an account and ISO week, from its first review to now, and those to come that already have one. Weeks are '
+  'those of the account''s time zone.';
 COMMENT ON COLUMN keypup.review_weeks.account_id IS 'The account.';
-COMMENT ON COLUMN keypup.review_weeks.week IS 'Monday of the ISO week, 0:00 UTC.';
-COMMENT ON COLUMN keypup.review_weeks.next_week IS 'Monday of the week after, 0:00 UTC.';
+COMMENT ON COLUMN keypup.review_weeks.week_start IS 'Monday of the ISO week.';
+COMMENT ON COLUMN keypup.review_weeks.is_complete IS 'Whether the week has ended in the account''s time zone.';
+COMMENT ON COLUMN keypup.review_weeks.starts_at IS 'Monday 0:00 in the account''s time zone.';
+COMMENT ON COLUMN keypup.review_weeks.ends_at IS 'Monday 0:00 of the week after.';
 
 CREATE VIEW keypup.review_load WITH (security_invoker = true, security_barrier = true) AS
--- Week by week: a time range leaves out weeks, and only the reviews of the others are looked up.
-SELECT w.account_id, r.person_id, r.reviewer, r.is_bot, w.week,
-  to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week, r.reviews, r.pull_requests, r.first_reviews,
-    r.responses,
+-- Account by account, who reviewed from when to when, in arrays: they are gathered once. Then week by week: a time
+-- range leaves out weeks, and only the reviews of the others are looked up.
+SELECT w.account_id, r.person_id, r.reviewer, r.is_bot, w.week_start, w.is_complete,
+  to_char(w.week_start, 'IYYY-"W"IW') AS iso_week, r.reviews, r.pull_requests, r.first_reviews, r.responses,
     r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
-FROM keypup.review_weeks w
+FROM keypup.accounts a
 CROSS JOIN LATERAL (
-  SELECT v.person_id, v.person AS reviewer, v.is_bot, count(*) AS reviews,
-    count(DISTINCT (v.project_id, v.number)) AS pull_requests,
-    count(v.response_time) FILTER (WHERE v.is_first) AS first_reviews, count(v.response_time) AS responses,
-      percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY v.response_time) AS response_times
-  FROM keypup.pull_request_reviews v
-  WHERE v.account_id = w.account_id AND v.submitted_at >= w.week AND v.submitted_at < w.next_week
-  GROUP BY v.person_id, v.person, v.is_bot
+  SELECT array_agg(g.person_id) AS person_ids, array_agg(g.reviewer) AS reviewers,
+    array_agg(g.is_bot) AS are_bots, array_agg(g.first_at) AS first_ats, array_agg(g.last_at) AS last_ats
+  FROM (
+    SELECT i.person_id, coalesce(i.person, l.author) AS reviewer, l.is_bot, min(l.first_at) AS first_at,
+      max(l.last_at) AS last_at
+    FROM (
+      SELECT j.connection_id, v.author, v.author_is_bot AS is_bot, min(v.submitted_at) AS first_at,
+        max(v.submitted_at) AS last_at
+      FROM keypup.reviews v
+      JOIN keypup.projects j ON j.account_id = v.account_id AND j.project_id = v.project_id
+      WHERE v.account_id = a.account_id AND v.state <> 'pending' AND NOT v.is_by_author
+        AND NOT EXISTS (SELECT FROM keypup.pull_requests p
+          WHERE p.account_id = v.account_id AND p.project_id = v.project_id AND p.number = v.pull_request_number
+            AND p.deleted_at IS NOT NULL)
+      GROUP BY j.connection_id, v.author, v.author_is_bot
+    ) AS l
+    LEFT JOIN LATERAL (
+      SELECT i.person_id, (SELECT u.name FROM keypup.people u
+        WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
+      FROM keypup.identities i
+      WHERE i.account_id = a.account_id AND i.connection_id = l.connection_id AND i.login = l.author
+      ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS i ON true
+    GROUP BY i.person_id, coalesce(i.person, l.author), l.is_bot
+  ) AS g
+) AS k
+JOIN keypup.review_weeks w ON w.account_id = a.account_id
+CROSS JOIN LATERAL (
+  SELECT u.person_id, u.reviewer, u.is_bot, count(u.external_id) AS reviews,
+    count(DISTINCT (u.project_id, u.number)) FILTER (WHERE u.external_id IS NOT NULL) AS pull_requests,
+    count(u.response_time) FILTER (WHERE u.is_first) AS first_reviews, count(u.response_time) AS responses,
+      percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY u.response_time) AS response_times
+  FROM (
+    SELECT v.person_id, v.person AS reviewer, v.is_bot, v.project_id, v.number, v.external_id, v.is_first,
+      v.response_time
+    FROM keypup.pull_request_reviews v
+    WHERE v.account_id = w.account_id AND v.submitted_at >= w.starts_at AND v.submitted_at < w.ends_at
+    UNION ALL
+    SELECT n.person_id, n.reviewer, n.is_bot, NULL, NULL, NULL, NULL, NULL
+    FROM unnest(k.person_ids, k.reviewers, k.are_bots, k.first_ats, k.last_ats)
+      AS n (person_id, reviewer, is_bot, first_at, last_at)
+    WHERE n.first_at < w.ends_at AND n.last_at >= w.starts_at AND w.starts_at <= now()
+  ) AS u
+  GROUP BY u.person_id, u.reviewer, u.is_bot
 ) AS r;
 REVOKE ALL ON keypup.review_load FROM PUBLIC;
 GRANT SELECT ON keypup.review_load TO keypup_member;
-COMMENT ON VIEW keypup.review_load IS 'One row an account, reviewer and ISO week in which the person reviewed.';
+COMMENT ON VIEW keypup.review_load IS
+  'One row an account, reviewer and ISO week, from the week of the reviewer''s first review to that of the last, those '
+  'with nothing included. Weeks are those of the account''s time zone.';
 COMMENT ON COLUMN keypup.review_load.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.review_load.person_id IS
   'The reviewer; NULL for bots, deleted users and other logins that are no person.';
 COMMENT ON COLUMN keypup.review_load.reviewer IS
   'Name of the person; the login where there is none; NULL for deleted users, all in one row.';
 COMMENT ON COLUMN keypup.review_load.is_bot IS 'Whether the reviewer is a bot.';
-COMMENT ON COLUMN keypup.review_load.week IS 'Monday of the ISO week, 0:00 UTC.';
+COMMENT ON COLUMN keypup.review_load.week_start IS 'Monday of the ISO week.';
+COMMENT ON COLUMN keypup.review_load.is_complete IS 'Whether the week has ended in the account''s time zone.';
 COMMENT ON COLUMN keypup.review_load.iso_week IS 'The week as ISO 8601 writes it.';
 COMMENT ON COLUMN keypup.review_load.reviews IS
   'Reviews submitted in the week, but for the author''s own; also of drafts, and after the merge.';

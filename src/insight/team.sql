@@ -10,36 +10,48 @@ WITH member AS MATERIALIZED (
   LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id
     AND i.external_id = g.external_id
 )
-SELECT w.account_id, r.team, w.week, to_char(w.week AT TIME ZONE 'UTC', 'IYYY-"W"IW') AS iso_week,
+SELECT w.account_id, r.team, r.is_bot, w.week_start, w.is_complete, to_char(w.week_start, 'IYYY-"W"IW') AS iso_week,
   r.reviewers, r.reviews, r.pull_requests, r.first_reviews, r.responses, r.response_times[1] AS median_response_time,
     r.response_times[2] AS p90_response_time
 FROM keypup.review_weeks w
 CROSS JOIN LATERAL (
-  SELECT x.team, count(DISTINCT coalesce(x.person_id::text, x.login, '')) AS reviewers, count(*) AS reviews,
-    count(DISTINCT (x.project_id, x.number)) AS pull_requests,
+  SELECT x.team, x.is_bot,
+    count(DISTINCT coalesce(x.person_id::text, x.login, '')) FILTER (WHERE x.external_id IS NOT NULL) AS reviewers,
+    count(x.external_id) AS reviews,
+    count(DISTINCT (x.project_id, x.number)) FILTER (WHERE x.external_id IS NOT NULL) AS pull_requests,
     count(x.response_time) FILTER (WHERE x.is_first) AS first_reviews, count(x.response_time) AS responses,
       percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY x.response_time) AS response_times
   FROM (
     -- Once a team, though two logins of one person may both be in it.
-    SELECT DISTINCT m.team, v.project_id, v.number, v.external_id, v.person_id, v.login, v.is_first,
+    SELECT DISTINCT m.team, v.is_bot, v.project_id, v.number, v.external_id, v.person_id, v.login, v.is_first,
       v.response_time
     FROM keypup.pull_request_reviews v
     LEFT JOIN member m ON m.account_id = v.account_id AND m.person_id = v.person_id AND v.submitted_at >= m.joined_at
       AND (m.left_at IS NULL OR v.submitted_at < m.left_at)
-    WHERE v.account_id = w.account_id AND v.submitted_at >= w.week AND v.submitted_at < w.next_week AND NOT v.is_bot
+    WHERE v.account_id = w.account_id AND v.submitted_at >= w.starts_at AND v.submitted_at < w.ends_at
+    UNION ALL
+    -- A team has a row from the time on that somebody is in it.
+    SELECT m.team, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM member m
+    WHERE m.account_id = w.account_id AND m.joined_at < w.ends_at AND w.starts_at <= now()
+    GROUP BY m.team
   ) AS x
-  GROUP BY x.team
+  GROUP BY x.team, x.is_bot
 ) AS r;
 REVOKE ALL ON keypup.team_review_load FROM PUBLIC;
 GRANT SELECT ON keypup.team_review_load TO keypup_member;
 COMMENT ON VIEW keypup.team_review_load IS
-  'One row an account, team and ISO week in which persons who were in the team then reviewed; one without a team for '
-  'those who were in none.';
+  'One row an account, team and ISO week, from the first with somebody in the team to now, those with nothing '
+  'included: what persons who were in the team then reviewed. One without a team for those who were in none, in weeks '
+  'with any. '
+  'Weeks are those of the account''s time zone.';
 COMMENT ON COLUMN keypup.team_review_load.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.team_review_load.team IS
-  'The team; NULL for reviews by persons who were in none at the time of the review.';
-COMMENT ON COLUMN keypup.team_review_load.week IS 'Monday 0:00 UTC of the week.';
-COMMENT ON COLUMN keypup.team_review_load.iso_week IS 'The same as text: 2024-W01.';
+  'The team; NULL for reviews by those who were in none at the time of the review.';
+COMMENT ON COLUMN keypup.team_review_load.is_bot IS 'Whether it is what bots reviewed.';
+COMMENT ON COLUMN keypup.team_review_load.week_start IS 'Monday of the ISO week.';
+COMMENT ON COLUMN keypup.team_review_load.is_complete IS 'Whether the week has ended in the account''s time zone.';
+COMMENT ON COLUMN keypup.team_review_load.iso_week IS 'The week as ISO 8601 writes it: 2024-W01.';
 COMMENT ON COLUMN keypup.team_review_load.reviewers IS 'Persons who reviewed.';
 COMMENT ON COLUMN keypup.team_review_load.reviews IS
   'Reviews submitted, as in review_load; a review by a person who was in two teams is in the rows of both.';

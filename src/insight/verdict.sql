@@ -56,26 +56,35 @@ WITH said AS (
     AND NOT coalesce(lag(c.against = 0 AND c.in_favour > 0) OVER (PARTITION BY c.account_id, c.project_id, c.number,
       c.item_state, c.created_at, c.merged_at ORDER BY c.said_at, c.external_id, c.part), false) AS becomes_approved
   FROM counted c
+), summed AS (
+  SELECT a.account_id, a.project_id, a.number, a.item_state, a.created_at, a.merged_at,
+    max(a.said_at) FILTER (WHERE a.is_last AND a.state = 'changes_requested') AS requested_at,
+    max(a.said_at) FILTER (WHERE a.is_last AND a.state = 'approved') AS approved_at,
+    min(a.said_at) FILTER (WHERE a.becomes_approved) AS first_approved_at,
+    max(a.said_at) FILTER (WHERE a.becomes_approved) AS last_approved_at,
+    coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'approved'
+      AND a.login IS NOT NULL), '{}') AS approver_usernames,
+    coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'changes_requested'
+      AND a.login IS NOT NULL), '{}') AS change_requester_usernames,
+    coalesce(array_agg(DISTINCT a.login) FILTER (WHERE NOT a.has_verdict AND a.login IS NOT NULL),
+      '{}') AS undecided_usernames
+  FROM approved a
+  GROUP BY a.account_id, a.project_id, a.number, a.item_state, a.created_at, a.merged_at
 )
-SELECT a.account_id, a.project_id, (
+SELECT s.account_id, s.project_id, (
     SELECT j.name FROM keypup.projects j
-    WHERE j.account_id = a.account_id AND j.project_id = a.project_id) AS project,
-  a.number, a.item_state, a.created_at, a.merged_at,
-  -- What was merged had its request for changes answered where somebody approved after it.
-  CASE WHEN bool_or(a.is_last AND a.state = 'changes_requested')
-      AND NOT coalesce(a.merged_at IS NOT NULL AND max(a.said_at) FILTER (WHERE a.is_last AND a.state = 'approved')
-        > max(a.said_at) FILTER (WHERE a.is_last AND a.state = 'changes_requested'), false) THEN 'CHANGES_REQUESTED'
-    WHEN bool_or(a.is_last AND a.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state,
-  min(a.said_at) FILTER (WHERE a.becomes_approved) AS review_approved_at,
-  max(a.said_at) FILTER (WHERE a.becomes_approved) AS review_last_approved_at,
-  coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'approved'
-    AND a.login IS NOT NULL), '{}') AS approver_usernames,
-  coalesce(array_agg(a.login ORDER BY a.login) FILTER (WHERE a.is_last AND a.state = 'changes_requested'
-    AND a.login IS NOT NULL), '{}') AS change_requester_usernames,
-  coalesce(array_agg(DISTINCT a.login) FILTER (WHERE NOT a.has_verdict AND a.login IS NOT NULL),
-    '{}') AS undecided_usernames
-FROM approved a
-GROUP BY a.account_id, a.project_id, a.number, a.item_state, a.created_at, a.merged_at;
+    WHERE j.account_id = s.account_id AND j.project_id = s.project_id) AS project,
+  s.number, s.item_state, s.created_at, s.merged_at,
+  CASE WHEN s.requested_at IS NOT NULL AND o.approved_at IS NULL THEN 'CHANGES_REQUESTED'
+    WHEN s.approved_at IS NOT NULL THEN 'APPROVED' ELSE 'PENDING' END AS review_state,
+  coalesce(s.first_approved_at, o.approved_at) AS review_approved_at,
+  greatest(s.last_approved_at, o.approved_at) AS review_last_approved_at,
+  s.approver_usernames, s.change_requester_usernames, s.undecided_usernames
+FROM summed s
+-- What was merged had its request for changes answered where somebody approved after it.
+CROSS JOIN LATERAL (
+  SELECT CASE WHEN s.merged_at IS NOT NULL AND s.approved_at > s.requested_at THEN s.approved_at END AS approved_at
+) AS o;
 REVOKE ALL ON keypup.pull_request_verdicts FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_verdicts TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_verdicts IS
@@ -92,7 +101,8 @@ COMMENT ON COLUMN keypup.pull_request_verdicts.review_state IS
   'CHANGES_REQUESTED where the last verdict of some person asks for changes, and, of a merged one, nobody approved '
   'after that; else APPROVED where one approves; else PENDING.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.review_approved_at IS
-  'First time that it came to stand approved: somebody approves, and nobody asks for changes; NULL where it never did.';
+  'First time that it came to stand approved: somebody approves, and nobody asks for changes; else, of a merged one, '
+  'the last approval after the last request for changes; NULL where it never did.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.review_last_approved_at IS
   'Last time that it came to stand approved; a second approval of what stands approved changes nothing.';
 COMMENT ON COLUMN keypup.pull_request_verdicts.approver_usernames IS

@@ -80,6 +80,8 @@ CREATE TABLE keypup.pull_requests (
 -- For the time ranges of dashboards. None on updated_at: each change of a row would have to touch every index.
 CREATE INDEX pull_requests_created ON keypup.pull_requests (account_id, created_at);
 CREATE INDEX pull_requests_merged ON keypup.pull_requests (account_id, merged_at);
+CREATE INDEX pull_requests_deleted ON keypup.pull_requests (account_id, project_id, number)
+  WHERE deleted_at IS NOT NULL;
 CREATE INDEX pull_requests_read_early ON keypup.pull_requests (account_id, project_id) WHERE is_read_early;
 COMMENT ON TABLE keypup.pull_requests IS 'Pull requests: metadata only, no source code and no body.';
 COMMENT ON COLUMN keypup.pull_requests.project_id IS 'The project.';

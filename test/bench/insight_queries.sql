@@ -5,15 +5,10 @@
 SELECT project_id, number, merged_at, coding_time, pickup_time, review_time, merge_time, unreviewed_time, cycle_time
 FROM keypup.pull_request_cycle WHERE merged_at >= now() - interval '90 days';
 -- by hand
-SELECT p.project_id, p.number, p.merged_at, least(p.ready_at, p.merged_at) - s.started_at, r.first_review_at - p.ready_at, coalesce(r.first_approval_at, p.merged_at) - r.first_review_at,
-  p.merged_at - r.first_approval_at, CASE WHEN r.first_review_at IS NULL AND p.ready_at <= p.merged_at THEN p.merged_at - p.ready_at END, p.merged_at - s.started_at
+SELECT p.project_id, p.number, p.merged_at, least(p.ready_at, p.merged_at) - s.started_at, p.first_review_at - p.ready_at, coalesce(p.first_approval_at, p.merged_at) - p.first_review_at,
+  p.merged_at - p.first_approval_at, CASE WHEN p.first_review_at IS NULL AND p.ready_at <= p.merged_at THEN p.merged_at - p.ready_at END, p.merged_at - s.started_at
 FROM keypup.pull_requests p
 CROSS JOIN LATERAL (SELECT least(p.first_commit_at, p.created_at, p.ready_at, p.merged_at) AS started_at) AS s
-LEFT JOIN LATERAL (
-  SELECT min(v.submitted_at) AS first_review_at, min(v.submitted_at) FILTER (WHERE v.state = 'approved') AS first_approval_at
-  FROM keypup.reviews v
-  WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.pull_request_number = p.number AND NOT v.author_is_bot AND v.author IS DISTINCT FROM p.author
-    AND v.state <> 'pending' AND v.submitted_at BETWEEN p.ready_at AND p.merged_at) AS r ON true
 WHERE p.deleted_at IS NULL AND p.merged_at >= now() - interval '90 days';
 
 -- view: pull_request_metrics
@@ -34,19 +29,21 @@ WITH login AS (
   FROM pull_request p
   JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
   LEFT JOIN login l ON l.connection_id = p.connection_id AND l.login = r.author
-  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at <= p.merged_at
+  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author AND r.state <> 'pending' AND r.submitted_at <= p.merged_at
 ), judged AS (
-  SELECT s.*, lead(s.state) OVER (PARTITION BY s.project_id, s.number, s.who, s.is_verdict, s.state = 'dismissed', s.counts ORDER BY s.submitted_at, s.external_id COLLATE "C") AS next_state,
+  SELECT s.*, lag(s.state) OVER k AS state_before, count(*) FILTER (WHERE s.state = 'approved') OVER (k ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS approvals_before,
     s.is_verdict AND row_number() OVER (PARTITION BY s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at DESC, s.external_id COLLATE "C" DESC) = 1 AS is_last
   FROM said s
+  WINDOW k AS (PARTITION BY s.project_id, s.number, s.counts, s.state IN ('approved', 'changes_requested') ORDER BY s.submitted_at, s.external_id COLLATE "C")
 ), summed AS (
   SELECT j.project_id, j.number, count(DISTINCT j.who) FILTER (WHERE j.counts) AS reviewer_count,
-    count(*) FILTER (WHERE j.counts AND j.state = 'changes_requested' AND j.next_state IS NOT NULL) AS review_rounds,
-    bool_or(j.is_last AND j.state = 'changes_requested') AS changes_requested, bool_or(j.is_last AND j.state = 'approved') AS approved
+    count(*) FILTER (WHERE j.counts AND j.state = 'changes_requested') - count(DISTINCT (j.approvals_before, j.who)) FILTER (WHERE j.counts AND j.state = 'changes_requested')
+      + count(*) FILTER (WHERE j.counts AND j.state = 'approved' AND j.state_before = 'changes_requested') AS review_rounds,
+    max(j.submitted_at) FILTER (WHERE j.is_last AND j.state = 'changes_requested') AS requested_at, max(j.submitted_at) FILTER (WHERE j.is_last AND j.state = 'approved') AS approved_at
   FROM judged j GROUP BY j.project_id, j.number
 )
 SELECT p.project, p.number, coalesce(l.name, p.author),
-  CASE WHEN s.changes_requested THEN 'CHANGES_REQUESTED' WHEN s.approved THEN 'APPROVED' WHEN cardinality(p.requested_reviewers) > 0 OR s.number IS NOT NULL THEN 'PENDING' ELSE 'NONE' END,
+  CASE WHEN s.requested_at >= coalesce(s.approved_at, '-infinity') THEN 'CHANGES_REQUESTED' WHEN s.approved_at IS NOT NULL THEN 'APPROVED' WHEN cardinality(p.requested_reviewers) > 0 OR s.number IS NOT NULL THEN 'PENDING' ELSE 'NONE' END,
   CASE WHEN p.additions + p.deletions < 10 THEN 'XS' WHEN p.additions + p.deletions < 50 THEN 'S' WHEN p.additions + p.deletions < 250 THEN 'M' WHEN p.additions + p.deletions < 1000 THEN 'L'
        WHEN p.additions + p.deletions IS NOT NULL THEN 'XL' END,
   coalesce(s.review_rounds, 0), coalesce(s.reviewer_count, 0), coalesce(s.reviewer_count, 0) = 0, p.merged_by = p.author OR coalesce(m.person_id = l.person_id, false),
@@ -80,7 +77,8 @@ LEFT JOIN LATERAL (
 WHERE r.created_at >= now() - interval '90 days';
 
 -- view: review_load
-SELECT reviewer, is_bot, week, reviews, pull_requests, first_reviews, median_response_time, p90_response_time FROM keypup.review_load WHERE week >= now() - interval '90 days';
+SELECT reviewer, is_bot, week_start, is_complete, reviews, pull_requests, first_reviews, responses, median_response_time, p90_response_time
+FROM keypup.review_load WHERE week_start >= (now() - interval '90 days')::date;
 -- by hand
 WITH login AS (
   SELECT DISTINCT ON (i.connection_id, i.login) i.connection_id, i.login, i.person_id, u.name
@@ -90,25 +88,43 @@ WITH login AS (
   SELECT DISTINCT r.account_id, r.project_id, r.pull_request_number AS number FROM keypup.reviews r WHERE r.submitted_at >= now() - interval '90 days'
 ), given AS (
   SELECT r.account_id, r.project_id, p.number, p.ready_at, r.author, r.author_is_bot, l.person_id, coalesce(l.name, r.author) AS reviewer, r.submitted_at,
-    row_number() OVER (PARTITION BY r.project_id, p.number, r.author_is_bot, coalesce(l.person_id::text, r.author) ORDER BY r.submitted_at, r.external_id COLLATE "C") = 1 AS is_first
+    lag(r.submitted_at) OVER (PARTITION BY r.project_id, p.number, r.author_is_bot, coalesce(l.person_id::text, r.author) ORDER BY r.submitted_at, r.external_id COLLATE "C") AS reviewed_at
   FROM recent n
   JOIN keypup.pull_requests p ON p.account_id = n.account_id AND p.project_id = n.project_id AND p.number = n.number
   JOIN keypup.reviews r ON r.account_id = n.account_id AND r.project_id = n.project_id AND r.pull_request_number = n.number
   JOIN keypup.projects j ON j.account_id = n.account_id AND j.project_id = n.project_id
   LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
-  WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author
+  WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author
 )
-SELECT g.reviewer, g.author_is_bot, w.week, count(*), count(DISTINCT (g.project_id, g.number)), count(q.response_time),
-  percentile_cont(0.5) WITHIN GROUP (ORDER BY q.response_time), percentile_cont(0.9) WITHIN GROUP (ORDER BY q.response_time)
-FROM given g
-CROSS JOIN LATERAL (SELECT date_trunc('week', g.submitted_at, 'UTC') AS week) AS w
-LEFT JOIN LATERAL (
-  SELECT CASE WHEN g.ready_at IS NOT NULL AND greatest(g.ready_at, min(e.occurred_at)) <= g.submitted_at THEN g.submitted_at - greatest(g.ready_at, min(e.occurred_at)) END AS response_time
-  FROM keypup.timeline_events e
-  WHERE g.is_first AND e.account_id = g.account_id AND e.project_id = g.project_id AND e.item_number = g.number AND e.item_kind = 'pull_request'
-    AND e.event = 'review_requested' AND e.subject = g.author AND e.occurred_at <= g.submitted_at) AS q ON g.is_first
-WHERE w.week >= now() - interval '90 days'
-GROUP BY g.account_id, g.person_id, g.reviewer, g.author_is_bot, w.week;
+SELECT x.reviewer, x.author_is_bot, x.week_start, x.week_start + 7 <= (now() AT TIME ZONE x.time_zone)::date, count(x.number), count(DISTINCT (x.project_id, x.number)) FILTER (WHERE x.number IS NOT NULL),
+  count(x.response_time) FILTER (WHERE x.reviewed_at IS NULL), count(x.response_time), percentile_cont(0.5) WITHIN GROUP (ORDER BY x.response_time), percentile_cont(0.9) WITHIN GROUP (ORDER BY x.response_time)
+FROM (
+  SELECT g.person_id, g.reviewer, g.author_is_bot, date_trunc('week', g.submitted_at AT TIME ZONE a.time_zone)::date AS week_start, a.time_zone, g.project_id, g.number, g.reviewed_at, q.response_time
+  FROM given g
+  JOIN keypup.accounts a ON a.account_id = g.account_id
+  LEFT JOIN LATERAL (
+    SELECT CASE WHEN g.ready_at IS NOT NULL AND (g.reviewed_at IS NULL OR min(e.occurred_at) IS NOT NULL) AND greatest(g.ready_at, min(e.occurred_at)) <= g.submitted_at
+      THEN g.submitted_at - greatest(g.ready_at, min(e.occurred_at)) END AS response_time
+    FROM keypup.timeline_events e
+    WHERE e.account_id = g.account_id AND e.project_id = g.project_id AND e.item_number = g.number AND e.item_kind = 'pull_request'
+      AND e.event = 'review_requested' AND e.subject = g.author AND e.occurred_at <= g.submitted_at AND (g.reviewed_at IS NULL OR e.occurred_at > g.reviewed_at)) AS q ON true
+  UNION ALL
+  -- Weeks between a reviewer's first and last.
+  SELECT f.person_id, f.reviewer, f.author_is_bot, w.week::date, f.time_zone, NULL, NULL, NULL, NULL
+  FROM (
+    SELECT l.person_id, coalesce(l.name, r.author) AS reviewer, r.author_is_bot, a.time_zone, min(r.submitted_at) AS first_at, max(r.submitted_at) AS last_at
+    FROM keypup.reviews r
+    JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id AND p.number = r.pull_request_number
+    JOIN keypup.projects j ON j.account_id = r.account_id AND j.project_id = r.project_id
+    JOIN keypup.accounts a ON a.account_id = r.account_id
+    LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
+    WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author
+    GROUP BY l.person_id, coalesce(l.name, r.author), r.author_is_bot, a.time_zone
+  ) AS f
+  CROSS JOIN LATERAL generate_series(date_trunc('week', greatest(f.first_at, now() - interval '97 days') AT TIME ZONE f.time_zone), least(f.last_at, now()) AT TIME ZONE f.time_zone, interval '7 days') AS w(week)
+) AS x
+WHERE x.week_start >= (now() - interval '90 days')::date
+GROUP BY x.person_id, x.reviewer, x.author_is_bot, x.week_start, x.time_zone;
 
 -- view: reviewer_pairs
 SELECT author, reviewer, pull_requests, reviews, approvals FROM keypup.reviewer_pairs;
@@ -124,7 +140,7 @@ JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.
 JOIN keypup.projects j ON j.account_id = r.account_id AND j.project_id = r.project_id
 LEFT JOIN login a ON a.connection_id = j.connection_id AND a.login = p.author
 LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
-WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author
+WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author
 GROUP BY r.account_id, a.person_id, coalesce(a.name, p.author), p.author_is_bot, l.person_id, coalesce(l.name, r.author), r.author_is_bot;
 
 -- view: pull_request_reviews
@@ -139,22 +155,22 @@ WITH login AS (
 ), given AS (
   SELECT r.account_id, r.project_id, p.number, coalesce(a.name, p.author) AS author_person, coalesce(l.name, r.author) AS person, r.state, r.submitted_at, r.author, p.ready_at,
     coalesce(NOT r.author_is_bot AND r.submitted_at >= p.ready_at AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at), false) AS counts,
-    row_number() OVER (PARTITION BY r.project_id, p.number, r.author_is_bot, coalesce(l.person_id::text, r.author) ORDER BY r.submitted_at, r.external_id COLLATE "C") = 1 AS is_first
+    lag(r.submitted_at) OVER (PARTITION BY r.project_id, p.number, r.author_is_bot, coalesce(l.person_id::text, r.author) ORDER BY r.submitted_at, r.external_id COLLATE "C") AS reviewed_at
   FROM recent n
   JOIN keypup.pull_requests p ON p.account_id = n.account_id AND p.project_id = n.project_id AND p.number = n.number
   JOIN keypup.reviews r ON r.account_id = n.account_id AND r.project_id = n.project_id AND r.pull_request_number = n.number
   JOIN keypup.projects j ON j.account_id = n.account_id AND j.project_id = n.project_id
   LEFT JOIN login l ON l.connection_id = j.connection_id AND l.login = r.author
   LEFT JOIN login a ON a.connection_id = j.connection_id AND a.login = p.author
-  WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author
+  WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author
 )
-SELECT g.project_id, g.number, g.author_person, g.person, g.state, g.submitted_at, g.counts, g.is_first, q.response_time
+SELECT g.project_id, g.number, g.author_person, g.person, g.state, g.submitted_at, g.counts, g.reviewed_at IS NULL, q.response_time
 FROM given g
 LEFT JOIN LATERAL (
-  SELECT CASE WHEN g.ready_at IS NOT NULL AND greatest(g.ready_at, min(e.occurred_at)) <= g.submitted_at THEN g.submitted_at - greatest(g.ready_at, min(e.occurred_at)) END AS response_time
+  SELECT CASE WHEN g.ready_at IS NOT NULL AND (g.reviewed_at IS NULL OR min(e.occurred_at) IS NOT NULL) AND greatest(g.ready_at, min(e.occurred_at)) <= g.submitted_at THEN g.submitted_at - greatest(g.ready_at, min(e.occurred_at)) END AS response_time
   FROM keypup.timeline_events e
   WHERE e.account_id = g.account_id AND e.project_id = g.project_id AND e.item_number = g.number AND e.item_kind = 'pull_request'
-    AND e.event = 'review_requested' AND e.subject = g.author AND e.occurred_at <= g.submitted_at) AS q ON g.is_first
+    AND e.event = 'review_requested' AND e.subject = g.author AND e.occurred_at <= g.submitted_at AND (g.reviewed_at IS NULL OR e.occurred_at > g.reviewed_at)) AS q ON true
 WHERE g.submitted_at >= now() - interval '90 days';
 
 -- view: issue_metrics
@@ -799,7 +815,7 @@ WITH pull_request AS MATERIALIZED (
   JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
   LEFT JOIN LATERAL (
     SELECT i.person_id FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
-  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.submitted_at <= p.merged_at
+  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND r.submitted_at <= p.merged_at
 ), followed AS (
   SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
   FROM said s WINDOW w AS (PARTITION BY s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
@@ -808,10 +824,13 @@ WITH pull_request AS MATERIALIZED (
     AND sum((f.state = 'approved')::integer - coalesce((f.state_before = 'approved')::integer, 0)) FILTER (WHERE f.is_verdict) OVER w > 0 AS is_approved
   FROM followed f WINDOW w AS (PARTITION BY f.project_id, f.number ORDER BY f.submitted_at, f.external_id)
 )
-SELECT s.project_id, s.number,
-  CASE WHEN bool_or(s.is_last AND s.state = 'changes_requested') THEN 'CHANGES_REQUESTED' WHEN bool_or(s.is_last AND s.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END,
-  min(s.submitted_at) FILTER (WHERE s.is_approved), coalesce(array_agg(s.login ORDER BY s.login) FILTER (WHERE s.is_last AND s.state = 'approved' AND s.login IS NOT NULL), '{}')
-FROM stood s GROUP BY s.project_id, s.number;
+SELECT g.project_id, g.number, CASE WHEN g.requested_at >= coalesce(g.approved_at, '-infinity') THEN 'CHANGES_REQUESTED' WHEN g.approved_at IS NOT NULL THEN 'APPROVED' ELSE 'PENDING' END,
+  coalesce(g.first_approved_at, CASE WHEN g.approved_at > g.requested_at THEN g.approved_at END), g.approvers
+FROM (
+  SELECT s.project_id, s.number, max(s.submitted_at) FILTER (WHERE s.is_last AND s.state = 'changes_requested') AS requested_at, max(s.submitted_at) FILTER (WHERE s.is_last AND s.state = 'approved') AS approved_at,
+    min(s.submitted_at) FILTER (WHERE s.is_approved) AS first_approved_at, coalesce(array_agg(s.login ORDER BY s.login) FILTER (WHERE s.is_last AND s.state = 'approved' AND s.login IS NOT NULL), '{}') AS approvers
+  FROM stood s GROUP BY s.project_id, s.number
+) AS g;
 
 -- view: pull_request_next_steps
 SELECT project, number, review_state, recommended_action, recommended_actor_usernames FROM keypup.pull_request_next_steps;
@@ -828,7 +847,7 @@ WITH login AS (
   JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
   LEFT JOIN LATERAL (
     SELECT i.person_id FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
-  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
+  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
 ), followed AS (
   SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
   FROM said s WINDOW w AS (PARTITION BY s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
@@ -883,21 +902,22 @@ SELECT project, number, state, review_state, due_on, assigned_at, recommended_ac
 WITH pull_request AS MATERIALIZED (
   SELECT p.* FROM keypup.pull_requests p WHERE p.deleted_at IS NULL AND p.created_at >= now() - interval '90 days'
 ), said AS (
-  SELECT p.account_id, p.project_id, p.number, coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict,
+  SELECT p.account_id, p.project_id, p.number, p.merged_at, coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, r.state, r.state IN ('approved', 'changes_requested', 'dismissed') AS is_verdict,
     r.submitted_at, r.external_id COLLATE "C" AS external_id
   FROM pull_request p
   JOIN keypup.projects j ON j.account_id = p.account_id AND j.project_id = p.project_id
   JOIN keypup.reviews r ON r.account_id = p.account_id AND r.project_id = p.project_id AND r.pull_request_number = p.number
   LEFT JOIN LATERAL (
     SELECT i.person_id FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
-  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
+  WHERE NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author AND r.state <> 'pending' AND r.submitted_at IS NOT NULL AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)
 ), followed AS (
   SELECT s.*, s.is_verdict AND lead(s.state) OVER w IS NULL AS is_last, CASE WHEN s.is_verdict THEN lag(s.state) OVER w END AS state_before
   FROM said s WINDOW w AS (PARTITION BY s.project_id, s.number, s.who, s.is_verdict ORDER BY s.submitted_at, s.external_id)
 ), verdict AS MATERIALIZED (
   SELECT f.project_id, f.number,
-    CASE WHEN bool_or(f.is_last AND f.state = 'changes_requested') THEN 'CHANGES_REQUESTED' WHEN bool_or(f.is_last AND f.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state
-  FROM followed f GROUP BY f.project_id, f.number
+    CASE WHEN bool_or(f.is_last AND f.state = 'changes_requested') AND NOT coalesce(f.merged_at IS NOT NULL AND max(f.submitted_at) FILTER (WHERE f.is_last AND f.state = 'approved')
+      > max(f.submitted_at) FILTER (WHERE f.is_last AND f.state = 'changes_requested'), false) THEN 'CHANGES_REQUESTED' WHEN bool_or(f.is_last AND f.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state
+  FROM followed f GROUP BY f.project_id, f.number, f.merged_at
 )
 SELECT j.name, p.number, CASE WHEN p.state = 'open' AND p.is_draft THEN 'DRAFT' ELSE upper(p.state) END, s.review_state, m.due_on, e.assigned_at,
   CASE WHEN p.state <> 'open' OR p.is_draft THEN 'NONE' WHEN s.review_state = 'PENDING' OR s.review_state = 'CHANGES_REQUESTED' AND array_remove(p.requested_reviewers, p.author) <> '{}' THEN 'REVIEW'
@@ -1125,7 +1145,7 @@ WITH sample AS MATERIALIZED (
   JOIN keypup.pull_requests r ON r.account_id = n.account_id AND r.project_id = n.project_id AND r.number = n.number
   CROSS JOIN LATERAL (
     SELECT min(v.submitted_at) AS first_review_at FROM keypup.reviews v
-    WHERE v.account_id = r.account_id AND v.project_id = r.project_id AND v.pull_request_number = r.number AND NOT v.author_is_bot AND v.author IS DISTINCT FROM r.author
+    WHERE v.account_id = r.account_id AND v.project_id = r.project_id AND v.pull_request_number = r.number AND NOT v.author_is_bot AND v.author IS DISTINCT FROM r.author AND NOT v.is_by_author
       AND v.state <> 'pending' AND v.submitted_at >= r.ready_at AND (r.merged_at IS NULL OR v.submitted_at <= r.merged_at)) AS f
   WHERE r.deleted_at IS NULL AND f.first_review_at >= r.created_at AND f.first_review_at <= now()
   UNION ALL
@@ -1146,7 +1166,7 @@ CROSS JOIN LATERAL generate_series(date_trunc('week', (current_date - 84)::times
 LEFT JOIN gathered g ON g.account_id = j.account_id AND g.project_id = j.project_id AND g.metric = m.metric AND g.week_start = d.week_start::date;
 
 -- view: team_review_load
-SELECT team, week, reviewers, reviews, pull_requests, first_reviews, median_response_time FROM keypup.team_review_load WHERE week >= now() - interval '90 days';
+SELECT team, week_start, reviewers, reviews, pull_requests, first_reviews, responses, median_response_time FROM keypup.team_review_load WHERE week_start >= (now() - interval '90 days')::date AND NOT is_bot;
 -- by hand
 WITH member AS MATERIALIZED (
   SELECT t.team, coalesce(i.person_id, t.person_id) AS person_id, t.joined_at, t.left_at
@@ -1157,7 +1177,7 @@ WITH member AS MATERIALIZED (
   SELECT DISTINCT r.account_id, r.project_id, r.pull_request_number AS number FROM keypup.reviews r WHERE r.submitted_at >= now() - interval '90 days'
 ), given AS (
   SELECT r.account_id, r.project_id, p.number, p.ready_at, r.author, l.person_id, r.external_id, r.submitted_at,
-    row_number() OVER (PARTITION BY r.project_id, p.number, r.author_is_bot, coalesce(l.person_id::text, r.author) ORDER BY r.submitted_at, r.external_id COLLATE "C") = 1 AS is_first
+    lag(r.submitted_at) OVER (PARTITION BY r.project_id, p.number, r.author_is_bot, coalesce(l.person_id::text, r.author) ORDER BY r.submitted_at, r.external_id COLLATE "C") AS reviewed_at
   FROM recent n
   JOIN keypup.pull_requests p ON p.account_id = n.account_id AND p.project_id = n.project_id AND p.number = n.number
   JOIN keypup.reviews r ON r.account_id = n.account_id AND r.project_id = n.project_id AND r.pull_request_number = n.number
@@ -1165,23 +1185,28 @@ WITH member AS MATERIALIZED (
   LEFT JOIN LATERAL (
     SELECT i.person_id FROM keypup.identities i
     WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = r.author ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
-  WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND NOT r.author_is_bot AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author
+  WHERE p.deleted_at IS NULL AND r.state <> 'pending' AND NOT r.author_is_bot AND r.submitted_at IS NOT NULL AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author
 ), timed AS (
-  SELECT g.*, date_trunc('week', g.submitted_at, 'UTC') AS week, q.response_time
-  FROM given g
+  SELECT g.*, date_trunc('week', g.submitted_at AT TIME ZONE a.time_zone)::date AS week, q.response_time
+  FROM given g JOIN keypup.accounts a ON a.account_id = g.account_id
   LEFT JOIN LATERAL (
-    SELECT CASE WHEN g.ready_at IS NOT NULL AND greatest(g.ready_at, min(e.occurred_at)) <= g.submitted_at THEN g.submitted_at - greatest(g.ready_at, min(e.occurred_at)) END AS response_time
+    SELECT CASE WHEN g.ready_at IS NOT NULL AND (g.reviewed_at IS NULL OR min(e.occurred_at) IS NOT NULL) AND greatest(g.ready_at, min(e.occurred_at)) <= g.submitted_at THEN g.submitted_at - greatest(g.ready_at, min(e.occurred_at)) END AS response_time
     FROM keypup.timeline_events e
     WHERE e.account_id = g.account_id AND e.project_id = g.project_id AND e.item_number = g.number AND e.item_kind = 'pull_request'
-      AND e.event = 'review_requested' AND e.subject = g.author AND e.occurred_at <= g.submitted_at) AS q ON g.is_first
+      AND e.event = 'review_requested' AND e.subject = g.author AND e.occurred_at <= g.submitted_at AND (g.reviewed_at IS NULL OR e.occurred_at > g.reviewed_at)) AS q ON true
 ), teamed AS (
   -- Two logins of one person may both be in a team.
-  SELECT DISTINCT m.team, t.week, t.project_id, t.number, t.external_id, t.person_id, t.author, t.response_time
+  SELECT DISTINCT m.team, t.week, t.project_id, t.number, t.external_id, t.person_id, t.author, t.reviewed_at, t.response_time
   FROM timed t LEFT JOIN member m ON m.person_id = t.person_id AND t.submitted_at >= m.joined_at AND (m.left_at IS NULL OR t.submitted_at < m.left_at)
-  WHERE t.week >= now() - interval '90 days'
+  WHERE t.week >= (now() - interval '90 days')::date
+  UNION ALL
+  -- Everybody joined before.
+  SELECT DISTINCT m.team, w.week::date, NULL::bigint, NULL::bigint, NULL, NULL::uuid, NULL, NULL::timestamptz, NULL::interval
+  FROM member m CROSS JOIN keypup.accounts a
+  CROSS JOIN LATERAL generate_series(date_trunc('week', (now() - interval '84 days') AT TIME ZONE a.time_zone), now() AT TIME ZONE a.time_zone, interval '7 days') AS w(week)
 )
-SELECT t.team, t.week, count(DISTINCT coalesce(t.person_id::text, t.author, '')), count(*), count(DISTINCT (t.project_id, t.number)), count(t.response_time),
-  percentile_cont(0.5) WITHIN GROUP (ORDER BY t.response_time)
+SELECT t.team, t.week, count(DISTINCT coalesce(t.person_id::text, t.author, '')) FILTER (WHERE t.number IS NOT NULL), count(t.number), count(DISTINCT (t.project_id, t.number)) FILTER (WHERE t.number IS NOT NULL),
+  count(t.response_time) FILTER (WHERE t.reviewed_at IS NULL), count(t.response_time), percentile_cont(0.5) WITHIN GROUP (ORDER BY t.response_time)
 FROM teamed t GROUP BY t.team, t.week;
 
 -- view: pull_request_reverts
@@ -1214,3 +1239,6 @@ WITH alike AS (
 )
 SELECT a.logins[1], p.name, a.into_logins[1], o.name, a.reasons
 FROM pair a JOIN keypup.people p ON p.person_id = a.person_id JOIN keypup.people o ON o.person_id = a.into_person_id;
+
+-- view: pull_request_waiting
+SELECT project_id, number, place, waiting_for, start_at, end_at, waiting_time FROM keypup.pull_request_waiting WHERE merged_at >= now() - interval '90 days';

@@ -2,7 +2,8 @@
 // doc/metrics.md once more. Reads the emulator's truth about a repository; prints lines to compare.
 import { readFileSync } from 'node:fs';
 
-const { pullRequests } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const [file, zone] = process.argv.slice(2);
+const { pullRequests } = JSON.parse(readFileSync(file, 'utf8'));
 const SIZES = [[10, 'XS'], [50, 'S'], [250, 'M'], [1000, 'L'], [Infinity, 'XL']];
 const WEEK = 7 * 24 * 3600;
 const MONDAY = Date.UTC(1970, 0, 5) / 1000;
@@ -27,6 +28,10 @@ function group(map, key, make) {
   if (!map.has(key)) map.set(key, make());
   return map.get(key);
 }
+
+// The Monday of the week in which something happened, by the zone's calendar.
+const calendar = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric', month: '2-digit', day: '2-digit' });
+const mondayOf = (at) => { const day = Date.parse(`${calendar.format(new Date(at * 1000))}T00:00:00Z`) / 1000; return day - ((day - MONDAY) % WEEK); };
 
 const load = new Map();
 const pairs = new Map();
@@ -140,8 +145,8 @@ for (const pull of pullRequests) {
   const met = new Map();
   for (const review of reviews) {
     const key = `${review.bot}/${review.login}`;
-    const week = MONDAY + Math.floor((review.at - MONDAY) / WEEK) * WEEK;
-    const entry = group(load, `${review.login ?? '-'} ${review.bot ? 't' : 'f'} ${week}`, () => ({ reviews: 0, pulls: new Set(), first: 0, responses: [] }));
+    const weeks = group(load, `${review.login ?? '-'} ${review.bot ? 't' : 'f'}`, () => new Map());
+    const entry = group(weeks, mondayOf(review.at), () => ({ reviews: 0, pulls: new Set(), first: 0, responses: [] }));
     entry.reviews += 1;
     entry.pulls.add(pull.number);
     const previous = met.get(key) ?? null;
@@ -161,6 +166,12 @@ for (const pull of pullRequests) {
     pair.approvals += review.said === 'APPROVED' ? 1 : 0;
   }
 }
-for (const [key, entry] of load) lines.push(show('load', key, entry.reviews, entry.pulls.size, entry.first, entry.responses.length, percentile(entry.responses, 0.5), percentile(entry.responses, 0.9)));
+// From a reviewer's first week to the last, no week left out.
+for (const [key, weeks] of load) {
+  for (let week = Math.min(...weeks.keys()); week <= Math.max(...weeks.keys()); week += WEEK) {
+    const entry = weeks.get(week) ?? { reviews: 0, pulls: new Set(), first: 0, responses: [] };
+    lines.push(show('load', key, week, entry.reviews, entry.pulls.size, entry.first, entry.responses.length, percentile(entry.responses, 0.5), percentile(entry.responses, 0.9)));
+  }
+}
 for (const [key, pair] of pairs) lines.push(show('pair', key, pair.pulls.size, pair.reviews, pair.approvals));
 process.stdout.write(`${lines.join('\n')}\n`);

@@ -17,6 +17,9 @@ const known = (times) => times.filter((time) => time !== null);
 const earliest = (times) => (known(times).length ? Math.min(...known(times)) : null);
 const group = (map, key, make) => { if (!map.has(key)) map.set(key, make()); return map.get(key); };
 const lines = [];
+const calendar = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric', month: '2-digit', day: '2-digit' });
+/** The Monday, of the zone's days. */
+const mondayOf = (at) => { const day = Date.parse(`${calendar.format(new Date(at * 1000))}T00:00:00Z`) / 1000; return day - ((day - MONDAY) % WEEK); };
 
 /** Sorted as the provider dates them, then by what they are, then by id. */
 const stateEvents = (item) => item.events.filter((event) => ['ClosedEvent', 'ReopenedEvent'].includes(event.__typename))
@@ -64,19 +67,35 @@ for (const pull of truth.pullRequests) {
   const author = login(pull.author);
   const merged = seconds(pull.mergedAt);
   const submitted = pull.reviews.filter((review) => review.state !== 'PENDING' && login(review.author) !== author)
-    .map((review) => ({ id: String(review.fullDatabaseId), state: review.state, at: seconds(review.submittedAt), login: login(review.author), bot: isBot(review.author) }))
+    .map((review) => {
+      const dismissal = review.state === 'DISMISSED' ? pull.events.find((event) => event.__typename === 'ReviewDismissedEvent' && event.review?.id === review.id) : undefined;
+      return { id: String(review.fullDatabaseId), node: review.id, state: dismissal?.previousReviewState ?? review.state, at: seconds(review.submittedAt), login: login(review.author), bot: isBot(review.author),
+        ends: dismissal ? Math.max(seconds(review.submittedAt), seconds(dismissal.createdAt)) : null };
+    })
     .sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1));
   const people = submitted.filter((review) => !review.bot);
   const before = people.filter((review) => merged === null || review.at <= merged);
   const verdicts = new Map();
   const approvedAt = [];
   let stood = false;
-  for (const review of before) {
-    if (review.state !== 'COMMENTED') verdicts.set(review.login, review.state);
+  // A dismissal ends a verdict, if that is still what the reviewer says.
+  const ends = before.filter((review) => review.ends !== null && review.state !== 'COMMENTED' && (merged === null || review.ends <= merged)).map((review) => ({ ...review, at: review.ends, isEnd: true }));
+  const last = new Map();
+  for (const review of [...before, ...ends].sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : a.id > b.id ? 1 : a.isEnd ? 1 : -1))) {
+    if (review.isEnd) {
+      if (last.get(review.login) !== review.id) continue;
+      verdicts.set(review.login, 'DISMISSED');
+    } else if (review.state !== 'COMMENTED') {
+      verdicts.set(review.login, review.state);
+      last.set(review.login, review.id);
+    }
     const stands = [...verdicts.values()].includes('APPROVED') && ![...verdicts.values()].includes('CHANGES_REQUESTED');
     if (stands && !stood) approvedAt.push(review.at);
     stood = stands;
   }
+  // Merged after an approval that came after the last request for changes that still stood.
+  const latest = (state) => Math.max(...before.filter((review) => last.get(review.login) === review.id && verdicts.get(review.login) === state).map((review) => review.at));
+  if (merged !== null && latest('CHANGES_REQUESTED') > -Infinity && latest('APPROVED') > latest('CHANGES_REQUESTED') && !(approvedAt.at(-1) >= latest('APPROVED'))) approvedAt.push(latest('APPROVED'));
   const withVerdict = (state) => [...verdicts].filter(([who, verdict]) => who !== null && verdict === state).map(([who]) => who).sort();
   const undecided = [...new Set(before.map((review) => review.login))].filter((who) => who !== null && !['APPROVED', 'CHANGES_REQUESTED'].includes(verdicts.get(who))).sort();
   if (before.length > 0) {
@@ -84,26 +103,34 @@ for (const pull of truth.pullRequests) {
   }
 
   const created = seconds(pull.createdAt);
-  const marked = pull.events.filter((event) => event.__typename === 'ReadyForReviewEvent').map((event) => seconds(event.createdAt));
-  const ready = pull.isDraft ? null : marked.length ? Math.max(...marked) : created;
+  const times = (type) => earliest(pull.events.filter((event) => event.__typename === type).map((event) => seconds(event.createdAt)));
+  const [marked, drafted] = [times('ReadyForReviewEvent'), times('ConvertToDraftEvent')];
+  const openedAsDraft = marked !== null || drafted !== null ? marked !== null && (drafted === null || marked < drafted) : pull.isDraft;
+  const ready = openedAsDraft ? marked : created;
   const first = earliest(before.filter((review) => ready !== null && review.at >= ready).map((review) => review.at));
   if (merged !== null) samples.cycle_time.push([merged, merged - earliest([seconds(pull.commits[0]?.authoredDate ?? null), created, ready, merged])]);
   if (first !== null && first >= created) samples.time_to_first_review.push([first, first - created]);
 
-  const met = new Set();
-  for (const review of people) {
-    const start = ready === null ? null : Math.max(ready, earliest(pull.events
-      .filter((event) => event.__typename === 'ReviewRequestedEvent' && review.login !== null && login(event.requestedReviewer) === review.login && seconds(event.createdAt) <= review.at)
-      .map((event) => seconds(event.createdAt))) ?? ready);
-    const response = !met.has(review.login) && start !== null && start <= review.at ? review.at - start : null;
-    met.add(review.login);
+  const met = new Map();
+  for (const review of submitted) {
+    // Of a later review, the first request since the one before; it has no clock without one.
+    const reviewer = `${review.bot} ${review.login}`;
+    const since = met.get(reviewer) ?? -Infinity;
+    const isFirst = since === -Infinity;
+    const request = earliest(pull.events
+      .filter((event) => event.__typename === 'ReviewRequestedEvent' && review.login !== null && login(event.requestedReviewer) === review.login)
+      .map((event) => seconds(event.createdAt)).filter((at) => at <= review.at && at > since));
+    const start = ready === null || (!isFirst && request === null) ? null : Math.max(ready, request ?? ready);
+    const response = start !== null && start <= review.at ? review.at - start : null;
+    met.set(reviewer, review.at);
     const teams = memberships.filter((member) => member.login === review.login && review.at >= member.from && (member.to === null || review.at < member.to)).map((member) => member.team);
     for (const team of teams.length ? teams : ['-']) {
-      const entry = group(load, `${team} ${MONDAY + Math.floor((review.at - MONDAY) / WEEK) * WEEK}`, () => ({ reviewers: new Set(), reviews: 0, pulls: new Set(), responses: [] }));
+      const entry = group(load, `${team} ${review.bot ? 't' : 'f'} ${mondayOf(review.at)}`, () => ({ reviewers: new Set(), reviews: 0, pulls: new Set(), first: 0, responses: [] }));
       entry.reviewers.add(review.login);
       entry.reviews += 1;
       entry.pulls.add(pull.number);
       if (response !== null) entry.responses.push(response);
+      if (response !== null && isFirst) entry.first += 1;
     }
   }
 }
@@ -116,12 +143,18 @@ function percentile(values, twentieths) {
   const low = Math.floor(place / 20);
   return ((20 * sorted[low] + (place % 20) * ((sorted[low + 1] ?? sorted[low]) - sorted[low])) / 20).toFixed(2);
 }
-for (const [key, entry] of load) lines.push(show('team', key, entry.reviewers.size, entry.reviews, entry.pulls.size, entry.responses.length, percentile(entry.responses, 10), percentile(entry.responses, 18)));
+// A team has a row each week, from the first review of the account, or of when somebody joined, to now.
+const beginnings = truth.pullRequests.flatMap((pull) => pull.reviews).map((review) => seconds(review.submittedAt)).filter((at) => at !== null);
+if (beginnings.length) {
+  for (const team of new Set(memberships.map((member) => member.team))) {
+    const joined = Math.min(...memberships.filter((member) => member.team === team).map((member) => member.from));
+    for (let week = mondayOf(Math.max(joined, Math.min(...beginnings))); week <= mondayOf(Date.now() / 1000); week += WEEK) group(load, `${team} f ${week}`, () => ({ reviewers: new Set(), reviews: 0, pulls: new Set(), first: 0, responses: [] }));
+  }
+}
+for (const [key, entry] of load) lines.push(show('team', key, entry.reviewers.size, entry.reviews, entry.pulls.size, entry.first, entry.responses.length, percentile(entry.responses, 10), percentile(entry.responses, 18)));
 
 // Four weeks, of the zone's days.
 for (const issue of truth.issues) if (issue.state === 'CLOSED' && issue.stateReason !== 'NOT_PLANNED' && issue.stateReason !== 'DUPLICATE' && issue.closedAt >= issue.createdAt) samples.lead_time.push([seconds(issue.closedAt), seconds(issue.closedAt) - seconds(issue.createdAt)]);
-const calendar = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric', month: '2-digit', day: '2-digit' });
-const mondayOf = (at) => { const day = Date.parse(`${calendar.format(new Date(at * 1000))}T00:00:00Z`) / 1000; return day - ((day - MONDAY) % WEEK); };
 for (const [metric, measured] of Object.entries(samples)) {
   const weeks = measured.map(([at]) => mondayOf(at));
   for (let week = Math.min(...weeks); week <= mondayOf(Date.now() / 1000); week += WEEK) {

@@ -39,7 +39,7 @@ sub query { return $node->safe_psql('postgres', $_[0]); }
 
 # An account a repository: review_load and reviewer_pairs are by account.
 query('CREATE EXTENSION keypup');
-query("SELECT keypup.create_account('$_'), keypup.connect('$_', 'github', '$token', '$github->{url}'); SELECT keypup.track('$_', '$_')") foreach @repositories;
+query("SELECT keypup.create_account('$_'), keypup.connect('$_', 'github', '$token', '$github->{url}'); SELECT keypup.track('$_', '$_'), keypup.set_time_zone('$_', 'Australia/Sydney')") foreach @repositories;
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
 $node->safe_psql('postgres', 'ANALYZE');    # autovacuum would get to it, in a minute
 
@@ -53,7 +53,7 @@ foreach my $name (@repositories)
 	my $id = query("SELECT account_id FROM keypup.accounts WHERE name = '$name'");
 	unlink "$dir/truth.json";
 	append_to_file("$dir/truth.json", control($github, "truth?repository=$name"));
-	my ($expected, $error) = run_command([ 'node', 'test/insight/pull_requests.mjs', "$dir/truth.json" ]);
+	my ($expected, $error) = run_command([ 'node', 'test/insight/pull_requests.mjs', "$dir/truth.json", 'Australia/Sydney' ]);
 	is($error, '', "$name: the computation beside ran");
 	# The person's login stands for the person: nobody is merged here.
 	my %select = (
@@ -61,7 +61,7 @@ foreach my $name (@repositories)
 		  . join(', ', map { span($_) } qw(coding_time pickup_time review_time merge_time unreviewed_time draft_time cycle_time time_to_first_review time_to_first_response))
 		  . ', review_rounds, reviewer_count, review_state, size_class, ' . unknown('merged_without_review') . ', ' . unknown('self_merged')
 		  . ", times_reopened, " . unknown('is_revert') . ", state_now) FROM keypup.pull_request_metrics WHERE account_id = '$id'",
-		load => "SELECT concat_ws(' ', 'load', coalesce(l.login, r.reviewer, '-'), " . unknown('r.is_bot') . ', extract(epoch FROM r.week)::bigint, r.reviews, r.pull_requests, r.first_reviews, r.responses, '
+		load => "SELECT concat_ws(' ', 'load', coalesce(l.login, r.reviewer, '-'), " . unknown('r.is_bot') . ', extract(epoch FROM r.week_start)::bigint, r.reviews, r.pull_requests, r.first_reviews, r.responses, '
 		  . span('r.median_response_time') . ', ' . span('r.p90_response_time') . ") FROM keypup.review_load r LEFT JOIN keypup.identities l ON l.account_id = r.account_id AND l.person_id = r.person_id WHERE r.account_id = '$id'",
 		turn => 'SELECT concat_ws($$ $$, $$turn$$, number, place, waiting_for, extract(epoch FROM start_at)::bigint, coalesce(extract(epoch FROM end_at)::bigint::text, $$-$$))'
 		  . " FROM keypup.pull_request_waiting WHERE account_id = '$id'",
@@ -88,6 +88,11 @@ is(query(q{SELECT count(*) FROM keypup.pull_request_metrics WHERE least(coding_t
 	OR least(lines_changed, review_rounds, reviewer_count, times_reopened) < 0}), '0', 'nothing is negative');
 is(query(q{SELECT count(*) FROM keypup.review_load WHERE least(median_response_time, p90_response_time) < '0' OR median_response_time > p90_response_time OR pull_requests > reviews OR first_reviews > pull_requests
 	OR first_reviews > responses OR responses > reviews}), '0', 'no load is negative, or more than its whole');
+is(query(q{SELECT count(*) FROM keypup.review_load WHERE extract(isodow FROM week_start) <> 1 OR is_complete <> (week_start + 7 <= (now() AT TIME ZONE 'Australia/Sydney')::date) OR iso_week <> to_char(week_start, 'IYYY-"W"IW')}), '0',
+	'weeks begin on Mondays, and are complete once they have ended in the time zone of the account');
+is(query(q{SELECT count(*) FROM (SELECT (max(week_start) - min(week_start)) / 7 + 1 - count(*) AS missing, bool_or(reviews = 0 AND week_start IN (first_week, last_week)) AS ends_empty
+	FROM (SELECT l.*, min(week_start) OVER w AS first_week, max(week_start) OVER w AS last_week FROM keypup.review_load l WINDOW w AS (PARTITION BY account_id, person_id, reviewer, is_bot)) l
+	GROUP BY account_id, person_id, reviewer, is_bot) x WHERE missing <> 0 OR ends_empty}), '0', 'no week of a reviewer is missing, and the first and the last have reviews');
 is(query(q{SELECT count(*) FROM keypup.pull_request_metrics}), query(q{SELECT count(*) FROM keypup.pull_requests WHERE deleted_at IS NULL}), 'one row a pull request');
 is(query(q{SELECT account_id, sum(reviews) FROM keypup.review_load GROUP BY 1 ORDER BY 1}), query(q{SELECT account_id, sum(reviews) FROM keypup.reviewer_pairs GROUP BY 1 ORDER BY 1}), 'loads and pairs count the same reviews');
 is(query(q{SELECT sum(reviews) FROM keypup.review_load}), query(q{SELECT count(*) FROM keypup.reviews r JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id AND p.number = r.pull_request_number
@@ -105,9 +110,10 @@ cmp_ok(query("SELECT count(*) FROM ($between) x"), '>', 0, 'two people review ea
 my $reviews = query(qq{SELECT sum(reviews) - (SELECT sum(reviews) FROM ($between) x), sum(approvals) - (SELECT sum(approvals) FROM ($between) x) FROM keypup.reviewer_pairs});
 query("SELECT keypup.merge_people('demo/generated', $logins)");
 is(query('SELECT sum(reviews), sum(approvals) FROM keypup.reviewer_pairs'), $reviews, 'a merge of people loses no review but those between the two');
-is(query(q{SELECT count(*) FROM keypup.pull_request_metrics m JOIN keypup.pull_requests p USING (account_id, project_id, number) WHERE (m.first_review_at, m.first_approval_at) IS DISTINCT FROM
-	(SELECT min(submitted_at), min(submitted_at) FILTER (WHERE verdict = 'approved') FROM keypup.pull_request_reviews r WHERE (r.account_id, r.project_id, r.number) = (m.account_id, m.project_id, m.number) AND counts)
-	OR (p.first_review_at, p.first_approval_at) IS DISTINCT FROM (m.first_review_at, m.first_approval_at)}), '0', 'the first review of tables and views is the first that counts');
+is(query(q{SELECT count(*) FROM keypup.pull_request_metrics m JOIN keypup.pull_requests p USING (account_id, project_id, number)
+	CROSS JOIN LATERAL (SELECT min(submitted_at) AS first_at, min(submitted_at) FILTER (WHERE verdict = 'approved') AS approval_at FROM keypup.pull_request_reviews r
+	  WHERE (r.account_id, r.project_id, r.number) = (m.account_id, m.project_id, m.number) AND counts) r
+	WHERE (m.first_review_at, m.first_approval_at) IS DISTINCT FROM (r.first_at, r.approval_at) OR (p.first_review_at, p.first_approval_at) IS DISTINCT FROM (m.first_review_at, m.first_approval_at)}), '0', 'the first review of tables and views is the first that counts');
 query("CALL keypup.sync('demo/generated')");
 is(query('SELECT count(*) FROM keypup.person_logins WHERE merged_by_rule IS NOT NULL'), '1', 'a sync keeps the merge');
 $node->stop;
