@@ -3,12 +3,7 @@
 CREATE VIEW keypup.team_review_load WITH (security_invoker = true, security_barrier = true) AS
 -- Week by week, as review_load; who is in a team is gathered once.
 WITH member AS MATERIALIZED (
-  -- As team_people, with the times: persons as they are now, whatever they were when they joined.
-  SELECT t.account_id, t.team, coalesce(i.person_id, t.person_id) AS person_id, t.joined_at, t.left_at
-  FROM keypup.team_members t
-  LEFT JOIN keypup.person_merges g ON g.account_id = t.account_id AND g.own_person_id = t.person_id
-  LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id = g.connection_id
-    AND i.external_id = g.external_id
+  SELECT m.account_id, m.team, m.person_id, m.joined_at, m.left_at FROM keypup.team_memberships m
 )
 SELECT w.account_id, r.team, r.is_bot, w.week_start, w.is_complete, to_char(w.week_start, 'IYYY-"W"IW') AS iso_week,
   r.reviewers, r.reviews, r.pull_requests, r.first_reviews, r.responses, r.response_times[1] AS median_response_time,
