@@ -145,6 +145,47 @@ SELECT project, milestone_id, milestone_number, kind, number, done_at FROM keypu
 -- 1 and 2 open on the 6th, 101 on the 7th; 1 and 101 are done on the 8th, 2 for good on the 13th, when M closes.
 SELECT day, scope, done FROM keypup.milestone_burnup WHERE account_id = :'account' AND title = 'M' ORDER BY day;
 
+-- Each item once: of issue 2 only the last closing, of 6 the day of its opening, of 10 (open again) none; 1, 2 and 9 are done, 8 and 6 were not planned. Of the pull requests 103 was closed unmerged.
+BEGIN;
+UPDATE keypup.issues SET state_reason = 'not_planned' WHERE account_id = :'account' AND number IN (6, 8);
+SELECT project, kind, day, is_complete, items_opened AS opened, items_closed AS closed, items_done AS done FROM keypup.items_daily WHERE account_id = :'account' AND day < '2025-01-18' AND items_opened + items_closed > 0 ORDER BY 2, 3;
+ROLLBACK;
+SELECT kind, count(*) = max(day) - min(day) + 1 AS no_gap, max(day) = (now() AT TIME ZONE 'UTC')::date AS until_today, count(*) FILTER (WHERE NOT is_complete) AS under_way, sum(items_opened) - sum(items_closed) AS open_now FROM keypup.items_daily WHERE account_id = :'account' GROUP BY 1 ORDER BY 1;
+
+-- a/pace had 1 to 12 items done in the last twelve weeks, half of them pull requests, and what was not planned or closed unmerged beside: the median is 6.5, the 15th percentile 2 + 0.65 * 1. For 13 open items it takes 2 weeks,
+-- and 13 / 2.65 = 4.906 weeks: 35 days. a/slow has one in each second week: 0.5 and 0: 2 items take 28 days, 3,000 take 6,000 weeks, which nobody waits for, and for the other percentile nothing can be said. a/idle did nothing; a/new began
+-- this week; of the milestones of a/pace one is closed, and one is empty.
+SELECT keypup.create_account('pace') AS pace \gset
+INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) VALUES (:'pace', 'github', 'c', 'https://api.github.com', 'me') RETURNING connection_id AS pace_connection \gset
+INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) SELECT :'pace', :'pace_connection', n, 'me' FROM unnest('{a/pace,a/slow,a/idle,a/new}'::text[]) n;
+INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, due_on)
+SELECT p.account_id, p.project_id, m.title, m.n, m.title, CASE m.title WHEN 'done' THEN 'closed' ELSE 'open' END, CASE m.title WHEN 'next' THEN '2030-01-31 00:00:00+00'::timestamptz END
+FROM keypup.projects p, (VALUES (1, 'next'), (2, 'done'), (3, 'empty'), (4, 'great')) m(n, title) WHERE p.account_id = :'pace' AND (m.n = 1 OR p.name = CASE m.title WHEN 'great' THEN 'a/slow' ELSE 'a/pace' END);
+CREATE FUNCTION pg_temp.add_items(project text, first bigint, times bigint, milestone text, ended timestamptz, kind text DEFAULT 'issue', outcome text DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+  IF kind = 'issue' THEN
+    INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, state_reason, created_at, updated_at, closed_at, milestone_ids)
+    SELECT p.account_id, p.project_id, first + n, first + n, first + n, 'i', CASE WHEN ended IS NULL THEN 'open' ELSE 'closed' END, outcome, now() - interval '100 days', now(), ended, array_remove(ARRAY[milestone], NULL) FROM keypup.projects p, generate_series(1, times) n WHERE p.name = project AND p.account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'pace');
+  ELSE
+    INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, created_at, updated_at, closed_at, merged_at, milestone_ids)
+    SELECT p.account_id, p.project_id, first + n, first + n, first + n, 'p', coalesce(outcome, 'merged'), false, now() - interval '100 days', now(), ended, CASE WHEN outcome IS NULL THEN ended END, array_remove(ARRAY[milestone], NULL) FROM keypup.projects p, generate_series(1, times) n WHERE p.name = project AND p.account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'pace');
+  END IF;
+END $$;
+DO $$ DECLARE week timestamptz := date_trunc('week', now()); BEGIN
+  FOR k IN 1 .. 12 LOOP
+    PERFORM pg_temp.add_items('a/pace', k * 100, (14 - k) / 2, NULL, week - k * interval '7 days'), pg_temp.add_items('a/pace', k * 100 + 50, (13 - k) / 2, NULL, week - k * interval '7 days' + interval '6 days 23 hours', 'pull_request'),
+      pg_temp.add_items('a/pace', k * 100 + 20, 3, NULL, week - k * interval '7 days', 'issue', 'duplicate'), pg_temp.add_items('a/pace', k * 100 + 80, 2, NULL, week - k * interval '7 days', 'pull_request', 'closed'),
+      pg_temp.add_items('a/slow', k * 100, k % 2, NULL, week - k * interval '7 days');
+  END LOOP;
+  -- Neither this week's nor those of thirteen weeks ago count.
+  PERFORM pg_temp.add_items('a/pace', 5000, 50, 'done', now()), pg_temp.add_items('a/pace', 5100, 50, 'next', week - interval '91 days' + interval '6 days'),
+    pg_temp.add_items('a/pace', 6000, 13, 'next', NULL), pg_temp.add_items('a/slow', 10000, 3000, 'great', NULL), pg_temp.add_items('a/slow', 6000, 2, 'next', NULL), pg_temp.add_items('a/idle', 6000, 2, 'next', NULL);
+  PERFORM pg_temp.add_items('a/new', 1, 3, 'next', NULL), pg_temp.add_items('a/new', 10, 3, NULL, now());
+  UPDATE keypup.issues SET created_at = now() WHERE project_id IN (SELECT project_id FROM keypup.projects WHERE name = 'a/new');
+END $$;
+SELECT project, milestone_id, milestone_number AS number, due_on, open_items AS open, weeks_counted AS weeks, pace_p50, round(pace_p85::numeric, 4) AS pace_p85, done_on_p50 - (now() AT TIME ZONE 'UTC')::date AS days_p50, done_on_p85 - (now() AT TIME ZONE 'UTC')::date AS days_p85
+FROM keypup.milestone_forecasts WHERE account_id = :'pace' ORDER BY 1, 3;
+DELETE FROM keypup.accounts WHERE name = 'pace';
+
 -- In Paris 4 opens on the 9th at 0:30; in New York 3 opens on the 6th.
 SELECT keypup.set_time_zone('flow', 'europe/paris');
 SELECT time_zone FROM keypup.accounts WHERE name = 'flow';
@@ -170,7 +211,8 @@ SELECT opened, closed, reopened, open_at_end_of_day FROM keypup.issue_flow_daily
 SELECT issues_opened, issues_closed, backlog_growth, lead_time_p50, previous_issues_opened FROM keypup.throughput WHERE account_id = :'one';
 SELECT (SELECT count(*) FROM keypup.issue_metrics WHERE account_id = :'empty') AS metrics, (SELECT count(*) FROM keypup.issue_pull_request_links WHERE account_id = :'empty') AS links,
   (SELECT count(*) FROM keypup.issue_flow_daily WHERE account_id = :'empty') AS daily, (SELECT count(*) FROM keypup.throughput WHERE account_id = :'empty') AS throughput,
-  (SELECT count(*) FROM keypup.milestone_progress WHERE account_id = :'empty') AS progress, (SELECT count(*) FROM keypup.milestone_burnup WHERE account_id = :'empty') AS burnup;
+  (SELECT count(*) FROM keypup.milestone_progress WHERE account_id = :'empty') AS progress, (SELECT count(*) FROM keypup.milestone_burnup WHERE account_id = :'empty') AS burnup, (SELECT count(*) FROM keypup.items_daily WHERE account_id = :'empty') AS items,
+  (SELECT count(*) FROM keypup.milestone_forecasts WHERE account_id = :'empty') AS forecasts;
 DROP VIEW pg_temp.metrics;
 DELETE FROM keypup.accounts;
 DROP EXTENSION keypup CASCADE;

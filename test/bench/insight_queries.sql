@@ -367,6 +367,28 @@ WITH happened AS (
 )
 SELECT c.name, c.month_start, c.merged, c.opened, c.closed, c.growth, c.p50, c.cycle_times[1], c.cycle_times[2], c.merged_before, c.p50_before FROM compared c WHERE c.month_start >= current_date - 90;
 
+-- view: items_daily
+SELECT project, kind, day, items_opened, items_closed, items_done FROM keypup.items_daily WHERE day >= current_date - 90;
+-- by hand
+WITH item AS (
+  SELECT i.account_id, i.project_id, 'issue' AS kind, i.created_at, CASE WHEN i.state = 'closed' THEN i.closed_at END AS ended_at, coalesce(i.state_reason, '') NOT IN ('not_planned', 'duplicate') AS is_done FROM keypup.issues i WHERE i.deleted_at IS NULL
+  UNION ALL
+  SELECT r.account_id, r.project_id, 'pull_request', r.created_at, CASE WHEN r.state <> 'open' THEN coalesce(r.merged_at, r.closed_at) END, r.state = 'merged' FROM keypup.pull_requests r WHERE r.deleted_at IS NULL
+), counted AS (
+  SELECT i.account_id, i.project_id, i.kind, (h.at AT TIME ZONE a.time_zone)::date AS day, count(*) FILTER (WHERE h.what = 'opened') AS opened, count(*) FILTER (WHERE h.what = 'closed') AS closed, count(*) FILTER (WHERE h.what = 'closed' AND i.is_done) AS done
+  FROM item i JOIN keypup.accounts a ON a.account_id = i.account_id CROSS JOIN LATERAL (VALUES ('opened', i.created_at), ('closed', i.ended_at)) AS h(what, at)
+  WHERE h.at <= now() GROUP BY i.account_id, i.project_id, i.kind, (h.at AT TIME ZONE a.time_zone)::date
+), began AS (
+  SELECT c.account_id, c.project_id, c.kind, min(c.day) AS day FROM counted c GROUP BY c.account_id, c.project_id, c.kind
+)
+SELECT j.name, b.kind, d.day::date, coalesce(c.opened, 0), coalesce(c.closed, 0), coalesce(c.done, 0)
+FROM began b JOIN keypup.projects j ON j.account_id = b.account_id AND j.project_id = b.project_id JOIN keypup.accounts a ON a.account_id = b.account_id
+CROSS JOIN LATERAL generate_series(greatest(b.day, current_date - 90)::timestamp, now() AT TIME ZONE a.time_zone, interval '1 day') AS d(day)
+LEFT JOIN counted c ON c.account_id = b.account_id AND c.project_id = b.project_id AND c.kind = b.kind AND c.day = d.day::date;
+
+-- view: milestone_forecasts
+SELECT project, milestone_number, open_items, pace_p50, done_on_p50, done_on_p85 FROM keypup.milestone_forecasts;
+
 -- view: milestone_items
 SELECT project_id, milestone_number, kind, number, done_at FROM keypup.milestone_items WHERE created_at >= now() - interval '90 days';
 -- by hand

@@ -90,5 +90,20 @@ function issueRow(issue) {
   ];
 }
 
+// Items of both kinds, each opened once, and closed once: at its last end.
+const items = {};
+for (const [kind, all] of [['issue', truth.issues], ['pull_request', truth.pullRequests]]) {
+  const days = new Map();
+  const count = (when, place) => { const day = dayOf(when); if (!days.has(day)) days.set(day, [0, 0, 0]); days.get(day)[place] += 1; };
+  for (const item of all) {
+    count(item.createdAt, 0);
+    const end = item.mergedAt ?? item.closedAt;
+    if (item.state === 'OPEN') continue;
+    count(end, 1);
+    if (kind === 'issue' ? !isDropped(item) : item.state === 'MERGED') count(end, 2);
+  }
+  for (let day = [...days.keys()].sort()[0]; day && day <= today; day = shift(day, 1)) items[`${kind}|${day}`] = [day < today ? 't' : 'f', ...(days.get(day) ?? [0, 0, 0])];
+}
+
 const issues = Object.fromEntries(truth.issues.map((issue) => [issue.number, issueRow(issue)]));
-console.log(JSON.stringify({ daily, week: periods('week'), month: periods('month'), issues, open: truth.issues.filter((issue) => issue.state === 'OPEN').length }));
+console.log(JSON.stringify({ daily, week: periods('week'), month: periods('month'), items, issues, open: truth.issues.filter((issue) => issue.state === 'OPEN').length }));

@@ -78,6 +78,8 @@ foreach my $zone ('UTC', 'America/Los_Angeles')
 		my $rows = $flow->{daily};
 		same(query("SELECT day, is_complete, opened, closed, completed, not_planned, reopened, open_at_end_of_day FROM keypup.issue_flow_daily WHERE project = '$name'"),
 			[ map { text($_, @{ $rows->{$_} }) } keys %$rows ], "$name, $zone: cumulative flow");
+		$rows = $flow->{items};
+		same(query("SELECT kind, day, is_complete, items_opened, items_closed, items_done FROM keypup.items_daily WHERE project = '$name'"), [ map { text($_, @{ $rows->{$_} }) } keys %$rows ], "$name, $zone: items by day");
 		foreach my $period ('week', 'month')
 		{
 			$rows = $flow->{$period};
@@ -115,6 +117,8 @@ none(q{SELECT p.title FROM keypup.milestone_progress p JOIN (SELECT DISTINCT ON 
 	ON b.account_id = p.account_id AND b.project_id = p.project_id AND b.milestone_id = p.milestone_id WHERE (b.scope, b.done) <> (p.scope, p.done)}, 'the last day of a burn-up is the progress');
 none(q{SELECT title FROM (SELECT *, lag(scope) OVER w AS s, lag(done) OVER w AS d FROM keypup.milestone_burnup WINDOW w AS (PARTITION BY account_id, project_id, milestone_id ORDER BY day)) x
 	WHERE s > scope OR d > done OR done > scope}, 'a burn-up never falls, and no more is done than there is');
+none(q{SELECT f.title FROM keypup.milestone_forecasts f JOIN keypup.milestone_progress p ON p.account_id = f.account_id AND p.project_id = f.project_id AND p.milestone_id = f.milestone_id
+	WHERE f.open_items <> p.scope - p.done OR p.state <> 'open' OR f.done_on_p50 > f.done_on_p85 OR f.pace_p85 > f.pace_p50}, 'a forecast is of what is open, and the sure day is not the earlier one');
 none(q{SELECT issue_number FROM keypup.issue_pull_request_links GROUP BY account_id, project_id, issue_number, pull_request_number HAVING count(*) > 1 OR bool_or(cardinality(sources) = 0)}, 'no link is there twice');
 is(query(q{SELECT project, sum(completed), sum(not_planned) FROM keypup.issue_flow_daily GROUP BY project ORDER BY 1}),
 	query(q{SELECT project, count(*) FILTER (WHERE close_reason = 'completed'), count(*) FILTER (WHERE close_reason <> 'completed') FROM keypup.issue_metrics GROUP BY project ORDER BY 1}), 'each closed issue is completed once, or not planned');
