@@ -403,7 +403,7 @@ JOIN (
 ) AS x ON x.account_id = m.account_id AND x.project_id = m.project_id AND x.milestone = m.title;
 
 -- view: milestone_progress
-SELECT project, number, state, due_on, scope, done, percent, slip_days FROM keypup.milestone_progress WHERE due_on >= current_date - 90;
+SELECT project, milestone_number, state, due_on, scope, done, percent, slip_days FROM keypup.milestone_progress WHERE due_on >= current_date - 90;
 -- by hand
 WITH item AS (
   SELECT i.account_id, i.project_id, i.milestone, i.state FROM keypup.issues i WHERE i.milestone IS NOT NULL AND i.deleted_at IS NULL
@@ -420,7 +420,7 @@ LEFT JOIN counted c ON c.account_id = m.account_id AND c.project_id = m.project_
 WHERE (m.due_on AT TIME ZONE 'UTC')::date >= current_date - 90;
 
 -- view: milestone_burnup
-SELECT project, number, day, scope, done FROM keypup.milestone_burnup WHERE day >= current_date - 90;
+SELECT project, milestone_number, day, scope, done FROM keypup.milestone_burnup WHERE day >= current_date - 90;
 -- by hand
 WITH milestone AS (
   SELECT m.account_id, m.project_id, m.number, m.title, p.name, a.time_zone,
@@ -1116,7 +1116,7 @@ WHERE g.week_start >= current_date - 90;
 SELECT project, period, period_start, issues_closed, issues_reopened FROM keypup.issue_reopen_rate WHERE period_start >= current_date - 90;
 -- by hand
 WITH recent AS (
-  SELECT * FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '90 days'
+  SELECT * FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.updated_at >= now() - interval '100 days'
 ), happened AS (
   SELECT i.account_id, i.project_id, i.number, h.part, h.event, h.occurred_at
   FROM recent i CROSS JOIN LATERAL (VALUES (0, 'opened', i.created_at),
