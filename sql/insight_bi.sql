@@ -38,6 +38,11 @@ UPDATE keypup.issues i SET state = 'closed', closed_at = i.created_at + interval
 FROM keypup.accounts a WHERE a.account_id = i.account_id AND a.name = 'bi paris';
 SELECT m.lead_time, h.lead_time_hours, pg_typeof(h.lead_time_hours), h.title, h.age_hours IS NULL AS is_closed
 FROM keypup.issue_metrics m JOIN keypup.issue_metrics_hours h USING (account_id, project_id, number) JOIN keypup.accounts a USING (account_id) WHERE a.name = 'bi paris';
+-- What is interpolated is written in days and hours: 25.5 + 0.9 * (72 - 25.5) hours are 2 days 19:21, not 1 day 43:21.
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, state_reason, created_at, updated_at, closed_at)
+SELECT account_id, project_id, 2, 2, '#2', 'two', 'closed', 'completed', '2024-03-27', '2024-03-30', '2024-03-30' FROM keypup.projects JOIN keypup.accounts a USING (account_id) WHERE a.name = 'bi paris';
+SELECT w.lead_time_p90, h.lead_time_p90_hours FROM keypup.throughput_weekly w JOIN keypup.throughput_weekly_hours h USING (account_id, project_id, week_start)
+JOIN keypup.accounts a USING (account_id) WHERE a.name = 'bi paris' AND w.lead_time_p90 IS NOT NULL;
 WITH viewed AS (
   SELECT c.oid, c.relname, bool_or(a.atttypid = 'interval'::regtype) AS has_interval,
     string_agg(CASE WHEN a.atttypid = 'interval'::regtype THEN a.attname || '_hours' ELSE a.attname END, ' ' ORDER BY a.attnum) AS columns

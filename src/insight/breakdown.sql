@@ -66,7 +66,9 @@ SELECT s.account_id, s.project_id, j.name AS project, s.dimension, s.value, s.pe
   coalesce(c.issues_completed, 0) AS issues_completed, coalesce(c.issues_not_planned, 0) AS issues_not_planned,
   coalesce(c.issues_reopened, 0) AS issues_reopened,
   c.issues_reopened / nullif(c.issues_closed, 0)::double precision AS reopen_rate,
-  c.lead_times[1] AS lead_time_p50, c.lead_times[2] AS lead_time_p75, c.lead_times[3] AS lead_time_p90
+  justify_hours(c.lead_times[1]) AS lead_time_p50,
+  justify_hours(c.lead_times[2]) AS lead_time_p75,
+  justify_hours(c.lead_times[3]) AS lead_time_p90
 FROM spaced s
 CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = s.account_id
   AND p.project_id = s.project_id LIMIT 1) AS j
@@ -218,9 +220,10 @@ COMMENT ON COLUMN keypup.issue_reopen_rate.reopen_rate IS
 CREATE VIEW keypup.issue_ageing WITH (security_invoker = true, security_barrier = true) AS
 SELECT m.account_id, m.project_id, m.project, count(*) AS open_issues,
   count(*) FILTER (WHERE m.is_stale) AS stale_issues,
-  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[1] AS age_p50,
-  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[2] AS age_p75,
-  (percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[3] AS age_p90, max(m.age) AS oldest_age
+  justify_hours((percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[1]) AS age_p50,
+  justify_hours((percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[2]) AS age_p75,
+  justify_hours((percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[3]) AS age_p90,
+  max(m.age) AS oldest_age
 FROM keypup.issue_metrics m
 WHERE m.state = 'open'
 GROUP BY m.account_id, m.project_id, m.project;

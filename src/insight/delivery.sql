@@ -326,7 +326,8 @@ WITH fact AS (
 ), gathered AS (
   SELECT f.account_id, f.project_id, f.external_id, f.deployed_at,
     (array_agg(f.deployment) FILTER (WHERE f.is_deployment))[1] AS deployment, count(f.number) AS pull_requests,
-      percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS change_lead_time_p50, count(f.incident) AS incidents,
+    justify_hours(percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time)) AS change_lead_time_p50,
+    count(f.incident) AS incidents,
     CASE WHEN count(f.incident) = count(f.recovered_at) THEN max(f.recovered_at) END AS recovered_at
   FROM fact f
   -- By its time too, which all of them have from it: so a time range passes by the rest.

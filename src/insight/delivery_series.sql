@@ -23,7 +23,7 @@ WITH zone AS MATERIALIZED (
     count(*) FILTER (WHERE NOT f.succeeded) AS failed_deployments,
     count(DISTINCT f.failed_change) AS failed_changes,
     percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY f.lead_time) AS lead_times,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50
+    justify_hours(percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time)) AS recovery_time_p50
   FROM fact f
   JOIN zone z ON z.account_id = f.account_id
   CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
@@ -41,8 +41,8 @@ WITH zone AS MATERIALIZED (
     coalesce(c.deployment_days, 0) AS deployment_days, coalesce(c.failed_deployments, 0) AS failed_deployments,
     coalesce(c.failed_changes, 0) AS failed_changes,
     c.failed_changes / nullif(c.deployments, 0)::double precision AS change_failure_rate,
-    c.lead_times[1] AS change_lead_time_p50, c.lead_times[2] AS change_lead_time_p75,
-    c.lead_times[3] AS change_lead_time_p90, c.recovery_time_p50
+    justify_hours(c.lead_times[1]) AS change_lead_time_p50, justify_hours(c.lead_times[2]) AS change_lead_time_p75,
+    justify_hours(c.lead_times[3]) AS change_lead_time_p90, c.recovery_time_p50
   FROM spaced s
   CROSS JOIN LATERAL (SELECT ('1 ' || s.period)::interval AS step) AS e
   CROSS JOIN LATERAL generate_series(s.period_start::timestamp,
@@ -336,8 +336,9 @@ WITH zone AS MATERIALIZED (
     count(*) FILTER (WHERE f.succeeded AND f.is_recent) AS deployments,
     count(*) FILTER (WHERE NOT f.succeeded AND f.is_recent) AS failed_deployments,
     count(DISTINCT f.failed_change) FILTER (WHERE f.is_recent) AS failed_changes,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) FILTER (WHERE f.is_recent) AS lead_time_p50,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) FILTER (WHERE f.is_recent) AS recovery_time_p50,
+    justify_hours(percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) FILTER (WHERE f.is_recent)) AS lead_time_p50,
+    justify_hours(percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time)
+      FILTER (WHERE f.is_recent)) AS recovery_time_p50,
     array_agg(DISTINCT f.day) FILTER (WHERE f.succeeded AND f.is_recent) AS days
   FROM placed f
   GROUP BY f.account_id, f.project_id

@@ -53,14 +53,20 @@ CREATE VIEW keypup.throughput WITH (security_invoker = true, security_barrier = 
 SELECT p.account_id, p.project_id, p.name AS project, k.period, f.period_start, f.is_complete,
   f.pull_requests_merged, f.issues_opened, f.issues_closed, f.issues_completed, f.issues_not_planned,
   f.issues_reopened, f.backlog_growth,
-  f.lead_times[1] AS lead_time_p50, f.lead_times[2] AS lead_time_p75, f.lead_times[3] AS lead_time_p90,
-  f.cycle_times[1] AS cycle_time_p50, f.cycle_times[2] AS cycle_time_p75, f.cycle_times[3] AS cycle_time_p90,
+  justify_hours(f.lead_times[1]) AS lead_time_p50,
+  justify_hours(f.lead_times[2]) AS lead_time_p75,
+  justify_hours(f.lead_times[3]) AS lead_time_p90,
+  justify_hours(f.cycle_times[1]) AS cycle_time_p50,
+  justify_hours(f.cycle_times[2]) AS cycle_time_p75,
+  justify_hours(f.cycle_times[3]) AS cycle_time_p90,
   f.previous_pull_requests_merged, f.previous_issues_opened, f.previous_issues_closed, f.previous_issues_completed,
   f.previous_issues_not_planned, f.previous_issues_reopened, f.previous_backlog_growth,
-  f.previous_lead_times[1] AS previous_lead_time_p50,
-  f.previous_lead_times[2] AS previous_lead_time_p75, f.previous_lead_times[3] AS previous_lead_time_p90,
-    f.previous_cycle_times[1] AS previous_cycle_time_p50, f.previous_cycle_times[2] AS previous_cycle_time_p75,
-    f.previous_cycle_times[3] AS previous_cycle_time_p90
+  justify_hours(f.previous_lead_times[1]) AS previous_lead_time_p50,
+  justify_hours(f.previous_lead_times[2]) AS previous_lead_time_p75,
+  justify_hours(f.previous_lead_times[3]) AS previous_lead_time_p90,
+  justify_hours(f.previous_cycle_times[1]) AS previous_cycle_time_p50,
+  justify_hours(f.previous_cycle_times[2]) AS previous_cycle_time_p75,
+  justify_hours(f.previous_cycle_times[3]) AS previous_cycle_time_p90
 FROM (VALUES ('week'::text), ('month')) AS k(period)
 CROSS JOIN keypup.projects p
 JOIN keypup.accounts a ON a.account_id = p.account_id

@@ -35,7 +35,7 @@ WITH zone AS MATERIALIZED (
   GROUP BY c.account_id, c.project_id, c.week_start, c.metric
 )
 SELECT g.account_id, g.project_id, p.name AS project, g.metric, g.week_start, g.week_start < g.this_week AS is_complete,
-  g.samples, g.spans[1] AS p50, g.spans[2] AS p75, g.spans[3] AS p90
+  g.samples, justify_hours(g.spans[1]) AS p50, justify_hours(g.spans[2]) AS p75, justify_hours(g.spans[3]) AS p90
 FROM gathered g
 -- LIMIT, so that the planner cannot begin with the projects and gather the samples for each of them.
 CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = g.account_id

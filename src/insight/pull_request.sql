@@ -334,7 +334,7 @@ CREATE VIEW keypup.review_load WITH (security_invoker = true, security_barrier =
 -- range leaves out weeks, and only the reviews of the others are looked up.
 SELECT w.account_id, r.person_id, r.reviewer, r.is_bot, w.week_start, w.is_complete,
   to_char(w.week_start, 'IYYY-"W"IW') AS iso_week, r.reviews, r.pull_requests, r.first_reviews, r.responses,
-    r.response_times[1] AS median_response_time, r.response_times[2] AS p90_response_time
+    justify_hours(r.response_times[1]) AS median_response_time, justify_hours(r.response_times[2]) AS p90_response_time
 FROM keypup.accounts a
 CROSS JOIN LATERAL (
   SELECT array_agg(g.person_id) AS person_ids, array_agg(g.reviewer) AS reviewers,

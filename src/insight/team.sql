@@ -6,8 +6,9 @@ WITH member AS MATERIALIZED (
   SELECT m.account_id, m.team, m.person_id, m.joined_at, m.left_at FROM keypup.team_memberships m
 )
 SELECT w.account_id, r.team, r.is_bot, w.week_start, w.is_complete, to_char(w.week_start, 'IYYY-"W"IW') AS iso_week,
-  r.reviewers, r.reviews, r.pull_requests, r.first_reviews, r.responses, r.response_times[1] AS median_response_time,
-    r.response_times[2] AS p90_response_time
+  r.reviewers, r.reviews, r.pull_requests, r.first_reviews, r.responses,
+  justify_hours(r.response_times[1]) AS median_response_time,
+  justify_hours(r.response_times[2]) AS p90_response_time
 FROM keypup.review_weeks w
 CROSS JOIN LATERAL (
   SELECT x.team, x.is_bot,

@@ -28,8 +28,10 @@ WITH zone AS MATERIALIZED (
 SELECT s.account_id, s.team, d.week::date AS week_start,
   d.week + interval '1 week' <= now() AT TIME ZONE s.time_zone AS is_complete,
   coalesce(c.pull_requests_merged, 0) AS pull_requests_merged,
-  c.cycle_times[1] AS cycle_time_p50, c.cycle_times[2] AS cycle_time_p75, c.cycle_times[3] AS cycle_time_p90,
-  c.pickup_times[1] AS pickup_time_p50, c.pickup_times[2] AS pickup_time_p90
+  justify_hours(c.cycle_times[1]) AS cycle_time_p50,
+  justify_hours(c.cycle_times[2]) AS cycle_time_p75,
+  justify_hours(c.cycle_times[3]) AS cycle_time_p90,
+  justify_hours(c.pickup_times[1]) AS pickup_time_p50, justify_hours(c.pickup_times[2]) AS pickup_time_p90
 FROM spaced s
 CROSS JOIN LATERAL generate_series(s.week,
   coalesce(s.next_week - interval '1 week', now() AT TIME ZONE s.time_zone), interval '1 week') AS d(week)
@@ -92,8 +94,8 @@ WITH zone AS MATERIALIZED (
   SELECT i.account_id, i.team, NULL, i.project_id || ' ' || i.deployment_id, NULL, i.recovery_time FROM incident i
 ), counted AS (
   SELECT f.account_id, f.team, count(f.days_ago) AS deployments, count(DISTINCT f.failed_change) AS failed_changes,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) AS lead_time_p50,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time) AS recovery_time_p50,
+    justify_hours(percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time)) AS lead_time_p50,
+    justify_hours(percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time)) AS recovery_time_p50,
     array_agg(DISTINCT f.days_ago) AS days
   FROM fact f
   GROUP BY f.account_id, f.team
