@@ -131,6 +131,21 @@ SELECT team, is_bot, week_start, is_complete, iso_week, reviewers, reviews, resp
 SELECT count(*) AS wrong FROM keypup.review_weeks WHERE account_id = :'account' AND (is_complete <> (week_start + 7 <= (now() AT TIME ZONE 'America/New_York')::date) OR extract(isodow FROM week_start) <> 1);
 SELECT max(week_start) = date_trunc('week', now() AT TIME ZONE 'America/New_York')::date AS until_now FROM keypup.team_review_load WHERE account_id = :'account' AND team = 'core';
 
+-- 10 to 15: all of 11, 12, 14 and 15 take back 10, and 13 takes back 11. 62: the number of 61 is in the quoted title. 63 and 66: what they take back is
+-- not known: two titles begin so, and nothing is called so. 7: squashed and closed by a bot, which is no merge. 64: nothing was merged before it. 65 is by hand.
+SELECT pg_temp.pull(10, 'Add cache (#9)', 'ann', 0, 1), pg_temp.pull(11, 'Revert "Add cache (#9)"', 'bob', 2, 3), pg_temp.pull(12, 'revert: feat: add cache', 'bob', 2, 3), pg_temp.pull(13, 'Reapply "Add cache (#9)"', 'bob', 5, 6),
+  pg_temp.pull(14, 'Revert "Add cache (#9)" (#15)', 'bob', 2, 3), pg_temp.pull(15, 'Revert "Add ca…"', 'bob', 2, 3), pg_temp.pull(61, 'Mend it', 'ann', 0, 1), pg_temp.pull(62, 'Revert "Mend it (#61)"', 'bob', 2, 3),
+  pg_temp.pull(63, 'Revert "Add c…"', 'bob', 7, 8), pg_temp.pull(64, 'revert(api)!: fix: what comes later', 'bob', 2, 3), pg_temp.pull(65, 'Revert the cache', 'bob', 2, 3), pg_temp.pull(66, 'Revert "Nothing (#61)"', 'bob', 2, 3),
+  pg_temp.pull(67, 'fix: what comes later', 'ann', 4, 5), pg_temp.pull(68, 'Revert "Add cl...', 'bob', 7, 8), pg_temp.pull(69, 'Add clock', 'bob', 6, 6.5), pg_temp.pull(7, '[Merged by Bors] - add x', 'ann', 0, NULL, NULL, 2);
+SELECT number, title, reverted_by, revert_state FROM keypup.pull_request_reverts WHERE account_id = :'account' ORDER BY reverted_by;
+SELECT number, title FROM keypup.pull_request_metrics WHERE account_id = :'account' AND is_revert ORDER BY number;
+SELECT number, state, merged_at, cycle_time FROM keypup.pull_request_metrics WHERE account_id = :'account' AND number = 7;
+-- 6: its first commit was authored two years before, which coding_time does not hide.
+SELECT pg_temp.pull(6, 'backport of a two-year-old commit', 'ann', 0, 2, -730 * 24), pg_temp.pull(60, '90 days', 'ann', 0, 2, -90 * 24);
+SELECT keypup.derive_pull_requests(:'account', :'project_id', '{6,60}');
+SELECT number, coding_time, is_first_commit_old FROM keypup.pull_request_metrics WHERE account_id = :'account' AND number IN (1, 6, 42, 60) ORDER BY number;
+SELECT count(*) AS flagged FROM keypup.pull_request_cycle WHERE account_id = :'account' AND is_first_commit_old;
+
 DROP VIEW pg_temp.seen;
 DELETE FROM keypup.accounts;
 DROP EXTENSION keypup CASCADE;

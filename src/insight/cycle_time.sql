@@ -42,6 +42,7 @@ SELECT m.account_id, m.project_id, (
     THEN keypup.time_in_spans(m.draft_spans, m.ready_at, m.merged_at) END AS draft_time,
   m.merged_at - m.coding_started_at AS cycle_time,
   CASE WHEN m.first_review_at >= m.review_requested_at THEN m.first_review_at - m.review_requested_at END AS idle_time,
+  coalesce(m.first_commit_at < m.created_at - interval '90 days', false) AS is_first_commit_old,
   m.is_draft, m.merged_by, m.additions, m.deletions, m.requested_reviewers, m.updated_at, m.key
 FROM milestone m;
 REVOKE ALL ON keypup.pull_request_cycle FROM PUBLIC;
@@ -84,6 +85,9 @@ COMMENT ON COLUMN keypup.pull_request_cycle.cycle_time IS
   'Start of coding to merge: the sum of the stages and draft_time; NULL until merged.';
 COMMENT ON COLUMN keypup.pull_request_cycle.idle_time IS
   'First review request to the first review; stands beside the stages and is no part of the sum.';
+COMMENT ON COLUMN keypup.pull_request_cycle.is_first_commit_old IS
+  'Whether the first commit was authored more than 90 days before the opening, as one that was picked from elsewhere: '
+  'its coding_time says little.';
 COMMENT ON COLUMN keypup.pull_request_cycle.is_draft IS 'Whether it is a draft now, or was when it was closed.';
 COMMENT ON COLUMN keypup.pull_request_cycle.merged_by IS
   'Login of who merged it; NULL if it was not merged, or the user was deleted.';

@@ -121,7 +121,8 @@ SELECT c.account_id, c.project_id, j.name AS project,
     SELECT i.person_id FROM keypup.identities i
     WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = c.merged_by
     ORDER BY i.person_id IS NULL, i.external_id LIMIT 1), false) END AS self_merged,
-  o.times_reopened, starts_with(c.title, 'Revert "') AS is_revert, c.updated_at, c.key
+  o.times_reopened,
+  keypup.reverted_title(c.title) IS NOT NULL AS is_revert, c.is_first_commit_old, c.updated_at, c.key
 FROM keypup.pull_request_cycle c
 JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id
 LEFT JOIN LATERAL (
@@ -244,7 +245,10 @@ COMMENT ON COLUMN keypup.pull_request_metrics.self_merged IS
   'Whether its author, by login or person, merged it; NULL until merged, and where one of them is deleted.';
 COMMENT ON COLUMN keypup.pull_request_metrics.times_reopened IS 'How often it was reopened.';
 COMMENT ON COLUMN keypup.pull_request_metrics.is_revert IS
-  'Whether the title starts with Revert, a space and a quotation mark, as the provider''s button writes it.';
+  'Whether the title is that of a revert: Revert "title", Reapply "title" or revert: title.';
+COMMENT ON COLUMN keypup.pull_request_metrics.is_first_commit_old IS
+  'Whether the first commit was authored more than 90 days before the opening, as one that was picked from elsewhere: '
+  'its coding_time says little.';
 COMMENT ON COLUMN keypup.pull_request_metrics.updated_at IS 'The provider''s time of last change.';
 
 CREATE VIEW keypup.pull_request_work_in_progress WITH (security_invoker = true, security_barrier = true) AS

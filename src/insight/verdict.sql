@@ -18,13 +18,14 @@ WITH said AS (
     SELECT coalesce(r.dismissed_state, r.state) AS state, r.submitted_at AS said_at, 1 AS part
     UNION ALL
     SELECT 'dismissed', r.dismissed_at, 2
-    WHERE r.dismissed_state <> 'commented' AND (p.merged_at IS NULL OR r.dismissed_at <= p.merged_at)
-      AND NOT EXISTS (
+    -- CASE, so that nothing is looked up for those that were not dismissed.
+    WHERE CASE WHEN r.dismissed_state <> 'commented' AND (p.merged_at IS NULL OR r.dismissed_at <= p.merged_at)
+      THEN NOT EXISTS (
         SELECT FROM keypup.reviews n
         WHERE n.account_id = r.account_id AND n.project_id = r.project_id
           AND n.pull_request_number = r.pull_request_number AND n.author = r.author
           AND n.state IN ('approved', 'changes_requested', 'dismissed') AND n.submitted_at <= r.dismissed_at
-          AND (n.submitted_at, n.external_id COLLATE "C") > (r.submitted_at, r.external_id COLLATE "C"))
+          AND (n.submitted_at, n.external_id COLLATE "C") > (r.submitted_at, r.external_id COLLATE "C")) END
   ) AS t
   LEFT JOIN LATERAL (
     SELECT i.person_id FROM keypup.projects j JOIN keypup.identities i ON i.account_id = j.account_id

@@ -1264,3 +1264,18 @@ FROM pair a JOIN keypup.people p ON p.person_id = a.person_id JOIN keypup.people
 
 -- view: pull_request_waiting
 SELECT project_id, number, place, waiting_for, start_at, end_at, waiting_time FROM keypup.pull_request_waiting WHERE merged_at >= now() - interval '90 days';
+
+-- view: team_throughput_weekly
+SELECT team, week_start, pull_requests_merged, cycle_time_p50, cycle_time_p90, pickup_time_p50 FROM keypup.team_throughput_weekly WHERE week_start >= current_date - 90;
+
+-- view: team_dora_metrics
+SELECT team, deployments, deployment_frequency, lead_time_for_changes, change_failure_rate, failed_deployment_recovery_time FROM keypup.team_dora_metrics;
+
+-- view: pull_request_labels
+SELECT project, label, number, cycle_time, merged_without_review FROM keypup.pull_request_labels WHERE merged_at >= now() - interval '90 days';
+
+-- view: first_contributions
+SELECT person, first_pull_request_at, first_review_submitted_at FROM keypup.first_contributions WHERE first_at >= now() - interval '90 days';
+
+-- view: calendar
+SELECT day, week_start, is_complete FROM keypup.calendar WHERE day >= current_date - 90;

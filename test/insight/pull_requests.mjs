@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 const [file, zone] = process.argv.slice(2);
 const { pullRequests } = JSON.parse(readFileSync(file, 'utf8'));
 const SIZES = [[10, 'XS'], [50, 'S'], [250, 'M'], [1000, 'L'], [Infinity, 'XL']];
+const REVERTS = [/^[Rr]evert ".+"( \(#\d+\))?$/, /^[Rr]eapply ".+"( \(#\d+\))?$/, /^[Rr]evert ".+(…|\.\.\.)$/, /^[Rr]evert(\([^()]*\))?!?: +.+$/];
 const WEEK = 7 * 24 * 3600;
 const MONDAY = Date.UTC(1970, 0, 5) / 1000;
 
@@ -138,7 +139,7 @@ for (const pull of pullRequests) {
     firstReview !== null && firstReview >= created ? firstReview - created : null, minus(firstResponse, created),
     rounds, new Set(counted.map((review) => review.login)).size, state, SIZES.find(([limit]) => lineCount < limit)[1],
     merged === null ? null : firstReview === null, merged === null || author === null || !pull.mergedBy ? null : pull.mergedBy.login === author,
-    times('ReopenedEvent').length, pull.title.startsWith('Revert "'), pull.state === 'OPEN' && pull.isDraft ? 'draft' : pull.state.toLowerCase()));
+    times('ReopenedEvent').length, REVERTS.some((pattern) => pattern.test(pull.title)), pull.commits.length > 0 && seconds(pull.commits[0].authoredDate) < created - 90 * 24 * 3600, pull.state === 'OPEN' && pull.isDraft ? 'draft' : pull.state.toLowerCase()));
   const own = comments.filter((comment) => author !== null && comment.login === author && !comment.bot);
   for (const span of takeTurns(pull, ready, everybodys, own, end)) lines.push(show('turn', pull.number, span.place, span.turn, span.at, span.until));
 

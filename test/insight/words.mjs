@@ -193,10 +193,19 @@ for (const [key, weeks] of breakdown) {
   }
 }
 
-// What is taken back, by title.
+// What is taken back, by title: as it is quoted; else by the number at its end, by how it begins, or by what is left of it without what conventions add.
+const plain = (title) => title.toLowerCase().replace(/^[a-z]+(\([^()]*\))?!?: +/, '').replace(/ \(#\d+\)$/, '');
 for (const revert of truth.pullRequests) {
-  const title = revert.title.match(/^Revert "(.+)"$/)?.[1];
-  const meant = truth.pullRequests.filter((pull) => pull.title === title && pull.mergedAt !== null && pull.mergedAt <= revert.createdAt).map((pull) => pull.number);
-  if (meant.length) lines.push(show('revert', Math.max(...meant), revert.number));
+  const whole = revert.title.match(/^[Rr](evert|eapply) "(.+)"( \(#\d+\))?$/);
+  const cut = revert.title.match(/^[Rr]evert "(.+(?:…|\.\.\.))$/);
+  const colon = revert.title.match(/^[Rr]evert(?:\([^()]*\))?!?: +(.+)$/);
+  const quoted = whole ? (whole[1] === 'evert' ? whole[2] : `Revert "${whole[2]}"`) : cut?.[1] ?? colon?.[1];
+  if (quoted === undefined) continue;
+  const merged = truth.pullRequests.filter((pull) => pull.mergedAt !== null && pull.mergedAt <= revert.createdAt);
+  const exact = merged.filter((pull) => pull.title === quoted);
+  const [, start, number] = quoted.match(/^(.*) \(#(\d+)\)$/) ?? [];
+  const alike = merged.filter((pull) => (/.{5}(…|\.\.\.)$/.test(quoted) ? pull.title.startsWith(quoted.replace(/(…|\.\.\.)$/, '')) : colon ? plain(pull.title) === plain(quoted) : pull.number === Number(number) && pull.title === start));
+  const meant = exact.length ? exact : new Set(alike.map((pull) => pull.title)).size === 1 ? alike : [];
+  if (meant.length) lines.push(show('revert', Math.max(...meant.map((pull) => pull.number)), revert.number));
 }
 process.stdout.write(`${lines.join('\n')}\n`);

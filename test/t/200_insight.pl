@@ -60,7 +60,7 @@ foreach my $name (@repositories)
 		pull => 'SELECT concat_ws($$ $$, $$pull$$, number, '
 		  . join(', ', map { span($_) } qw(coding_time pickup_time review_time merge_time unreviewed_time draft_time cycle_time time_to_first_review time_to_first_response))
 		  . ', review_rounds, reviewer_count, review_state, size_class, ' . unknown('merged_without_review') . ', ' . unknown('self_merged')
-		  . ", times_reopened, " . unknown('is_revert') . ", state_now) FROM keypup.pull_request_metrics WHERE account_id = '$id'",
+		  . ", times_reopened, " . unknown('is_revert') . ', ' . unknown('is_first_commit_old') . ", state_now) FROM keypup.pull_request_metrics WHERE account_id = '$id'",
 		load => "SELECT concat_ws(' ', 'load', coalesce(l.login, r.reviewer, '-'), " . unknown('r.is_bot') . ', extract(epoch FROM r.week_start)::bigint, r.reviews, r.pull_requests, r.first_reviews, r.responses, '
 		  . span('r.median_response_time') . ', ' . span('r.p90_response_time') . ") FROM keypup.review_load r LEFT JOIN keypup.identities l ON l.account_id = r.account_id AND l.person_id = r.person_id WHERE r.account_id = '$id'",
 		turn => 'SELECT concat_ws($$ $$, $$turn$$, number, place, waiting_for, extract(epoch FROM start_at)::bigint, coalesce(extract(epoch FROM end_at)::bigint::text, $$-$$))'
