@@ -24,9 +24,11 @@ BEGIN
   FOREACH wanted IN ARRAY ARRAY['keypup_member', 'keypup_worker']::pg_catalog.name[] LOOP
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = wanted) THEN
       EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);
-    ELSIF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = wanted
-                  AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb
-                    OR r.rolreplication)) THEN
+    ELSIF EXISTS (
+      SELECT FROM pg_catalog.pg_roles r
+      WHERE r.rolname = wanted
+        AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication)
+    ) THEN
       RAISE EXCEPTION 'role "%" exists already with rights that keypup does not give it', wanted
         USING ERRCODE = 'duplicate_object',
               HINT = pg_catalog.format('Drop the role, or: ALTER ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE '

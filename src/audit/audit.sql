@@ -99,7 +99,7 @@ BEGIN
     record_durably.actor_kind, record_durably.actor);
   PERFORM keypup.note_if_undone(record_durably.account_id, record_durably.action, record_durably.actor_kind,
     record_durably.actor, record_durably.detail || ', rolled back', record_durably.was_done,
-      record_durably.token_digest);
+    record_durably.token_digest);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.record_durably(uuid, text, text, text, text, boolean, bytea) FROM PUBLIC;
@@ -110,7 +110,7 @@ COMMENT ON FUNCTION keypup.record_durably(uuid, text, text, text, text, boolean,
 -- tries for long must not fill an account's log, nor hide in it what others did.
 CREATE FUNCTION keypup.record_note(account_id uuid, first_at timestamptz, last_at timestamptz, times bigint,
   action text, outcome text, actor_kind text, actor text, claimed text, database_role text, client_address text,
-    detail text, token_digest bytea) RETURNS void
+  detail text, token_digest bytea) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
 AS $$
 DECLARE
@@ -120,14 +120,13 @@ BEGIN
   FOR attempt IN 1 .. 2 LOOP
     SELECT count(*) AS records, count(*) FILTER (WHERE n.is_alike) AS alike,
       max(n.record_id) FILTER (WHERE n.is_alike AND n.is_same) AS same_id,
-        max(n.record_id) FILTER (WHERE n.is_alike) AS alike_id
+      max(n.record_id) FILTER (WHERE n.is_alike) AS alike_id
     INTO known
     FROM (
       SELECT l.record_id,
-        (l.action, l.outcome, l.actor_kind, l.actor, l.database_role, l.client_address) IS NOT DISTINCT FROM
-          (record_note.action, record_note.outcome, record_note.actor_kind, record_note.actor,
-            record_note.database_role, record_note.client_address)
-          AS is_alike,
+        (l.action, l.outcome, l.actor_kind, l.actor, l.database_role, l.client_address)
+          IS NOT DISTINCT FROM (record_note.action, record_note.outcome, record_note.actor_kind, record_note.actor,
+            record_note.database_role, record_note.client_address) AS is_alike,
         (l.claimed, l.detail) IS NOT DISTINCT FROM (record_note.claimed, record_note.detail) AS is_same
       FROM keypup.audit_log l
       WHERE (l.account_id = record_note.account_id OR record_note.account_id IS NULL AND l.account_id IS NULL)
@@ -147,7 +146,7 @@ BEGIN
       database_role, client_address, detail)
     VALUES (record_note.account_id, first_at, record_note.last_at, record_note.times, record_note.action,
       record_note.outcome, record_note.actor_kind, record_note.actor, record_note.claimed, record_note.database_role,
-        record_note.client_address, record_note.detail);
+      record_note.client_address, record_note.detail);
   ELSE
     UPDATE keypup.audit_log l SET times = l.times + record_note.times,
       last_at = greatest(l.last_at, record_note.last_at)
@@ -159,9 +158,10 @@ BEGIN
       -- No token is accepted for longer than a day, but for codes of recovery.
       INSERT INTO keypup.used_tokens (account_id, token_digest, expires_at)
       SELECT a.account_id, record_note.token_digest,
-        CASE WHEN EXISTS (SELECT FROM keypup.recovery_codes c WHERE c.account_id = a.account_id
-          AND c.code_digest = record_note.token_digest)
-             THEN 'infinity' ELSE now() + interval '1 day' END
+        CASE WHEN EXISTS (
+          SELECT FROM keypup.recovery_codes c
+          WHERE c.account_id = a.account_id AND c.code_digest = record_note.token_digest
+        ) THEN 'infinity' ELSE now() + interval '1 day' END
       FROM keypup.accounts a WHERE a.account_id = record_note.account_id ON CONFLICT DO NOTHING;
     EXCEPTION
       -- Whoever shows the same token just now marks it, or is noted in turn; or the account is being dropped.

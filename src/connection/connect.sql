@@ -42,8 +42,8 @@ BEGIN
       || string_agg(p.provider, ', ' ORDER BY p.provider) || '.'
     INTO known FROM keypup.providers p;
     -- Only what may be a provider's name is repeated: it could be a token in the wrong place.
-    RAISE EXCEPTION 'provider "%" is unknown', CASE WHEN provider COLLATE "C" ~ '^[a-z]{1,15}$' THEN provider
-      ELSE '…' END
+    RAISE EXCEPTION 'provider "%" is unknown',
+      CASE WHEN provider COLLATE "C" ~ '^[a-z]{1,15}$' THEN provider ELSE '…' END
       USING ERRCODE = 'invalid_parameter_value', HINT = known;
   END IF;
   RETURN found;
@@ -87,8 +87,9 @@ BEGIN
   name := coalesce(name, provider.provider);
   -- What an account connects and gives up comes one after the other.
   PERFORM FROM keypup.accounts a WHERE a.account_id = make_connection.account_id FOR NO KEY UPDATE;
-  IF EXISTS (SELECT FROM keypup.connections c WHERE c.account_id = make_connection.account_id
-    AND c.name = make_connection.name) THEN
+  IF EXISTS (
+    SELECT FROM keypup.connections c WHERE c.account_id = make_connection.account_id AND c.name = make_connection.name
+  ) THEN
     RAISE EXCEPTION 'connection "%" exists already', name USING ERRCODE = 'duplicate_object',
       HINT = format('Give another name, or change the %s.', replaced_by);
   END IF;
@@ -165,8 +166,9 @@ BEGIN
   END IF;
   PERFORM keypup.check_token(token);
   PERFORM keypup.check_token_form(the_provider, token);
-  IF EXISTS (SELECT FROM keypup.app_installations i WHERE i.account_id = the_account
-    AND i.connection_id = the_connection) THEN
+  IF EXISTS (
+    SELECT FROM keypup.app_installations i WHERE i.account_id = the_account AND i.connection_id = the_connection
+  ) THEN
     RAISE EXCEPTION 'the connection is an app''s' USING ERRCODE = 'object_not_in_prerequisite_state',
       HINT = 'It gets its tokens itself; change its key with keypup.replace_app_key.';
   END IF;
@@ -271,8 +273,8 @@ DECLARE
 BEGIN
   PERFORM keypup.guard_offer(the_account, asked, 'discover');
   PERFORM keypup.guard_origin(the_account, asked);
-  SELECT c.name, c.blocked_until INTO the_connection FROM keypup.connections c WHERE c.account_id = the_account
-    AND c.connection_id = asked;
+  SELECT c.name, c.blocked_until INTO the_connection FROM keypup.connections c
+  WHERE c.account_id = the_account AND c.connection_id = asked;
   IF the_connection.blocked_until > now() THEN
     RAISE EXCEPTION 'the provider has asked for a pause until %', the_connection.blocked_until
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Try again then.';

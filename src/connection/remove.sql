@@ -42,8 +42,8 @@ BEGIN
   DELETE FROM keypup.people p
   WHERE p.account_id = the_account AND p.person_id = ANY (persons)
     AND NOT EXISTS (SELECT FROM keypup.identities i WHERE i.account_id = p.account_id AND i.person_id = p.person_id)
-    AND NOT EXISTS (SELECT FROM keypup.person_merges g
-                    WHERE g.account_id = p.account_id AND g.own_person_id = p.person_id);
+    AND NOT EXISTS (
+      SELECT FROM keypup.person_merges g WHERE g.account_id = p.account_id AND g.own_person_id = p.person_id);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.disconnect(text, text) FROM PUBLIC;

@@ -4,7 +4,7 @@
 -- after 45 seconds.
 CREATE FUNCTION keypup.claim_app_tokens(only_account uuid, accounts_set_aside uuid[],
   OUT account_id uuid, OUT connection_id uuid, OUT provider text, OUT base_url text, OUT context text,
-    OUT envelope bytea)
+  OUT envelope bytea)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -17,8 +17,9 @@ AS $$
       AND c.origin = (SELECT keypup.this_database())
       AND (c.blocked_until IS NULL OR c.blocked_until <= now())
       AND (c.retry_at IS NULL OR c.retry_at <= now())
-      AND (i.wanted_until > now() OR EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = i.account_id
-        AND j.connection_id = i.connection_id AND j.due_at <= now()))
+      AND (i.wanted_until > now() OR EXISTS (
+        SELECT FROM keypup.sync_jobs j
+        WHERE j.account_id = i.account_id AND j.connection_id = i.connection_id AND j.due_at <= now()))
     ORDER BY i.ask_at
     LIMIT 10
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF i SKIP LOCKED
@@ -173,10 +174,10 @@ BEGIN
   IF is_current AND was_renewed THEN
     RETURN false;
   ELSIF is_current THEN
-    UPDATE keypup.connection_tokens t SET expires_at = now() WHERE t.account_id = account
-      AND t.connection_id = connection AND t.purpose = 'access_token';
-    UPDATE keypup.app_installations i SET is_renewed = true, ask_at = now() WHERE i.account_id = account
-      AND i.connection_id = connection;
+    UPDATE keypup.connection_tokens t SET expires_at = now()
+    WHERE t.account_id = account AND t.connection_id = connection AND t.purpose = 'access_token';
+    UPDATE keypup.app_installations i SET is_renewed = true, ask_at = now()
+    WHERE i.account_id = account AND i.connection_id = connection;
   END IF;
   UPDATE keypup.sync_jobs j SET lease_id = NULL, due_at = now() + CASE WHEN is_current IS NULL THEN interval '1 second'
     ELSE interval '0' END

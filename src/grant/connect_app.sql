@@ -73,8 +73,8 @@ BEGIN
   UPDATE keypup.app_installations i SET ask_at = now(), failures = 0, is_renewed = false, deployments_refused_at = NULL
   WHERE i.account_id = the_account AND i.connection_id = the_connection;
   PERFORM keypup.admit_connection(the_account, the_connection, private_key IS NOT NULL);
-  PERFORM keypup.record_action(the_account, CASE WHEN private_key IS NULL THEN 'app_key.retry'
-    ELSE 'app_key.replace' END, connection);
+  PERFORM keypup.record_action(the_account,
+    CASE WHEN private_key IS NULL THEN 'app_key.retry' ELSE 'app_key.replace' END, connection);
   PERFORM keypup.wake_launcher();
 END
 $$;

@@ -67,8 +67,8 @@ BEGIN
   UPDATE keypup.proxy_credentials p
   SET revision = new_revision, reseal_failed_at = NULL, changed_at = now(),
       envelope = keypup.encrypt_token(username || ':' || password, keypup.proxy_context(new_revision));
-  PERFORM keypup.record_action(NULL::uuid, 'proxy.credentials', CASE WHEN username IS NULL THEN 'taken away'
-    ELSE 'set' END);
+  PERFORM keypup.record_action(NULL::uuid, 'proxy.credentials',
+    CASE WHEN username IS NULL THEN 'taken away' ELSE 'set' END);
   PERFORM keypup.wake_launcher();
 END
 $$;

@@ -7,8 +7,8 @@ DECLARE
   relation regclass;
 BEGIN
   FOR relation IN SELECT c.oid FROM pg_catalog.pg_class c
-                  WHERE c.relnamespace = 'keypup'::pg_catalog.regnamespace AND c.relkind IN ('r', 'S') AND c.relname NOT
-                    IN ('role_permissions', 'providers', 'wanted_rights')
+                  WHERE c.relnamespace = 'keypup'::pg_catalog.regnamespace AND c.relkind IN ('r', 'S')
+                    AND c.relname NOT IN ('role_permissions', 'providers', 'wanted_rights')
                   ORDER BY c.oid LOOP
     PERFORM pg_catalog.pg_extension_config_dump(relation, '');
   END LOOP;

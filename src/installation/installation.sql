@@ -170,8 +170,8 @@ BEGIN
           format('DROP ROUTINE %s;', f.oid::regprocedure)
         FROM pg_proc f
         WHERE f.pronamespace = 'keypup'::regnamespace
-          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid
-            AND d.deptype = 'e')
+          AND NOT EXISTS (
+            SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e')
       ) AS p (problem, remedy) $$),
 
     -- As check_provider left them: a function may have been dropped since, or replaced, or be nobody's to call.

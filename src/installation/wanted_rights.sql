@@ -60,8 +60,8 @@ AS $$
   -- Of several roles, DROP OWNED takes one out and leaves the policy.
   SELECT n.name, format('DROP POLICY IF EXISTS %1$I ON keypup.%2$I; CREATE POLICY %1$I ON keypup.%2$I AS %3$s FOR %4$s '
     'TO %5$s',
-      p.policyname, p.tablename, p.permissive, p.cmd,
-      (SELECT string_agg(quote_ident(o.name), ', ' ORDER BY o.name) FROM unnest(p.roles) AS o (name)))
+    p.policyname, p.tablename, p.permissive, p.cmd,
+    (SELECT string_agg(quote_ident(o.name), ', ' ORDER BY o.name) FROM unnest(p.roles) AS o (name)))
     || coalesce(' USING (' || p.qual || ')', '') || coalesce(' WITH CHECK (' || p.with_check || ')', '') || ';'
   FROM pg_policies p
   CROSS JOIN unnest(p.roles) AS n (name)
@@ -139,9 +139,10 @@ BEGIN
     AND cardinality(m.kept) < m.items;
   PERFORM keypup.open_schema_to(r.rolname, NULL::xid8)
   FROM pg_roles r
-  WHERE EXISTS (SELECT FROM keypup.members m WHERE m.member = r.rolname::text AND m.kind = 'database_role'
-                   AND keypup.is_role(m.role_id, m.member, m.origin))
-     OR EXISTS (SELECT FROM keypup.rights s WHERE s.holder = r.rolname::text AND s.kind = 'support');
+  WHERE EXISTS (
+    SELECT FROM keypup.members m
+    WHERE m.member = r.rolname::text AND m.kind = 'database_role' AND keypup.is_role(m.role_id, m.member, m.origin))
+    OR EXISTS (SELECT FROM keypup.rights s WHERE s.holder = r.rolname::text AND s.kind = 'support');
   RETURN coalesce(cardinality(lost), 0);
 END
 $$;

@@ -9,8 +9,8 @@ CROSS JOIN LATERAL (
 ) AS l (login)
 UNION ALL
 SELECT i.account_id, i.project_id, l.login
-FROM keypup.issues i CROSS
-JOIN LATERAL (SELECT i.author UNION SELECT i.closed_by UNION SELECT unnest(i.assignees)) AS l (login)
+FROM keypup.issues i
+CROSS JOIN LATERAL (SELECT i.author UNION SELECT i.closed_by UNION SELECT unnest(i.assignees)) AS l (login)
 UNION ALL
 SELECT r.account_id, r.project_id, r.author FROM keypup.reviews r
 UNION ALL

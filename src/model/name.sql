@@ -20,7 +20,8 @@ BEGIN
       SELECT k.id, k.name, s.name FROM k JOIN s USING (id) WHERE k.name <> s.name
       UNION ALL
       SELECT k.id, k.name, format('%s (%s)', k.name, k.id)
-      FROM k WHERE EXISTS (SELECT FROM s WHERE s.name = k.name AND s.id <> k.id)
+      FROM k
+      WHERE EXISTS (SELECT FROM s WHERE s.name = k.name AND s.id <> k.id)
         AND NOT EXISTS (SELECT FROM s WHERE s.id = k.id)
     )
   SELECT array_agg(c.id), array_agg(c.old_name), array_agg(c.new_name) INTO ids, old_names, new_names FROM changed c;
@@ -249,8 +250,8 @@ BEGIN
     RETURN;
   END IF;
   PERFORM keypup.refuse_older_names(asked_at,
-    (SELECT max(i.named_at) FROM keypup.identities i WHERE i.account_id = account AND i.connection_id = connection
-      AND i.external_id = ANY (ids)));
+    (SELECT max(i.named_at) FROM keypup.identities i
+     WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = ANY (ids)));
   -- Which rows are whose cannot be told where another has the same login: those stay.
   SELECT array_agg(c.external_id), array_agg(c.old_name) FILTER (WHERE NOT c.is_shared), array_agg(c.new_name),
     array_agg(c.new_name) FILTER (WHERE NOT c.is_shared)
@@ -262,11 +263,12 @@ BEGIN
           AND i.external_id <> ALL (ids)) AS is_shared
     FROM unnest(ids, old_names, new_names) AS u (external_id, old_name, new_name)
   ) AS c;
-  projects := ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account
-    AND p.connection_id = connection);
+  projects := ARRAY(
+    SELECT p.project_id FROM keypup.projects p
+    WHERE p.account_id = account AND p.connection_id = connection);
   UPDATE keypup.identities i SET login = c.name, named_at = now()
-  FROM unnest(ids, new_names) AS c (id, name) WHERE i.account_id = account AND i.connection_id = connection
-    AND i.external_id = c.id;
+  FROM unnest(ids, new_names) AS c (id, name)
+  WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = c.id;
   new_names := row_names;
   IF old_names IS NULL THEN
     RETURN;
@@ -274,15 +276,15 @@ BEGIN
   UPDATE keypup.pull_requests p
   SET author = keypup.new_name(p.author, old_names, new_names),
     merged_by = keypup.new_name(p.merged_by, old_names, new_names),
-      assignees = keypup.new_name(p.assignees, old_names, new_names),
-      requested_reviewers = keypup.new_name(p.requested_reviewers, old_names, new_names)
+    assignees = keypup.new_name(p.assignees, old_names, new_names),
+    requested_reviewers = keypup.new_name(p.requested_reviewers, old_names, new_names)
   WHERE p.account_id = account AND p.project_id = ANY (projects)
     AND (p.author = ANY (old_names) OR p.merged_by = ANY (old_names) OR p.assignees && old_names
       OR p.requested_reviewers && old_names);
   UPDATE keypup.issues i
   SET author = keypup.new_name(i.author, old_names, new_names),
     assignees = keypup.new_name(i.assignees, old_names, new_names),
-      closed_by = keypup.new_name(i.closed_by, old_names, new_names)
+    closed_by = keypup.new_name(i.closed_by, old_names, new_names)
   WHERE i.account_id = account AND i.project_id = ANY (projects)
     AND (i.author = ANY (old_names) OR i.closed_by = ANY (old_names) OR i.assignees && old_names);
   UPDATE keypup.reviews r SET author = keypup.new_name(r.author, old_names, new_names)

@@ -17,8 +17,9 @@ BEGIN
   ), arrived AS MATERIALIZED (
     SELECT s.*, CASE WHEN s.kind = 'user' THEN gen_random_uuid() END AS person_id
     FROM seen s
-    WHERE NOT EXISTS (SELECT FROM keypup.identities i WHERE i.account_id = account AND i.connection_id = connection
-      AND i.external_id = s.external_id)
+    WHERE NOT EXISTS (
+      SELECT FROM keypup.identities i
+      WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = s.external_id)
   ), changed AS MATERIALIZED (
     -- In one order, since another worker may have them in another page.
     SELECT i.external_id, s.login, s.name, CASE WHEN s.kind = 'unknown' THEN i.kind ELSE s.kind END AS kind

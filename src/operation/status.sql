@@ -14,8 +14,8 @@ AS $$
         'RESET keypup.workers;')
     FROM pg_db_role_setting s
     CROSS JOIN unnest(s.setconfig) AS c (setting)
-    WHERE s.setrole IN (0, 10) AND s.setdatabase
-      IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+    WHERE s.setrole IN (0, 10)
+      AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
       AND c.setting COLLATE "C" ILIKE 'keypup.workers=%'
     UNION ALL
     (SELECT 5, f.setting,
@@ -57,10 +57,10 @@ COMMENT ON FUNCTION keypup.diagnose_workers() IS
 CREATE VIEW keypup.sync_status WITH (security_invoker = true, security_barrier = true) AS
 WITH held AS (
   SELECT p.account_id, p.project_id,
-    (SELECT count(*) FROM keypup.pull_requests r WHERE r.account_id = p.account_id AND r.project_id = p.project_id
-      AND r.deleted_at IS NULL)
-    + (SELECT count(*) FROM keypup.issues i WHERE i.account_id = p.account_id AND i.project_id = p.project_id
-      AND i.deleted_at IS NULL) AS items_done,
+    (SELECT count(*) FROM keypup.pull_requests r
+     WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL)
+    + (SELECT count(*) FROM keypup.issues i
+       WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.deleted_at IS NULL) AS items_done,
     p.pull_request_total + p.issue_total AS items_total
   FROM keypup.projects p
 ), halted AS (
@@ -157,10 +157,10 @@ SELECT c.account_id, a.name AS account, c.connection_id, c.name AS connection, c
   CASE WHEN c.rate_reset_at > now() THEN c.rate_remaining ELSE c.rate_limit END AS rate_remaining,
   c.rate_limit * coalesce(current_setting('keypup.rate_reserve', true), '5')::bigint / 100 AS rate_reserve,
   c.rate_reset_at, c.blocked_until, c.blocked_reason,
-    least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) AS concurrency,
+  least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) AS concurrency,
   c.slowed_at, c.batch_size::bigint AS batch_size,
-    (SELECT count(*) FROM keypup.sync_jobs j WHERE j.account_id = c.account_id
-    AND j.connection_id = c.connection_id) AS jobs
+  (SELECT count(*) FROM keypup.sync_jobs j
+   WHERE j.account_id = c.account_id AND j.connection_id = c.connection_id) AS jobs
 FROM keypup.connections c
 JOIN keypup.accounts a ON a.account_id = c.account_id;
 REVOKE ALL ON keypup.rate_budget FROM PUBLIC;

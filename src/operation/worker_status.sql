@@ -2,7 +2,7 @@
 
 CREATE FUNCTION keypup.list_workers(OUT pid integer, OUT database_id oid, OUT number integer,
   OUT started_at timestamptz, OUT state text, OUT requests_in_flight integer, OUT requests_sent bigint,
-    OUT pages_stored bigint, OUT last_reply_at timestamptz, OUT last_error text)
+  OUT pages_stored bigint, OUT last_reply_at timestamptz, OUT last_error text)
 RETURNS SETOF record
 LANGUAGE c VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'keypup_list_workers';
 REVOKE ALL ON FUNCTION keypup.list_workers() FROM PUBLIC;

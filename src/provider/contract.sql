@@ -186,7 +186,7 @@ GRANT EXECUTE ON FUNCTION keypup.provider_verdict(text, integer, jsonb, jsonb, t
   keypup.provider_learn(text, uuid, bigint, integer, jsonb, jsonb, keypup.verdict),
   keypup.provider_page(text, uuid, bigint, jsonb, jsonb, integer, integer),
   keypup.provider_settle(text, uuid, uuid, bigint, text, jsonb, text),
-    keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb)
+  keypup.provider_failures(text, uuid, bigint, text, jsonb, jsonb)
   TO keypup_worker;
 COMMENT ON FUNCTION keypup.provider_verdict(text, integer, jsonb, jsonb, text) IS
   'Calls PROVIDER_verdict, as provider_contract has it.';

@@ -11,8 +11,8 @@ CREATE TABLE keypup.providers (
   authorizes_by text NOT NULL CHECK (authorizes_by IN ('bearer', 'basic', 'raw', 'oauth')),
   token_header text NOT NULL DEFAULT 'Authorization' CHECK (token_header COLLATE "C" ~ '^[A-Za-z][A-Za-z0-9-]{0,39}$'),
   reply_headers text[] NOT NULL DEFAULT '{}' CHECK (array_to_string(reply_headers, ' ') COLLATE "C" ~ '^[a-z0-9 -]*$'),
-  webhook_signature text CHECK (webhook_signature
-    IN ('hmac-sha256-hex', 'hmac-sha256-base64', 'hmac-sha1-base64', 'secret')),
+  webhook_signature text CHECK (
+    webhook_signature IN ('hmac-sha256-hex', 'hmac-sha256-base64', 'hmac-sha1-base64', 'secret')),
   grant_kind text NOT NULL DEFAULT 'none' CHECK (grant_kind IN ('none', 'app')),
   first_kind text NOT NULL DEFAULT 'project' CHECK (first_kind <> 'poll'),
   poll_size integer NOT NULL DEFAULT 0 CHECK (poll_size BETWEEN 0 AND 100),
@@ -69,7 +69,7 @@ CROSS JOIN (VALUES
   ('pull_requests', 'pull_requests'), ('reviews', 'reviews'), ('issues', 'issues'), ('comments', 'comments'),
   ('labels', 'labels'), ('milestones', 'milestones'), ('timeline_events', 'timeline_events'),
   ('releases', 'releases'), ('deployments', 'deployments'), ('status_history', 'timeline_events'),
-    ('sprints', 'sprints')) AS c (capability, relation);
+  ('sprints', 'sprints')) AS c (capability, relation);
 REVOKE ALL ON keypup.provider_capabilities FROM PUBLIC;
 GRANT SELECT ON keypup.provider_capabilities TO keypup_member;
 COMMENT ON VIEW keypup.provider_capabilities IS

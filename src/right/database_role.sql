@@ -64,8 +64,9 @@ $$;
 CREATE FUNCTION keypup.has_membership(role_id oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT EXISTS (SELECT FROM pg_auth_members g WHERE g.roleid = 'keypup_member'::regrole
-    AND g.member = has_membership.role_id)
+  SELECT EXISTS (
+    SELECT FROM pg_auth_members g
+    WHERE g.roleid = 'keypup_member'::regrole AND g.member = has_membership.role_id)
 $$;
 REVOKE ALL ON FUNCTION keypup.has_usage(oid), keypup.has_membership(oid) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.has_membership(oid) IS 'Whether a role was itself granted keypup_member.';
@@ -136,9 +137,9 @@ BEGIN
   INSERT INTO keypup.opened_roles AS o (role_name, role_id, gave_membership, gave_usage, asked_by)
   VALUES (database_role::text, the_role_id, gives_membership, gives_usage, open_schema_to.asked_by)
   ON CONFLICT ON CONSTRAINT opened_roles_pkey DO UPDATE
-    SET gave_membership = o.gave_membership OR excluded.gave_membership, gave_usage = o.gave_usage
-      OR excluded.gave_usage,
-        role_id = excluded.role_id, origin = excluded.origin, asked_by = excluded.asked_by;
+    SET gave_membership = o.gave_membership OR excluded.gave_membership,
+      gave_usage = o.gave_usage OR excluded.gave_usage,
+      role_id = excluded.role_id, origin = excluded.origin, asked_by = excluded.asked_by;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.open_schema_to(name, xid8) FROM PUBLIC;

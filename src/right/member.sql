@@ -18,8 +18,8 @@ BEGIN
   SELECT a.account_id INTO found_id FROM keypup.accounts a WHERE a.name = account;
   -- One answer for an account that is not there and one that is another's.
   IF found_id IS NULL OR NOT keypup.has_permission_now(found_id, permission) THEN
-    PERFORM keypup.note_refusal(found_id, permission, CASE WHEN found_id IS NULL THEN 'there is no such account'
-      ELSE 'the permission is missing' END);
+    PERFORM keypup.note_refusal(found_id, permission,
+      CASE WHEN found_id IS NULL THEN 'there is no such account' ELSE 'the permission is missing' END);
     RAISE EXCEPTION 'account "%" does not exist, or you may not do this in it', account
       USING ERRCODE = 'insufficient_privilege', DETAIL = format('The permission needed is "%s".', permission),
             HINT = 'SELECT name FROM keypup.accounts shows your accounts; an owner or admin of the account can change '
@@ -94,8 +94,9 @@ CREATE FUNCTION keypup.guard_role(account_id uuid, role text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  permissions text[] := ARRAY(SELECT r.permission FROM keypup.roles r WHERE r.account_id = guard_role.account_id
-    AND r.role = guard_role.role);
+  permissions text[] := ARRAY(
+    SELECT r.permission FROM keypup.roles r
+    WHERE r.account_id = guard_role.account_id AND r.role = guard_role.role);
 BEGIN
   IF role IS NULL OR cardinality(permissions) = 0 THEN
     PERFORM keypup.note_refusal(account_id, 'role.grant', format('role "%s" does not exist', role));
@@ -152,8 +153,8 @@ AS $$
 DECLARE
   old record;
 BEGIN
-  SELECT m.role, m.kind INTO old FROM keypup.members m WHERE m.account_id = put_member.account_id
-    AND m.member = put_member.member;
+  SELECT m.role, m.kind INTO old FROM keypup.members m
+  WHERE m.account_id = put_member.account_id AND m.member = put_member.member;
   PERFORM keypup.guard_change(account_id, member, old.role, role);
   IF old.kind <> kind THEN
     RAISE EXCEPTION '"%" is a member already, of another kind', member USING ERRCODE = 'duplicate_object',
@@ -211,7 +212,7 @@ BEGIN
   JOIN keypup.members m ON m.account_id = a.account_id
   WHERE a.name = account AND m.kind = 'database_role' AND m.member = who AND m.confirmed_at IS NULL
     AND keypup.is_role(m.role_id, m.member, m.origin)
-      AND (SELECT s.kind = 'database_role' FROM keypup.current_user_info() s);
+    AND (SELECT s.kind = 'database_role' FROM keypup.current_user_info() s);
   IF the_account IS NULL THEN
     RAISE EXCEPTION 'account "%" does not exist, or has not invited you', account
       USING ERRCODE = 'insufficient_privilege', HINT = 'An owner or admin of the account invites a role with '
@@ -256,8 +257,8 @@ AS $$
 DECLARE
   found_member keypup.members;
 BEGIN
-  SELECT m.* INTO found_member FROM keypup.members m WHERE m.account_id = find_member.account_id
-    AND m.member = find_member.member;
+  SELECT m.* INTO found_member FROM keypup.members m
+  WHERE m.account_id = find_member.account_id AND m.member = find_member.member;
   IF found_member.member IS NULL THEN
     RAISE EXCEPTION '"%" is not a member of account "%"', member, account USING ERRCODE = 'undefined_object',
       HINT = 'SELECT * FROM keypup.members shows the members.';
@@ -275,8 +276,8 @@ AS $$
 DECLARE
   the_role text;
 BEGIN
-  SELECT m.role INTO the_role FROM keypup.members m WHERE m.account_id = guard_person.account_id AND m.member = person
-    AND m.kind = 'person';
+  SELECT m.role INTO the_role FROM keypup.members m
+  WHERE m.account_id = guard_person.account_id AND m.member = person AND m.kind = 'person';
   IF the_role IS NULL THEN
     RAISE EXCEPTION 'person "%" is not a member of account "%"', person, account USING ERRCODE = 'undefined_object',
       HINT = 'Add the person with keypup.add_person first.';
@@ -347,8 +348,8 @@ BEGIN
     RAISE EXCEPTION 'an owner is not limited to some projects' USING ERRCODE = 'invalid_parameter_value',
       HINT = 'Give another role first.';
   END IF;
-  UPDATE keypup.members m SET all_projects = projects IS NULL WHERE m.account_id = the_account
-    AND m.member = limit_member.member;
+  UPDATE keypup.members m SET all_projects = projects IS NULL
+  WHERE m.account_id = the_account AND m.member = limit_member.member;
   DELETE FROM keypup.member_projects p WHERE p.account_id = the_account AND p.member = limit_member.member;
   INSERT INTO keypup.member_projects (account_id, member, project_id) SELECT the_account, limit_member.member, p
   FROM unnest(the_projects) p;
@@ -382,17 +383,20 @@ BEGIN
         '''admin'' shows those that can.';
   END IF;
   IF coalesce(cardinality(permissions), 0) = 0
-     AND EXISTS (SELECT FROM keypup.members m WHERE m.account_id = the_account AND m.role = define_role.role
-                 UNION ALL SELECT FROM keypup.api_keys k WHERE k.account_id = the_account AND k.role = define_role.role
-                   AND k.revoked_at IS NULL
-                 UNION ALL SELECT FROM keypup.identity_groups g WHERE g.account_id = the_account
-                   AND g.role = define_role.role) THEN
+     AND EXISTS (
+       SELECT FROM keypup.members m WHERE m.account_id = the_account AND m.role = define_role.role
+       UNION ALL
+       SELECT FROM keypup.api_keys k
+       WHERE k.account_id = the_account AND k.role = define_role.role AND k.revoked_at IS NULL
+       UNION ALL
+       SELECT FROM keypup.identity_groups g WHERE g.account_id = the_account AND g.role = define_role.role) THEN
     RAISE EXCEPTION 'role "%" is in use', role USING ERRCODE = 'object_in_use',
       HINT = 'Give its members and groups another role first, and revoke its API keys.';
   END IF;
   -- Before anything is written: the role may be the caller's own.
-  IF EXISTS (SELECT FROM keypup.account_role_permissions p WHERE p.account_id = the_account
-    AND p.role = define_role.role) THEN
+  IF EXISTS (
+    SELECT FROM keypup.account_role_permissions p WHERE p.account_id = the_account AND p.role = define_role.role
+  ) THEN
     PERFORM keypup.guard_role(the_account, role);
   END IF;
   PERFORM keypup.guard_permissions(the_account, role, permissions);

@@ -48,8 +48,10 @@ BEGIN
       AND k.expires_at > clock_timestamp()
       AND NOT EXISTS (
         SELECT FROM unnest(needed) AS p (permission)
-        WHERE NOT EXISTS (SELECT FROM keypup.role_rights r WHERE r.role = k.role
-          AND (r.account_id IS NULL OR r.account_id = k.account_id) AND r.permission = p.permission));
+        WHERE NOT EXISTS (
+          SELECT FROM keypup.role_rights r
+          WHERE r.role = k.role AND (r.account_id IS NULL OR r.account_id = k.account_id)
+            AND r.permission = p.permission));
     IF NOT FOUND THEN
       RETURN false;
     END IF;
@@ -146,8 +148,8 @@ BEGIN
   END IF;
   SELECT array_agg(p.project_id) INTO ids
   FROM keypup.projects p JOIN keypup.connections c ON c.account_id = p.account_id AND c.connection_id = p.connection_id
-  WHERE p.account_id = find_project.account_id AND lower(project COLLATE "C")
-    IN (lower(p.name COLLATE "C"), lower((c.name || '/' || p.name) COLLATE "C"));
+  WHERE p.account_id = find_project.account_id
+    AND lower(project COLLATE "C") IN (lower(p.name COLLATE "C"), lower((c.name || '/' || p.name) COLLATE "C"));
   IF ids IS NULL THEN
     RAISE EXCEPTION 'project "%" is not tracked', shown
       USING ERRCODE = 'undefined_object', HINT = 'SELECT name FROM keypup.projects shows the projects.';

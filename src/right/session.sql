@@ -109,8 +109,8 @@ COMMENT ON FUNCTION keypup.drop_sessions(uuid, text) IS
 CREATE FUNCTION keypup.sign_out_everywhere(account_id uuid, person text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-  UPDATE keypup.members m SET sign_in_id = keypup.new_id() WHERE m.account_id = sign_out_everywhere.account_id
-    AND m.member = person;
+  UPDATE keypup.members m SET sign_in_id = keypup.new_id()
+  WHERE m.account_id = sign_out_everywhere.account_id AND m.member = person;
   SELECT keypup.drop_sessions(account_id, person)
 $$;
 REVOKE ALL ON FUNCTION keypup.sign_out_everywhere(uuid, text) FROM PUBLIC;
@@ -206,8 +206,9 @@ BEGIN
       RAISE EXCEPTION 'eight API keys have made one another already' USING ERRCODE = 'program_limit_exceeded',
         HINT = 'Let a member make it.';
     END IF;
-    ends_at := least(ends_at, (SELECT k.expires_at FROM keypup.api_keys k WHERE k.account_id = the_account
-      AND k.prefix = made_by.name));
+    ends_at := least(ends_at, (
+      SELECT k.expires_at FROM keypup.api_keys k
+      WHERE k.account_id = the_account AND k.prefix = made_by.name));
   END IF;
   SELECT k.api_key, k.prefix, k.digest INTO made FROM keypup.new_api_key() k;
   INSERT INTO keypup.api_keys (account_id, prefix, name, role, digest, created_by, expires_at, made_by)
@@ -284,13 +285,13 @@ AS $$
     SELECT s.account_id, s.holder, max(s.started_at) AS at FROM keypup.sessions s WHERE s.kind = 'api_key'
     GROUP BY s.account_id, s.holder
   ), free AS (
-    SELECT k.account_id, k.prefix, u.at FROM keypup.api_keys k JOIN used u ON u.account_id = k.account_id
-      AND u.holder = k.prefix
+    SELECT k.account_id, k.prefix, u.at FROM keypup.api_keys k
+    JOIN used u ON u.account_id = k.account_id AND u.holder = k.prefix
     WHERE coalesce(k.last_used_at < u.at, true)
     FOR UPDATE OF k SKIP LOCKED
   ), noted AS (
-    UPDATE keypup.api_keys k SET last_used_at = f.at FROM free f WHERE k.account_id = f.account_id
-      AND k.prefix = f.prefix
+    UPDATE keypup.api_keys k SET last_used_at = f.at FROM free f
+    WHERE k.account_id = f.account_id AND k.prefix = f.prefix
   )
   SELECT 0::bigint
 $$;

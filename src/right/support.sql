@@ -85,8 +85,8 @@ BEGIN
     RAISE EXCEPTION 'nobody consents to the own access' USING ERRCODE = 'insufficient_privilege',
       HINT = 'An owner or admin of the account consents.';
   END IF;
-  IF NOT keypup.is_operator() AND EXISTS (SELECT FROM keypup.members m WHERE m.member = grantee::text
-    AND m.kind = 'database_role') THEN
+  IF NOT keypup.is_operator()
+    AND EXISTS (SELECT FROM keypup.members m WHERE m.member = grantee::text AND m.kind = 'database_role') THEN
     PERFORM keypup.note_refusal(the_account, 'support.grant', format('to "%s", a member of an account', grantee));
     RAISE EXCEPTION 'role "%" is none of the operator''s staff', grantee USING ERRCODE = 'invalid_parameter_value',
       DETAIL = 'It is a member of an account.';
@@ -95,8 +95,8 @@ BEGIN
     grantee_id, made_by)
   VALUES (the_account,
     (SELECT coalesce(max(g.grant_id), 0) + 1 FROM keypup.support_grants g WHERE g.account_id = the_account),
-      grant_support.grantee, grant_support.reason, projects IS NULL, keypup.current_user_name(), new_end, grantee_id,
-      keypup.name_maker())
+    grant_support.grantee, grant_support.reason, projects IS NULL, keypup.current_user_name(), new_end, grantee_id,
+    keypup.name_maker())
   RETURNING grant_id INTO new_id;
   INSERT INTO keypup.support_grant_projects (account_id, grant_id, project_id) SELECT the_account, new_id, p
   FROM unnest(the_projects) p;
@@ -213,7 +213,7 @@ BEGIN
   INSERT INTO keypup.break_glass (account_id, request_id, grantee, reason, requested_by, grantee_id)
   SELECT a.account_id,
     (SELECT coalesce(max(b.request_id), 0) + 1 FROM keypup.break_glass b WHERE b.account_id = a.account_id),
-      request_break_glass.grantee, request_break_glass.reason, session_user, the_role_id FROM keypup.accounts a
+    request_break_glass.grantee, request_break_glass.reason, session_user, the_role_id FROM keypup.accounts a
     WHERE a.name = account
   RETURNING account_id, request_id INTO the_account, new_id;
   IF new_id IS NULL THEN
@@ -255,8 +255,8 @@ BEGIN
       'are one person.';
   END IF;
   IF request.first_approver IS NULL THEN
-    UPDATE keypup.break_glass b SET first_approver = session_user::text WHERE b.account_id = request.account_id
-      AND b.request_id = request.request_id;
+    UPDATE keypup.break_glass b SET first_approver = session_user::text
+    WHERE b.account_id = request.account_id AND b.request_id = request.request_id;
     PERFORM keypup.record_action(request.account_id, 'break_glass.approve', format('%s, first', request_id));
     RETURN NULL;
   END IF;

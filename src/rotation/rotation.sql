@@ -51,8 +51,9 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'tokens.rotate');
 BEGIN
-  PERFORM keypup.start_data_key(the_account, (SELECT k.key_id FROM keypup.data_keys k WHERE k.account_id = the_account
-    AND k.state = 'active'));
+  PERFORM keypup.start_data_key(the_account, (
+    SELECT k.key_id FROM keypup.data_keys k
+    WHERE k.account_id = the_account AND k.state = 'active'));
   PERFORM keypup.record_action(the_account, 'key.rotate', NULL::text);
   PERFORM keypup.wake_launcher();
   RETURN 1;
@@ -133,7 +134,7 @@ AS $$
       SELECT r.envelope, r.revision, r.failed_at
       FROM keypup.reseal_record(s.envelope, s.revision,
         keypup.totp_context(s.account_id, s.enrollment_id, s.member, s.revision),
-          keypup.totp_context(s.account_id, s.enrollment_id, s.member, s.revision + 1)) r)
+        keypup.totp_context(s.account_id, s.enrollment_id, s.member, s.revision + 1)) r)
     FROM old o WHERE s.account_id = o.account_id AND s.enrollment_id = o.enrollment_id
     RETURNING 1
   )
@@ -159,7 +160,7 @@ AS $$
       SELECT r.envelope, r.revision, r.failed_at
       FROM keypup.reseal_record(t.envelope, t.revision,
         keypup.token_context(t.account_id, t.connection_id, t.revision, t.purpose),
-          keypup.token_context(t.account_id, t.connection_id, t.revision + 1, t.purpose)) r)
+        keypup.token_context(t.account_id, t.connection_id, t.revision + 1, t.purpose)) r)
     FROM old o WHERE t.account_id = o.account_id AND t.connection_id = o.connection_id AND t.purpose = o.purpose
     RETURNING 1
   )
@@ -295,7 +296,7 @@ COMMENT ON FUNCTION keypup.shred_account(text) IS
 
 CREATE FUNCTION keypup.list_keys(OUT key_id integer, OUT account_id uuid, OUT account text, OUT state text,
   OUT kek_id integer, OUT created_at timestamptz, OUT records bigint, OUT damaged_records bigint,
-    OUT encryptions_at_most bigint)
+  OUT encryptions_at_most bigint)
 RETURNS SETOF record
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

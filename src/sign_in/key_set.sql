@@ -55,8 +55,8 @@ BEGIN
   INSERT INTO keypup.identity_providers AS p (account_id, issuer, client_ids, fetches_keys, keys, keys_read_at,
     added_by)
   VALUES (the_account, add_identity_provider.issuer, add_identity_provider.client_ids, key_set IS NULL,
-    CASE WHEN key_set IS NULL THEN '[]' ELSE keypup.usable_keys(key_set) END, CASE
-      WHEN key_set IS NOT NULL THEN now() END, keypup.current_user_name())
+    CASE WHEN key_set IS NULL THEN '[]' ELSE keypup.usable_keys(key_set) END,
+    CASE WHEN key_set IS NOT NULL THEN now() END, keypup.current_user_name())
   ON CONFLICT ON CONSTRAINT identity_providers_pkey DO UPDATE
     SET kind = excluded.kind, client_ids = excluded.client_ids, fetches_keys = excluded.fetches_keys,
         -- What was fetched stays, and is not asked for anew.
@@ -182,7 +182,7 @@ BEGIN
   UPDATE keypup.identity_providers p
   SET keys = coalesce(new_keys, p.keys), keys_read_at = CASE WHEN new_keys IS NULL THEN p.keys_read_at ELSE now() END,
     keys_error = left(problem, 300),
-      keys_failures = CASE WHEN problem IS NULL THEN 0 ELSE p.keys_failures + 1 END
+    keys_failures = CASE WHEN problem IS NULL THEN 0 ELSE p.keys_failures + 1 END
   WHERE p.account_id = take_key_set.account_id AND p.issuer = take_key_set.issuer AND p.fetches_keys;
   RETURN NULL;
 END

@@ -141,8 +141,9 @@ AS $$
 DECLARE
   tried record;
 BEGIN
-  IF NOT EXISTS (SELECT FROM keypup.member_passwords p WHERE p.account_id = guard_old_password.account_id
-    AND p.member = person) THEN
+  IF NOT EXISTS (
+    SELECT FROM keypup.member_passwords p WHERE p.account_id = guard_old_password.account_id AND p.member = person
+  ) THEN
     RETURN;
   END IF;
   -- Counted apart: who guesses at the sign-in does not keep people who are signed in from changing theirs.
@@ -151,8 +152,8 @@ BEGIN
   IF tried.is_right IS NOT TRUE THEN
     PERFORM keypup.note_refusal(account_id, 'password.set', 'the old password is missing or wrong');
     RAISE EXCEPTION 'the old password is missing or wrong' USING ERRCODE = 'invalid_authorization_specification',
-      HINT = CASE WHEN tried.wait_seconds IS NOT NULL THEN format('It was tried too often. Try again in %s seconds.',
-        tried.wait_seconds)
+      HINT = CASE WHEN tried.wait_seconds IS NOT NULL
+                  THEN format('It was tried too often. Try again in %s seconds.', tried.wait_seconds)
                   ELSE 'Pass it as old_password; who manages users can set a password without it.' END;
   END IF;
   PERFORM keypup.forgive_attempt();
@@ -244,9 +245,8 @@ BEGIN
   END IF;
   PERFORM keypup.note_known_source(account_id, person, the_source);
   code_digest := given.digest;
-  shown := CASE WHEN given.is_recovery THEN 'a password and a recovery code' WHEN given.digest IS NOT NULL
-    THEN 'a password and a code'
-                ELSE 'a password' END;
+  shown := CASE WHEN given.is_recovery THEN 'a password and a recovery code'
+                WHEN given.digest IS NOT NULL THEN 'a password and a code' ELSE 'a password' END;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.prove_person(text, uuid, text, text, text, text, text, text, boolean) FROM PUBLIC;

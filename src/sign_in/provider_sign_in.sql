@@ -11,8 +11,8 @@ DECLARE
   new keypup.identity_providers;
 BEGIN
   SELECT c.connection_id, c.base_url INTO the_connection
-  FROM keypup.connections c WHERE c.account_id = the_account
-    AND c.connection_id = keypup.find_connection(the_account, connection);
+  FROM keypup.connections c
+  WHERE c.account_id = the_account AND c.connection_id = keypup.find_connection(the_account, connection);
   IF role IS NULL THEN
     PERFORM keypup.forget_issuer(the_account, p.issuer)
     FROM keypup.identity_providers p

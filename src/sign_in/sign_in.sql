@@ -45,11 +45,11 @@ DECLARE
 BEGIN
   SELECT p.account_id, p.issuer INTO provider
   FROM keypup.identity_providers p
-  WHERE p.account_id = fetch_unknown_key.account_id AND p.issuer = claims ->> 'iss' AND p.fetches_keys AND header
-    ? 'kid'
+  WHERE p.account_id = fetch_unknown_key.account_id AND p.issuer = claims ->> 'iss'
+    AND p.fetches_keys AND header ? 'kid'
     AND NOT EXISTS (SELECT FROM jsonb_array_elements(p.keys) k WHERE k -> 'kid' = header -> 'kid')
-    AND coalesce(p.keys_tried_at <= clock_timestamp() - least(interval '1 hour',
-      interval '1 minute' * 2 ^ least(p.keys_failures, 10)), true)
+    AND coalesce(p.keys_tried_at
+      <= clock_timestamp() - least(interval '1 hour', interval '1 minute' * 2 ^ least(p.keys_failures, 10)), true)
   LIMIT 1;
   IF provider.issuer IS NULL THEN
     RETURN false;
@@ -83,8 +83,8 @@ DECLARE
 BEGIN
   PERFORM keypup.guard_writes();
   SELECT t.header, t.payload INTO token FROM keypup.read_id_token(id_token) t;
-  SELECT p.sign_in_id INTO seen_id FROM keypup.identity_providers p WHERE p.account_id = the_account
-    AND p.issuer = token.payload ->> 'iss';
+  SELECT p.sign_in_id INTO seen_id FROM keypup.identity_providers p
+  WHERE p.account_id = the_account AND p.issuer = token.payload ->> 'iss';
   person := keypup.find_signed_in(the_account, id_token, token.header, token.payload, nonce);
   IF person IS NULL AND keypup.fetch_unknown_key(the_account, token.header, token.payload) THEN
     person := keypup.find_signed_in(the_account, id_token, token.header, token.payload, nonce);
@@ -94,8 +94,9 @@ BEGIN
   is_unused := person IS NOT NULL AND keypup.use_token(the_account, digest, ends_at);
   -- Another sign-in by the token may have been waited for, and somebody else have the person's name since.
   IF NOT is_unused
-     OR member_id IS DISTINCT FROM (SELECT m.sign_in_id FROM keypup.members m WHERE m.account_id = the_account
-       AND m.member = person) THEN
+     OR member_id IS DISTINCT FROM (
+       SELECT m.sign_in_id FROM keypup.members m
+       WHERE m.account_id = the_account AND m.member = person) THEN
     PERFORM keypup.note_refusal(the_account, 'session.start', person, 'an ID token');
     PERFORM keypup.wait_before_refusal(began, interval '250 milliseconds');
     -- One answer for every reason: it must not tell a guesser how far the guess went.

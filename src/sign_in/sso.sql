@@ -250,8 +250,9 @@ DECLARE
   the_account uuid := keypup.authorize_rights(account, 'users.manage');
 BEGIN
   PERFORM keypup.guard_person(the_account, account, person);
-  IF NOT EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account
-    AND p.issuer = link_person.issuer) THEN
+  IF NOT EXISTS (
+    SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account AND p.issuer = link_person.issuer
+  ) THEN
     RAISE EXCEPTION 'issuer is not trusted' USING ERRCODE = 'undefined_object',
       HINT = 'Add it with keypup.add_identity_provider first.';
   END IF;
@@ -282,13 +283,13 @@ BEGIN
   IF old_role IS NOT NULL THEN
     PERFORM keypup.guard_role(the_account, old_role);
   END IF;
-  DELETE FROM keypup.identity_groups g WHERE g.account_id = the_account AND g.issuer = map_group.issuer
-    AND g.group_name = map_group.group_name;
+  DELETE FROM keypup.identity_groups g
+  WHERE g.account_id = the_account AND g.issuer = map_group.issuer AND g.group_name = map_group.group_name;
   IF old_role <> role OR old_role IS NOT NULL AND role IS NULL THEN
     PERFORM keypup.end_group_memberships(the_account, issuer);
     -- Who is just signing in by the group is not seen: no sign-in that has begun by the issuer leads to anything.
-    UPDATE keypup.identity_providers p SET sign_in_id = keypup.new_id() WHERE p.account_id = the_account
-      AND p.issuer = map_group.issuer;
+    UPDATE keypup.identity_providers p SET sign_in_id = keypup.new_id()
+    WHERE p.account_id = the_account AND p.issuer = map_group.issuer;
     PERFORM keypup.drop_issuer_sessions(the_account, issuer);
   END IF;
   PERFORM keypup.record_action(the_account, 'group.map',
@@ -301,8 +302,9 @@ BEGIN
     RAISE EXCEPTION 'a group cannot have role "owner"' USING ERRCODE = 'invalid_parameter_value',
       HINT = 'Add owners one by one.';
   END IF;
-  IF NOT EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account
-    AND p.issuer = map_group.issuer) THEN
+  IF NOT EXISTS (
+    SELECT FROM keypup.identity_providers p WHERE p.account_id = the_account AND p.issuer = map_group.issuer
+  ) THEN
     RAISE EXCEPTION 'issuer is not trusted' USING ERRCODE = 'undefined_object',
       HINT = 'Add it with keypup.add_identity_provider first.';
   END IF;
@@ -328,10 +330,10 @@ BEGIN
     )
     -- CASE, not AND: what is no number is not compared with one.
     SELECT CASE
-      WHEN jsonb_typeof(claims -> 'exp') IS DISTINCT FROM 'number' OR jsonb_typeof(claims -> 'iat')
-        IS DISTINCT FROM 'number'
+      WHEN jsonb_typeof(claims -> 'exp') IS DISTINCT FROM 'number'
+        OR jsonb_typeof(claims -> 'iat') IS DISTINCT FROM 'number'
         OR jsonb_typeof(claims -> 'sub') IS DISTINCT FROM 'string'
-          OR coalesce(jsonb_typeof(claims -> 'nbf'), 'number') <> 'number' THEN false
+        OR coalesce(jsonb_typeof(claims -> 'nbf'), 'number') <> 'number' THEN false
       WHEN (claims ->> 'exp')::numeric <= now OR (claims ->> 'exp')::numeric > now + 86400 THEN false
       WHEN (claims ->> 'iat')::numeric > now + 60 OR coalesce((claims ->> 'nbf')::numeric > now + 60, false) THEN false
       WHEN octet_length(claims ->> 'sub') NOT BETWEEN 1 AND 255 THEN false
@@ -395,8 +397,9 @@ BEGIN
   END IF;
   known.member := left(regexp_replace(coalesce(claims ->> 'login', the_subject), '[[:cntrl:]]', '?', 'g'), 80) || ' at '
     || left(issuer, 100);
-  IF EXISTS (SELECT FROM keypup.members m WHERE m.account_id = recognise_person.account_id
-    AND m.member = known.member) THEN
+  IF EXISTS (
+    SELECT FROM keypup.members m WHERE m.account_id = recognise_person.account_id AND m.member = known.member
+  ) THEN
     -- A login changes hands; a subject does not.
     known.member := left(regexp_replace(the_subject, '[[:cntrl:]]', '?', 'g'), 80) || ' at ' || left(issuer, 100);
   END IF;
@@ -421,11 +424,13 @@ SELECT s.account_id, s.handle_digest, s.kind, s.holder, s.xmin::text::bigint AS 
 FROM keypup.sessions s
 WHERE s.expires_at > clock_timestamp()
   AND (s.kind = 'api_key'
-       OR EXISTS (SELECT FROM keypup.members m WHERE m.account_id = s.account_id AND m.member = s.holder
-         AND m.sign_in_id = s.member_sign_in_id))
+       OR EXISTS (
+         SELECT FROM keypup.members m
+         WHERE m.account_id = s.account_id AND m.member = s.holder AND m.sign_in_id = s.member_sign_in_id))
   AND (s.issuer IS NULL
-       OR EXISTS (SELECT FROM keypup.identity_providers p WHERE p.account_id = s.account_id AND p.issuer = s.issuer
-         AND p.sign_in_id = s.issuer_sign_in_id));
+       OR EXISTS (
+         SELECT FROM keypup.identity_providers p
+         WHERE p.account_id = s.account_id AND p.issuer = s.issuer AND p.sign_in_id = s.issuer_sign_in_id));
 REVOKE ALL ON keypup.serving_sessions FROM PUBLIC;
 COMMENT ON VIEW keypup.serving_sessions IS
   'The sessions by which somebody is somebody at this moment. Granted to nobody.';

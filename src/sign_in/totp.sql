@@ -26,8 +26,8 @@ BEGIN
   seen := keypup.sign_in_state(account_id, person);
   SELECT p.shown, p.code_digest INTO shown, code_digest
   FROM keypup.prove_person(account, account_id, person, password, code, source, action, seed_state, needs_code) p;
-  PERFORM FROM keypup.members m WHERE m.account_id = prove_to_change_totp.account_id
-    AND m.member = person FOR NO KEY UPDATE;
+  PERFORM FROM keypup.members m
+  WHERE m.account_id = prove_to_change_totp.account_id AND m.member = person FOR NO KEY UPDATE;
   -- Whoever was waited for may have had the person need a code, or have put another seed in the place of the one that
   -- was shown.
   IF keypup.sign_in_state(account_id, person) IS DISTINCT FROM seen THEN
@@ -179,8 +179,8 @@ BEGIN
   END IF;
   PERFORM keypup.guard_password_holders(the_account);
   UPDATE keypup.accounts a SET requires_second_factor = is_required WHERE a.account_id = the_account;
-  PERFORM keypup.record_action(the_account, 'second_factor.require', CASE WHEN is_required THEN 'required'
-    ELSE 'not required' END);
+  PERFORM keypup.record_action(the_account, 'second_factor.require',
+    CASE WHEN is_required THEN 'required' ELSE 'not required' END);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.require_second_factor(text, boolean) FROM PUBLIC;

@@ -140,8 +140,8 @@ BEGIN
     PERFORM keypup.start_run(account, o.project_id)
     FROM (SELECT s.project_id FROM keypup.sync_state s
           WHERE s.account_id = account
-            AND s.project_id
-              = ANY (ARRAY(SELECT p::bigint FROM jsonb_array_elements(the_job.arguments -> 'items') AS p))
+            AND s.project_id = ANY (ARRAY(
+              SELECT p::bigint FROM jsonb_array_elements(the_job.arguments -> 'items') AS p))
           FOR NO KEY UPDATE SKIP LOCKED) AS o;
     RETURN true;
   ELSIF the_job.kind = (keypup.provider_of(account, the_job.connection_id)).first_kind

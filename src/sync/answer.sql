@@ -5,7 +5,7 @@
 -- How much the connection may ask at once from now on, and what is left of its budget.
 CREATE FUNCTION keypup.pace_connection(account uuid, connection uuid, is_batch boolean, v keypup.verdict, title text,
   milliseconds integer, OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz,
-    OUT blocked_until timestamptz)
+  OUT blocked_until timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -37,16 +37,18 @@ BEGIN
       refused_at = CASE WHEN NOT v.is_admitted THEN c.refused_at END,
       retry_at = CASE WHEN NOT v.is_admitted THEN c.retry_at END,
       concurrency = CASE WHEN is_trouble
-        AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
-                           THEN greatest(1, least(current_setting('keypup.max_requests')::integer, c.concurrency) / 2)
+                           AND (c.slowed_at IS NULL
+                             OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
+                         THEN greatest(1, least(current_setting('keypup.max_requests')::integer, c.concurrency) / 2)
                          WHEN outcome <> 'page' THEN c.concurrency
                          -- As quick as it can until the provider objects, and then with care for ten minutes.
                          ELSE least(current_setting('keypup.max_requests')::integer,
                                 c.concurrency + CASE WHEN c.slowed_at > now() - interval '10 minutes'
                                   THEN 1 / c.concurrency ELSE 1 END) END,
       slowed_at = CASE WHEN is_trouble
-        AND (c.slowed_at IS NULL OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
-                         THEN now() ELSE c.slowed_at END,
+                         AND (c.slowed_at IS NULL
+                           OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
+                       THEN now() ELSE c.slowed_at END,
       batch_size = CASE WHEN NOT is_batch THEN c.batch_size
                         WHEN outcome = 'smaller' THEN greatest(1, c.batch_size / 2)
                         WHEN outcome <> 'page' THEN c.batch_size
@@ -80,7 +82,7 @@ COMMENT ON FUNCTION keypup.answer_asked_at(uuid, bigint) IS
 CREATE FUNCTION keypup.take_answer(account uuid, job bigint, interval_seconds integer, status integer, headers jsonb,
   reply jsonb, failure text, failure_hint text, milliseconds integer, token_revision bigint,
   holds_projects boolean DEFAULT false, OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz,
-    OUT blocked_until timestamptz, OUT is_refusal boolean)
+  OUT blocked_until timestamptz, OUT is_refusal boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -138,8 +140,9 @@ BEGIN
       has_ended := keypup.provider_page(the_job.provider, account, job, headers, reply, milliseconds, interval_seconds);
       IF has_ended THEN
         PERFORM keypup.job_done(account, job, interval_seconds);
-      ELSIF EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job
-                    AND j.lease_id IS NOT NULL) THEN
+      ELSIF EXISTS (
+        SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job AND j.lease_id IS NOT NULL
+      ) THEN
         -- Nobody would ask again, and nobody be told, while the lease is held.
         RAISE EXCEPTION 'keypup.%_page returned %, and has neither put off nor split its job', the_job.provider,
           coalesce(has_ended::text, 'NULL') USING ERRCODE = 'invalid_parameter_value';

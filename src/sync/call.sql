@@ -25,9 +25,10 @@ AS $$
   SELECT (SELECT count(*) FROM waiting),
          (SELECT f.ready_at FROM first f),
          (SELECT f.reason FROM first f),
-         (SELECT min(n.at) FROM (SELECT w.ready_at AS at FROM waiting w UNION ALL
-                                 SELECT h.tried_again_at FROM scope JOIN keypup.halted_connections h
-                                   USING (account_id, connection_id)) n),
+         (SELECT min(n.at) FROM (
+            SELECT w.ready_at AS at FROM waiting w
+            UNION ALL
+            SELECT h.tried_again_at FROM scope JOIN keypup.halted_connections h USING (account_id, connection_id)) n),
          (SELECT count(*) FROM scope JOIN keypup.pull_requests USING (account_id, project_id) WHERE deleted_at IS NULL)
          + (SELECT count(*) FROM scope JOIN keypup.issues USING (account_id, project_id) WHERE deleted_at IS NULL),
          (SELECT sum(issue_total + pull_request_total)::bigint FROM scope),

@@ -49,18 +49,18 @@ AS $$
   INSERT INTO keypup.sync_failures AS f (account_id, project_id, kind, item_id, part, item_number, reason, arguments)
   SELECT DISTINCT ON (n.kind, left(n.item_id, 500), coalesce(n.part, ''))
     account, project, n.kind, left(n.item_id, 500), coalesce(n.part, ''), n.item_number, left(n.reason, 500),
-      n.arguments
+    n.arguments
   FROM jsonb_to_recordset(failures)
     AS n(kind text, item_id text, part text, item_number bigint, reason text, arguments jsonb)
   ON CONFLICT (account_id, project_id, kind, item_id, part) DO UPDATE
   SET item_number = coalesce(excluded.item_number, f.item_number), reason = excluded.reason,
     arguments = excluded.arguments,
-      failed_at = now(), is_tried = false,
-      -- A run may ask for it several times; only the one that was to try it again counts.
-      attempts = f.attempts + f.is_tried::integer,
-      next_try_at = CASE
-        WHEN f.is_tried THEN now() + least(interval '1 day', interval '5 minutes' * 2 ^ least(f.attempts, 20))
-        ELSE f.next_try_at END
+    failed_at = now(), is_tried = false,
+    -- A run may ask for it several times; only the one that was to try it again counts.
+    attempts = f.attempts + f.is_tried::integer,
+    next_try_at = CASE
+      WHEN f.is_tried THEN now() + least(interval '1 day', interval '5 minutes' * 2 ^ least(f.attempts, 20))
+      ELSE f.next_try_at END
 $$;
 REVOKE ALL ON FUNCTION keypup.set_aside(uuid, bigint, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.set_aside(uuid, bigint, jsonb) TO keypup_worker;

@@ -16,8 +16,8 @@ CREATE FUNCTION keypup.doubt_connection(account uuid, connection uuid, reason te
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE keypup.connections c
-  SET state = CASE WHEN c.refused_at = doubt THEN 'token_refused' WHEN c.refused_at IS NULL THEN 'token_doubted'
-    ELSE c.state END,
+  SET state = CASE WHEN c.refused_at = doubt THEN 'token_refused'
+                   WHEN c.refused_at IS NULL THEN 'token_doubted' ELSE c.state END,
       retry_at = CASE WHEN c.refused_at = doubt THEN now() + interval '1 hour'
                       WHEN c.refused_at IS NULL THEN now() + interval '5 seconds' ELSE c.retry_at END,
       refused_at = coalesce(c.refused_at, now()), blocked_reason = reason,

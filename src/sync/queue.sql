@@ -12,8 +12,9 @@ BEGIN
     coalesce(queue_job.in_run,
       EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run)),
     queue_job.due_at, queue_job.is_open,
-      greatest(queue_job.due_at, (SELECT max(j.queued_at) FROM keypup.sync_jobs j WHERE j.account_id = account
-      AND j.project_id = project) + interval '1 second')
+    greatest(queue_job.due_at, (
+      SELECT max(j.queued_at) FROM keypup.sync_jobs j
+      WHERE j.account_id = account AND j.project_id = project) + interval '1 second')
   FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
 END
 $$;
@@ -64,8 +65,8 @@ BEGIN
     CROSS JOIN LATERAL (
       SELECT coalesce(
         (SELECT j.account_id FROM keypup.sync_jobs j WHERE j.account_id > w.account_id ORDER BY j.account_id LIMIT 1),
-        CASE WHEN NOT w.is_second_round THEN (SELECT j.account_id FROM keypup.sync_jobs j ORDER BY j.account_id
-          LIMIT 1) END
+        CASE WHEN NOT w.is_second_round
+             THEN (SELECT j.account_id FROM keypup.sync_jobs j ORDER BY j.account_id LIMIT 1) END
       ) AS account_id OFFSET 0
     ) AS n
     WHERE only_account IS NULL AND (NOT w.is_second_round AND n.account_id > w.account_id OR n.account_id <= start)
@@ -87,8 +88,9 @@ BEGIN
             (SELECT j.connection_id FROM keypup.sync_jobs j
              WHERE j.account_id = a.account_id AND j.connection_id > b.connection_id ORDER BY j.connection_id LIMIT 1),
             CASE WHEN NOT b.is_second_round THEN (
-              SELECT j.connection_id FROM keypup.sync_jobs j WHERE j.account_id = a.account_id ORDER BY j.connection_id
-              LIMIT 1) END
+              SELECT j.connection_id FROM keypup.sync_jobs j
+              WHERE j.account_id = a.account_id
+              ORDER BY j.connection_id LIMIT 1) END
           ) AS connection_id OFFSET 0
         ) AS n
         WHERE b.position < 64
@@ -101,8 +103,8 @@ BEGIN
         SELECT least(how_many, CASE WHEN c.refused_at IS NULL
           THEN least(floor(c.concurrency)::bigint, current_setting('keypup.max_requests', true)::bigint) ELSE 1 END - (
             SELECT count(*) FROM keypup.sync_jobs o
-            WHERE o.account_id = c.account_id AND o.connection_id = c.connection_id AND o.lease_id
-              IN (SELECT live.lease_id FROM live))) AS room
+            WHERE o.account_id = c.account_id AND o.connection_id = c.connection_id
+              AND o.lease_id IN (SELECT live.lease_id FROM live))) AS room
         FROM keypup.connections c
         WHERE c.account_id = a.account_id AND c.connection_id = b.connection_id
           AND c.origin = (SELECT keypup.this_database())

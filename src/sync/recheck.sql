@@ -38,9 +38,9 @@ BEGIN
   IF recheck OR sweep THEN
     UPDATE keypup.sync_state s
     SET next_recheck_at = CASE WHEN recheck THEN now() + current_setting('keypup.recheck_interval')::interval
-      ELSE s.next_recheck_at END,
-        next_sweep_at = CASE WHEN sweep THEN now() + current_setting('keypup.sweep_interval')::interval
-          ELSE s.next_sweep_at END
+                               ELSE s.next_recheck_at END,
+      next_sweep_at = CASE WHEN sweep THEN now() + current_setting('keypup.sweep_interval')::interval
+                           ELSE s.next_sweep_at END
     WHERE s.account_id = account AND s.project_id = project;
   END IF;
 END
@@ -66,8 +66,8 @@ BEGIN
   SELECT i.kind, jsonb_agg(i.id ORDER BY i.number)
   FROM keypup.stored_items i
   WHERE i.account_id = account AND i.project_id = project AND i.is_read_early
-    AND NOT EXISTS (SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project
-      AND f.item_id = i.id)
+    AND NOT EXISTS (
+      SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project AND f.item_id = i.id)
   GROUP BY i.kind;
 END
 $$;
@@ -87,8 +87,8 @@ BEGIN
   SELECT CASE WHEN s.reread_to >= newest THEN 1 ELSE s.reread_to + 1 END INTO first_number
   FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = project;
   last_number := first_number + least(newest - first_number, (newest - 1) / sweeps);
-  UPDATE keypup.sync_state s SET reread_to = coalesce(last_number, 0) WHERE s.account_id = account
-    AND s.project_id = project;
+  UPDATE keypup.sync_state s SET reread_to = coalesce(last_number, 0)
+  WHERE s.account_id = account AND s.project_id = project;
   RETURN QUERY
   SELECT i.kind, jsonb_agg(i.id ORDER BY i.number)
   FROM keypup.stored_items i
@@ -108,10 +108,10 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.due_rechecks(uuid, bigint), keypup.items_to_recheck(uuid, bigint),
   keypup.items_read_early(uuid, bigint), keypup.next_slice(uuid, bigint),
-    keypup.missing_items(uuid, bigint, text, int8multirange) FROM PUBLIC;
+  keypup.missing_items(uuid, bigint, text, int8multirange) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.due_rechecks(uuid, bigint), keypup.items_to_recheck(uuid, bigint),
   keypup.items_read_early(uuid, bigint), keypup.next_slice(uuid, bigint),
-    keypup.missing_items(uuid, bigint, text, int8multirange) TO keypup_worker;
+  keypup.missing_items(uuid, bigint, text, int8multirange) TO keypup_worker;
 COMMENT ON FUNCTION keypup.due_rechecks(uuid, bigint) IS
   'Whether items are to be read again, or all to be compared, in the run that begins; when that is due next counts '
   'from now.';
@@ -142,9 +142,10 @@ AS $$
     jsonb_agg(jsonb_build_object('id', i.id, 'number', i.number)), true)
   FROM keypup.stored_items i
   WHERE i.account_id = account AND i.project_id = project AND i.kind = of_kind AND gone ? i.id
-    AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project
-      AND j.kind = 'existence'
-                    AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', i.id)))
+    AND NOT EXISTS (
+      SELECT FROM keypup.sync_jobs j
+      WHERE j.account_id = account AND j.project_id = project AND j.kind = 'existence'
+        AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', i.id)))
   HAVING count(*) > 0
 $$;
 CREATE FUNCTION keypup.take_gone(account uuid, project bigint, arguments jsonb, gone jsonb) RETURNS void

@@ -14,8 +14,9 @@ BEGIN
   PERFORM keypup.hold_connection(p.account_id, p.connection_id)
   FROM keypup.projects p WHERE p.account_id = the_account AND p.project_id = the_project;
   PERFORM FROM keypup.sync_state s WHERE s.account_id = the_account AND s.project_id = the_project FOR NO KEY UPDATE;
-  IF EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = the_account AND j.project_id = the_project
-    AND j.in_run) THEN
+  IF EXISTS (
+    SELECT FROM keypup.sync_jobs j WHERE j.account_id = the_account AND j.project_id = the_project AND j.in_run
+  ) THEN
     -- The rest comes with the run after the one that goes on.
     UPDATE keypup.sync_state s
       SET next_run_at = least(CASE WHEN s.next_run_at > s.last_run_started_at THEN s.next_run_at END, clock_timestamp())
@@ -24,10 +25,10 @@ BEGIN
     PERFORM keypup.start_run(the_account, the_project);
   END IF;
   IF item IS NULL THEN
-    UPDATE keypup.sync_state s SET next_sweep_at = now(), refused_at = NULL WHERE s.account_id = the_account
-      AND s.project_id = the_project;
-    UPDATE keypup.sync_failures f SET next_try_at = now() WHERE f.account_id = the_account
-      AND f.project_id = the_project;
+    UPDATE keypup.sync_state s SET next_sweep_at = now(), refused_at = NULL
+    WHERE s.account_id = the_account AND s.project_id = the_project;
+    UPDATE keypup.sync_failures f SET next_try_at = now()
+    WHERE f.account_id = the_account AND f.project_id = the_project;
   END IF;
   known := keypup.provider_reread(provider, the_account, the_project, item);
   IF known IS NOT TRUE THEN

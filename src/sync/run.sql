@@ -52,35 +52,37 @@ AS $$
       AND (only_project IS NULL OR s.project_id = only_project)
       -- What has finished in the future was ordered by a clock that was wrong.
       AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
-      AND (SELECT true FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id
-        AND j.in_run LIMIT 1) IS NULL
+      AND (
+        SELECT true FROM keypup.sync_jobs j
+        WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run LIMIT 1) IS NULL
       AND (now_at_once OR s.poll_job_id IS NULL
-           OR (SELECT true FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id
-             LIMIT 1) IS NULL)
+           OR (SELECT true FROM keypup.sync_jobs j
+               WHERE j.account_id = s.account_id AND j.job_id = s.poll_job_id LIMIT 1) IS NULL)
   ), due AS MATERIALIZED (
     SELECT s.account_id, s.project_id, p.connection_id, v.first_kind, v.poll_size,
       -- Something of it was read, and nothing is wrong: whether it changed can be asked together with others.
       NOT now_at_once AND v.poll_size > 0 AND s.last_run_finished_at IS NOT NULL AND p.external_id IS NOT NULL
-        AND s.last_error IS NULL
-        AS can_be_polled
+        AND s.last_error IS NULL AS can_be_polled
     FROM (SELECT n.* FROM candidate n WHERE now_at_once OR n.turn <= of_an_account) AS n
     JOIN keypup.sync_state s USING (account_id, project_id)
     JOIN keypup.projects p USING (account_id, project_id)
     JOIN keypup.connections c USING (account_id, connection_id)
     JOIN keypup.providers v USING (provider)
     -- Whoever was quicker has begun its run.
-    WHERE (SELECT true FROM keypup.sync_jobs j WHERE j.account_id = s.account_id AND j.project_id = s.project_id
-      AND j.in_run LIMIT 1) IS NULL
+    WHERE (SELECT true FROM keypup.sync_jobs j
+           WHERE j.account_id = s.account_id AND j.project_id = s.project_id AND j.in_run LIMIT 1) IS NULL
       AND (now_at_once OR s.next_run_at <= now() OR s.last_run_finished_at > now() + interval '1 minute')
     FOR KEY SHARE OF c SKIP LOCKED FOR UPDATE OF s SKIP LOCKED
   ), numbered AS (
-    SELECT d.*, (row_number() OVER (PARTITION BY d.account_id, d.connection_id, d.can_be_polled
-      ORDER BY d.project_id) - 1)
+    SELECT d.*,
+      (row_number() OVER (PARTITION BY d.account_id, d.connection_id, d.can_be_polled ORDER BY d.project_id) - 1)
         / greatest(1, d.poll_size) AS part
     FROM due d
   ), grouped AS MATERIALIZED (
-    SELECT n.*, n.can_be_polled AND count(*) OVER (PARTITION BY n.account_id, n.connection_id, n.can_be_polled,
-      n.part) > 1 AS is_polled FROM numbered n
+    SELECT n.*,
+      n.can_be_polled
+        AND count(*) OVER (PARTITION BY n.account_id, n.connection_id, n.can_be_polled, n.part) > 1 AS is_polled
+    FROM numbered n
   ), poll AS (
     INSERT INTO keypup.sync_jobs (account_id, connection_id, kind, arguments, in_run)
     SELECT g.account_id, g.connection_id, 'poll', jsonb_build_object('items', jsonb_agg(g.project_id)), false
@@ -94,15 +96,15 @@ AS $$
   ), started AS (
     -- As start_run does for one.
     UPDATE keypup.sync_state s
-    SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill'
-      ELSE 'incremental' END
+    SET last_run_started_at = now(),
+      phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
     FROM grouped g WHERE NOT g.is_polled AND s.account_id = g.account_id AND s.project_id = g.project_id
     RETURNING s.account_id, s.project_id, g.connection_id, g.first_kind
   ), queued AS (
     INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, queued_at)
     SELECT t.account_id, t.connection_id, t.project_id, t.first_kind, greatest(now(), interval '1 second'
-      + (SELECT max(j.queued_at) FROM keypup.sync_jobs j WHERE j.account_id = t.account_id
-        AND j.project_id = t.project_id))
+      + (SELECT max(j.queued_at) FROM keypup.sync_jobs j
+         WHERE j.account_id = t.account_id AND j.project_id = t.project_id))
     FROM started t
     RETURNING 1
   )
@@ -119,16 +121,16 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   UPDATE keypup.sync_state s
-  SET last_run_started_at = now(), phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill'
-    ELSE 'incremental' END
+  SET last_run_started_at = now(),
+    phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
   WHERE s.account_id = account AND s.project_id = project;
   -- Whoever started it meanwhile, while we waited for the project, has queued its job.
   PERFORM keypup.queue_job(account, project, (keypup.provider_of(account, p.connection_id)).first_kind, '{}'::jsonb,
     true, now(), false)
   FROM keypup.projects p
   WHERE p.account_id = account AND p.project_id = project
-    AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project
-      AND j.in_run);
+    AND NOT EXISTS (
+      SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.start_run(uuid, bigint) FROM PUBLIC;
@@ -162,8 +164,9 @@ BEGIN
   DELETE FROM keypup.sync_jobs j WHERE j.account_id = account AND j.job_id = job RETURNING j.project_id, j.in_run
     INTO done;
   IF done.in_run IS NOT TRUE
-    OR EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = done.project_id
-    AND j.in_run) THEN
+    OR EXISTS (
+      SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = done.project_id AND j.in_run
+    ) THEN
     RETURN;
   END IF;
   PERFORM keypup.derive_milestones(account, done.project_id);
@@ -194,8 +197,8 @@ AS $$
   UPDATE keypup.sync_state s
   SET last_run_started_at = asked_at, last_run_finished_at = now(), last_error = NULL, last_error_hint = NULL,
     last_error_at = NULL, failures = 0,
-      next_run_at = least(CASE WHEN s.next_run_at > asked_at THEN s.next_run_at END,
-        now() + keypup.time_to_next_run(account, project, interval_seconds))
+    next_run_at = least(CASE WHEN s.next_run_at > asked_at THEN s.next_run_at END,
+      now() + keypup.time_to_next_run(account, project, interval_seconds))
   WHERE s.account_id = account AND s.project_id = project
 $$;
 REVOKE ALL ON FUNCTION keypup.project_is_unchanged(uuid, bigint, timestamptz, integer) FROM PUBLIC;
@@ -248,8 +251,9 @@ CREATE FUNCTION keypup.hold_projects(account uuid, connection uuid, waits boolea
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  its_projects bigint[] := ARRAY(SELECT p.project_id FROM keypup.projects p WHERE p.account_id = account
-    AND p.connection_id = connection);
+  its_projects bigint[] := ARRAY(
+    SELECT p.project_id FROM keypup.projects p
+    WHERE p.account_id = account AND p.connection_id = connection);
   held bigint := 0;
 BEGIN
   IF waits THEN
@@ -257,8 +261,8 @@ BEGIN
     ORDER BY s.project_id FOR NO KEY UPDATE;
     RETURN;
   END IF;
-  PERFORM FROM keypup.sync_state s WHERE s.account_id = account AND s.project_id = ANY (its_projects)
-    FOR NO KEY UPDATE SKIP LOCKED;
+  PERFORM FROM keypup.sync_state s
+  WHERE s.account_id = account AND s.project_id = ANY (its_projects) FOR NO KEY UPDATE SKIP LOCKED;
   GET DIAGNOSTICS held = ROW_COUNT;
   IF held < cardinality(its_projects) THEN
     RAISE EXCEPTION 'another page of the connection is being stored' USING ERRCODE = 'object_in_use';

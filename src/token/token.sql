@@ -81,7 +81,7 @@ CREATE FUNCTION keypup.check_token(token text) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_check_token';
 REVOKE ALL ON FUNCTION keypup.encrypt_token(text, text), keypup.decrypt_token(bytea, text),
   keypup.reencrypt_token(bytea, text), keypup.reencrypt_token(bytea, text, text),  keypup.token_key_id(bytea),
-    keypup.check_token(text) FROM PUBLIC;
+  keypup.check_token(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.encrypt_token(text, text) IS
   'Seals a secret under AES-256-GCM with a fresh IV. The context says what it belongs to, and is needed to open it.';
 COMMENT ON FUNCTION keypup.decrypt_token(bytea, text) IS 'Opens a sealed secret. Granted to nobody.';

@@ -44,8 +44,8 @@ BEGIN
   RETURN keypup.webhook_is_signed(scheme, signature, body, envelope, context);
 EXCEPTION
   -- A secret that does not open is nobody's business outside.
-  WHEN data_exception OR config_file_error THEN RETURN keypup.webhook_is_signed(scheme, signature, body, NULL::bytea,
-    NULL::text);
+  WHEN data_exception OR config_file_error THEN
+    RETURN keypup.webhook_is_signed(scheme, signature, body, NULL::bytea, NULL::text);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.webhook_is_signed_safely(text, text, bytea, bytea, text) FROM PUBLIC;
@@ -67,8 +67,8 @@ BEGIN
   PERFORM keypup.hold_connection(the_account, the_connection);
   IF secret IS NULL THEN
     DELETE FROM keypup.connection_tokens t
-    WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose
-      IN ('webhook_secret', 'webhook_secret_before');
+    WHERE t.account_id = the_account AND t.connection_id = the_connection
+      AND t.purpose IN ('webhook_secret', 'webhook_secret_before');
     PERFORM keypup.record_action(the_account, 'webhook.remove', the_connection::text);
     RETURN;
   END IF;
@@ -80,7 +80,7 @@ BEGIN
   IF old.envelope IS NOT NULL THEN
     sealed := keypup.reseal_token(old.envelope,
       keypup.token_context(the_account, the_connection, old.revision, 'webhook_secret'),
-        keypup.token_context(the_account, the_connection, new_revision, 'webhook_secret_before'));
+      keypup.token_context(the_account, the_connection, new_revision, 'webhook_secret_before'));
     DELETE FROM keypup.connection_tokens t
     WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'webhook_secret_before';
     INSERT INTO keypup.connection_tokens (account_id, connection_id, purpose, revision, envelope, expires_at, made_by)
@@ -122,7 +122,7 @@ BEGIN
     keypup.still_may(t.account_id, t.made_by, ARRAY['tokens.create']) AS holds,
          t.envelope, keypup.token_context(c.account_id, c.connection_id, t.revision, t.purpose) AS context,
          b.envelope AS envelope_before,
-           keypup.token_context(c.account_id, c.connection_id, b.revision, b.purpose) AS context_before
+         keypup.token_context(c.account_id, c.connection_id, b.revision, b.purpose) AS context_before
   INTO known
   FROM keypup.connections c
   JOIN keypup.providers p USING (provider)
@@ -146,7 +146,7 @@ BEGIN
   IF too_large OR NOT (signed OR signed_before) THEN
     PERFORM keypup.refuse_webhook(known.account_id, CASE
       WHEN too_large THEN 'larger than 8 MiB' WHEN known.account_id IS NULL THEN 'there is no such connection'
-        WHEN known.envelope IS NULL THEN 'no secret is set'
+      WHEN known.envelope IS NULL THEN 'no secret is set'
       WHEN NOT known.holds THEN 'who set the secret could set none any more'
       WHEN head.signature IS NULL THEN 'there is no signature, or more than one' ELSE 'the signature is wrong' END);
   END IF;

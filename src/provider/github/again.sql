@@ -59,9 +59,9 @@ AS $$
         THEN arguments - 'first' - 'told' - 'is_first'
         || CASE WHEN kind LIKE '%pages' THEN '{"first": 100}'::jsonb ELSE '{}' END
         || jsonb_build_object('horizon',
-          keypup.github_horizon(account, project, CASE kind WHEN 'pull_request_stubs' THEN 'pull_requests'
-             WHEN 'issue_stubs' THEN 'issues' WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END,
-               arguments)) END))
+          keypup.github_horizon(account, project,
+            CASE kind WHEN 'pull_request_stubs' THEN 'pull_requests' WHEN 'issue_stubs' THEN 'issues'
+              WHEN 'release_pages' THEN 'releases' ELSE 'deployments' END, arguments)) END))
 $$;
 REVOKE ALL ON FUNCTION keypup.github_list_failure(uuid, bigint, text, jsonb, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_list_failure(uuid, bigint, text, jsonb, text) TO keypup_worker;
@@ -96,8 +96,8 @@ DECLARE
 BEGIN
   -- If it fails again, it is set aside anew.
   UPDATE keypup.sync_failures f SET is_tried = true
-  WHERE f.account_id = account AND f.project_id = project AND f.item_number = item AND f.kind
-    IN ('pull_requests', 'issues');
+  WHERE f.account_id = account AND f.project_id = project AND f.item_number = item
+    AND f.kind IN ('pull_requests', 'issues');
   FOR of_kind IN
     SELECT k.kind, jsonb_agg(DISTINCT k.id) AS ids
     FROM (
@@ -108,8 +108,8 @@ BEGIN
       WHERE i.account_id = account AND i.project_id = project AND (i.number = item OR item IS NULL)
       UNION ALL
       SELECT f.kind, f.item_id FROM keypup.sync_failures f
-      WHERE f.account_id = account AND f.project_id = project AND f.item_number = item AND f.kind
-        IN ('pull_requests', 'issues')
+      WHERE f.account_id = account AND f.project_id = project AND f.item_number = item
+        AND f.kind IN ('pull_requests', 'issues')
       UNION ALL
       SELECT 'releases', r.external_id FROM keypup.releases r
       WHERE r.account_id = account AND r.project_id = project AND item IS NULL

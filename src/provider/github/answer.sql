@@ -16,8 +16,8 @@ AS $$
     (3, words COLLATE "C" ~* 'suspended|flagged', 'the account, the organization or the app is suspended',
      'GitHub''s support can tell why. When it is lifted the sync goes on by itself.'),
     (4, words COLLATE "C" ~* 'access blocked|DMCA|disabled|billing', 'the repository is blocked at GitHub',
-     'Its owner can tell why, or GitHub''s support. When it is lifted the sync goes on by itself.')) AS k (position,
-       applies, reason, hint)
+     'Its owner can tell why, or GitHub''s support. When it is lifted the sync goes on by itself.'))
+    AS k (position, applies, reason, hint)
   WHERE k.applies
   ORDER BY k.position LIMIT 1
 $$;
@@ -61,7 +61,7 @@ BEGIN
   END IF;
   SELECT array_agg(DISTINCT e.type) FILTER (WHERE e.type IS NOT NULL) AS types, bool_or(e.is_saml) AS is_saml,
     min(e.message) FILTER (WHERE e.position = 1) AS message, min(e.type) FILTER (WHERE e.position = 1) AS type,
-      count(*) AS how_many
+    count(*) AS how_many
   INTO errors
   FROM keypup.github_errors(reply, '{}'::text[]) WITH ORDINALITY AS e (type, keys, message, is_saml, position);
   codes := jsonb_path_query_array(reply, 'lax $.errors[*].extensions.code');
@@ -211,8 +211,8 @@ DECLARE
   listed record := keypup.github_list(reply, ARRAY['node', member], shape, element, refused);
   items text := CASE member WHEN 'pullRequests' THEN 'pull_requests' ELSE member END;
 BEGIN
-  SELECT j.kind, j.arguments, j.project_id INTO STRICT the_job FROM keypup.sync_jobs j WHERE j.account_id = account
-    AND j.job_id = job;
+  SELECT j.kind, j.arguments, j.project_id INTO STRICT the_job FROM keypup.sync_jobs j
+  WHERE j.account_id = account AND j.job_id = job;
   IF NOT listed.is_whole THEN
     IF keypup.ask_list_again(account, job, listed.page IS NOT NULL,
          EXISTS (SELECT FROM keypup.github_errors(reply, refused) e WHERE e.type = 'INVALID_CURSOR_ARGUMENTS')) THEN
@@ -258,12 +258,13 @@ BEGIN
   SELECT array_agg(DISTINCT CASE e #>> '{extensions,code}'
       WHEN 'argumentNotAccepted' THEN format('%s(%s)', e #>> '{extensions,name}', e #>> '{extensions,argumentName}')
       ELSE (e #>> '{extensions,typeName}') || coalesce('.' || (e #>> '{extensions,fieldName}'), '') END) INTO missing
-  FROM jsonb_array_elements(reply -> 'errors') e WHERE e #>> '{extensions,code}'
-    IN ('undefinedField', 'undefinedType', 'argumentNotAccepted');
+  FROM jsonb_array_elements(reply -> 'errors') e
+  WHERE e #>> '{extensions,code}' IN ('undefinedField', 'undefinedType', 'argumentNotAccepted');
   SELECT m.name INTO lacks FROM unnest(missing) AS m (name)
   WHERE m.name NOT IN (SELECT o.field FROM keypup.github_optional() o)
-     OR m.name IN (SELECT unnest(c.missing_fields) FROM keypup.connections c WHERE c.account_id = account
-       AND c.connection_id = connection)
+     OR m.name IN (
+       SELECT unnest(c.missing_fields) FROM keypup.connections c
+       WHERE c.account_id = account AND c.connection_id = connection)
   ORDER BY m.name LIMIT 1;
   can_go_on := lacks IS NULL AND missing IS NOT NULL;
   IF can_go_on THEN
@@ -302,8 +303,8 @@ BEGIN
       ELSE 'again' END;
   ELSIF verdict.verdict = 'failed' AND reply @? '$.errors[*] ? (@.type == "INSUFFICIENT_SCOPES")'
     AND the_job.kind <> 'repository'
-        AND (SELECT c.scopes IS DISTINCT FROM left(headers ->> 'x-oauth-scopes', 500) FROM keypup.connections c
-             WHERE c.account_id = account AND c.connection_id = the_job.connection_id) THEN
+    AND (SELECT c.scopes IS DISTINCT FROM left(headers ->> 'x-oauth-scopes', 500) FROM keypup.connections c
+         WHERE c.account_id = account AND c.connection_id = the_job.connection_id) THEN
     -- Somebody changed what the token may do since a run began: it is asked as it is now.
     PERFORM keypup.github_keep_headers(account, the_job.connection_id, headers, false);
     verdict.verdict := 'again';

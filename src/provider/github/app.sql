@@ -10,7 +10,7 @@ AS $$
     -- Releases would need contents, and with it the source code: that is not asked for.
     CASE WHEN i.deployments_refused_at > now() - interval '1 day'
       THEN '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read"}}'
-         ELSE '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read","deployments":"read"}}' END,
+      ELSE '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read","deployments":"read"}}' END,
     json_build_object('iat', e.epoch - 60, 'exp', e.epoch + 540, 'iss', i.app_id)::text
   FROM keypup.app_installations i
   JOIN keypup.connections c USING (account_id, connection_id)
@@ -45,15 +45,15 @@ BEGIN
       false);
     RETURN;
   ELSIF status = 401 THEN
-    SELECT i.clock_ahead INTO known_ahead FROM keypup.app_installations i WHERE i.account_id = account
-      AND i.connection_id = connection;
+    SELECT i.clock_ahead INTO known_ahead FROM keypup.app_installations i
+    WHERE i.account_id = account AND i.connection_id = connection;
     IF greatest(ahead - known_ahead, known_ahead - ahead) > interval '30 seconds' THEN
-      UPDATE keypup.app_installations i SET clock_ahead = ahead WHERE i.account_id = account
-        AND i.connection_id = connection;
+      UPDATE keypup.app_installations i SET clock_ahead = ahead
+      WHERE i.account_id = account AND i.connection_id = connection;
       PERFORM keypup.app_token_failed(account, connection,
         format('GitHub''s clock is %s ahead of this server''s (401)', ahead),
         'It is taken into account from now on; set the server''s clock, for example with NTP.',
-          now() + interval '1 second', false);
+        now() + interval '1 second', false);
       RETURN;
     END IF;
     v.reason := 'GitHub refuses the app''s key (401): ' || message;

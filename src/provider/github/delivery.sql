@@ -95,7 +95,7 @@ BEGIN
             SELECT d.external_id, d.created_at FROM keypup.deployments d
             WHERE d.account_id = account AND d.project_id = p.project_id AND d.deleted_at IS NULL
               AND d.state IN ('in_progress', 'pending', 'queued', 'waiting')
-                AND d.created_at > now() - interval '7 days'
+              AND d.created_at > now() - interval '7 days'
             ORDER BY d.created_at DESC LIMIT 100) AS d
           ORDER BY d.created_at DESC, d.external_id LIMIT 100) AS u);
 END
@@ -107,8 +107,10 @@ LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   WITH polled AS MATERIALIZED (
     SELECT p.project_id, p.external_id, 'Repository.deployments' <> ALL (without || s.refused_fields) AS can_deliver,
-      EXISTS (SELECT FROM keypup.deployments d WHERE d.account_id = p.account_id AND d.project_id = p.project_id
-        AND d.deleted_at IS NULL) AS delivers
+      EXISTS (
+        SELECT FROM keypup.deployments d
+        WHERE d.account_id = p.account_id AND d.project_id = p.project_id AND d.deleted_at IS NULL
+      ) AS delivers
     FROM keypup.projects p JOIN keypup.sync_state s USING (account_id, project_id)
     WHERE p.account_id = account AND projects @> to_jsonb(p.project_id) AND p.external_id IS NOT NULL
   ), counted AS (
@@ -137,8 +139,9 @@ AS $$
     WHEN 'array' THEN jsonb_path_query_array(unfinished, '$[*] ? (exists (@.state))') ELSE '[]' END)
     AS n (id text, state text, "updatedAt" timestamptz)
   JOIN keypup.deployments d ON d.account_id = account AND d.external_id = n.id
-  WHERE d.state IN ('in_progress', 'pending', 'queued', 'waiting') AND (d.state, d.updated_at)
-    IS DISTINCT FROM (lower(n.state COLLATE "C"), n."updatedAt") AND d.updated_at <= n."updatedAt"
+  WHERE d.state IN ('in_progress', 'pending', 'queued', 'waiting')
+    AND (d.state, d.updated_at) IS DISTINCT FROM (lower(n.state COLLATE "C"), n."updatedAt")
+    AND d.updated_at <= n."updatedAt"
 $$;
 REVOKE ALL ON FUNCTION keypup.github_unfinished(uuid, bigint[]),
   keypup.github_poll_variables(uuid, bigint, jsonb, text[]), keypup.github_deployments_moved(uuid, jsonb) FROM PUBLIC;
@@ -160,12 +163,12 @@ BEGIN
     SELECT ROW(n.id, n."tagName", nullif(n.name, ''), n.url, n.author ->> 'login',
       coalesce(n.author ->> '__typename' = 'Bot' OR n.author ->> 'login' LIKE '%[bot]', false), n."isDraft",
       n."isPrerelease", n."createdAt", n."publishedAt", n."updatedAt",
-        coalesce((n."tagCommit" ->> 'committedDate')::timestamptz, (
-        SELECT o.commit_at FROM keypup.releases o WHERE o.account_id = account AND o.project_id = project
-          AND o.external_id = n.id)))::keypup.provided_releases
+      coalesce((n."tagCommit" ->> 'committedDate')::timestamptz, (
+        SELECT o.commit_at FROM keypup.releases o
+        WHERE o.account_id = account AND o.project_id = project AND o.external_id = n.id)))::keypup.provided_releases
     FROM jsonb_to_recordset(nodes) AS n (id text, "tagName" text, name text, url text, author jsonb, "isDraft" boolean,
       "isPrerelease" boolean, "createdAt" timestamptz, "publishedAt" timestamptz, "updatedAt" timestamptz,
-        "tagCommit" jsonb)
+      "tagCommit" jsonb)
     WHERE n."tagName" IS NOT NULL));
 END
 $$;
@@ -219,15 +222,16 @@ LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   written text[];
-  in_run boolean := EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project
-    AND j.in_run);
+  in_run boolean := EXISTS (
+    SELECT FROM keypup.sync_jobs j
+    WHERE j.account_id = account AND j.project_id = project AND j.in_run);
   tells_refs boolean := nodes @? '$[*].ref';
 BEGIN
   written := ARRAY(SELECT keypup.store_deployments(account, project, ARRAY(
     SELECT ROW(n.id, coalesce(n.environment, 'production'), coalesce(lower(n.state COLLATE "C"), 'pending'),
       CASE WHEN tells_refs THEN n.ref ->> 'name' ELSE o.ref END, n.creator ->> 'login',
       coalesce(n.creator ->> '__typename' = 'Bot', false), n."createdAt", n."updatedAt",
-        coalesce((n.commit ->> 'committedDate')::timestamptz, o.commit_at))::keypup.provided_deployments
+      coalesce((n.commit ->> 'committedDate')::timestamptz, o.commit_at))::keypup.provided_deployments
     FROM jsonb_to_recordset(nodes) AS n (id text, environment text, state text, ref jsonb, creator jsonb,
       "createdAt" timestamptz, "updatedAt" timestamptz, commit jsonb)
     LEFT JOIN LATERAL (
@@ -250,8 +254,8 @@ BEGIN
       JOIN keypup.deployments d ON d.account_id = account AND d.project_id = project AND d.environment = c.environment
         AND d.created_at < c.created_at
       WHERE c.account_id = account AND c.project_id = project AND c.external_id = ANY (written)
-        AND d.deleted_at IS NULL AND d.state IN ('active', 'success') AND NOT jsonb_path_query_array(nodes, '$[*].id')
-          ? d.external_id
+        AND d.deleted_at IS NULL AND d.state IN ('active', 'success')
+        AND NOT jsonb_path_query_array(nodes, '$[*].id') ? d.external_id
       GROUP BY d.external_id, d.created_at ORDER BY d.created_at DESC LIMIT 100) AS r), '[]'), in_run);
 END
 $$;
@@ -288,7 +292,7 @@ BEGIN
      AND keypup.github_goes_on(account, project, pages, page, arguments) THEN
     PERFORM keypup.queue_job(account, project, pages,
       keypup.github_next_page(page, arguments) || jsonb_build_object('before', coalesce(last_at, to_at)), NULL::boolean,
-        now(), false);
+      now(), false);
   END IF;
 
   -- What stands between the ends of a page, and is not on it, is asked for by id: what is gone is gone twice
@@ -304,9 +308,10 @@ BEGIN
       AND d.created_at < to_at AND d.deleted_at IS NULL
   ) AS m
   WHERE NOT ids ? m.external_id
-    AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project
-      AND j.kind = 'existence'
-                    AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', m.external_id)));
+    AND NOT EXISTS (
+      SELECT FROM keypup.sync_jobs j
+      WHERE j.account_id = account AND j.project_id = project AND j.kind = 'existence'
+        AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', m.external_id)));
   PERFORM keypup.queue_existence(account, project, kind, missing, false);
 
   PERFORM keypup.github_store_rows(account, project, kind, page -> 'nodes', 'infinity'::timestamptz);
@@ -361,7 +366,7 @@ BEGIN
             SELECT d.external_id FROM keypup.deployments d
             WHERE state.recheck AND d.account_id = account AND d.project_id = project AND d.deleted_at IS NULL
               AND d.state IN ('active', 'success', 'in_progress', 'pending', 'queued', 'waiting')
-                AND d.created_at > now() - interval '30 days') AS u
+              AND d.created_at > now() - interval '30 days') AS u
       WHERE NOT jsonb_path_query_array(repository, '$.deployments.nodes[*].id') ? u.id), true);
   END IF;
   UPDATE keypup.sync_state s
@@ -369,7 +374,7 @@ BEGIN
       -- What was refused, and is asked for again after a day, is refused anew or not.
       refused_fields = CASE WHEN s.refused_at > now() - interval '1 day'
         THEN ARRAY(SELECT unnest(s.refused_fields) EXCEPT SELECT 'Repository.' || k FROM unnest(answered) k)
-          ELSE '{}' END
+        ELSE '{}' END
   WHERE s.account_id = account AND s.project_id = project;
 END
 $$;

@@ -150,7 +150,7 @@ BEGIN
         o.closes_elsewhere, max(l.names) FILTER (WHERE l.connection = 'labels') AS labels,
         max(l.names) FILTER (WHERE l.connection = 'assignees') AS assignees,
         max(l.names) FILTER (WHERE l.connection = 'reviewRequests') AS reviewers,
-          max(l.names) FILTER (WHERE l.connection = 'closingIssuesReferences') AS closes
+        max(l.names) FILTER (WHERE l.connection = 'closingIssuesReferences') AS closes
       FROM keypup.github_whole_short_lists(pages, repository) l
       JOIN keypup.pull_requests o ON l.item = 'pull_request' AND o.account_id = account AND o.project_id = project
         AND o.number = l.number
@@ -263,8 +263,8 @@ CREATE FUNCTION keypup.github_is_stuck(connection text, after text, next_after t
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT coalesce(after IS NOT NULL AND (after = next_after
-    OR CASE WHEN connection IN ('reviewRequests', 'closingIssuesReferences', 'statuses') THEN nth >= 50 ELSE seen @> ids
-      OR nth >= 1000 END), false)
+    OR CASE WHEN connection IN ('reviewRequests', 'closingIssuesReferences', 'statuses') THEN nth >= 50
+            ELSE seen @> ids OR nth >= 1000 END), false)
 $$;
 -- Sets what is stuck aside; the other pages are asked for.
 CREATE FUNCTION keypup.github_going_on(account uuid, project bigint, pages jsonb) RETURNS jsonb
@@ -312,16 +312,16 @@ BEGIN
   END IF;
   RETURN (
     WITH list AS (
-      SELECT coalesce(kind, e.item ->> 'item') AS item, e.item -> 'number' AS number, e.item -> CASE
-        WHEN kind IS NULL THEN 'node' ELSE 'id' END AS node,
-        c.connection, e.item -> c.connection AS page, CASE WHEN kind IS NULL THEN e.item -> 'seen'
-          ELSE '[]' END AS seen,
-        CASE WHEN kind IS NULL THEN e.item ->> 'after' END AS after, CASE
-          WHEN kind IS NULL THEN (e.item ->> 'nth')::bigint END AS nth
+      SELECT coalesce(kind, e.item ->> 'item') AS item, e.item -> 'number' AS number,
+        e.item -> CASE WHEN kind IS NULL THEN 'node' ELSE 'id' END AS node,
+        c.connection, e.item -> c.connection AS page,
+        CASE WHEN kind IS NULL THEN e.item -> 'seen' ELSE '[]' END AS seen,
+        CASE WHEN kind IS NULL THEN e.item ->> 'after' END AS after,
+        CASE WHEN kind IS NULL THEN (e.item ->> 'nth')::bigint END AS nth
       FROM jsonb_array_elements(items) AS e (item)
       CROSS JOIN LATERAL unnest(CASE kind WHEN 'issue' THEN '{labels,assignees,timelineItems}'::text[]
         WHEN 'pull_request' THEN '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}'
-          ELSE ARRAY[e.item ->> 'connection'] END) AS c (connection)
+        ELSE ARRAY[e.item ->> 'connection'] END) AS c (connection)
       UNION ALL
       SELECT 'thread', e.item -> 'number', t -> 'id', 'comments', t -> 'comments', '[]', NULL, NULL
       FROM jsonb_array_elements(items) AS e (item), jsonb_array_elements(e.item #> '{reviewThreads,nodes}') AS t

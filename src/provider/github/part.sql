@@ -45,9 +45,10 @@ AS $$
     WHEN p.path ~ '\.ref(\.name)?$' THEN 'Deployment.ref'
     WHEN p.path ~ '\.commit(\.committedDate)?$' AND p.path !~ '\.commits\.' THEN 'Deployment.commit'
     WHEN p.path ~ '\.requestedReviewer(\.combinedSlug)?$' THEN 'Team.combinedSlug' END
-  FROM (SELECT string_agg(e.key, '.' ORDER BY e.position) FROM jsonb_array_elements_text(path)
-    WITH ORDINALITY AS e (key, position))
-    AS p (path)
+  FROM (
+    SELECT string_agg(e.key, '.' ORDER BY e.position)
+    FROM jsonb_array_elements_text(path) WITH ORDINALITY AS e (key, position)
+  ) AS p (path)
 $$;
 
 CREATE FUNCTION keypup.github_has_errors(reply jsonb) RETURNS boolean
@@ -80,12 +81,12 @@ BEGIN
     coalesce(e.error #>> '{extensions,saml_failure}' = 'true', false)
   FROM (SELECT CASE WHEN jsonb_typeof(reply -> 'errors') = 'array' THEN reply -> 'errors'
                     WHEN keypup.github_has_errors(reply) THEN jsonb_build_array(reply -> 'errors')
-                      ELSE '[]' END) AS a (list)
+                    ELSE '[]' END) AS a (list)
   -- One for each of the two hundred numbers that a request asks for, and some more; of what is beyond them, one that
   -- covers all.
   CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_array_length(a.list) > 250
     THEN jsonb_path_query_array(a.list, '$[0 to 249]') || '{"message": "more than 250 errors"}'
-      ELSE a.list END) AS e (error)
+    ELSE a.list END) AS e (error)
   CROSS JOIN LATERAL (
     SELECT CASE WHEN jsonb_typeof(e.error -> 'path') = 'array' AND e.error -> 'path' <> '[]'
                 THEN ARRAY(SELECT k.key FROM jsonb_array_elements_text(e.error -> 'path')
@@ -93,8 +94,7 @@ BEGIN
   ) AS p (keys)
   WHERE p.keys[1] IS DISTINCT FROM 'rateLimit'
     AND NOT coalesce(e.error ->> 'type' IN ('FORBIDDEN', 'INSUFFICIENT_SCOPES')
-                     AND keypup.github_refusable(CASE WHEN p.keys IS NOT NULL THEN e.error -> 'path' END)
-                       = ANY (refused), false);
+      AND keypup.github_refusable(CASE WHEN p.keys IS NOT NULL THEN e.error -> 'path' END) = ANY (refused), false);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_words(text), keypup.github_refusable(jsonb), keypup.github_has_errors(jsonb),
@@ -211,8 +211,8 @@ BEGIN
     FROM keypup.github_errors(reply, refused) WITH ORDINALITY AS e (type, keys, message, is_saml, position)
     CROSS JOIN LATERAL (
       SELECT CASE WHEN kind = 'nested_pages' THEN substring(e.keys[1] FROM '^n([0-9]{1,4})$')
-                  WHEN kind = 'numbers' THEN CASE
-                    WHEN e.keys[1] = 'node' THEN substring(e.keys[2] FROM '^n([0-9]{1,4})$') END
+                  WHEN kind = 'numbers'
+                  THEN CASE WHEN e.keys[1] = 'node' THEN substring(e.keys[2] FROM '^n([0-9]{1,4})$') END
                   WHEN e.keys[1] = 'nodes' THEN substring(e.keys[2] FROM '^[0-9]{1,4}$') END::integer
     ) AS n (part)
   ), covered AS MATERIALIZED (

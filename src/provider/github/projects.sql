@@ -17,8 +17,8 @@ AS $$
     jsonb_build_object('query', keypup.github_adapt(keypup.github_query('projects'), c.missing_fields),
       'variables', jsonb_build_object('after', nullif(after, '')))) AS r
   WHERE c.account_id = account AND c.connection_id = connection
-    AND NOT EXISTS (SELECT FROM keypup.app_installations i WHERE i.account_id = account
-      AND i.connection_id = connection)
+    AND NOT EXISTS (
+      SELECT FROM keypup.app_installations i WHERE i.account_id = account AND i.connection_id = connection)
 $$;
 REVOKE ALL ON FUNCTION keypup.github_projects_request(uuid, uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_projects_request(uuid, uuid, text) IS
@@ -45,18 +45,20 @@ BEGIN
   -- What the token may not be told of it cannot track; anything else that is missing is missing from the list.
   IF (is_list AND keypup.misfits(reply -> 'repositories', 'FoundByRest', keypup.github_shapes()) IS NOT NULL)
      OR (NOT is_list AND page IS NULL)
-     OR EXISTS (SELECT FROM jsonb_to_recordset(broken) AS b (why text)
-                WHERE b.why NOT
-                  IN (SELECT keypup.github_why(e.message, e.type) FROM keypup.github_errors(reply, '{}'::text[]) e
-                  WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN'))) THEN
+     OR EXISTS (
+       SELECT FROM jsonb_to_recordset(broken) AS b (why text)
+       WHERE b.why NOT IN (
+         SELECT keypup.github_why(e.message, e.type) FROM keypup.github_errors(reply, '{}'::text[]) e
+         WHERE e.type IN ('NOT_FOUND', 'FORBIDDEN'))) THEN
     RETURN jsonb_build_object('failed', 'GitHub did not list the repositories in full', 'hint',
       'Try again in a moment.');
   END IF;
   RETURN jsonb_build_object(
-    'projects', (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(r.node ->> 'nameWithOwner',
-      r.node ->> 'full_name'), lower((r.node ->> 'visibility') COLLATE "C"),
-        coalesce(r.node -> 'isArchived', r.node -> 'archived'), coalesce(r.node -> 'isFork', r.node -> 'fork'))
-          ORDER BY r.position), '[]')
+    'projects', (
+      SELECT coalesce(jsonb_agg(jsonb_build_array(
+          coalesce(r.node ->> 'nameWithOwner', r.node ->> 'full_name'), lower((r.node ->> 'visibility') COLLATE "C"),
+          coalesce(r.node -> 'isArchived', r.node -> 'archived'), coalesce(r.node -> 'isFork', r.node -> 'fork'))
+        ORDER BY r.position), '[]')
       FROM jsonb_array_elements(CASE WHEN is_list THEN reply -> 'repositories' ELSE page -> 'nodes' END)
         WITH ORDINALITY AS r (node, position)),
     'after', CASE

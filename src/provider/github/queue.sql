@@ -8,7 +8,7 @@ BEGIN
   RETURN CASE WHEN kind IN ('pull_requests', 'issues')
     THEN '{repository,numbers,pull_request_stubs,issue_stubs}'::text[]
     WHEN kind = 'nested_pages' THEN '{repository,numbers,pull_request_stubs,issue_stubs,pull_requests,issues}'
-      ELSE '{}' END;
+    ELSE '{}' END;
 END
 $$;
 -- A request asks for up to 249 lists, which GitHub counts as two points, and for fewer where its answers are slow: a
@@ -32,8 +32,9 @@ BEGIN
     RETURN;
   END IF;
   SELECT 8 * c.batch_size INTO STRICT room
-  FROM keypup.projects p JOIN keypup.connections c USING (account_id, connection_id) WHERE p.account_id = account
-    AND p.project_id = project;
+  FROM keypup.projects p
+  JOIN keypup.connections c USING (account_id, connection_id)
+  WHERE p.account_id = account AND p.project_id = project;
   IF joins THEN
     WITH taken AS (
       -- What somebody else is at is left alone.
@@ -53,10 +54,11 @@ BEGIN
     END IF;
   END IF;
   FOR thing, weight IN
-    SELECT e, CASE kind WHEN 'pull_requests' THEN 8 WHEN 'issues' THEN 3 WHEN 'nested_pages' THEN
-        CASE e ->> 'connection'
+    SELECT e,
+      CASE kind WHEN 'pull_requests' THEN 8 WHEN 'issues' THEN 3
+        WHEN 'nested_pages' THEN CASE e ->> 'connection'
           WHEN 'reviewThreads' THEN 1 + least(50, greatest(1, coalesce((e ->> 'count')::bigint, 40))) ELSE 12 END
-          ELSE 4 END
+        ELSE 4 END
     FROM jsonb_array_elements(things) AS e
   LOOP
     IF used > 0 AND (used + weight > room OR cardinality(part) = 100) THEN
@@ -79,8 +81,10 @@ CREATE FUNCTION keypup.github_finds_more(account uuid, project bigint, kind text
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  RETURN EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run
-    AND j.kind = ANY (keypup.github_sources(github_finds_more.kind)));
+  RETURN EXISTS (
+    SELECT FROM keypup.sync_jobs j
+    WHERE j.account_id = account AND j.project_id = project AND j.in_run
+      AND j.kind = ANY (keypup.github_sources(github_finds_more.kind)));
 END
 $$;
 CREATE FUNCTION keypup.github_end_waiting(account uuid, project bigint, source text) RETURNS void
@@ -149,16 +153,18 @@ AS $$
 DECLARE
   highest bigint := greatest((repository #>> '{newestPullRequest,nodes,0,number}')::bigint,
     (repository #>> '{newestIssue,nodes,0,number}')::bigint);
-  listed bigint[] := ARRAY(SELECT n::bigint FROM jsonb_path_query(repository, '$.pullRequests.nodes[*].number') AS n
-    UNION ALL SELECT n::bigint FROM jsonb_path_query(repository, '$.issues.nodes[*].number') AS n);
+  listed bigint[] := ARRAY(
+    SELECT n::bigint FROM jsonb_path_query(repository, '$.pullRequests.nodes[*].number') AS n
+    UNION ALL
+    SELECT n::bigint FROM jsonb_path_query(repository, '$.issues.nodes[*].number') AS n);
 BEGIN
   IF NOT (repository #>> '{pullRequests,pageInfo,hasNextPage}')::boolean
-    AND NOT (repository #>> '{issues,pageInfo,hasNextPage}')::boolean
+       AND NOT (repository #>> '{issues,pageInfo,hasNextPage}')::boolean
      OR highest IS NULL OR highest > 1000000
      OR highest / 4 > greatest((repository #>> '{pullRequests,totalCount}')::bigint,
        (repository #>> '{issues,totalCount}')::bigint)
      OR keypup.github_horizon(account, project, 'pull_requests', '{}'::jsonb) IS NOT NULL
-       OR keypup.github_horizon(account, project, 'issues', '{}'::jsonb) IS NOT NULL THEN
+     OR keypup.github_horizon(account, project, 'issues', '{}'::jsonb) IS NOT NULL THEN
     RETURN false;
   END IF;
   PERFORM keypup.queue_job(account, project, 'numbers', q.arguments, true, now(), false)
@@ -192,27 +198,30 @@ CREATE FUNCTION keypup.github_end_numbers(account uuid, project bigint, job bigi
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project
-    AND j.kind = 'numbers' AND j.job_id <> job) THEN
+  IF EXISTS (
+    SELECT FROM keypup.sync_jobs j
+    WHERE j.account_id = account AND j.project_id = project AND j.kind = 'numbers' AND j.job_id <> job
+  ) THEN
     RETURN;
   END IF;
-  PERFORM keypup.queue_job(account, project, CASE k.kind WHEN 'pull_requests' THEN 'pull_request_stubs'
-    ELSE 'issue_stubs' END, '{"after": null}'::jsonb, true, now(), false)
+  PERFORM keypup.queue_job(account, project,
+    CASE k.kind WHEN 'pull_requests' THEN 'pull_request_stubs' ELSE 'issue_stubs' END,
+    '{"after": null}'::jsonb, true, now(), false)
   FROM keypup.projects p
   CROSS JOIN LATERAL (
     VALUES ('pull_requests', p.pull_request_total,
-            (SELECT count(*) FROM keypup.pull_requests i WHERE i.account_id = account AND i.project_id = project
-              AND i.deleted_at IS NULL)),
+            (SELECT count(*) FROM keypup.pull_requests i
+             WHERE i.account_id = account AND i.project_id = project AND i.deleted_at IS NULL)),
            ('issues', p.issue_total,
-             (SELECT count(*) FROM keypup.issues i WHERE i.account_id = account AND i.project_id = project
-             AND i.deleted_at IS NULL)))
+             (SELECT count(*) FROM keypup.issues i
+              WHERE i.account_id = account AND i.project_id = project AND i.deleted_at IS NULL)))
     AS k (kind, total, stored)
   WHERE p.account_id = account AND p.project_id = project
     AND k.total > k.stored
       + (SELECT coalesce(sum(jsonb_array_length(j.arguments -> 'items')), 0) FROM keypup.sync_jobs j
         WHERE j.account_id = account AND j.project_id = project AND j.kind = k.kind)
-      + (SELECT count(*) FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = project AND f.kind
-        IN (k.kind, 'numbers') AND f.part = '');
+      + (SELECT count(*) FROM keypup.sync_failures f
+        WHERE f.account_id = account AND f.project_id = project AND f.kind IN (k.kind, 'numbers') AND f.part = '');
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_end_numbers(uuid, bigint, bigint) FROM PUBLIC;

@@ -47,8 +47,9 @@ BEGIN
       jsonb_build_object('asked_at', keypup.answer_asked_at(account, project))
         || keypup.github_next_page(page, arguments) || jsonb_build_object('seen', known),
       NULL::boolean, now(), false);
-  ELSIF (SELECT count(DISTINCT k) FROM jsonb_array_elements(known) AS k)
-    IS NOT DISTINCT FROM (page ->> 'totalCount')::bigint THEN
+  ELSIF (
+    SELECT count(DISTINCT k) FROM jsonb_array_elements(known) AS k
+  ) IS NOT DISTINCT FROM (page ->> 'totalCount')::bigint THEN
     PERFORM keypup.take_whole_list(account, project, kind, known, (arguments ->> 'asked_at')::timestamptz);
   END IF;
   -- Otherwise something moved while the list was read, or it is not whole. The next run reads it again.
@@ -68,7 +69,7 @@ BEGIN
   ELSIF page #> '{pageInfo,endCursor}' IS NOT DISTINCT FROM arguments -> 'after'
         OR coalesce(jsonb_typeof(arguments -> 'seen') = 'array' AND arguments -> 'seen' <> '[]'
                     AND arguments -> 'seen' @> jsonb_path_query_array(page, '$.nodes[*].id') AND NOT page ? 'all_ids',
-                      false) THEN
+                    false) THEN
     why := 'its next page is one that was read before';
   ELSIF keypup.github_told(page, arguments) > least((page ->> 'totalCount')::bigint, 1000000) + 1000 THEN
     why := 'it has more than it counts';
@@ -83,8 +84,9 @@ $$;
 -- An empty page counts, too.
 CREATE FUNCTION keypup.github_told(page jsonb, arguments jsonb) RETURNS bigint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce((arguments ->> 'told')::bigint, 0) + coalesce(nullif(jsonb_array_length(page -> 'nodes'), 0),
-  100) $$;
+AS $$
+  SELECT coalesce((arguments ->> 'told')::bigint, 0) + coalesce(nullif(jsonb_array_length(page -> 'nodes'), 0), 100)
+$$;
 REVOKE ALL ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb), keypup.github_told(jsonb, jsonb)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb), keypup.github_told(jsonb, jsonb)
@@ -179,12 +181,14 @@ BEGIN
       WITH ORDINALITY AS n(id, number, updated_at, position)
     WHERE n.id IS NOT NULL
       AND (horizon IS NULL OR n.updated_at >= horizon)
-      AND NOT EXISTS (SELECT FROM keypup.pull_requests p WHERE kind = 'pull_requests' AND p.account_id = account
-                      AND p.project_id = project AND p.number = n.number AND p.updated_at = n.updated_at
-                        AND p.deleted_at IS NULL)
-      AND NOT EXISTS (SELECT FROM keypup.issues i WHERE kind = 'issues' AND i.account_id = account
-                      AND i.project_id = project AND i.number = n.number AND i.updated_at = n.updated_at
-                        AND i.deleted_at IS NULL));
+      AND NOT EXISTS (
+        SELECT FROM keypup.pull_requests p
+        WHERE kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND p.number = n.number
+          AND p.updated_at = n.updated_at AND p.deleted_at IS NULL)
+      AND NOT EXISTS (
+        SELECT FROM keypup.issues i
+        WHERE kind = 'issues' AND i.account_id = account AND i.project_id = project AND i.number = n.number
+          AND i.updated_at = n.updated_at AND i.deleted_at IS NULL));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_changed_items(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
@@ -217,8 +221,8 @@ DECLARE
   twin record;
   its_projects bigint[];
 BEGIN
-  SELECT p.connection_id, p.name INTO STRICT me FROM keypup.projects p WHERE p.account_id = account
-    AND p.project_id = project;
+  SELECT p.connection_id, p.name INTO STRICT me FROM keypup.projects p
+  WHERE p.account_id = account AND p.project_id = project;
   is_renamed := lower(me.name COLLATE "C") <> lower(its_name COLLATE "C");
   -- Who takes a name holds all that may have it, or take it; in one order, since the run of another project may do the
   -- same.
@@ -227,8 +231,8 @@ BEGIN
       AND (is_renamed OR p.project_id = project OR p.external_id = its_id));
   PERFORM FROM keypup.projects p WHERE p.account_id = account AND p.project_id = ANY (its_projects)
   ORDER BY p.project_id FOR NO KEY UPDATE;
-  SELECT p.connection_id, p.name INTO STRICT me FROM keypup.projects p WHERE p.account_id = account
-    AND p.project_id = project;
+  SELECT p.connection_id, p.name INTO STRICT me FROM keypup.projects p
+  WHERE p.account_id = account AND p.project_id = project;
   IF NOT is_renamed AND lower(me.name COLLATE "C") <> lower(its_name COLLATE "C") THEN
     RAISE EXCEPTION 'the repository''s name was given to another meanwhile' USING ERRCODE = 'lock_not_available';
   END IF;
@@ -246,8 +250,8 @@ BEGIN
     -- It was tracked by this name, and has not been read: it is this repository, and its own run will say so.
     RETURN me.name;
   ELSIF FOUND THEN
-    UPDATE keypup.projects p SET name = format('%s (%s)', p.name, p.external_id) WHERE p.account_id = account
-      AND p.project_id = twin.project_id;
+    UPDATE keypup.projects p SET name = format('%s (%s)', p.name, p.external_id)
+    WHERE p.account_id = account AND p.project_id = twin.project_id;
   END IF;
   IF is_renamed THEN
     BEGIN
@@ -279,12 +283,12 @@ BEGIN
   UPDATE keypup.projects p
   SET external_id = n.id, name = n.name, url = n.url, visibility = n.visibility, is_archived = n.is_archived,
     has_issues = n.has_issues,
-      default_branch = n.default_branch, created_at = n.created_at, updated_at = n.updated_at,
-      pull_request_total = n.pull_request_total, issue_total = n.issue_total
+    default_branch = n.default_branch, created_at = n.created_at, updated_at = n.updated_at,
+    pull_request_total = n.pull_request_total, issue_total = n.issue_total
   FROM (
     SELECT me.account_id, me.project_id, r.id, its_name AS name, r.url, lower(r.visibility COLLATE "C") AS visibility,
       r."isArchived" AS is_archived, r."hasIssuesEnabled" AS has_issues, r."createdAt" AS created_at,
-        r."updatedAt" AS updated_at,
+      r."updatedAt" AS updated_at,
       -- A token may not be told of the branch.
       CASE WHEN repository ? 'defaultBranchRef' THEN r."defaultBranchRef" ->> 'name'
         ELSE me.default_branch END AS default_branch,
@@ -294,15 +298,14 @@ BEGIN
     FROM keypup.projects me,
       jsonb_to_record(repository) AS r(id text, url text, visibility text, "isArchived" boolean,
         "hasIssuesEnabled" boolean, "defaultBranchRef" jsonb, "createdAt" timestamptz, "updatedAt" timestamptz,
-          "pullRequests" jsonb, issues jsonb)
+        "pullRequests" jsonb, issues jsonb)
     WHERE me.account_id = account AND me.project_id = project
   ) AS n
   WHERE 'repository' <> ALL (broken) AND p.account_id = n.account_id AND p.project_id = n.project_id
-    AND (p.external_id, p.name, p.url, p.visibility, p.is_archived, p.has_issues, p.default_branch, p.created_at,
-      p.updated_at, p.pull_request_total,
-         p.issue_total)
-        IS DISTINCT FROM (n.id, n.name, n.url, n.visibility, n.is_archived, n.has_issues, n.default_branch,
-          n.created_at, n.updated_at, n.pull_request_total, n.issue_total);
+    AND (p.external_id, p.name, p.url, p.visibility, p.is_archived, p.has_issues, p.default_branch,
+        p.created_at, p.updated_at, p.pull_request_total, p.issue_total)
+      IS DISTINCT FROM (n.id, n.name, n.url, n.visibility, n.is_archived, n.has_issues, n.default_branch,
+        n.created_at, n.updated_at, n.pull_request_total, n.issue_total);
   -- What it is called is known, and suffices to read the rest.
   UPDATE keypup.projects p SET external_id = repository ->> 'id', name = its_name
   WHERE 'repository' = ANY (broken) AND p.account_id = account AND p.project_id = project AND p.external_id IS NULL;
@@ -354,8 +357,8 @@ DECLARE
   error record;
   refusal record;
 BEGIN
-  SELECT p.name, p.external_id INTO STRICT the_project FROM keypup.projects p WHERE p.account_id = account
-    AND p.project_id = project;
+  SELECT p.name, p.external_id INTO STRICT the_project FROM keypup.projects p
+  WHERE p.account_id = account AND p.project_id = project;
   place := CASE WHEN the_project.external_id IS NULL THEN 'repository' ELSE 'node' END;
   IF jsonb_typeof(reply #> ARRAY['data', place]) = 'object' THEN
     RETURN;
@@ -422,11 +425,11 @@ BEGIN
   END IF;
 
   SELECT coalesce(array_agg(l.member), '{}') INTO broken
-  FROM (VALUES ('labels', 'LabelList', 'Label'), ('milestones', 'MilestoneList', 'Milestone'),
-    ('pullRequests', 'StubList', 'Stub'),
-               ('issues', 'StubList', 'Stub'), ('releases', 'ReleaseList', 'Release'),
-                 ('deployments', 'DeploymentList', 'Deployment'))
-    AS l (member, shape, element)
+  FROM (VALUES
+    ('labels', 'LabelList', 'Label'), ('milestones', 'MilestoneList', 'Milestone'),
+    ('pullRequests', 'StubList', 'Stub'), ('issues', 'StubList', 'Stub'),
+    ('releases', 'ReleaseList', 'Release'), ('deployments', 'DeploymentList', 'Deployment')
+  ) AS l (member, shape, element)
   -- Releases and deployments may not have been asked for.
   WHERE (l.member NOT IN ('releases', 'deployments') OR repository ? l.member)
     AND NOT (keypup.github_list(reply, ARRAY[place, l.member], l.shape, l.element, refused)).is_whole;

@@ -179,7 +179,7 @@ BEGIN
       SELECT a.position - 1 AS i, a.page ->> 'node' AS node, a.page -> 'after' AS after,
         -- Each thread asked for costs a hundredth of a point, there or not: no more than were counted.
         least(50, greatest(1, coalesce((a.page ->> 'count')::integer, 40))) AS threads, n.on_type, n.selection,
-          array_replace(n.fragments, 'reviewer_fields', reviewers) AS fragments
+        array_replace(n.fragments, 'reviewer_fields', reviewers) AS fragments
       FROM jsonb_array_elements(the_job.arguments -> 'items') WITH ORDINALITY AS a(page, position)
       JOIN keypup.github_nested() n ON n.connection = a.page ->> 'connection'
        AND n.on_type = CASE a.page ->> 'item' WHEN 'pull_request' THEN 'PullRequest' WHEN 'issue' THEN 'Issue'

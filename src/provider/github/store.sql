@@ -115,7 +115,7 @@ BEGIN
     SELECT ROW(n.number, '#' || n.number, n.external_id, n.id, n.url, n.title, lower(n.state COLLATE "C"), n.is_draft,
       n.author, coalesce(n.author_type = 'Bot', false), n.created_at, n.updated_at, n.closed_at, n.merged_at,
       n.merged_by, n.base_branch, n.head_branch, n.additions, n.deletions, n.changed_files, n.commit_count,
-        n.first_commit_at,
+      n.first_commit_at,
       -- Until all pages of a list are known, what was stored of it stays beside what the first one holds.
       CASE WHEN n.labels_go_on THEN keypup.github_keep(n.labels, o.labels) ELSE n.labels END,
       CASE WHEN n.assignees_go_on THEN keypup.github_keep(n.assignees, o.assignees) ELSE n.assignees END,
@@ -133,9 +133,9 @@ BEGIN
       AS n (number bigint, external_id text, id text, url text, title text, state text, is_draft boolean, author text,
         author_type text, created_at timestamptz, updated_at timestamptz, closed_at timestamptz, merged_at timestamptz,
         merged_by text, base_branch text, head_branch text, additions bigint, deletions bigint, changed_files bigint,
-          commit_count bigint, first_commit_at timestamptz, labels text[], labels_go_on boolean, assignees text[],
+        commit_count bigint, first_commit_at timestamptz, labels text[], labels_go_on boolean, assignees text[],
         assignees_go_on boolean, reviewers text[], reviewers_go_on boolean, milestone text, milestone_id text,
-          closes jsonb, closes_go_on boolean)
+        closes jsonb, closes_go_on boolean)
     LEFT JOIN LATERAL (
       SELECT o.labels, o.assignees, o.requested_reviewers, o.closes_issues, o.closes_elsewhere
       FROM keypup.pull_requests o

@@ -31,8 +31,9 @@ BEGIN
             SELECT unnest(s.refused_fields) FROM keypup.sync_state s
             JOIN keypup.projects p USING (account_id, project_id)
             WHERE p.account_id = account AND p.external_id = n.node ->> 'id'), false)) AS is_whole,
-      EXISTS (SELECT FROM error e WHERE e.type = 'NOT_FOUND' AND e.position = n.position - 1
-        AND cardinality(e.keys) = 2) AS is_gone
+      EXISTS (
+        SELECT FROM error e
+        WHERE e.type = 'NOT_FOUND' AND e.position = n.position - 1 AND cardinality(e.keys) = 2) AS is_gone
     FROM jsonb_array_elements(all_nodes) WITH ORDINALITY AS n (node, position)
   )
   SELECT coalesce(jsonb_agg(n.node ORDER BY n.position) FILTER (WHERE n.is_whole), '[]'),
@@ -61,40 +62,45 @@ BEGIN
   END IF;
   FOR polled IN
     SELECT s.project_id,
-      n.node IS NOT NULL AND (s.next_recheck_at IS NULL OR s.next_recheck_at > now())
-        AND (s.next_sweep_at IS NULL OR s.next_sweep_at > now())
-      AND (p.name, p.is_archived, p.has_issues, lower(p.visibility COLLATE "C")) IS NOT DISTINCT FROM
-        (n.node ->> 'nameWithOwner', (n.node ->> 'isArchived')::boolean, (n.node ->> 'hasIssuesEnabled')::boolean,
-          lower(coalesce(n.node ->> 'visibility', p.visibility) COLLATE "C"))
-      AND (p.pull_request_total, p.issue_total) IS NOT DISTINCT FROM ((n.node #>> '{pullRequests,totalCount}')::bigint,
-        (n.node #>> '{issues,totalCount}')::bigint)
-      AND ((s.watermarks ->> 'pull_requests')::timestamptz,
-        (s.watermarks ->> 'issues')::timestamptz) IS NOT DISTINCT FROM
-        ((n.node #>> '{pullRequests,nodes,0,updatedAt}')::timestamptz,
+      n.node IS NOT NULL
+      AND (s.next_recheck_at IS NULL OR s.next_recheck_at > now())
+      AND (s.next_sweep_at IS NULL OR s.next_sweep_at > now())
+      AND (p.name, p.is_archived, p.has_issues, lower(p.visibility COLLATE "C"))
+        IS NOT DISTINCT FROM (n.node ->> 'nameWithOwner', (n.node ->> 'isArchived')::boolean,
+          (n.node ->> 'hasIssuesEnabled')::boolean, lower(coalesce(n.node ->> 'visibility', p.visibility) COLLATE "C"))
+      AND (p.pull_request_total, p.issue_total)
+        IS NOT DISTINCT FROM ((n.node #>> '{pullRequests,totalCount}')::bigint,
+          (n.node #>> '{issues,totalCount}')::bigint)
+      AND ((s.watermarks ->> 'pull_requests')::timestamptz, (s.watermarks ->> 'issues')::timestamptz)
+        IS NOT DISTINCT FROM ((n.node #>> '{pullRequests,nodes,0,updatedAt}')::timestamptz,
           (n.node #>> '{issues,nodes,0,updatedAt}')::timestamptz)
       AND s.watermarks -> 'milestones' IS NOT DISTINCT FROM keypup.github_milestone_mark(n.node) -> 'milestones'
       -- Null, where it is refused, tells nothing.
       AND ('Repository.releases' = ANY (s.refused_fields) OR NOT n.node ? 'latestRelease'
-           OR s.watermarks -> 'latest_release' IS NOT DISTINCT FROM keypup.github_release_mark(n.node)
-             -> 'latest_release')
+           OR s.watermarks -> 'latest_release'
+             IS NOT DISTINCT FROM keypup.github_release_mark(n.node) -> 'latest_release')
       -- Those that have deployments are asked for them in every poll, so that no answer is none.
-      AND CASE WHEN d.node IS NULL THEN NOT reply -> 'data' ? 'delivering'
-        OR 'Repository.deployments' = ANY (s.refused_fields || c.missing_fields)
-                 OR NOT EXISTS (SELECT FROM keypup.deployments t WHERE t.account_id = account
-                   AND t.project_id = s.project_id AND t.deleted_at IS NULL)
-               ELSE s.watermarks -> 'newest_deployment' IS NOT DISTINCT FROM keypup.github_deployment_mark(d.node)
-                 -> 'newest_deployment' END
+      AND CASE WHEN d.node IS NULL
+               THEN NOT reply -> 'data' ? 'delivering'
+                 OR 'Repository.deployments' = ANY (s.refused_fields || c.missing_fields)
+                 OR NOT EXISTS (
+                   SELECT FROM keypup.deployments t
+                   WHERE t.account_id = account AND t.project_id = s.project_id AND t.deleted_at IS NULL)
+               ELSE s.watermarks -> 'newest_deployment'
+                 IS NOT DISTINCT FROM keypup.github_deployment_mark(d.node) -> 'newest_deployment' END
       AND s.project_id <> ALL (coalesce(moved, '{}'))
-      AND NOT EXISTS (SELECT FROM keypup.sync_failures f WHERE f.account_id = account AND f.project_id = s.project_id
-        AND f.next_try_at <= now()) AS is_unchanged
+      AND NOT EXISTS (
+        SELECT FROM keypup.sync_failures f
+        WHERE f.account_id = account AND f.project_id = s.project_id AND f.next_try_at <= now()
+      ) AS is_unchanged
     FROM jsonb_array_elements(projects) AS j (project_id)
     JOIN keypup.sync_state s ON s.account_id = account AND s.project_id = j.project_id::bigint
     JOIN keypup.projects p ON p.account_id = account AND p.project_id = s.project_id AND p.connection_id = connection
     JOIN keypup.connections c ON c.account_id = account AND c.connection_id = p.connection_id
     LEFT JOIN jsonb_array_elements(nodes) AS n (node) ON n.node ->> 'id' = p.external_id
     LEFT JOIN jsonb_array_elements(delivering) AS d (node) ON d.node ->> 'id' = p.external_id
-    WHERE NOT EXISTS (SELECT FROM keypup.sync_jobs r WHERE r.account_id = account AND r.project_id = s.project_id
-      AND r.in_run)
+    WHERE NOT EXISTS (
+      SELECT FROM keypup.sync_jobs r WHERE r.account_id = account AND r.project_id = s.project_id AND r.in_run)
     ORDER BY s.project_id
     -- One that somebody holds is polled again.
     FOR UPDATE OF s SKIP LOCKED
@@ -152,25 +158,26 @@ AS $$
   CROSS JOIN LATERAL (
     SELECT n.node ->> 'id' AS id, (n.node ->> 'number')::bigint AS number,
       (n.node ->> 'updatedAt')::timestamptz AS updated_at, n.node ->> 'title' AS title,
-        lower(n.node ->> 'state' COLLATE "C") AS state, n.node #>> '{milestone,title}' AS milestone,
+      lower(n.node ->> 'state' COLLATE "C") AS state, n.node #>> '{milestone,title}' AS milestone,
       n.node #>> '{milestone,id}' AS milestone_id, (n.node #>> '{comments,totalCount}')::bigint AS comments,
       (n.node #>> '{reviews,totalCount}')::bigint AS reviews, (n.node #>> '{labels,totalCount}')::integer AS labels,
-        (n.node #>> '{assignees,totalCount}')::integer AS assignees
+      (n.node #>> '{assignees,totalCount}')::integer AS assignees
   ) AS s
   LEFT JOIN LATERAL (
     SELECT p.updated_at, p.title, p.state, p.milestone, p.milestone_ids[1] AS milestone_id,
-      (SELECT count(*) FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project
-         AND c.item_number = p.number AND c.item_kind = 'pull_request') AS comments,
-      (SELECT count(*) FROM keypup.reviews r WHERE r.account_id = account AND r.project_id = project
-        AND r.pull_request_number = p.number) AS reviews,
+      (SELECT count(*) FROM keypup.comments c
+       WHERE c.account_id = account AND c.project_id = project AND c.item_number = p.number
+         AND c.item_kind = 'pull_request') AS comments,
+      (SELECT count(*) FROM keypup.reviews r
+       WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = p.number) AS reviews,
       cardinality(p.labels) AS labels, cardinality(p.assignees) AS assignees
     FROM keypup.pull_requests p
     WHERE kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND p.number = s.number
       AND p.deleted_at IS NULL
     UNION ALL
     SELECT i.updated_at, i.title, i.state, i.milestone, i.milestone_ids[1],
-      (SELECT count(*) FROM keypup.comments c WHERE c.account_id = account AND c.project_id = project
-         AND c.item_number = i.number AND c.item_kind = 'issue'),
+      (SELECT count(*) FROM keypup.comments c
+       WHERE c.account_id = account AND c.project_id = project AND c.item_number = i.number AND c.item_kind = 'issue'),
       NULL, cardinality(i.labels), cardinality(i.assignees)
     FROM keypup.issues i
     WHERE kind = 'issues' AND i.account_id = account AND i.project_id = project AND i.number = s.number

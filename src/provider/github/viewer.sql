@@ -41,8 +41,9 @@ BEGIN
   ELSIF v.verdict <> 'page' THEN
     RETURN jsonb_build_object('failed', v.reason, 'hint', v.hint);
   ELSIF keypup.misfits(jsonb_build_array(reply #> '{data,viewer}'), 'Viewer', keypup.github_shapes()) IS NOT NULL
-        OR EXISTS (SELECT FROM keypup.github_errors(reply, '{}'::text[]) e WHERE e.keys[1] IS DISTINCT FROM 'nodes'
-          OR e.keys[2] IS NULL)
+        OR EXISTS (
+          SELECT FROM keypup.github_errors(reply, '{}'::text[]) e
+          WHERE e.keys[1] IS DISTINCT FROM 'nodes' OR e.keys[2] IS NULL)
         OR EXISTS (SELECT FROM jsonb_array_elements(nodes) WITH ORDINALITY AS n (node, position)
                    JOIN unnest(keypup.misfits(nodes, 'Viewed', keypup.github_shapes()))
                      WITH ORDINALITY AS m (misfit, position) USING (position)
@@ -55,10 +56,10 @@ BEGIN
   FROM jsonb_array_elements(nodes) AS r (node),
     LATERAL (VALUES
       ('organization ' || (r.node #>> '{owner,login}'), r.node #>> '{owner,viewerIsAMember}' = 'true'),
-      ('repository ' || (r.node ->> 'nameWithOwner'), r.node ->> 'viewerPermission'
-        IN ('ADMIN', 'MAINTAIN', 'WRITE', 'TRIAGE')
-        OR (r.node ->> 'viewerPermission' = 'READ' AND r.node ->> 'visibility' IN ('PRIVATE', 'INTERNAL')))) AS g (name,
-          belongs)
+      ('repository ' || (r.node ->> 'nameWithOwner'),
+        r.node ->> 'viewerPermission' IN ('ADMIN', 'MAINTAIN', 'WRITE', 'TRIAGE')
+        OR (r.node ->> 'viewerPermission' = 'READ' AND r.node ->> 'visibility' IN ('PRIVATE', 'INTERNAL')))
+    ) AS g (name, belongs)
   WHERE g.belongs;
   IF groups IS NULL THEN
     RETURN jsonb_build_object('refused', 'the login belongs to no organization or repository of the account');

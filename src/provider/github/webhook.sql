@@ -74,17 +74,17 @@ BEGIN
     item_number := item ->> 'number';
   END IF;
   IF the_kind = 'pull_requests' THEN
-    SELECT r.global_id INTO known_id FROM keypup.pull_requests r WHERE r.account_id = account
-      AND r.project_id = the_project AND r.number = item_number;
+    SELECT r.global_id INTO known_id FROM keypup.pull_requests r
+    WHERE r.account_id = account AND r.project_id = the_project AND r.number = item_number;
   ELSIF the_kind = 'issues' THEN
-    SELECT i.global_id INTO known_id FROM keypup.issues i WHERE i.account_id = account AND i.project_id = the_project
-      AND i.number = item_number;
+    SELECT i.global_id INTO known_id FROM keypup.issues i
+    WHERE i.account_id = account AND i.project_id = the_project AND i.number = item_number;
   ELSIF the_kind = 'deployments' THEN
-    SELECT d.external_id INTO known_id FROM keypup.deployments d WHERE d.account_id = account
-      AND d.project_id = the_project AND d.external_id = item_id;
+    SELECT d.external_id INTO known_id FROM keypup.deployments d
+    WHERE d.account_id = account AND d.project_id = the_project AND d.external_id = item_id;
   ELSIF the_kind = 'releases' THEN
-    SELECT r.external_id INTO known_id FROM keypup.releases r WHERE r.account_id = account
-      AND r.project_id = the_project AND r.external_id = item_id;
+    SELECT r.external_id INTO known_id FROM keypup.releases r
+    WHERE r.account_id = account AND r.project_id = the_project AND r.external_id = item_id;
   END IF;
   -- Where only the name is the same, an id that is not known might be another repository's.
   item_id := coalesce(known_id, CASE WHEN same_id AND item_id ~ '^[A-Za-z0-9_=+/-]{1,200}$' THEN item_id END);
@@ -96,9 +96,10 @@ BEGIN
       jsonb_build_object('items', jsonb_build_array(item_id)), false
     FROM keypup.projects p
     WHERE p.account_id = account AND p.project_id = the_project
-      AND NOT EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = the_project
-        AND j.kind = the_kind
-                      AND j.lease_id IS NULL AND j.arguments -> 'items' ? item_id);
+      AND NOT EXISTS (
+        SELECT FROM keypup.sync_jobs j
+        WHERE j.account_id = account AND j.project_id = the_project AND j.kind = the_kind AND j.lease_id IS NULL
+          AND j.arguments -> 'items' ? item_id);
     RETURN 'queued';
   END IF;
   -- A run asks for what changed since the last. Ten seconds apart: some repositories have thousands of events an hour.
