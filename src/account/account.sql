@@ -65,16 +65,15 @@ LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_this_database';
 REVOKE ALL ON FUNCTION keypup.this_database() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.this_database() TO keypup_member, keypup_worker;
 COMMENT ON FUNCTION keypup.this_database() IS
-  'System identifier of the server and oid of the database: the same on its standbys, another wherever a dump is'
-  ' restored.';
+  'System identifier of the server and oid of the database: the same on its standbys, another wherever a dump is '
+  'restored.';
 
 CREATE FUNCTION keypup.new_id() RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_new_id';
 REVOKE ALL ON FUNCTION keypup.new_id() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.new_id() IS
   'A number for a row that an account sees: higher than those before, and counting nothing, as a sequence would count '
-  'what'
-  ' others do.';
+  'what others do.';
 
 -- Its cost has it asked last, of the few rows of one name.
 CREATE FUNCTION keypup.is_role(role_id oid, role_name text, origin text) RETURNS boolean
@@ -84,8 +83,8 @@ LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'keypup_is_of_this_
 REVOKE ALL ON FUNCTION keypup.is_role(oid, text, text), keypup.is_of_this_server(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.is_role(oid, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.is_role(oid, text, text) IS
-  'Whether the database role of that oid still has that name; where the row comes from another server (origin, as'
-  ' this_database has it), whether there is one of that name.';
+  'Whether the database role of that oid still has that name; where the row comes from another server (origin, as '
+  'this_database has it), whether there is one of that name.';
 COMMENT ON FUNCTION keypup.is_of_this_server(text) IS
   'Whether the oids of roles in a row of that origin are those of here.';
 
@@ -129,10 +128,8 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_has_per
 REVOKE ALL ON FUNCTION keypup.has_permission_now(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.has_permission_now(uuid, text) IS
   'has_permission, as it is at this moment, also where the transaction still sees what was before: for who changes '
-  'something.'
-  ' What it says is asked again when the function ends that was called, as it may have waited for somebody who has '
-  'taken the'
-  ' permission away: then it ends in an error. What that function itself has changed does not count.';
+  'something. What it says is asked again when the function ends that was called, as it may have waited for somebody '
+  'who has taken the permission away: then it ends in an error. What that function itself has changed does not count.';
 
 CREATE FUNCTION keypup.current_user_name() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_current_user_name';

@@ -24,5 +24,5 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.guard_writes() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_writes() IS
-  'Refuses to go on where nothing can be written: on a standby, in a read-only transaction; and bounds the transaction.'
-  ' Functions that change something call it, most of them through authorize.';
+  'Refuses to go on where nothing can be written: on a standby, in a read-only transaction; and bounds the '
+  'transaction. Functions that change something call it, most of them through authorize.';

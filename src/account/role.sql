@@ -95,8 +95,8 @@ COMMENT ON COLUMN keypup.members.by_groups IS 'Whether the role follows the pers
 COMMENT ON COLUMN keypup.members.added_at IS 'When the member was added.';
 COMMENT ON COLUMN keypup.members.added_by IS 'Who added the member.';
 COMMENT ON COLUMN keypup.members.confirmed_at IS
-  'Since when the membership holds. NULL: it gives no rights, as the database role has not accepted it, or as the group'
-  ' that gave it is mapped no longer; the next sign-in by a group confirms it.';
+  'Since when the membership holds. NULL: it gives no rights, as the database role has not accepted it, or as the '
+  'group that gave it is mapped no longer; the next sign-in by a group confirms it.';
 COMMENT ON COLUMN keypup.members.role_id IS
   'The database role. Where the role of that oid no longer has that name, the row gives no rights: see '
   'orphaned_members.';

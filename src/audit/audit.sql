@@ -85,8 +85,8 @@ LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_tok
 REVOKE ALL ON FUNCTION keypup.note_if_undone(uuid, text, text, text, text, boolean, bytea), keypup.token_is_left(bytea)
 FROM PUBLIC;
 COMMENT ON FUNCTION keypup.note_if_undone(uuid, text, text, text, text, boolean, bytea) IS
-  'Has the worker record what this transaction does, should it be rolled back: as done, or as refused where it has no'
-  ' effect then. A token that was shown for it stays used.';
+  'Has the worker record what this transaction does, should it be rolled back: as done, or as refused where it has no '
+  'effect then. A token that was shown for it stays used.';
 COMMENT ON FUNCTION keypup.token_is_left(bytea) IS
   'Whether the token was shown in a transaction that was rolled back, which the worker is to record.';
 

@@ -303,8 +303,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.discover(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.discover(text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.discover(text, text) IS
-  'The projects that the connection could track, as the provider lists them now to its token, and whether it does.'
-  ' The worker asks; the account''s only connection where none is named.';
+  'The projects that the connection could track, as the provider lists them now to its token, and whether it does. '
+  'The worker asks; the account''s only connection where none is named.';
 
 -- Its foreign keys plan as in remove.sql.
 CREATE FUNCTION keypup.untrack(account text, project text) RETURNS void
@@ -328,5 +328,5 @@ $$;
 REVOKE ALL ON FUNCTION keypup.untrack(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.untrack(text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.untrack(text, text) IS
-  'Stops keeping a project, and forgets it: its rows go. Written connection/owner/name where several connections'
-  ' track it.';
+  'Stops keeping a project, and forgets it: its rows go. Written connection/owner/name where several connections '
+  'track it.';

@@ -43,16 +43,16 @@ COMMENT ON COLUMN keypup.connections.state IS
 COMMENT ON COLUMN keypup.connections.created_at IS 'When connect made it.';
 COMMENT ON COLUMN keypup.connections.created_by IS 'Database role that connected.';
 COMMENT ON COLUMN keypup.connections.origin IS
-  'The database (this_database) in which it was made, resumed, or given its token. In any other, a copy, nothing is'
-  ' asked.';
+  'The database (this_database) in which it was made, resumed, or given its token. In any other, a copy, nothing is '
+  'asked.';
 COMMENT ON COLUMN keypup.connections.blocked_until IS 'No request is sent before then: the provider asked for a pause.';
 COMMENT ON COLUMN keypup.connections.blocked_reason IS
   'Why: what the provider asked for a pause for, or why the token serves no more.';
 COMMENT ON COLUMN keypup.connections.blocked_hint IS 'What to do about a token that serves no more.';
 COMMENT ON COLUMN keypup.connections.refused_at IS 'When the token was first refused; NULL since it was last accepted.';
 COMMENT ON COLUMN keypup.connections.retry_at IS
-  'No request is sent before then, and from then on one at a time: the token was refused. infinity: it cannot be opened'
-  ' any more. NULL while it is not refused, and where it is to be tried at once.';
+  'No request is sent before then, and from then on one at a time: the token was refused. infinity: it cannot be '
+  'opened any more. NULL while it is not refused, and where it is to be tried at once.';
 COMMENT ON COLUMN keypup.connections.rate_limit IS 'Points an hour that the provider allows this token.';
 COMMENT ON COLUMN keypup.connections.rate_remaining IS 'Points left when the provider answered last.';
 COMMENT ON COLUMN keypup.connections.rate_reset_at IS 'When the points are full again.';
@@ -131,8 +131,8 @@ COMMENT ON COLUMN keypup.halted_connections.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.halted_connections.connection_id IS 'The connection.';
 COMMENT ON COLUMN keypup.halted_connections.connection IS 'Name of the connection.';
 COMMENT ON COLUMN keypup.halted_connections.phase IS
-  'stopped: the token was refused, or cannot be opened any more. restored: this is a copy of the database in which'
-  ' it was made. As in sync_status, where each of its projects shows it.';
+  'stopped: the token was refused, or cannot be opened any more. restored: this is a copy of the database in which it '
+  'was made. As in sync_status, where each of its projects shows it.';
 COMMENT ON COLUMN keypup.halted_connections.reason IS 'Why nothing is asked.';
 COMMENT ON COLUMN keypup.halted_connections.hint IS 'What to do about it.';
 COMMENT ON COLUMN keypup.halted_connections.since IS 'Since when; NULL where that is not known.';
@@ -185,8 +185,8 @@ COMMENT ON COLUMN keypup.connection_tokens.key_id IS 'The data key that it is se
 COMMENT ON COLUMN keypup.connection_tokens.reseal_failed_at IS
   'When it last could not be opened to be sealed again; NULL when all is well.';
 COMMENT ON COLUMN keypup.connection_tokens.expires_at IS
-  'Not used from then on: a token that an app was given, or a webhook secret that was replaced; NULL for what a person '
-  'gave.';
+  'Not used from then on: a token that an app was given, or a webhook secret that was replaced; NULL for what a '
+  'person gave.';
 COMMENT ON COLUMN keypup.connection_tokens.made_by IS
   'Of a webhook''s secret, who set it: it holds while they could set one. NULL for others.';
 SELECT keypup.protect_table('keypup.connection_tokens', 'tokens.read');

@@ -49,9 +49,9 @@ $$;
 REVOKE ALL ON FUNCTION keypup.disconnect(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.disconnect(text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.disconnect(text, text) IS
-  'Ends a connection and forgets what came through it: its projects with all their rows, logins, and persons that'
-  ' no other connection knows; its sealed token, app''s key and webhook secrets; its jobs; and the sign-in with its'
-  ' provider. An answer that is under way is dropped. The audit log stays.';
+  'Ends a connection and forgets what came through it: its projects with all their rows, logins, and persons that no '
+  'other connection knows; its sealed token, app''s key and webhook secrets; its jobs; and the sign-in with its '
+  'provider. An answer that is under way is dropped. The audit log stays.';
 
 CREATE FUNCTION keypup.drop_account(account text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -79,8 +79,7 @@ $$;
 REVOKE ALL ON FUNCTION keypup.drop_account(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.drop_account(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.drop_account(text) IS
-  'Ends an account and forgets it. First its data keys are destroyed; then go all connections, as by disconnect,'
-  ' people and teams, members and their sessions, passwords, second factors, roles and limits, identity providers, API '
-  'keys,'
-  ' consents to support. Of database roles whose last membership it was, what add_member granted is taken back. Its'
-  ' audit log stays, with this as its last record, for superusers to read.';
+  'Ends an account and forgets it. First its data keys are destroyed; then go all connections, as by disconnect, '
+  'people and teams, members and their sessions, passwords, second factors, roles and limits, identity providers, API '
+  'keys, consents to support. Of database roles whose last membership it was, what add_member granted is taken back. '
+  'Its audit log stays, with this as its last record, for superusers to read.';

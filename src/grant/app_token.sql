@@ -145,9 +145,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.app_token_failed(uuid, uuid, text, text, timestamptz, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.app_token_failed(uuid, uuid, text, text, timestamptz, boolean) TO keypup_worker;
 COMMENT ON FUNCTION keypup.app_token_failed(uuid, uuid, text, text, timestamptz, boolean) IS
-  'No token was to be had: the connection waits, five seconds, doubling to an hour. is_final: the provider refuses the '
-  'app,'
-  ' which is taken as a refused token is.';
+  'No token was to be had: the connection waits, five seconds, doubling to an hour. is_final: the provider refuses '
+  'the app, which is taken as a refused token is.';
 
 -- A token that an app was given may be taken back before its time: one more is asked for, and when that is refused,
 -- too, it is over.

@@ -74,5 +74,5 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.set_proxy_credentials(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.set_proxy_credentials(text, text) IS
-  'The user and password for keypup.proxy; NULL, NULL: none any more. Pass them as bind parameters, so that they stand '
-  'in no log. For superusers: granted to nobody.';
+  'The user and password for keypup.proxy; NULL, NULL: none any more. Pass them as bind parameters, so that they '
+  'stand in no log. For superusers: granted to nobody.';

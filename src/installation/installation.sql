@@ -11,14 +11,12 @@ LANGUAGE c VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'keypup_list_databases';
 REVOKE ALL ON FUNCTION keypup.library(), keypup.check_ca_file(), keypup.list_databases() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.library() IS
   'The library that this server runs: its version, whether it was loaded when the server started, and whether there '
-  'was '
-  'no room for the launcher then.';
+  'was no room for the launcher then.';
 COMMENT ON FUNCTION keypup.check_ca_file() IS
   'Whether there are certificate authorities to check providers'' certificates against.';
 COMMENT ON FUNCTION keypup.list_databases() IS
   'What the launcher knows of the databases of this server: how many workers each wants, and whether their commits '
-  'wait '
-  'for standbys (NULL: none, or not known), and since when max_worker_processes has had no room for them.';
+  'wait for standbys (NULL: none, or not known), and since when max_worker_processes has had no room for them.';
 
 CREATE FUNCTION keypup.check_installation(OUT check_name text, OUT ok boolean, OUT detail text, OUT remedy text)
 RETURNS SETOF record

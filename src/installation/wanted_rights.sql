@@ -44,10 +44,9 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.stray_rights(boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.stray_rights(boolean) IS
-  'Rights of anybody but the owner, keypup_member, keypup_worker and pg_monitor, each with the statement that takes it '
-  'back;'
-  ' or only those that operators have no reason to grant: they do USAGE on the schema, and the functions for webhooks '
-  'and break-glass.';
+  'Rights of anybody but the owner, keypup_member, keypup_worker and pg_monitor, each with the statement that takes '
+  'it back; or only those that operators have no reason to grant: they do USAGE on the schema, and the functions for '
+  'webhooks and break-glass.';
 
 CREATE FUNCTION keypup.held_rights(OUT role_name name, OUT statement text) RETURNS SETOF record
 LANGUAGE sql STABLE ROWS 500 SET search_path = pg_catalog, pg_temp
@@ -148,5 +147,5 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.restore_roles() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.restore_roles() IS
-  'Makes keypup_member and keypup_worker anew where they were dropped, and gives them, and members, the rights in this '
-  'database that they have lost. Returns how many. For superusers; in each database that has the extension.';
+  'Makes keypup_member and keypup_worker anew where they were dropped, and gives them, and members, the rights in '
+  'this database that they have lost. Returns how many. For superusers; in each database that has the extension.';

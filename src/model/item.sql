@@ -90,8 +90,8 @@ COMMENT ON COLUMN keypup.pull_requests.key IS
   'As people write it: #12 or !12. Follows a move where the provider gives a new one.';
 COMMENT ON COLUMN keypup.pull_requests.external_id IS 'The provider''s number of the pull request across all projects.';
 COMMENT ON COLUMN keypup.pull_requests.global_id IS
-  'The id by which the provider''s API asks for it, where that is not external_id: GitHub''s node id, GitLab''s global '
-  'id.';
+  'The id by which the provider''s API asks for it, where that is not external_id: GitHub''s node id, GitLab''s '
+  'global id.';
 COMMENT ON COLUMN keypup.pull_requests.url IS 'Where a person reads it.';
 COMMENT ON COLUMN keypup.pull_requests.title IS 'Title.';
 COMMENT ON COLUMN keypup.pull_requests.state IS 'open, closed (without a merge) or merged.';
@@ -140,8 +140,8 @@ COMMENT ON COLUMN keypup.pull_requests.closes_elsewhere IS
 COMMENT ON COLUMN keypup.pull_requests.mentioned_keys IS
   'What looks like the key of an issue, as PROJ-12, in its title or the name of its branch. See item_links.';
 COMMENT ON COLUMN keypup.pull_requests.is_read_early IS
-  'Whether it was read so soon after its last change that another change of the same second may be missing. It is read '
-  'once more.';
+  'Whether it was read so soon after its last change that another change of the same second may be missing. It is '
+  'read once more.';
 COMMENT ON COLUMN keypup.pull_requests.deleted_at IS
   'When it was found to be gone at the provider; NULL while it is there.';
 SELECT keypup.protect_table('keypup.pull_requests', 'data.read');
@@ -197,8 +197,8 @@ COMMENT ON COLUMN keypup.issues.key IS
   'As people write it: #12 or PROJ-12. Follows a move where the provider gives a new one.';
 COMMENT ON COLUMN keypup.issues.external_id IS 'The provider''s number of the issue across all projects.';
 COMMENT ON COLUMN keypup.issues.global_id IS
-  'The id by which the provider''s API asks for it, where that is not external_id: GitHub''s node id, GitLab''s global '
-  'id.';
+  'The id by which the provider''s API asks for it, where that is not external_id: GitHub''s node id, GitLab''s '
+  'global id.';
 COMMENT ON COLUMN keypup.issues.url IS 'Where a person reads it.';
 COMMENT ON COLUMN keypup.issues.title IS 'Title.';
 COMMENT ON COLUMN keypup.issues.state IS 'open or closed.';
@@ -231,8 +231,8 @@ COMMENT ON COLUMN keypup.issues.milestone IS 'Title of its milestone; of the fir
 COMMENT ON COLUMN keypup.issues.milestone_ids IS 'Its milestones, by milestones.external_id.';
 COMMENT ON COLUMN keypup.issues.sprint_ids IS 'Its sprints, the last one now, by sprints.external_id.';
 COMMENT ON COLUMN keypup.issues.is_read_early IS
-  'Whether it was read so soon after its last change that another change of the same second may be missing. It is read '
-  'once more.';
+  'Whether it was read so soon after its last change that another change of the same second may be missing. It is '
+  'read once more.';
 COMMENT ON COLUMN keypup.issues.deleted_at IS 'When it was found to be gone at the provider; NULL while it is there.';
 SELECT keypup.protect_table('keypup.issues', 'data.read');
 

@@ -164,8 +164,8 @@ CREATE TABLE keypup.sprints (
     AND greatest(starts_at, ends_at, completed_at, updated_at) < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE keypup.sprints IS
-  'Time boxes in which issues are planned: the sprints of Jira, the iterations of GitLab. Empty where the provider has '
-  'none.';
+  'Time boxes in which issues are planned: the sprints of Jira, the iterations of GitLab. Empty where the provider '
+  'has none.';
 COMMENT ON COLUMN keypup.sprints.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.sprints.external_id IS 'The provider''s id, as in issues.sprint_ids.';
 COMMENT ON COLUMN keypup.sprints.name IS 'Name.';

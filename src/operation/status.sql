@@ -43,8 +43,7 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_diagnose_launcher';
 REVOKE ALL ON FUNCTION keypup.diagnose_launcher() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.diagnose_launcher() IS
   'Whether the launcher of the server''s background workers runs, or why not, and what to do about it. ok is NULL '
-  'where '
-  'it is about to start, and where there is none, as on a standby.';
+  'where it is about to start, and where there is none, as on a standby.';
 
 CREATE FUNCTION keypup.diagnose_workers(OUT ok boolean, OUT detail text, OUT remedy text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'keypup_diagnose_workers';
@@ -126,9 +125,8 @@ COMMENT ON COLUMN keypup.sync_status.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.sync_status.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.sync_status.phase IS
   'backfill (first reading), incremental, idle, paused (the provider asked for it, or refused the token once and is '
-  'asked'
-  ' a second time), stopped (the token was refused: last_error says by whom and why) or restored (this is a copy of the'
-  ' database that reads).';
+  'asked a second time), stopped (the token was refused: last_error says by whom and why) or restored (this is a copy '
+  'of the database that reads).';
 COMMENT ON COLUMN keypup.sync_status.items_done IS 'Issues and pull requests in the tables.';
 COMMENT ON COLUMN keypup.sync_status.items_total IS
   'Issues and pull requests that the provider counts; NULL before its first answer.';
@@ -147,10 +145,9 @@ COMMENT ON COLUMN keypup.sync_status.finishes_at IS
   'When the first reading will be done, if it goes on as it went so far; NULL where that is not within a century.';
 COMMENT ON COLUMN keypup.sync_status.warning IS
   'What is wrong beside errors. No background worker works in this database, and why. Nothing is read, as this is a '
-  'copy'
-  ' of the database that reads. The connection''s token can write, ends within 14 days, or does not see everything, for'
-  ' example the project''s deployments. Items that the provider counts are not here after a run, or things could not be'
-  ' read or stored (sync_failures).';
+  'copy of the database that reads. The connection''s token can write, ends within 14 days, or does not see '
+  'everything, for example the project''s deployments. Items that the provider counts are not here after a run, or '
+  'things could not be read or stored (sync_failures).';
 
 CREATE VIEW keypup.rate_budget WITH (security_invoker = true, security_barrier = true) AS
 SELECT c.account_id, a.name AS account, c.connection_id, c.name AS connection, c.state, c.rate_limit,

@@ -67,9 +67,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.provider_contract() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.provider_contract() IS
   'The functions of a provider: name, after the provider''s and an underscore; arguments and result, as PostgreSQL '
-  'prints them; what'
-  ' needs it (sync: every provider; discover, sign_in: those that offer it; app, webhook: those that have them); and '
-  'what it is for.';
+  'prints them; what needs it (sync: every provider; discover, sign_in: those that offer it; app, webhook: those that '
+  'have them); and what it is for.';
 
 CREATE FUNCTION keypup.provider_functions(provider text, OUT routine regprocedure, OUT is_needed_for text,
   OUT code text, OUT fault text, OUT detail text, OUT hint text)

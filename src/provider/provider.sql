@@ -32,9 +32,9 @@ COMMENT ON COLUMN keypup.providers.project_pattern IS 'A regular expression that
 COMMENT ON COLUMN keypup.providers.project_hint IS 'How the name of a project is written.';
 COMMENT ON COLUMN keypup.providers.token_hint IS 'Where a token comes from, and how it is written.';
 COMMENT ON COLUMN keypup.providers.authorizes_by IS
-  'How a request shows the token: bearer (RFC 6750); basic (RFC 7617), a token of the form user:secret; raw, the token '
-  'and nothing else;'
-  ' oauth, a token of the form key:token, as OAuth oauth_consumer_key="key", oauth_token="token".';
+  'How a request shows the token: bearer (RFC 6750); basic (RFC 7617), a token of the form user:secret; raw, the '
+  'token and nothing else; oauth, a token of the form key:token, as OAuth oauth_consumer_key="key", '
+  'oauth_token="token".';
 COMMENT ON COLUMN keypup.providers.token_header IS 'The header that shows it.';
 COMMENT ON COLUMN keypup.providers.reply_headers IS
   'Headers of an answer, in lower case, that the provider''s functions are told beside those that they always are.';
@@ -49,8 +49,8 @@ COMMENT ON COLUMN keypup.providers.offers IS
   'discover: it lists what a connection could track. sign_in: people can sign in with a token of their own.';
 COMMENT ON COLUMN keypup.providers.reads IS 'What is read of it; provider_capabilities says it for each.';
 COMMENT ON COLUMN keypup.providers.batched_kinds IS
-  'Kinds of jobs that ask for several things, as many as connections.batch_size says: it follows how quickly these are '
-  'answered.';
+  'Kinds of jobs that ask for several things, as many as connections.batch_size says: it follows how quickly these '
+  'are answered.';
 COMMENT ON COLUMN keypup.providers.refusable IS
   'What a token may be refused though it may read the project, as [[name in sync_state.refused_fields, what people '
   'call it], …].';
@@ -73,8 +73,8 @@ CROSS JOIN (VALUES
 REVOKE ALL ON keypup.provider_capabilities FROM PUBLIC;
 GRANT SELECT ON keypup.provider_capabilities TO keypup_member;
 COMMENT ON VIEW keypup.provider_capabilities IS
-  'What is read of each provider and what is not, so that a relation without rows, or a NULL, says which of the two it '
-  'means.';
+  'What is read of each provider and what is not, so that a relation without rows, or a NULL, says which of the two '
+  'it means.';
 COMMENT ON COLUMN keypup.provider_capabilities.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.provider_capabilities.provider IS 'The provider, as in connections.';
 COMMENT ON COLUMN keypup.provider_capabilities.title IS 'What people call it.';

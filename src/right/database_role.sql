@@ -31,8 +31,8 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.is_one_person(name, name) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.is_one_person(name, name) IS
-  'Whether one of two roles has the other, so that one person may act as both. That superusers may act as all does not '
-  'count.';
+  'Whether one of two roles has the other, so that one person may act as both. That superusers may act as all does '
+  'not count.';
 
 -- What was granted to database roles so that they can ask, and is taken back from them when nothing needs it any more.
 CREATE TABLE keypup.opened_roles (
@@ -107,8 +107,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.guard_database_role(uuid, name) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.guard_database_role(uuid, name) IS
-  'The oid of a database role, if an account may give it rights: none of the system, and, unless an operator asks, none'
-  ' that serves others or administers the server.';
+  'The oid of a database role, if an account may give it rights: none of the system, and, unless an operator asks, '
+  'none that serves others or administers the server.';
 
 -- A grant holds what all accounts share until its transaction ends (role_opener.c): so who grants or takes back does it
 -- one after the other, and customers never in a transaction of their own.
@@ -144,8 +144,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.open_schema_to(name, xid8) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.open_schema_to(name, xid8) IS
-  'Lets a database role ask; what it sees is for row-level security to say. What it had not is granted, and remembered.'
-  ' asked_by: the other transaction that it is done for, or NULL.';
+  'Lets a database role ask; what it sees is for row-level security to say. What it had not is granted, and '
+  'remembered. asked_by: the other transaction that it is done for, or NULL.';
 
 CREATE FUNCTION keypup.open_schema_aside(role_id oid) RETURNS void
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_open_schema_aside';
@@ -244,8 +244,7 @@ $$;
 REVOKE ALL ON FUNCTION keypup.allow_application(name) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.allow_application(name) IS
   'Grants a role, by which an application asks for many, what it needs for that: no account can make it a member, or '
-  'take'
-  ' it back, also one that had made it a member before. For superusers.';
+  'take it back, also one that had made it a member before. For superusers.';
 
 -- Every minute: what ends by the clock, or by a role that is dropped or renamed, tells nobody.
 CREATE FUNCTION keypup.keep_roles() RETURNS bigint
@@ -272,5 +271,5 @@ $$;
 REVOKE ALL ON FUNCTION keypup.keep_roles() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.keep_roles() TO keypup_worker;
 COMMENT ON FUNCTION keypup.keep_roles() IS
-  'Takes back what was granted to roles that nothing needs any more, and, in a restored dump, puts the oids of here in.'
-  ' For the worker.';
+  'Takes back what was granted to roles that nothing needs any more, and, in a restored dump, puts the oids of here '
+  'in. For the worker.';

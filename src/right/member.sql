@@ -30,8 +30,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.authorize(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.authorize(text, text) IS
-  'The id of the account, if who called a keypup function has the permission in it at this moment, and still when that'
-  ' function ends (has_permission_now), and the function can write. Only functions that change something ask.';
+  'The id of the account, if who called a keypup function has the permission in it at this moment, and still when '
+  'that function ends (has_permission_now), and the function can write. Only functions that change something ask.';
 
 CREATE FUNCTION keypup.authorize_rights(account text, permission text) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -44,8 +44,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.authorize_rights(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.authorize_rights(text, text) IS
-  'authorize, for what changes who may do what, or how they prove who they are: such changes come one after the other,'
-  ' and none is made on what was so before another.';
+  'authorize, for what changes who may do what, or how they prove who they are: such changes come one after the '
+  'other, and none is made on what was so before another.';
 
 CREATE FUNCTION keypup.create_account(name text) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -195,9 +195,9 @@ $$;
 REVOKE ALL ON FUNCTION keypup.add_member(text, name, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.add_member(text, name, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.add_member(text, name, text) IS
-  'Makes a database role a member of the account, or changes its role: owner, admin, member, viewer or one of the'
-  ' account''s own. It holds at once when an operator does it, or who may act as the role; otherwise from when the role'
-  ' calls accept_membership.';
+  'Makes a database role a member of the account, or changes its role: owner, admin, member, viewer or one of the '
+  'account''s own. It holds at once when an operator does it, or who may act as the role; otherwise from when the '
+  'role calls accept_membership.';
 
 CREATE FUNCTION keypup.accept_membership(account text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -331,8 +331,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.remove_member(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.remove_member(text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.remove_member(text, text) IS
-  'Ends a membership, with the API keys, consents and webhook secrets that the member made; the role or person sees'
-  ' nothing of the account from the next statement on.';
+  'Ends a membership, with the API keys, consents and webhook secrets that the member made; the role or person sees '
+  'nothing of the account from the next statement on.';
 
 CREATE FUNCTION keypup.limit_member(account text, member text, projects text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -127,8 +127,8 @@ WHERE m.kind = 'database_role' AND keypup.is_role(m.role_id, m.member, m.origin)
 REVOKE ALL ON keypup.orphaned_members FROM PUBLIC;
 GRANT SELECT ON keypup.orphaned_members TO keypup_member;
 COMMENT ON VIEW keypup.orphaned_members IS
-  'One row a member whose database role was dropped or has another name now. It gives nobody any right, also not a role'
-  ' that has taken the name; remove_member removes it, and add_member adds the role that has the name now.';
+  'One row a member whose database role was dropped or has another name now. It gives nobody any right, also not a '
+  'role that has taken the name; remove_member removes it, and add_member adds the role that has the name now.';
 COMMENT ON COLUMN keypup.orphaned_members.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.orphaned_members.member IS 'The name that the role had.';
 COMMENT ON COLUMN keypup.orphaned_members.role IS 'What it was in the account.';
@@ -165,6 +165,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ARRAY(SELECT DISTINCT keypup.find_project(account_id, n.name) FROM unnest(projects) AS n (name)) $$;
 REVOKE ALL ON FUNCTION keypup.find_project(uuid, text), keypup.find_projects(uuid, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.find_project(uuid, text) IS
-  'The id of a project by its name, with its connection''s before it where several connections track one of that name;'
-  ' an error for one that is not tracked.';
+  'The id of a project by its name, with its connection''s before it where several connections track one of that '
+  'name; an error for one that is not tracked.';
 COMMENT ON FUNCTION keypup.find_projects(uuid, text[]) IS 'The ids of projects, as by find_project.';

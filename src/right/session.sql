@@ -143,10 +143,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.start_session(uuid, text, text, text, interval, text, bytea, bigint) IS
   'Starts a session for whoever was recognised already, by what they have shown, which may have a digest that was '
-  'marked'
-  ' as used. seen_id: the sign_in_id of the issuer, or, for a password, of the member, read before anything was '
-  'believed.'
-  ' Returns its handle, which serves from the commit on.';
+  'marked as used. seen_id: the sign_in_id of the issuer, or, for a password, of the member, read before anything was '
+  'believed. Returns its handle, which serves from the commit on.';
 
 CREATE FUNCTION keypup.sign_out(handle text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -222,8 +220,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.create_api_key(text, text, text, interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.create_api_key(text, text, text, interval) TO keypup_member;
 COMMENT ON FUNCTION keypup.create_api_key(text, text, text, interval) IS
-  'Makes an API key with a role of the account, and shows it, once. It serves while who made it could make it; one that'
-  ' another key has made ends with that.';
+  'Makes an API key with a role of the account, and shows it, once. It serves while who made it could make it; one '
+  'that another key has made ends with that.';
 
 CREATE FUNCTION keypup.revoke_api_key(account text, prefix text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -157,8 +157,7 @@ CREATE TABLE keypup.break_glass (
 CREATE INDEX break_glass_grantee ON keypup.break_glass (grantee, ends_at);
 COMMENT ON TABLE keypup.break_glass IS
   'Access of the operator''s staff without consent, in security incidents: who, why, approved by whom, until when. '
-  'This says what'
-  ' is so, and no message on the account''s channel does.';
+  'This says what is so, and no message on the account''s channel does.';
 COMMENT ON COLUMN keypup.break_glass.request_id IS 'Identifies the request: they are counted.';
 COMMENT ON COLUMN keypup.break_glass.grantee IS 'The database role of the person who may read once two have approved.';
 COMMENT ON COLUMN keypup.break_glass.reason IS 'Why.';
@@ -274,7 +273,5 @@ $$;
 REVOKE ALL ON FUNCTION keypup.approve_break_glass(text, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.approve_break_glass(text, bigint) IS
   'Approves a request: the second approval of another person opens the account for 60 minutes, and returns when it '
-  'ends. The'
-  ' account''s channel says break_glass then; as every role may send that, what counts is in the table break_glass. '
-  'For operators:'
-  ' granted to nobody.';
+  'ends. The account''s channel says break_glass then; as every role may send that, what counts is in the table '
+  'break_glass. For operators: granted to nobody.';

@@ -194,8 +194,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.rewrap_data_keys(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.rewrap_data_keys(integer) TO keypup_worker;
 COMMENT ON FUNCTION keypup.rewrap_data_keys(integer) IS
-  'Wraps so many data keys with the newest key of the key file that are wrapped with another. No token is touched. The '
-  'worker calls it when the configuration is reloaded.';
+  'Wraps so many data keys with the newest key of the key file that are wrapped with another. No token is touched. '
+  'The worker calls it when the configuration is reloaded.';
 
 CREATE FUNCTION keypup.destroy_key(key integer, callers_records_are_gone boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -291,8 +291,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.shred_account(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.shred_account(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.shred_account(text) IS
-  'Destroys the account''s data keys: its tokens open never again. Returns how many keys. Backups made before hold'
-  ' them still, wrapped. All else stays: drop_account removes it.';
+  'Destroys the account''s data keys: its tokens open never again. Returns how many keys. Backups made before hold '
+  'them still, wrapped. All else stays: drop_account removes it.';
 
 CREATE FUNCTION keypup.list_keys(OUT key_id integer, OUT account_id uuid, OUT account text, OUT state text,
   OUT kek_id integer, OUT created_at timestamptz, OUT records bigint, OUT damaged_records bigint,
@@ -351,5 +351,5 @@ COMMENT ON COLUMN keypup.key_status.records IS
 COMMENT ON COLUMN keypup.key_status.damaged_records IS
   'Those that could not be opened to be sealed again; they are tried every minute.';
 COMMENT ON COLUMN keypup.key_status.encryptions_at_most IS
-  'Upper bound of what the active key has sealed; it is renewed at 2^31. For superusers: it counts what was sealed for '
-  'all accounts.';
+  'Upper bound of what the active key has sealed; it is renewed at 2^31. For superusers: it counts what was sealed '
+  'for all accounts.';

@@ -77,8 +77,7 @@ REVOKE ALL ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) F
 GRANT EXECUTE ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) TO keypup_member;
 COMMENT ON FUNCTION keypup.add_identity_provider(text, text, text[], jsonb) IS
   'Has the account trust an OpenID Connect provider, or changes its clients and keys. The worker fetches its keys, '
-  'unless'
-  ' they are given. For who may do all that the people may do who sign in by it.';
+  'unless they are given. For who may do all that the people may do who sign in by it.';
 
 CREATE FUNCTION keypup.remove_identity_provider(account text, issuer text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -98,8 +97,7 @@ REVOKE ALL ON FUNCTION keypup.remove_identity_provider(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.remove_identity_provider(text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.remove_identity_provider(text, text) IS
   'Has the account trust an issuer no longer: who signed in by it is signed out, and its groups give nothing more. '
-  'People'
-  ' stay linked to it, should it be added again. For who may do all that they may do.';
+  'People stay linked to it, should it be added again. For who may do all that they may do.';
 
 -- OpenID Connect Discovery 1.0, 4: where the provider describes itself.
 CREATE FUNCTION keypup.discovery_url(issuer text) RETURNS text

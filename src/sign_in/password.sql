@@ -29,8 +29,7 @@ CREATE TABLE keypup.known_sources (
 );
 COMMENT ON TABLE keypup.known_sources IS
   'From where people have signed in with their passwords: guesses from elsewhere do not keep them from signing in '
-  'there.'
-  ' The 20 latest of a person, for 90 days. Granted to nobody.';
+  'there. The 20 latest of a person, for 90 days. Granted to nobody.';
 COMMENT ON COLUMN keypup.known_sources.member IS 'The person.';
 COMMENT ON COLUMN keypup.known_sources.source_digest IS 'SHA-256 of the source.';
 COMMENT ON COLUMN keypup.known_sources.last_at IS 'When the person last signed in from there, to the day.';
@@ -50,8 +49,8 @@ REVOKE ALL ON FUNCTION keypup.name_source(text), keypup.check_password(text, tex
 COMMENT ON FUNCTION keypup.name_source(text) IS
   'Digest of where an attempt to sign in comes from: what the application says; NULL: the address of the client.';
 COMMENT ON FUNCTION keypup.check_password(text, text, bytea, boolean, text, text, integer) IS
-  'Counts an attempt to sign in, and whether the password has that digest. It costs the same whatever the answer, also'
-  ' where it came too soon: then wait_seconds says for how long it is not looked at.';
+  'Counts an attempt to sign in, and whether the password has that digest. It costs the same whatever the answer, '
+  'also where it came too soon: then wait_seconds says for how long it is not looked at.';
 COMMENT ON FUNCTION keypup.forgive_attempt() IS 'Takes the session''s last attempt out of the count: it has succeeded.';
 
 CREATE FUNCTION keypup.password_cost() RETURNS integer
@@ -206,8 +205,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.set_password(text, text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.set_password(text, text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.set_password(text, text, text, text) IS
-  'Sets a person''s password, and ends the person''s sessions. Pass it as a bind parameter. Who changes the own passes '
-  'the old one, too.';
+  'Sets a person''s password, and ends the person''s sessions. Pass it as a bind parameter. Who changes the own '
+  'passes the old one, too.';
 
 CREATE FUNCTION keypup.prove_person(account text, account_id uuid, person text, password text, code text, source text,
   action text, seed_state text, needs_code boolean, OUT shown text, OUT code_digest bytea)
@@ -252,8 +251,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.prove_person(text, uuid, text, text, text, text, text, text, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.prove_person(text, uuid, text, text, text, text, text, text, boolean) IS
   'Who shows a person''s password, and a code where the person has a seed in that state, is the person: what was '
-  'shown, for the'
-  ' record, and the digest of the code, which is used now. Otherwise it is refused, and recorded as that action.';
+  'shown, for the record, and the digest of the code, which is used now. Otherwise it is refused, and recorded as '
+  'that action.';
 
 CREATE FUNCTION keypup.sign_in_with_password(account text, person text, password text, code text DEFAULT NULL,
   source text DEFAULT NULL) RETURNS text
@@ -282,8 +281,7 @@ $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_password(text, text, text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sign_in_with_password(text, text, text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.sign_in_with_password(text, text, text, text, text) IS
-  'Starts a session for a person with a password; pass the handle to use_session, in a later transaction. code: of the '
-  'person''s'
-  ' authenticator app, where there is one, or for recovery. source: where the person is, as the application knows it, '
-  'such as'
-  ' an address or what it has left in the browser. Wrong ones make the next from there wait.';
+  'Starts a session for a person with a password; pass the handle to use_session, in a later transaction. code: of '
+  'the person''s authenticator app, where there is one, or for recovery. source: where the person is, as the '
+  'application knows it, such as an address or what it has left in the browser. Wrong ones make the next from there '
+  'wait.';

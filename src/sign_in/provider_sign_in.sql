@@ -39,8 +39,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.allow_provider_sign_in(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.allow_provider_sign_in(text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.allow_provider_sign_in(text, text, text) IS
-  'Lets people of the connection''s organizations and repositories sign in with their own token, with this role; NULL: '
-  'no longer.';
+  'Lets people of the connection''s organizations and repositories sign in with their own token, with this role; '
+  'NULL: no longer.';
 
 CREATE FUNCTION keypup.sign_in_with_provider(account text, provider text, user_token text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -104,5 +104,5 @@ $$;
 REVOKE ALL ON FUNCTION keypup.sign_in_with_provider(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.sign_in_with_provider(text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.sign_in_with_provider(text, text, text) IS
-  'Starts a session for whoever has the token at the provider, or at the connection of that name; pass the handle'
-  ' to use_session. Pass the token as a bind parameter; it is used once.';
+  'Starts a session for whoever has the token at the provider, or at the connection of that name; pass the handle to '
+  'use_session. Pass the token as a bind parameter; it is used once.';

@@ -97,5 +97,4 @@ $$;
 REVOKE ALL ON FUNCTION keypup.find_code(uuid, text, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.find_code(uuid, text, text, text) IS
   'Whether the person has a seed in that state, and the code is one of it now, or one of those to recover: a digest '
-  'for use_token,'
-  ' and until when. No digest: the code is wrong.';
+  'for use_token, and until when. No digest: the code is wrong.';

@@ -63,8 +63,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.fetch_unknown_key(uuid, jsonb, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.fetch_unknown_key(uuid, jsonb, jsonb) IS
-  'Has the worker fetch the issuer''s key set when a token names a key that is not in it; at most once a minute for an '
-  'account. Returns whether it did.';
+  'Has the worker fetch the issuer''s key set when a token names a key that is not in it; at most once a minute for '
+  'an account. Returns whether it did.';
 
 CREATE FUNCTION keypup.sign_in(account text, id_token text, nonce text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

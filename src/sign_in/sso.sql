@@ -73,8 +73,7 @@ CREATE TABLE keypup.person_identities (
 CREATE INDEX person_identities_member ON keypup.person_identities (account_id, member);
 COMMENT ON TABLE keypup.person_identities IS
   'As whom a person is known to a provider. Stays when the provider is no longer trusted, so that nobody else can '
-  'become'
-  ' one of these people by having it trusted anew.';
+  'become one of these people by having it trusted anew.';
 COMMENT ON COLUMN keypup.person_identities.issuer IS 'The provider.';
 COMMENT ON COLUMN keypup.person_identities.subject IS 'The provider''s id of the person: the claim sub.';
 COMMENT ON COLUMN keypup.person_identities.member IS

@@ -70,10 +70,8 @@ REVOKE ALL ON FUNCTION keypup.enroll_totp(text, text, text, text, text) FROM PUB
 GRANT EXECUTE ON FUNCTION keypup.enroll_totp(text, text, text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.enroll_totp(text, text, text, text, text) IS
   'Makes a seed for an authenticator app, for who shows the person''s password, and a code where an app is in use. '
-  'Shows, once,'
-  ' the URI that the app reads, for a QR code, and ten codes for when the app is lost. It is in use when confirm_totp '
-  'has seen'
-  ' a code of it, within an hour.';
+  'Shows, once, the URI that the app reads, for a QR code, and ten codes for when the app is lost. It is in use when '
+  'confirm_totp has seen a code of it, within an hour.';
 
 CREATE FUNCTION keypup.confirm_totp(account text, person text, password text, code text, source text DEFAULT NULL)
   RETURNS void
@@ -97,8 +95,7 @@ REVOKE ALL ON FUNCTION keypup.confirm_totp(text, text, text, text, text) FROM PU
 GRANT EXECUTE ON FUNCTION keypup.confirm_totp(text, text, text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.confirm_totp(text, text, text, text, text) IS
   'Has the seed that enroll_totp has made be the one in use, for who shows a code of it: the one before serves no '
-  'more, and the'
-  ' person''s sessions end. From then on a password signs in with a code only.';
+  'more, and the person''s sessions end. From then on a password signs in with a code only.';
 
 CREATE FUNCTION keypup.forget_totp(account_id uuid, person text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -134,8 +131,7 @@ REVOKE ALL ON FUNCTION keypup.remove_totp(text, text, text, text, text) FROM PUB
 GRANT EXECUTE ON FUNCTION keypup.remove_totp(text, text, text, text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.remove_totp(text, text, text, text, text) IS
   'Gives up the authenticator app, for who shows the person''s password and a code. Where the account requires one, '
-  'another'
-  ' must be enrolled to sign in.';
+  'another must be enrolled to sign in.';
 
 CREATE FUNCTION keypup.reset_totp(account text, person text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -163,8 +159,7 @@ REVOKE ALL ON FUNCTION keypup.reset_totp(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.reset_totp(text, text) TO keypup_member;
 COMMENT ON FUNCTION keypup.reset_totp(text, text) IS
   'Takes a person''s authenticator app away, who has lost it and the codes for that; the person''s sessions end. For '
-  'who may do'
-  ' all that the person may, and not for oneself.';
+  'who may do all that the person may, and not for oneself.';
 
 CREATE FUNCTION keypup.require_second_factor(account text, is_required boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -187,8 +182,7 @@ REVOKE ALL ON FUNCTION keypup.require_second_factor(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.require_second_factor(text, boolean) TO keypup_member;
 COMMENT ON FUNCTION keypup.require_second_factor(text, boolean) IS
   'Whether passwords sign in with a code only. For who may do all that those may who have passwords. Who has no '
-  'authenticator app'
-  ' yet enrolls one with the password; sessions go on until they end.';
+  'authenticator app yet enrolls one with the password; sessions go on until they end.';
 
 CREATE VIEW keypup.second_factors WITH (security_invoker = true, security_barrier = true) AS
 SELECT s.account_id, s.member, s.state, s.enrolled_at, s.confirmed_at FROM keypup.totp_seeds s;

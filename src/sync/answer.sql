@@ -61,8 +61,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) TO keypup_worker;
 COMMENT ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) IS
-  'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token must '
-  'know.';
+  'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token '
+  'must know.';
 
 -- For whoever stores what is in it: what was stored since then may be newer.
 CREATE FUNCTION keypup.answer_asked_at(account uuid, project bigint) RETURNS timestamptz
@@ -203,6 +203,6 @@ GRANT EXECUTE ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jso
   boolean) TO keypup_worker;
 COMMENT ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint,
   boolean) IS
-  'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is'
-  ' left of the token''s budget, and whether the provider answered but did not give what was asked for. holds_projects:'
-  ' done once more with all projects of the connection held, after SQLSTATE 55006.';
+  'Takes the answer to a job: stores its page, or says why there is none and when to try again. Returns what is left '
+  'of the token''s budget, and whether the provider answered but did not give what was asked for. holds_projects: '
+  'done once more with all projects of the connection held, after SQLSTATE 55006.';

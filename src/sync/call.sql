@@ -42,8 +42,7 @@ REVOKE ALL ON FUNCTION keypup.jobs_left(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.jobs_left(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.jobs_left(uuid, bigint) IS
   'What is still to be done. ready_at: when the next of it may start, of what waiting helps; waits_for: what it waits '
-  'for.'
-  ' next_at: when the next of all of it is tried.';
+  'for. next_at: when the next of all of it is tried.';
 
 CREATE FUNCTION keypup.find_scope(account text, project text, OUT account_id uuid, OUT project_id bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -73,5 +72,4 @@ REVOKE ALL ON PROCEDURE keypup.sync(text, text, interval) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE keypup.sync(text, text, interval) TO keypup_member;
 COMMENT ON PROCEDURE keypup.sync(text, text, interval) IS
   'Syncs now, in this session, with progress; returns when what is due is done. patience: how long it waits for the '
-  'provider'
-  ' while nothing goes on; when the provider asks for more, it ends at once, with a warning.';
+  'provider while nothing goes on; when the provider asks for more, it ends at once, with a warning.';

@@ -22,8 +22,8 @@ COMMENT ON TABLE keypup.sync_failures IS
   'What could not be read or stored, even alone: it is as it was before, or not there, and is tried again.';
 COMMENT ON COLUMN keypup.sync_failures.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.sync_failures.kind IS
-  'What was asked for: pull_requests, issues, releases, deployments, labels or milestones for one of them; otherwise a '
-  'page of a list, in the provider''s own word, for example issue_stubs, or numbers.';
+  'What was asked for: pull_requests, issues, releases, deployments, labels or milestones for one of them; otherwise '
+  'a page of a list, in the provider''s own word, for example issue_stubs, or numbers.';
 COMMENT ON COLUMN keypup.sync_failures.item_id IS
   'The provider''s id of the item, or where a page of a list begins; empty for the first page.';
 COMMENT ON COLUMN keypup.sync_failures.part IS

@@ -33,9 +33,9 @@ GRANT EXECUTE ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text),
 COMMENT ON FUNCTION keypup.refuse_connection(uuid, uuid, text, text) IS
   'Stops a connection whose token cannot serve any more, until it is admitted again.';
 COMMENT ON FUNCTION keypup.doubt_connection(uuid, uuid, text, text, timestamptz) IS
-  'Takes a refusal of a connection''s token: the first is confirmed by a second one, seconds later, and then the token '
-  'is'
-  ' tried once an hour. doubt: the refused_at of the connection when the provider was asked. Whether it is confirmed.';
+  'Takes a refusal of a connection''s token: the first is confirmed by a second one, seconds later, and then the '
+  'token is tried once an hour. doubt: the refused_at of the connection when the provider was asked. Whether it is '
+  'confirmed.';
 
 CREATE FUNCTION keypup.admit_connection(account uuid, connection uuid, was_replaced boolean) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -137,7 +137,7 @@ $$;
 REVOKE ALL ON FUNCTION keypup.forget_paces(), keypup.resume_connections(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.forget_paces() IS 'Forgets what providers told of tokens'' budgets, in the whole server.';
 COMMENT ON FUNCTION keypup.resume_connections(text, text) IS
-  'Has this database read by connections that were made in another one, of which it is a copy; all, or those of an'
-  ' account, or one of them. Ends the pauses that providers asked for, where they were asked in error or are over'
-  ' already; the next answers tell anew. Tokens that providers refused are tried at once. Returns how many connections'
-  ' were resumed. For operators: granted to nobody.';
+  'Has this database read by connections that were made in another one, of which it is a copy; all, or those of an '
+  'account, or one of them. Ends the pauses that providers asked for, where they were asked in error or are over '
+  'already; the next answers tell anew. Tokens that providers refused are tried at once. Returns how many connections '
+  'were resumed. For operators: granted to nobody.';

@@ -170,9 +170,8 @@ $$;
 REVOKE ALL ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[], uuid[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[], uuid[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.claim_jobs(integer, integer, uuid, bigint, uuid, uuid[], uuid[]) IS
-  'Takes due jobs for the session that holds the lease, none of accounts that it has set aside. accounts_under_way: of '
-  'each'
-  ' request that the session has under way.';
+  'Takes due jobs for the session that holds the lease, none of accounts that it has set aside. accounts_under_way: '
+  'of each request that the session has under way.';
 
 CREATE FUNCTION keypup.release_job(account uuid, job bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -198,5 +197,5 @@ $$;
 REVOKE ALL ON FUNCTION keypup.put_back_job(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.put_back_job(uuid, bigint) TO keypup_worker;
 COMMENT ON FUNCTION keypup.put_back_job(uuid, bigint) IS
-  'Gives a claimed job back whose answer cannot be stored, since somebody holds what it belongs to: no failure. False'
-  ' where somebody holds the job itself.';
+  'Gives a claimed job back whose answer cannot be stored, since somebody holds what it belongs to: no failure. False '
+  'where somebody holds the job itself.';

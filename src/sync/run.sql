@@ -273,5 +273,4 @@ REVOKE ALL ON FUNCTION keypup.hold_projects(uuid, uuid, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.hold_projects(uuid, uuid, boolean) TO keypup_worker;
 COMMENT ON FUNCTION keypup.hold_projects(uuid, uuid, boolean) IS
   'Keeps all pages of a connection from being stored until the transaction ends. waits: by who holds none of its '
-  'projects yet;'
-  ' otherwise SQLSTATE 55006 where one is not free.';
+  'projects yet; otherwise SQLSTATE 55006 where one is not free.';

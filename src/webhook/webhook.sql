@@ -29,9 +29,8 @@ LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keypup_che
 REVOKE ALL ON FUNCTION keypup.webhook_is_signed(text, text, bytea, bytea, text), keypup.refuse_webhook(uuid, text),
   keypup.check_webhook_secret(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.webhook_is_signed(text, text, bytea, bytea, text) IS
-  'Whether the signature is what the sealed secret makes of the body, in the way of providers.webhook_signature; false '
-  'when one is'
-  ' missing, after the same work.';
+  'Whether the signature is what the sealed secret makes of the body, in the way of providers.webhook_signature; '
+  'false when one is missing, after the same work.';
 COMMENT ON FUNCTION keypup.refuse_webhook(uuid, text) IS
   'Ends in the one error of webhooks, and has the audit log say why.';
 COMMENT ON FUNCTION keypup.check_webhook_secret(text) IS 'Refuses a secret that is short, long or not ASCII.';

@@ -127,8 +127,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.github_verdict(integer, jsonb, jsonb, text) IS
-  'What an answer means: page, paused, smaller, older (the server lacks a field), token_refused or failed, with reason '
-  'and hint.';
+  'What an answer means: page, paused, smaller, older (the server lacks a field), token_refused or failed, with '
+  'reason and hint.';
 
 -- A time by GitHub's clock, with which its times are compared, at which nothing of an answer had been read there:
 -- before it was asked, and as much again for clocks of its own that differ. Without its clock, by ours.

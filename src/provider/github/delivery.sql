@@ -381,5 +381,5 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb, text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_take_newest_deliveries(uuid, bigint, jsonb, text[]) IS
-  'Takes what a repository says of its newest releases and deployments, and asks for those that may have changed since '
-  'they were read.';
+  'Takes what a repository says of its newest releases and deployments, and asks for those that may have changed '
+  'since they were read.';

@@ -125,8 +125,7 @@ GRANT EXECUTE ON FUNCTION keypup.github_short_list(text, jsonb, text), keypup.gi
   keypup.github_keep(text[], text[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_short_list(text, jsonb, text) IS
   'What stands in an item of a page of labels, assignees, review requests or closing references: sorted logins, '
-  'organization/name of teams,'
-  ' names or numbers. Deleted users, and teams that the token may not read, have none.';
+  'organization/name of teams, names or numbers. Deleted users, and teams that the token may not read, have none.';
 COMMENT ON FUNCTION keypup.github_whole_short_lists(jsonb, text) IS
   'The short lists of which pages hold the last page, whole.';
 COMMENT ON FUNCTION keypup.github_keep(text[], text[]) IS 'The names of a first page, and those that are stored.';
