@@ -110,6 +110,9 @@ BEGIN
   WHERE NOT EXISTS (
     SELECT FROM keypup.labels o
     WHERE o.account_id = account AND o.project_id = project AND o.name = c.old_name AND o.external_id <> ALL (ids));
+  IF old_names IS NULL THEN
+    RETURN;
+  END IF;
   UPDATE keypup.pull_requests p SET labels = keypup.new_name(p.labels, old_names, new_names)
   WHERE p.account_id = account AND p.project_id = project AND p.labels && old_names;
   UPDATE keypup.issues i SET labels = keypup.new_name(i.labels, old_names, new_names)
