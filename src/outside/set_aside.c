@@ -73,7 +73,7 @@ make_place(const pg_uuid_t *account)
 		if (last_until(&places[i]) < last_until(place))
 			place = &places[i];
 	}
-	*place = (Hindrance) {.account = *account};
+	*place = (Hindrance){.account = *account};
 	return place;
 }
 
