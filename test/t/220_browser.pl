@@ -60,11 +60,13 @@ query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', 
 query("SELECT keypup.track('acme', '$_')") foreach 'demo/one', 'demo/two';
 query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer'); SELECT keypup.add_member(a, 'dora', 'viewer') FROM unnest(ARRAY['acme', 'void']) a});
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
-# Deployments a while after each second merge, every sixth of which fails; what is labelled as a bug is an incident.
+# Deployments a while after each second merge, every sixth of which fails; what is labelled as a bug is an incident, and none of these was
+# closed as not planned.
 query(q{INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, ref, created_at, updated_at, succeeded_at, failed_at)
 	SELECT account_id, project_id, 'D' || number, 'production', 'inactive', 'main', merged_at + interval '2 hours', merged_at + interval '3 hours',
 	  CASE WHEN number % 12 <> 0 THEN merged_at + interval '3 hours' END, CASE WHEN number % 12 = 0 THEN merged_at + interval '3 hours' END
 	FROM keypup.pull_requests WHERE merged_at IS NOT NULL AND number % 2 = 0;
+	UPDATE keypup.issues SET state_reason = 'completed' WHERE state = 'closed';
 	SELECT keypup.set_incident_labels('acme', '{bug,enhancement}')});
 my $account = query(q{SELECT account_id FROM keypup.accounts WHERE name = 'acme'});
 my %project = map { split /\|/ } split /\n/, query('SELECT name, project_id FROM keypup.projects');
