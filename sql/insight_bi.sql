@@ -33,6 +33,15 @@ FROM keypup.calendar c JOIN keypup.accounts a USING (account_id) WHERE a.name LI
 SELECT c.account, c.day, i.number FROM keypup.issues i JOIN keypup.calendar c ON c.account_id = i.account_id AND i.created_at >= c.starts_at AND i.created_at < c.ends_at
 WHERE c.account LIKE 'bi %' ORDER BY 1;
 
+-- In the Azores clocks go back at midnight, which is there twice: the day begins with the first. What was deleted is of no day.
+SELECT keypup.set_time_zone('bi none', 'Atlantic/Azores');
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, created_at, updated_at, deleted_at)
+SELECT account_id, project_id, n, n, '#' || n, 'one', 'open', t, t, CASE WHEN n = 2 THEN now() END FROM keypup.projects JOIN keypup.accounts a USING (account_id)
+CROSS JOIN (VALUES (1, timestamptz '2025-10-26 00:30+00'), (2, '2010-01-01')) AS v(n, t) WHERE a.name = 'bi none';
+SELECT c.day, c.starts_at, c.ends_at, i.number FROM keypup.calendar c
+LEFT JOIN keypup.issues i ON c.account_id = i.account_id AND i.created_at >= c.starts_at AND i.created_at < c.ends_at
+WHERE c.account = 'bi none' AND c.day < '2025-10-28' ORDER BY c.day DESC LIMIT 3;
+
 -- Hours: a view beside each that has an interval, the same otherwise, and no interval is left in it.
 UPDATE keypup.issues i SET state = 'closed', closed_at = i.created_at + interval '1 day 90 minutes', updated_at = i.created_at + interval '2 days'
 FROM keypup.accounts a WHERE a.account_id = i.account_id AND a.name = 'bi paris';

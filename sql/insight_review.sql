@@ -146,6 +146,18 @@ SELECT keypup.derive_pull_requests(:'account', :'project_id', '{6,60}');
 SELECT number, coding_time, is_first_commit_old FROM keypup.pull_request_metrics WHERE account_id = :'account' AND number IN (1, 6, 42, 60) ORDER BY number;
 SELECT count(*) AS flagged FROM keypup.pull_request_cycle WHERE account_id = :'account' AND is_first_commit_old;
 
+-- Bob's other login approves what he asked for, and the request is dismissed later: he approves. A comment by ann's other login is her answer.
+-- Who is asked for a review of a draft has no turn until it is ready.
+UPDATE keypup.identities i SET person_id = o.person_id FROM keypup.identities o
+WHERE i.account_id = :'account' AND i.connection_id = :'connection_id' AND o.account_id = i.account_id AND o.connection_id = i.connection_id AND (i.login, o.login) IN (('eve', 'bob'), ('ann-home', 'ann'));
+SELECT pg_temp.pull(80, 'by another login', 'ann', 0, NULL), pg_temp.review(80, 'r1', 'bob', 'dismissed', 2), pg_temp.event(80, 'e1', 'review_dismissed', 5, 'bob', 'changes_requested', 'r1'), pg_temp.review(80, 'r2', 'eve', 'approved', 3),
+  pg_temp.pull(81, 'answered by another login', 'ann', 0, NULL), pg_temp.review(81, 'r1', 'bob', 'changes_requested', 2), pg_temp.comment(81, 'w1', 'ann-home', 4),
+  pg_temp.pull(82, 'asked while a draft', 'ann', 0, 10), pg_temp.event(82, 'e1', 'convert_to_draft', 2), pg_temp.event(82, 'e2', 'review_requested', 3, 'bob'), pg_temp.event(82, 'e3', 'ready_for_review', 8);
+SELECT keypup.derive_pull_requests(:'account', :'project_id', '{80,81,82}');
+SELECT m.review_state, v.review_state, n.recommended_action FROM keypup.pull_request_metrics m JOIN keypup.pull_request_verdicts v USING (account_id, project_id, number)
+JOIN keypup.pull_request_next_steps n USING (account_id, project_id, number) WHERE account_id = :'account' AND number = 80;
+SELECT number, place, waiting_for, pg_temp.hour(start_at) AS start, pg_temp.hour(end_at) AS end FROM keypup.pull_request_waiting WHERE account_id = :'account' AND number IN (81, 82) ORDER BY number, place;
+
 DROP VIEW pg_temp.seen;
 DELETE FROM keypup.accounts;
 DROP EXTENSION keypup CASCADE;

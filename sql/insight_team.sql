@@ -49,5 +49,41 @@ INSERT INTO keypup.reviews (account_id, project_id, pull_request_number, externa
 VALUES (:'account', :'project_id', 2, 'r1', 'bob', false, 'approved', '2024-01-02 12:00'), (:'account', :'project_id', 3, 'r2', 'ann-home', false, 'approved', '2024-01-03');
 SELECT person, is_bot, first_at, first_issue_at IS NOT NULL AS has_issue, first_pull_request_at, first_review_submitted_at, first_comment_at FROM keypup.first_contributions
 WHERE account_id = :'account' ORDER BY person;
+-- A review of one's own is none.
+INSERT INTO keypup.reviews (account_id, project_id, pull_request_number, external_id, author, author_is_bot, state, submitted_at)
+VALUES (:'account', :'project_id', 5, 'r3', 'zoe', false, 'commented', '2024-01-16 12:00');
+SELECT keypup.derive_pull_requests(:'account', :'project_id', '{2,3,5}');
+SELECT person, first_review_submitted_at FROM keypup.first_contributions WHERE account_id = :'account' AND person = 'Zoe';
+
+-- A team that delivered each day of the last five weeks, in a project that began then.
+INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) VALUES (:'account', :'connection_id', 'a/young', 'me') RETURNING project_id AS young \gset
+SELECT keypup.set_team('team', 'daily', '{zoe}');
+UPDATE keypup.team_members SET joined_at = '2024-06-01' WHERE account_id = :'account' AND team = 'daily';
+UPDATE keypup.deployments SET deleted_at = now() WHERE account_id = :'account';
+BEGIN;
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, created_at, updated_at, closed_at, merged_at, ready_at, base_branch)
+SELECT :'account'::uuid, :'young'::bigint, n, n, '#' || n, 'daily', 'merged', false, 'zoe', t, t, t, t, t, 'main' FROM generate_series(0, 34) n CROSS JOIN LATERAL (SELECT now() - n * interval '1 day' - interval '2 minutes') AS x(t);
+INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, ref, created_at, updated_at, commit_at, succeeded_at)
+SELECT :'account'::uuid, :'young'::bigint, 'y' || n, 'production', 'active', 'main', t, t, t, t FROM generate_series(0, 34) n CROSS JOIN LATERAL (SELECT now() - n * interval '1 day' - interval '1 minute') AS x(t);
+SELECT t.team, t.weeks_counted, t.deployments, t.deployment_frequency, d.weeks_counted AS weeks_of_project, d.deployment_frequency AS frequency_of_project
+FROM keypup.team_dora_metrics t JOIN keypup.dora_metrics d USING (account_id) WHERE t.account_id = :'account' AND t.team = 'daily' AND d.project = 'a/young';
+COMMIT;
+
+-- Who is limited to one project sees the teams of those who are in it, whatever logins were merged since, and no other team.
+INSERT INTO keypup.people (account_id, person_id, name) VALUES (:'account', '00000000-0000-0000-0000-000000000009', 'Eve');
+INSERT INTO keypup.identities (account_id, connection_id, external_id, login, kind, person_id) VALUES (:'account', :'connection_id', 'zoe2', 'zoe2', 'user', '00000000-0000-0000-0000-000000000009');
+SELECT keypup.set_team('team', 'merged', '{zoe2}');
+UPDATE keypup.team_members SET joined_at = '2024-01-01' WHERE account_id = :'account' AND team = 'merged';
+SELECT keypup.merge_people('team', 'zoe2', 'zoe');
+UPDATE keypup.pull_requests SET author = 'zoe2' WHERE account_id = :'account' AND project_id = :young AND number = 3;
+CREATE ROLE team_limited; GRANT keypup_member TO team_limited; GRANT USAGE ON SCHEMA keypup TO team_limited;
+SELECT keypup.add_member('team', 'team_limited', 'viewer'), keypup.limit_member('team', 'team_limited', '{a/young}');
+SET ROLE team_limited;
+SELECT team FROM keypup.teams ORDER BY 1;
+SELECT team, deployments FROM keypup.team_dora_metrics ORDER BY 1;
+SELECT team, sum(pull_requests_merged) FROM keypup.team_throughput_weekly GROUP BY 1 ORDER BY 1;
+SELECT login, team, merged_by_rule FROM keypup.person_logins ORDER BY 1;
+RESET ROLE;
 DELETE FROM keypup.accounts;
 DROP EXTENSION keypup CASCADE;
+DROP ROLE team_limited;

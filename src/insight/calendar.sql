@@ -5,7 +5,7 @@ SELECT a.account_id, a.name AS account, d.day,
   date_trunc('week', d.start)::date AS week_start, to_char(d.start, 'IYYY-"W"IW') AS iso_week,
   date_trunc('month', d.start)::date AS month_start, date_trunc('quarter', d.start)::date AS quarter_start,
   extract(isodow FROM d.start)::integer AS day_of_week,
-  d.start AT TIME ZONE z.zone AS starts_at, (d.start + interval '1 day') AT TIME ZONE z.zone AS ends_at,
+  b.starts_at, b.ends_at,
   d.day < z.today AS is_complete,
   date_trunc('week', d.start) < date_trunc('week', z.today::timestamp) AS is_week_complete,
   date_trunc('month', d.start) < date_trunc('month', z.today::timestamp) AS is_month_complete
@@ -16,16 +16,25 @@ CROSS JOIN LATERAL (
 ) AS z
 CROSS JOIN LATERAL (
   SELECT least(
-    (SELECT min(i.created_at) FROM keypup.issues i WHERE i.account_id = a.account_id),
-    (SELECT min(p.created_at) FROM keypup.pull_requests p WHERE p.account_id = a.account_id),
-    (SELECT min(r.created_at) FROM keypup.releases r WHERE r.account_id = a.account_id),
-    (SELECT min(e.created_at) FROM keypup.deployments e WHERE e.account_id = a.account_id)) AS first_at
+    (SELECT min(i.created_at) FROM keypup.issues i WHERE i.account_id = a.account_id AND i.deleted_at IS NULL),
+    (SELECT min(p.created_at) FROM keypup.pull_requests p WHERE p.account_id = a.account_id AND p.deleted_at IS NULL),
+    (SELECT min(r.created_at) FROM keypup.releases r WHERE r.account_id = a.account_id AND r.deleted_at IS NULL),
+    (SELECT min(e.created_at) FROM keypup.deployments e WHERE e.account_id = a.account_id
+      AND e.deleted_at IS NULL)) AS first_at
 ) AS f
 CROSS JOIN LATERAL (
   SELECT g.start, g.start::date AS day
   FROM generate_series(date_trunc('week', f.first_at AT TIME ZONE z.zone), z.today::timestamp,
     interval '1 day') AS g(start)
-) AS d;
+) AS d
+CROSS JOIN LATERAL (
+  SELECT d.start AT TIME ZONE z.zone AS starts_at, (d.start + interval '1 day') AT TIME ZONE z.zone AS ends_at) AS m
+-- Where clocks go back at midnight there are two of them: the day begins with the first.
+CROSS JOIN LATERAL (
+  SELECT CASE WHEN ((m.starts_at - interval '1 hour') AT TIME ZONE z.zone)::date = d.day
+      THEN m.starts_at - interval '1 hour' ELSE m.starts_at END AS starts_at,
+    CASE WHEN ((m.ends_at - interval '1 hour') AT TIME ZONE z.zone)::date > d.day
+      THEN m.ends_at - interval '1 hour' ELSE m.ends_at END AS ends_at) AS b;
 REVOKE ALL ON keypup.calendar FROM PUBLIC;
 GRANT SELECT ON keypup.calendar TO keypup_member;
 COMMENT ON VIEW keypup.calendar IS

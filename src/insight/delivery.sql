@@ -116,7 +116,8 @@ CROSS JOIN LATERAL (
   FROM (
     SELECT (array_agg(c.deployment ORDER BY c.created_at, c.external_id COLLATE "C"))[1] AS first,
       min(c.succeeded_at) AS succeeded_at, min(c.failed_at) AS failed_at,
-      count(DISTINCT c.environment) FILTER (WHERE c.succeeded_at IS NOT NULL) AS environments
+      count(DISTINCT lower(lower(c.environment COLLATE "C") COLLATE "default"))
+        FILTER (WHERE c.succeeded_at IS NOT NULL) AS environments
     FROM (
       -- The same commit over and over, without a pause as long as the window: cut into windows.
       SELECT b.*, CASE WHEN b.created_at > b.began_at THEN ceil(extract(epoch FROM b.created_at - b.began_at)
@@ -281,7 +282,7 @@ FROM keypup.issues i
 JOIN source s ON s.account_id = i.account_id AND s.project_id = i.project_id
 -- The last delivery before it; there is no place 0.
 CROSS JOIN LATERAL (SELECT width_bucket(i.created_at, s.causes_from) AS place) AS c
-WHERE i.deleted_at IS NULL
+WHERE i.deleted_at IS NULL AND i.created_at <= now()
   -- What was none after all is no failure of a change.
   AND (i.state = 'open' OR i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
   AND (lower(lower(i.type COLLATE "C") COLLATE "default") LIKE ANY (s.incident_labels)

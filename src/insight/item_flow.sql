@@ -66,10 +66,10 @@ CROSS JOIN LATERAL (
   FROM (SELECT (now() AT TIME ZONE keypup.known_time_zone(a.time_zone))::date AS today OFFSET 0) AS t) AS z
 CROSS JOIN LATERAL (
   WITH pace AS MATERIALIZED (
-    SELECT count(*) AS weeks_counted, percentile_cont(ARRAY[0.5, 0.15]) WITHIN GROUP (ORDER BY w.items_done) AS paces
+    SELECT count(*) AS weeks_counted, percentile_cont(ARRAY[0.5, 0.15]) WITHIN GROUP (ORDER BY w.items_closed) AS paces
     FROM (
       -- Whole weeks: that of the first item may have begun without the project.
-      SELECT sum(i.items_done)::double precision AS items_done FROM keypup.items_daily i
+      SELECT sum(i.items_closed)::double precision AS items_closed FROM keypup.items_daily i
       WHERE i.account_id = p.account_id AND i.project_id = p.project_id
         AND i.day >= z.this_week - 84 AND i.day < z.this_week
       GROUP BY date_trunc('week', i.day::timestamp) HAVING min(i.day) = date_trunc('week', min(i.day)::timestamp)
@@ -82,8 +82,9 @@ CROSS JOIN LATERAL (
     -- The provider keeps a day as a time of that day in UTC.
     (m.due_on AT TIME ZONE 'UTC')::date AS due_on, coalesce(r.open_items, 0) AS open_items, w.weeks_counted,
     w.paces[1] AS pace_p50, w.paces[2] AS pace_p85,
-    ceil(r.open_items * 7 / nullif(w.paces[1], 0)) AS days_p50,
-    ceil(r.open_items * 7 / nullif(w.paces[2], 0)) AS days_p85
+    -- Rounded first: what is interpolated is not exact.
+    ceil(round((r.open_items * 7 / nullif(w.paces[1], 0))::numeric, 6)) AS days_p50,
+    ceil(round((r.open_items * 7 / nullif(w.paces[2], 0))::numeric, 6)) AS days_p85
   FROM keypup.milestones m
   LEFT JOIN remaining r ON r.milestone_id = m.external_id
   CROSS JOIN pace w
@@ -105,9 +106,10 @@ COMMENT ON COLUMN keypup.milestone_forecasts.open_items IS 'Issues and pull requ
 COMMENT ON COLUMN keypup.milestone_forecasts.weeks_counted IS
   'Of how many weeks the pace is: the last 12 complete ones, or those since the first item of the project.';
 COMMENT ON COLUMN keypup.milestone_forecasts.pace_p50 IS
-  'Items that the project had done a week: the median of these weeks, interpolated; NULL without a week.';
+  'Items that the project closed or merged a week, as planned or not: the median of these weeks, interpolated; NULL '
+  'without a week.';
 COMMENT ON COLUMN keypup.milestone_forecasts.pace_p85 IS
-  'What was done, or more, in 85 of 100 weeks: the 15th percentile of the same, interpolated.';
+  'What was closed, or more, in 85 of 100 weeks: the 15th percentile of the same, interpolated.';
 COMMENT ON COLUMN keypup.milestone_forecasts.done_on_p50 IS
   'Today and as many days as open_items take at pace_p50; NULL where nothing is open, nothing was done, or it takes '
   'more than a hundred years.';

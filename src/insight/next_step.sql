@@ -20,9 +20,10 @@ WITH known AS (
         AND r.merged_by IS NOT NULL
       GROUP BY r.merged_by) AS g
     WHERE (
-      SELECT i.kind FROM keypup.identities i WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id
+      SELECT i.kind = 'bot' OR i.is_marked_bot FROM keypup.identities i
+      WHERE i.account_id = j.account_id AND i.connection_id = j.connection_id
         AND i.login = g.login
-      ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) IS DISTINCT FROM 'bot'
+      ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) IS NOT TRUE
   ) AS m
   -- By the keys of what is gathered, so that it is gathered first, and once.
   JOIN keypup.pull_requests p ON p.account_id = m.account_id AND p.project_id = m.project_id

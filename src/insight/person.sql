@@ -26,11 +26,12 @@ COMMENT ON COLUMN keypup.person_merges.rule IS
 COMMENT ON COLUMN keypup.person_merges.merged_at IS 'When it was merged last.';
 COMMENT ON COLUMN keypup.person_merges.merged_by IS 'Who merged it last: a member, or the worker.';
 SELECT keypup.protect_table('keypup.person_merges', 'data.read');
--- A limited member sees those of the people in their projects (model/login.sql), here and below.
+-- A limited member sees those of the logins in their projects (model/login.sql), here and below.
 ALTER POLICY member_reads ON keypup.person_merges USING (
   account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts('data.read')))
   AND ((SELECT keypup.sees_all_projects('data.read'))
-    OR own_person_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT u.person_id FROM keypup.people u))));
+    OR (account_id, connection_id, external_id) OPERATOR(pg_catalog.=) ANY (SELECT i.account_id, i.connection_id,
+      i.external_id FROM keypup.identities i)));
 REVOKE ALL ON keypup.person_merges FROM keypup_worker;
 
 CREATE TABLE keypup.person_splits (
@@ -89,8 +90,14 @@ SELECT keypup.protect_table('keypup.team_members', 'data.read');
 ALTER POLICY member_reads ON keypup.team_members USING (
   account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts('data.read')))
   AND ((SELECT keypup.sees_all_projects('data.read'))
-    OR person_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT u.person_id FROM keypup.people u))));
+    OR person_id OPERATOR(pg_catalog.=) ANY (ARRAY(
+      SELECT u.person_id FROM keypup.people u UNION ALL SELECT g.own_person_id FROM keypup.person_merges g))));
 REVOKE ALL ON keypup.team_members FROM keypup_worker;
+-- And the teams that these are or were in.
+ALTER POLICY member_reads ON keypup.teams USING (
+  account_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT keypup.my_accounts('data.read')))
+  AND ((SELECT keypup.sees_all_projects('data.read'))
+    OR (account_id, team) OPERATOR(pg_catalog.=) ANY (SELECT m.account_id, m.team FROM keypup.team_members m)));
 
 -- A team's members as the persons that they are now, whatever they were when they joined.
 CREATE VIEW keypup.team_memberships WITH (security_invoker = true, security_barrier = true) AS
@@ -101,7 +108,9 @@ LEFT JOIN keypup.identities i ON i.account_id = g.account_id AND i.connection_id
   AND i.external_id = g.external_id;
 REVOKE ALL ON keypup.team_memberships FROM PUBLIC;
 GRANT SELECT ON keypup.team_memberships TO keypup_member;
-COMMENT ON VIEW keypup.team_memberships IS 'One row a time that a person was in a team.';
+COMMENT ON VIEW keypup.team_memberships IS
+  'One row a time that a person, or a login that is the person now, was in a team: two of them may be at once. Count '
+  'DISTINCT persons.';
 COMMENT ON COLUMN keypup.team_memberships.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.team_memberships.team IS 'The team.';
 COMMENT ON COLUMN keypup.team_memberships.person_id IS 'The person, after all merges.';

@@ -31,14 +31,24 @@ COMMENT ON COLUMN keypup.pull_request_labels.size_class IS 'As in pull_request_m
 COMMENT ON COLUMN keypup.pull_request_labels.merged_without_review IS 'As in pull_request_metrics.';
 
 CREATE VIEW keypup.first_contributions WITH (security_invoker = true, security_barrier = true) AS
-SELECT e.account_id, e.person_id, e.person, e.is_bot, min(e.occurred_at) AS first_at,
-  min(e.occurred_at) FILTER (WHERE e.action = 'CREATED' AND e.item_kind = 'issue') AS first_issue_at,
-  min(e.occurred_at) FILTER (WHERE e.action = 'CREATED' AND e.item_kind = 'pull_request') AS first_pull_request_at,
-  min(e.occurred_at) FILTER (WHERE e.action = 'REVIEWED') AS first_review_submitted_at,
-  min(e.occurred_at) FILTER (WHERE e.action = 'COMMENTED') AS first_comment_at
-FROM keypup.activity_events e
-WHERE e.actor IS NOT NULL AND e.action IN ('CREATED', 'REVIEWED', 'COMMENTED')
-GROUP BY e.account_id, e.person_id, e.person, e.is_bot;
+WITH contribution AS (
+  SELECT e.account_id, e.person_id, e.person, e.is_bot, e.occurred_at,
+    CASE e.action WHEN 'CREATED' THEN e.item_kind ELSE 'comment' END AS kind
+  FROM keypup.activity_events e
+  WHERE e.actor IS NOT NULL AND e.action IN ('CREATED', 'COMMENTED')
+  UNION ALL
+  -- Without those of one's own pull requests.
+  SELECT r.account_id, r.person_id, r.person, r.is_bot, r.submitted_at, 'review'
+  FROM keypup.pull_request_reviews r
+  WHERE r.login IS NOT NULL
+)
+SELECT c.account_id, c.person_id, c.person, c.is_bot, min(c.occurred_at) AS first_at,
+  min(c.occurred_at) FILTER (WHERE c.kind = 'issue') AS first_issue_at,
+  min(c.occurred_at) FILTER (WHERE c.kind = 'pull_request') AS first_pull_request_at,
+  min(c.occurred_at) FILTER (WHERE c.kind = 'review') AS first_review_submitted_at,
+  min(c.occurred_at) FILTER (WHERE c.kind = 'comment') AS first_comment_at
+FROM contribution c
+GROUP BY c.account_id, c.person_id, c.person, c.is_bot;
 REVOKE ALL ON keypup.first_contributions FROM PUBLIC;
 GRANT SELECT ON keypup.first_contributions TO keypup_member;
 COMMENT ON VIEW keypup.first_contributions IS
@@ -51,6 +61,7 @@ COMMENT ON COLUMN keypup.first_contributions.is_bot IS 'Whether it is a bot.';
 COMMENT ON COLUMN keypup.first_contributions.first_at IS 'The earliest of the four times.';
 COMMENT ON COLUMN keypup.first_contributions.first_issue_at IS 'First issue opened; NULL without one.';
 COMMENT ON COLUMN keypup.first_contributions.first_pull_request_at IS 'First pull request opened; NULL without one.';
-COMMENT ON COLUMN keypup.first_contributions.first_review_submitted_at IS 'First review; NULL without one.';
+COMMENT ON COLUMN keypup.first_contributions.first_review_submitted_at IS
+  'First review of somebody else''s pull request; NULL without one.';
 COMMENT ON COLUMN keypup.first_contributions.first_comment_at IS
   'First comment on an issue or a pull request that belongs to no review; NULL without one.';

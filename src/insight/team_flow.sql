@@ -65,7 +65,8 @@ WITH zone AS MATERIALIZED (
   FROM keypup.accounts a
   CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS time_zone OFFSET 0) AS z
 ), carried AS MATERIALIZED (
-  -- A day more than is counted, whatever the zone. Once a team, though two logins of one person may both be in it.
+  -- All that there is: the first says from when on is counted. Once a team, though two logins of one person may both
+  -- be in it.
   SELECT DISTINCT d.account_id, m.team, d.project_id, d.number, d.deployment_id, d.change_lead_time,
     z.today - (d.deployed_at AT TIME ZONE z.time_zone)::date AS days_ago
   FROM keypup.pull_request_delivery d
@@ -75,7 +76,7 @@ WITH zone AS MATERIALIZED (
     AND l.login = d.author
   JOIN keypup.team_memberships m ON m.account_id = d.account_id AND m.person_id = l.person_id
     AND d.merged_at >= m.joined_at AND (m.left_at IS NULL OR d.merged_at < m.left_at)
-  WHERE d.deployed_at > now() - interval '92 days' AND d.deployed_at <= now() AND NOT d.author_is_bot
+  WHERE d.deployed_at <= now() AND NOT d.author_is_bot
 ), delivered AS MATERIALIZED (
   SELECT DISTINCT c.account_id, c.team, c.project_id, c.deployment_id, c.days_ago FROM carried c WHERE c.days_ago < 91
 ), incident AS MATERIALIZED (
@@ -84,6 +85,10 @@ WITH zone AS MATERIALIZED (
   JOIN keypup.incidents i ON i.account_id = d.account_id AND i.project_id = d.project_id
     AND i.deployment_id = d.deployment_id
   WHERE i.deployed_at > now() - interval '92 days' AND i.deployed_at <= now()
+), begun AS MATERIALIZED (
+  SELECT c.account_id, c.team, (least(91, greatest(7, max(c.days_ago) + 1)) / 7)::bigint AS weeks_counted
+  FROM carried c
+  GROUP BY c.account_id, c.team
 ), fact AS (
   SELECT d.account_id, d.team, d.days_ago, NULL::text AS failed_change, NULL::interval AS lead_time,
     NULL::interval AS recovery_time
@@ -100,15 +105,17 @@ WITH zone AS MATERIALIZED (
   FROM fact f
   GROUP BY f.account_id, f.team
 )
-SELECT t.account_id, t.team, coalesce(c.deployments, 0) AS deployments, coalesce(c.failed_changes, 0) AS failed_changes,
-  -- Thirteen weeks of calendar days, the last of which ends today, as in dora_metrics.
-  (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY w.days)
+SELECT t.account_id, t.team, coalesce(b.weeks_counted, 0) AS weeks_counted, coalesce(c.deployments, 0) AS deployments,
+  coalesce(c.failed_changes, 0) AS failed_changes,
+  -- Weeks of calendar days, the last of which ends today, as in dora_metrics.
+  coalesce((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY w.days)
    FROM (SELECT (SELECT count(*) FROM unnest(c.days) AS d(days_ago) WHERE d.days_ago / 7 = g.week) AS days
-     FROM generate_series(0, 12) AS g(week)) AS w) AS deployment_frequency,
+     FROM generate_series(0, b.weeks_counted - 1) AS g(week)) AS w), 0) AS deployment_frequency,
   c.lead_time_p50 AS lead_time_for_changes,
   c.failed_changes / nullif(c.deployments, 0)::double precision AS change_failure_rate,
   c.recovery_time_p50 AS failed_deployment_recovery_time
 FROM keypup.teams t
+LEFT JOIN begun b ON b.account_id = t.account_id AND b.team = t.team
 LEFT JOIN counted c ON c.account_id = t.account_id AND c.team = t.team;
 REVOKE ALL ON keypup.team_dora_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.team_dora_metrics TO keypup_member;
@@ -117,12 +124,14 @@ COMMENT ON VIEW keypup.team_dora_metrics IS
   'have brought to production. What several teams brought is in the rows of each.';
 COMMENT ON COLUMN keypup.team_dora_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.team_dora_metrics.team IS 'The team.';
+COMMENT ON COLUMN keypup.team_dora_metrics.weeks_counted IS
+  'How many weeks are counted: 13, or those since the team''s first delivery; 0 without one.';
 COMMENT ON COLUMN keypup.team_dora_metrics.deployments IS
   'Successful deliveries that were the first to carry a pull request of the team.';
 COMMENT ON COLUMN keypup.team_dora_metrics.failed_changes IS
   'Those of them after which an incident was opened, before the project''s next delivery.';
 COMMENT ON COLUMN keypup.team_dora_metrics.deployment_frequency IS
-  'Days with such a delivery a week: the median of 13 weeks of calendar days, the last of which ends today.';
+  'Days with such a delivery a week: the median of these weeks of calendar days, the last of which ends today.';
 COMMENT ON COLUMN keypup.team_dora_metrics.lead_time_for_changes IS
   'Median start of coding to production of the team''s pull requests that reached it, interpolated; NULL without one.';
 COMMENT ON COLUMN keypup.team_dora_metrics.change_failure_rate IS

@@ -5,7 +5,7 @@ CREATE VIEW keypup.pull_request_verdicts WITH (security_invoker = true, security
 -- Every window is led by the pull request and its times, so that a range of these is read and no more.
 WITH said AS (
   -- What each person said until the merge, the draft's time included, as for review_state: a comment leaves a verdict
-  -- as it is. A dismissed review says what it said until it is dismissed, and nothing from then on, unless its login
+  -- as it is. A dismissed review says what it said until it is dismissed, and nothing from then on, unless the person
   -- had given another verdict meanwhile; where it is not known what it said, it takes back what was said before.
   SELECT p.account_id, p.project_id, p.number, p.state AS item_state, p.created_at, p.merged_at,
     coalesce(l.person_id::text, r.author, '') AS who, r.author AS login, t.state, t.state
@@ -14,6 +14,11 @@ WITH said AS (
   FROM keypup.reviews r
   JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id
     AND p.number = r.pull_request_number
+  LEFT JOIN LATERAL (
+    SELECT i.person_id FROM keypup.projects j JOIN keypup.identities i ON i.account_id = j.account_id
+      AND i.connection_id = j.connection_id AND i.login = r.author
+    WHERE j.account_id = r.account_id AND j.project_id = r.project_id
+    ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
   CROSS JOIN LATERAL (
     SELECT coalesce(r.dismissed_state, r.state) AS state, r.submitted_at AS said_at, 1 AS part
     UNION ALL
@@ -23,15 +28,15 @@ WITH said AS (
       THEN NOT EXISTS (
         SELECT FROM keypup.reviews n
         WHERE n.account_id = r.account_id AND n.project_id = r.project_id
-          AND n.pull_request_number = r.pull_request_number AND n.author = r.author
+          AND n.pull_request_number = r.pull_request_number
+          AND (n.author IS NOT DISTINCT FROM r.author OR l.person_id = (
+            SELECT i.person_id FROM keypup.projects j JOIN keypup.identities i ON i.account_id = j.account_id
+              AND i.connection_id = j.connection_id AND i.login = n.author
+            WHERE j.account_id = n.account_id AND j.project_id = n.project_id
+            ORDER BY i.person_id IS NULL, i.external_id LIMIT 1))
           AND n.state IN ('approved', 'changes_requested', 'dismissed') AND n.submitted_at <= r.dismissed_at
           AND (n.submitted_at, n.external_id COLLATE "C") > (r.submitted_at, r.external_id COLLATE "C")) END
   ) AS t
-  LEFT JOIN LATERAL (
-    SELECT i.person_id FROM keypup.projects j JOIN keypup.identities i ON i.account_id = j.account_id
-      AND i.connection_id = j.connection_id AND i.login = r.author
-    WHERE j.account_id = r.account_id AND j.project_id = r.project_id
-    ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
   WHERE p.deleted_at IS NULL AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND NOT r.is_by_author
     AND r.state <> 'pending' AND r.submitted_at IS NOT NULL
     AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at)

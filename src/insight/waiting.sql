@@ -11,6 +11,15 @@ FROM keypup.pull_requests p
 CROSS JOIN LATERAL (
   SELECT CASE p.state WHEN 'open' THEN NULL ELSE coalesce(p.merged_at, p.closed_at, p.updated_at) END AS ended_at
 ) AS e
+-- The author's other logins.
+CROSS JOIN LATERAL (
+  SELECT array_agg(o.login) AS logins
+  FROM keypup.projects j
+  JOIN keypup.identities i ON i.account_id = j.account_id AND i.connection_id = j.connection_id AND i.login = p.author
+  JOIN keypup.identities o ON o.account_id = i.account_id AND o.person_id = i.person_id
+    AND o.connection_id = i.connection_id
+  WHERE j.account_id = p.account_id AND j.project_id = p.project_id
+) AS own
 CROSS JOIN LATERAL (
   SELECT row_number() OVER (ORDER BY c.happened_at, c.source, c.external_id) AS place, c.waiting_for,
     c.happened_at AS start_at,
@@ -36,6 +45,9 @@ CROSS JOIN LATERAL (
           WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.item_number = p.number
             AND v.item_kind = 'pull_request' AND v.occurred_at > p.ready_at
             AND v.event IN ('review_requested', 'convert_to_draft', 'ready_for_review')
+            -- Who is asked for a review of a draft has no turn yet.
+            AND (v.event <> 'review_requested' OR p.draft_spans IS NULL
+              OR NOT EXISTS (SELECT FROM unnest(p.draft_spans) AS d(span) WHERE d.span @> v.occurred_at))
           UNION ALL
           SELECT r.submitted_at, 3, r.external_id COLLATE "C",
             CASE WHEN r.is_by_author THEN 'reviewer' ELSE 'author' END,
@@ -47,8 +59,8 @@ CROSS JOIN LATERAL (
           SELECT m.created_at, 4, m.external_id COLLATE "C", 'reviewer', false, true
           FROM keypup.comments m
           WHERE m.account_id = p.account_id AND m.project_id = p.project_id AND m.item_number = p.number
-            AND m.item_kind IN ('pull_request', 'review') AND m.author = p.author AND NOT m.author_is_bot
-            AND m.created_at >= p.ready_at
+            AND m.item_kind IN ('pull_request', 'review') AND NOT m.author_is_bot AND m.created_at >= p.ready_at
+            AND (m.author = p.author OR m.author = ANY (own.logins))
         ) AS x
         WHERE x.happened_at < e.ended_at OR e.ended_at IS NULL
       ) AS h

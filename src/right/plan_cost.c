@@ -48,9 +48,15 @@
 static planner_hook_type previous_planner = NULL;
 static set_rel_pathlist_hook_type previous_paths_hook = NULL;
 
-/* Does the query, or a part of it, read a table of ours through a policy? */
+typedef struct Tables
+{
+	Oid schema;
+	bool with_policy; /* only those that are read through a policy */
+} Tables;
+
+/* Does the query, or a part of it, read one of the tables? */
 static bool
-reads_through_policy(Node *node, Oid *schema)
+reads_tables(Node *node, Tables *tables)
 {
 	if (node == NULL)
 		return false;
@@ -58,13 +64,13 @@ reads_through_policy(Node *node, Oid *schema)
 	{
 		RangeTblEntry *entry = (RangeTblEntry *) node;
 
-		return entry->rtekind == RTE_RELATION && entry->securityQuals != NIL &&
-			   get_rel_namespace(entry->relid) == *schema;
+		return entry->rtekind == RTE_RELATION &&
+			   (entry->securityQuals != NIL || !tables->with_policy) &&
+			   get_rel_namespace(entry->relid) == tables->schema;
 	}
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, reads_through_policy, schema,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, reads_through_policy, schema);
+		return query_tree_walker((Query *) node, reads_tables, tables, QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, reads_tables, tables);
 }
 
 static PlannedStmt *
@@ -83,11 +89,11 @@ is_worth(Cost cost, double limit, double factor)
 
 /* As standard_planner does it, but for the factor. */
 static void
-decide_to_compile(PlannedStmt *planned)
+decide_to_compile(PlannedStmt *planned, double accounts)
 {
 	Cost cost = planned->planTree->total_cost;
 	double places = list_length(planned->rtable) + list_length(planned->subplans);
-	double factor = ACCOUNTS_ASSUMED * Max(1, places / TABLES_ASSUMED);
+	double factor = accounts * Max(1, places / TABLES_ASSUMED);
 
 	if (!is_worth(cost, jit_above_cost, factor))
 		planned->jitFlags = PGJIT_NONE;
@@ -101,14 +107,17 @@ static PlannedStmt *
 plan_query(Query *query, const char *text, int cursor_options, ParamListInfo parameters)
 {
 	double setup_cost = parallel_setup_cost;
-	Oid schema = query->hasRowSecurity ? get_namespace_oid("keypup", true) : InvalidOid;
+	Tables tables = {get_namespace_oid("keypup", true), query->hasRowSecurity};
+	double accounts;
 	PlannedStmt *planned;
 
-	if (!OidIsValid(schema) || !reads_through_policy((Node *) query, &schema))
+	if (!OidIsValid(tables.schema) || !reads_tables((Node *) query, &tables))
 		return plan(query, text, cursor_options, parameters);
+	/* Whoever bypasses the policies is planned for what they read. */
+	accounts = query->hasRowSecurity ? ACCOUNTS_ASSUMED : 1;
 	PG_TRY();
 	{
-		parallel_setup_cost *= ACCOUNTS_ASSUMED;
+		parallel_setup_cost *= accounts;
 		planned = plan(query, text, cursor_options, parameters);
 	}
 	PG_FINALLY();
@@ -116,7 +125,7 @@ plan_query(Query *query, const char *text, int cursor_options, ParamListInfo par
 		parallel_setup_cost = setup_cost;
 	}
 	PG_END_TRY();
-	decide_to_compile(planned);
+	decide_to_compile(planned, accounts);
 	return planned;
 }
 
@@ -201,15 +210,15 @@ expect_rows(List *paths)
 static void
 expect_rows_of_view(PlannerInfo *root, RelOptInfo *relation, Index place, RangeTblEntry *entry)
 {
-	Oid schema;
+	Tables tables = {InvalidOid, true};
 
 	if (previous_paths_hook)
 		previous_paths_hook(root, relation, place, entry);
 	if (entry->rtekind != RTE_SUBQUERY || !entry->security_barrier || entry->lateral ||
 		is_asked_by_key(root))
 		return;
-	schema = get_namespace_oid("keypup", true);
-	if (!OidIsValid(schema) || !reads_through_policy((Node *) entry->subquery, &schema))
+	tables.schema = get_namespace_oid("keypup", true);
+	if (!OidIsValid(tables.schema) || !reads_tables((Node *) entry->subquery, &tables))
 		return;
 	relation->rows = Max(relation->rows, ROWS_EXPECTED);
 	expect_rows(relation->pathlist);

@@ -96,8 +96,18 @@ cmp_ok(scalar @relations, '>=', 25, scalar(@relations) . ' tables are tried for 
 is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('role_permissions', 'providers', 'wanted_rights', 'opened_roles', 'data_keys', 'proxy_credentials')
 	AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = 'keypup' AND p.tablename = c.relname)}), '', 'every table has its policies');
 # Of people whoever is limited to a project sees those whose logins stand in it.
-my $logins = q{SELECT i.%s FROM keypup.identities i WHERE i.account_id = t.account_id AND (i.connection_id, i.login) IN (SELECT p.connection_id, l.login FROM keypup.project_logins l JOIN keypup.projects p USING (account_id, project_id) WHERE p.account_id = t.account_id AND p.name = '%s')};
-my %of_people = (identities => 'external_id', person_splits => 'external_id', people => 'person_id', team_members => 'person_id', person_merges => 'own_person_id');
+my $identities = q{SELECT i.%s FROM keypup.identities i WHERE i.account_id = t.account_id AND (i.connection_id, i.login) IN (SELECT p.connection_id, l.login FROM keypup.project_logins l JOIN keypup.projects p USING (account_id, project_id) WHERE p.account_id = t.account_id AND p.name = '%s')};
+my $seen = sub { my ($column) = @_; return sub { return sprintf $identities, $column, $_[0]; }; };
+my ($ids, $persons) = ($seen->('external_id'), $seen->('person_id'));
+# Whoever was merged is still in teams as the person from before.
+my $members = sub {
+	return '(m.person_id IN (' . $persons->($_[0]) . ') OR m.person_id IN (SELECT g.own_person_id FROM keypup.person_merges g WHERE g.account_id = t.account_id AND g.external_id IN (' . $ids->($_[0]) . ')))';
+};
+my %of_people = (
+	(map { $_ => sub { return 'external_id IN (' . $ids->($_[0]) . ')'; } } qw(identities person_splits person_merges)),
+	people => sub { return 'person_id IN (' . $persons->($_[0]) . ')'; },
+	team_members => sub { return $members->($_[0]) =~ s/m\.person_id/t.person_id/gr; },
+	teams => sub { return 'team IN (SELECT m.team FROM keypup.team_members m WHERE m.account_id = t.account_id AND ' . $members->($_[0]) . ')'; });
 my $cells = 0;
 foreach my $user (@users)
 {
@@ -112,7 +122,7 @@ foreach my $user (@users)
 		if ($readable eq 't')
 		{
 			my $limit = $project && $has_project eq 't' ? " AND project_id = (SELECT p.project_id FROM keypup.projects p WHERE p.account_id = t.account_id AND p.name = '$project')" : '';
-			$limit = " AND $of_people{$table} IN (" . sprintf($logins, $of_people{$table} =~ s/own_//r, $project) . ')' if $project && $of_people{$table};
+			$limit = ' AND ' . $of_people{$table}->($project) if $project && $of_people{$table};
 			my $truth = query("SELECT count(*) FROM keypup.$table t WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = '$account')$limit");
 			$expected = $held{$permission} ? $truth : 0;
 			push @wrong, "$table is empty" if $truth == 0 && $has_project ne 't' && !$limit;
