@@ -6,7 +6,7 @@ AS $$
 DECLARE
   parts text[];
 BEGIN
-  IF title !~* '^re(vert|apply)' THEN
+  IF title COLLATE "C" !~* '^re(vert|apply)' THEN
     RETURN NULL;
   END IF;
   parts := regexp_match(title, '^[Rr](evert|eapply) "(.+)"( \(#[0-9]+\))?$');
@@ -25,7 +25,8 @@ COMMENT ON FUNCTION keypup.reverted_title(text) IS
 -- Without the kind of change before it, and the number after it, that conventions add to titles.
 CREATE FUNCTION keypup.plain_title(title text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp
-AS $$ SELECT regexp_replace(regexp_replace(lower(title), '^[a-z]+(\([^()]*\))?!?: +', ''), ' \(#[0-9]+\)$', '') $$;
+AS $$ SELECT regexp_replace(regexp_replace(
+    lower(lower(title COLLATE "C") COLLATE "default"), '^[a-z]+(\([^()]*\))?!?: +', ''), ' \(#[0-9]+\)$', '') $$;
 REVOKE ALL ON FUNCTION keypup.plain_title(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.plain_title(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.plain_title(text) IS
@@ -41,14 +42,15 @@ DECLARE
   quoted text := keypup.reverted_title(own_title);
   beginning text := (regexp_match(quoted, '^(.{5,})(…|\.\.\.)$'))[1];
   numbered text[] := regexp_match(quoted, '^(.+) \(#([0-9]{1,18})\)$');
-  plain text := CASE WHEN own_title ~* '^revert[(!:]' THEN keypup.plain_title(quoted) END;
+  plain text := CASE WHEN own_title COLLATE "C" ~* '^revert[(!:]' THEN keypup.plain_title(quoted) END;
 BEGIN
   IF beginning IS NOT NULL OR plain IS NOT NULL THEN
     SELECT max(p.number), max(p.title) INTO number, title
     FROM keypup.pull_requests p
     WHERE p.account_id = account AND p.project_id = project AND p.deleted_at IS NULL AND p.merged_at <= before
       AND CASE WHEN beginning IS NOT NULL THEN starts_with(p.title, beginning)
-        ELSE strpos(lower(p.title), plain) > 0 AND keypup.plain_title(p.title) = plain END
+        ELSE strpos(lower(lower(p.title COLLATE "C") COLLATE "default"), plain) > 0
+          AND keypup.plain_title(p.title) = plain END
     HAVING count(DISTINCT p.title) = 1;
   ELSIF numbered IS NOT NULL THEN
     SELECT p.number, p.title INTO number, title
@@ -78,7 +80,7 @@ WITH listed AS (
     WHERE p.merged_at IS NOT NULL
     UNION ALL
     SELECT keypup.reverted_title(p.title), p.created_at, NULL, p.number, p.title
-    WHERE p.title ~* '^re(vert|apply)'
+    WHERE p.title COLLATE "C" ~* '^re(vert|apply)'
   ) AS x
   WHERE p.deleted_at IS NULL
 ), named AS (

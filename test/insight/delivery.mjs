@@ -45,7 +45,7 @@ function changesOf(deployments) {
   return changes.map(({ members }) => ({
     id: members[0].external_id, begun: members[0].at, commit: milliseconds(members[0].commit_at),
     succeeded: earliest(members.map((d) => milliseconds(d.succeeded_at))), failed: earliest(members.map((d) => milliseconds(d.failed_at))),
-    environments: new Set(members.filter((d) => d.succeeded_at !== null).map((d) => d.environment)).size,
+    environments: new Set(members.filter((d) => d.succeeded_at !== null).map((d) => d.environment.toLowerCase())).size,
   }));
 }
 const deliveries = isDeployed
