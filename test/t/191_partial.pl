@@ -30,7 +30,7 @@ my $github = start_github($token, '--points', '1000000',
 	(map { ('--generate', "$_:pulls=1,issues=1,labels=101,milestones=101,releases=22,deployments=30") } @long),
 	(map { ('--generate', "$_:pulls=1,issues=21,labels=51,milestones=1,releases=1,deployments=1,crowded=1") } @crowded_small),
 	(map { ('--generate', "$_:pulls=2,issues=110,labels=3,milestones=1,releases=1,deployments=1") } @numbered),
-	'--generate', "$items:pulls=0,issues=21,labels=51,milestones=1,releases=60,deployments=170,crowded=55,full=310,long_threads=40");
+	'--generate', "$items:pulls=0,issues=21,labels=51,milestones=1,releases=60,deployments=170,crowded=85,full=310,long_threads=40");
 my $node = new_server($github, "keypup.sync_interval = '1d'\nfsync = off");
 $node->start;
 sub query { return $node->safe_psql('postgres', 'SET client_min_messages = error; ' . $_[0]); }
