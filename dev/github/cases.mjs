@@ -306,5 +306,7 @@ function addFullPullRequest(history, cast, fields, crowd, others, isCrowded, has
     const thread = newThread(history, pull);
     for (let j = 0; j < (hasLongThread && i === 0 ? 51 : 1); j += 1) newReviewComment(history, thread, review, { createdAt: at(300 + i + j) });
   }
+  pull.reviews[0].state = 'DISMISSED';
+  newEvent(history, pull, 'ReviewDismissedEvent', at(390), crowd[0], { previousReviewState: 'APPROVED', review: { id: pull.reviews[0].id } });
   mergePullRequest(history, pull, crowd[0], at(400));
 }
