@@ -146,13 +146,22 @@ COMMENT ON FUNCTION keypup.derive_pull_requests(uuid, bigint, bigint[]) IS
 
 -- Who is one person, and who is not, is known of few, and seldom changes. What follows from it is derived where two
 -- logins of a connection were, or are, of one person: in what these opened.
+CREATE FUNCTION keypup.shared_logins(account uuid, persons uuid[], OUT connection_id uuid, OUT logins text[])
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT i.connection_id, array_agg(i.login) FROM keypup.identities i
+  WHERE i.account_id = account AND i.person_id = ANY (persons)
+  GROUP BY i.connection_id HAVING count(*) > 1 ORDER BY i.connection_id;
+END
+$$;
 CREATE FUNCTION keypup.hold_people(account uuid, persons uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  PERFORM keypup.hold_projects(account, c.connection_id, true)
-  FROM (SELECT i.connection_id FROM keypup.identities i WHERE i.account_id = account AND i.person_id = ANY (persons)
-    GROUP BY i.connection_id HAVING count(*) > 1 ORDER BY i.connection_id) AS c;
+  PERFORM keypup.hold_projects(account, c.connection_id, true) FROM keypup.shared_logins(account, persons) c;
 END
 $$;
 CREATE FUNCTION keypup.derive_for_people(account uuid, persons uuid[]) RETURNS void
@@ -162,11 +171,7 @@ BEGIN
   PERFORM keypup.derive_pull_requests(account, t.project_id, t.numbers)
   FROM (
     SELECT p.project_id, array_agg(p.number) AS numbers
-    FROM (
-      SELECT i.connection_id, array_agg(i.login) AS logins FROM keypup.identities i
-      WHERE i.account_id = account AND i.person_id = ANY (persons)
-      GROUP BY i.connection_id HAVING count(*) > 1
-    ) AS c
+    FROM keypup.shared_logins(account, persons) c
     JOIN keypup.projects j ON j.account_id = account AND j.connection_id = c.connection_id
     JOIN keypup.pull_requests p ON p.account_id = j.account_id AND p.project_id = j.project_id
       AND p.author = ANY (c.logins)
@@ -176,11 +181,7 @@ BEGIN
   PERFORM keypup.derive_issues(account, t.project_id, t.numbers)
   FROM (
     SELECT s.project_id, array_agg(s.number) AS numbers
-    FROM (
-      SELECT i.connection_id, array_agg(i.login) AS logins FROM keypup.identities i
-      WHERE i.account_id = account AND i.person_id = ANY (persons)
-      GROUP BY i.connection_id HAVING count(*) > 1
-    ) AS c
+    FROM keypup.shared_logins(account, persons) c
     JOIN keypup.projects j ON j.account_id = account AND j.connection_id = c.connection_id
     JOIN keypup.issues s ON s.account_id = j.account_id AND s.project_id = j.project_id
       AND s.author = ANY (c.logins)
@@ -189,7 +190,10 @@ BEGIN
   ) AS t;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.hold_people(uuid, uuid[]), keypup.derive_for_people(uuid, uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION keypup.shared_logins(uuid, uuid[]), keypup.hold_people(uuid, uuid[]),
+  keypup.derive_for_people(uuid, uuid[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.shared_logins(uuid, uuid[]) IS
+  'The connections in which these persons have more than one login, and these logins. Granted to nobody.';
 COMMENT ON FUNCTION keypup.hold_people(uuid, uuid[]) IS
   'Keeps pages from being stored where who is one person is about to change, until the transaction ends. Granted to '
   'nobody.';
