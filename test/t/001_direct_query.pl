@@ -1,4 +1,4 @@
-# The tests ask single statements without a psql (test/lib/DirectQuery.pm): the answers are psql's.
+# The tests ask without a psql (test/lib/DirectQuery.pm): the answers are psql's.
 use strict;
 use warnings;
 
@@ -21,7 +21,12 @@ foreach my $sql (
 	'SELECT 1 WHERE false', 'SELECT', "SELECT pg_notify('a', 'b')", "SELECT now() - now(), '1 day'::interval, '{}'::jsonb, 'a'::name, 1::bigint, 1::smallint, 1::oid",
 	"SELECT 'a' || chr(10) || 'b', ''", "SELECT row(1, 'a b')", "SELECT '2024-01-01'::date, 9007199254740993", "SELECT jsonb '{\"a\":1}' ? 'a', ':name'",
 	'SHOW search_path', 'EXPLAIN SELECT 1', 'SELECT 1/0', 'SELECT * FROM nowhere', "SELECT 1\nFROM nowhere",
-	"DO 'BEGIN RAISE WARNING ''hallo'' USING DETAIL = ''d'', HINT = ''do it'' END'", "DO 'BEGIN RAISE NOTICE ''hallo %'', 1 USING HINT = ''do it'' END'")
+	"DO 'BEGIN RAISE WARNING ''hallo'' USING DETAIL = ''d'', HINT = ''do it'' END'", "DO 'BEGIN RAISE NOTICE ''hallo %'', 1 USING HINT = ''do it'' END'",
+	'SELECT 1; SELECT 2', "SET search_path = pg_catalog; SELECT 'a;b', ';'';'; SHOW search_path;", 'SELECT $$a;b$$, $x$;$$;$x$ AS "c;d"; SELECT 3', "SELECT 1; -- and; then\nSELECT 2 -- no more;\n", '; ;', '-- nothing',
+	'SELECT 1; SELECT 1/0; SELECT 2', 'BEGIN; SELECT 1/0; SELECT 2; ROLLBACK; SELECT 3', 'BEGIN; CREATE TABLE undone (n int); INSERT INTO undone VALUES (1) RETURNING n; TABLE undone',
+	'SELECT count(*) FROM undone', "SELECT ''; SELECT 1 WHERE false; SELECT ''; SELECT", "DO 'BEGIN COMMIT; END'; SELECT 1", "SELECT E'a\\nb;'; SELECT 4", '\\echo hallo', "SELECT 'a\\b'; SELECT 5 \\g",
+	"CREATE FUNCTION pg_temp.one() RETURNS int BEGIN ATOMIC SELECT 1; END; SELECT pg_temp.one()", 'CREATE TEMP TABLE t (n int); COPY t FROM PROGRAM $$echo 1$$; SELECT n - 1, n-- one
+	FROM t; DECLARE c CURSOR WITH HOLD FOR TABLE t; FETCH c')
 {
 	foreach my $stops (0, 1)
 	{

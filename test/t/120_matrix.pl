@@ -26,6 +26,21 @@ sub as
 	return $error =~ /ERROR:  (.*)$/m ? "error: $1" : $out =~ s/^\s+//r;
 }
 
+# The same for many statements: one connection and transaction, begun by these statements, and whatever a statement did is undone.
+sub asking_as
+{
+	my ($role, @first) = @_;
+	my $connection = DirectQuery::connect_to($node->connstr('postgres') . " user=$role") or die DBI->errstr;
+	$connection->do($_) or die $connection->errstr foreach 'BEGIN', @first;
+	return sub {
+		my ($sql) = @_;
+		$connection->do('SAVEPOINT before');
+		my ($answer, $error) = DirectQuery::ask($connection, $sql);
+		$connection->do('ROLLBACK TO before');
+		return !defined $error ? join("\n", @$answer) : $error =~ /ERROR:  (.*)$/m ? "error: $1" : "error: $error";
+	};
+}
+
 # Two accounts with the same repositories, so that everything but the account is alike.
 query('CREATE EXTENSION keypup');
 query("CREATE ROLE $_ LOGIN") foreach qw(olga adam mia vera lim auditor gone oscar bella sam old app);
@@ -84,8 +99,8 @@ my @users = (
 	[ 'owner of another account', 'bella', '', 'bolt', $permissions->('owner') ], [ 'support', 'sam', '', 'acme', 'data.read settings.read', 'demo/one' ],
 	[ 'support of another account', 'oscar', '', 'bolt', 'data.read settings.read', 'demo/one' ],
 	[ 'support that has ended', 'old', '', 'acme', '' ], [ 'pool without a session', 'app', '', 'acme', '' ],
-	[ 'API key', 'app', "BEGIN; SELECT keypup.use_session('$session{acme}');", 'acme', $permissions->('viewer') ],
-	[ 'API key of another account', 'app', "BEGIN; SELECT keypup.use_session('$session{bolt}');", 'bolt', $permissions->('viewer') ]);
+	[ 'API key', 'app', "SELECT keypup.use_session('$session{acme}')", 'acme', $permissions->('viewer') ],
+	[ 'API key of another account', 'app', "SELECT keypup.use_session('$session{bolt}')", 'bolt', $permissions->('viewer') ]);
 my @relations = map { [ split /\|/ ] } split /\n/, query(q{
 	SELECT c.relname, coalesce(substring(p.qual FROM $$my_accounts\('([a-z.]+)'$$), ''),
 		EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'project_id'),
@@ -114,6 +129,7 @@ foreach my $user (@users)
 	my ($name, $role, $first, $account, $held, $project) = @$user;
 	my %held = map { $_ => 1 } split / /, $held;
 	my @wrong;
+	my $ask = asking_as($role, $first || ());
 	foreach my $relation (@relations)
 	{
 		my ($table, $permission, $has_project, $readable, $column) = @$relation;
@@ -127,12 +143,12 @@ foreach my $user (@users)
 			$expected = $held{$permission} ? $truth : 0;
 			push @wrong, "$table is empty" if $truth == 0 && $has_project ne 't' && !$limit;
 		}
-		my $got = as($role, "$first SELECT count(*) FROM keypup.$table");
+		my $got = $ask->("SELECT count(*) FROM keypup.$table");
 		push @wrong, "SELECT $table: $got, not $expected" if $got ne $expected;
 		$cells++;
-		foreach my $write ("INSERT INTO keypup.$table SELECT", "UPDATE keypup.$table SET $column = $column", "DELETE FROM keypup.$table", "TRUNCATE keypup.$table", "BEGIN; LOCK TABLE keypup.$table")
+		foreach my $write ("INSERT INTO keypup.$table SELECT", "UPDATE keypup.$table SET $column = $column", "DELETE FROM keypup.$table", "TRUNCATE keypup.$table", "LOCK TABLE keypup.$table")
 		{
-			$got = as($role, "$first $write");
+			$got = $ask->($write);
 			push @wrong, "$write: $got" if $got !~ /^error: permission denied for table $table$/ && !($write =~ /^UPDATE/ && $got =~ /permission denied/);
 			$cells++;
 		}

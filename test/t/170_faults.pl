@@ -29,7 +29,7 @@ query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', 
 	SELECT keypup.create_account('beta'), keypup.connect('beta', 'github', '$token', '$github->{url}')});
 
 # Reads the repository from the start. What is put off, or paused, is tried at once: nobody wants to wait here.
-my $hurry = q{SET client_min_messages = error; UPDATE keypup.sync_jobs SET due_at = now() WHERE due_at > now();
+my $hurry = q{SET client_min_messages = error; WITH w AS (UPDATE keypup.sync_jobs SET due_at = now() WHERE due_at > now() RETURNING job_id) SELECT count(keypup.wake_launcher()) FROM (SELECT FROM w LIMIT 1) x;
 	SELECT keypup.resume_connections();
 	SELECT 'finished' FROM keypup.sync_status WHERE account = 'acme' AND phase = 'idle' AND last_run_finished_at IS NOT NULL};
 sub start_sync { query("SELECT count(keypup.untrack('acme', '$repository')) FROM keypup.projects JOIN keypup.accounts USING (account_id) WHERE accounts.name = 'acme'; SELECT keypup.track('acme', '$repository')"); }
