@@ -176,7 +176,7 @@ my %open = (node_id => $open, full_name => 'demo/open');
 sub change { my ($repository, %change) = @_; return decode_json(control($github, 'change', { repository => "demo/$repository", %change })); }
 my $state = q{SELECT last_run_started_at, last_run_finished_at, next_run_at, watermarks, phase FROM keypup.sync_state JOIN keypup.projects USING (account_id, project_id) WHERE name = 'demo/open'};
 my $before = query($state);
-sub arrives { my ($sql, $name) = @_; local $PostgreSQL::Test::Utils::timeout_default = 10; return ok($node->poll_query_until('postgres', $sql), $name); }
+sub arrives { my ($sql, $name) = @_; return ok($node->poll_query_until('postgres', $sql), $name); }
 sub item { my ($table, $number) = @_; return { number => $number + 0, node_id => query("SELECT global_id FROM keypup.$table JOIN keypup.projects USING (account_id, project_id) WHERE name = 'demo/open' AND number = $number") }; }
 sub field { my ($table, $number, $condition) = @_; return "SELECT $condition FROM keypup.$table t JOIN keypup.projects p USING (account_id, project_id) WHERE p.name = 'demo/open' AND t.number = $number"; }
 
@@ -221,16 +221,10 @@ arrives(q{SELECT last_run_finished_at > last_run_started_at AND phase = 'idle' F
 # Older objects have another form of id in webhooks.
 my $new_issue = change('legacy', change => 'new_issue', title => 'After all');
 is(hook('issues', { action => 'opened', issue => { number => $new_issue->{number}, node_id => $new_issue->{id} }, repository => { node_id => 'MDEwOlJlcG9zaXRvcnkx', full_name => 'Demo/Legacy' } }), 'run', 'a repository whose id is of the old form is known by its name, and read by a run');
-{
-	local $PostgreSQL::Test::Utils::timeout_default = 20;
-	ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM keypup.issues WHERE title = 'After all'}), 'which finds what is new');
-}
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM keypup.issues WHERE title = 'After all'}), 'which finds what is new');
 change('legacy', change => 'rename', to => 'renamed');
 is(hook('repository', { action => 'renamed', repository => { node_id => $legacy, full_name => 'demo/renamed' } }), 'run', 'a rename is read by a run');
-{
-	local $PostgreSQL::Test::Utils::timeout_default = 20;
-	ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM keypup.projects WHERE name = 'demo/renamed'}), 'and the name follows');
-}
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM keypup.projects WHERE name = 'demo/renamed'}), 'and the name follows');
 
 # While the provider is not asked, the same item waits once.
 query(q{UPDATE keypup.connections SET blocked_until = now() + interval '1 hour'});

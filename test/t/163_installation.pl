@@ -248,7 +248,7 @@ chomp(my $limit = `prlimit --pid=$postmaster --nproc --output=SOFT --noheadings 
 system_or_bail('prlimit', "--pid=$postmaster", '--nproc=1:');
 $observer->query_safe(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'keypup worker'});
 my $unborn = q{SELECT detail ~ '^the worker has failed since .*, before it had begun; it is tried again at ' FROM keypup.diagnose_workers()};
-my $give_up = time + 60;
+my $give_up = time + $PostgreSQL::Test::Utils::timeout_default;
 usleep(100_000) until $observer->query_safe($unborn) eq 't' || time > $give_up;
 is($observer->query_safe($unborn), 't', 'a worker that does not come at all has failed, too');
 system_or_bail('prlimit', "--pid=$postmaster", "--nproc=$limit:");
@@ -310,7 +310,7 @@ like($error, qr/too many clients/, 'nobody else can connect');
 my $others = "pid FROM pg_stat_activity WHERE backend_type = 'keypup worker' AND datname = '$poor'";
 my $pid = $sessions[0]->query_safe("SELECT $others");
 $sessions[0]->query_safe("SELECT pg_terminate_backend($pid)");
-$give_up = time + 60;
+$give_up = time + $PostgreSQL::Test::Utils::timeout_default;
 usleep(100_000) until $sessions[0]->query_safe("SELECT count(*) FROM (SELECT $others AND pid <> $pid) s") eq '1' || time > $give_up;
 is($sessions[0]->query_safe("SELECT count(*) FROM (SELECT $others AND pid <> $pid) s"), '1', 'but a worker starts');
 $_->quit foreach @sessions;

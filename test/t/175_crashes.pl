@@ -40,8 +40,8 @@ sub start_sync
 # Nobody wants to wait here for what was put off.
 sub finishes
 {
-	my ($server, $seconds) = @_;
-	my $give_up = time + $seconds;
+	my ($server) = @_;
+	my $give_up = time + $PostgreSQL::Test::Utils::timeout_default;
 	while (time < $give_up)
 	{
 		my ($code, $out) = $server->psql('postgres', q{UPDATE keypup.sync_jobs SET due_at = now() WHERE due_at > now(); SELECT keypup.wake_launcher();
@@ -56,7 +56,7 @@ sub finishes
 sub recovers
 {
 	my ($server, $what, @repositories) = @_;
-	ok(finishes($server, 60), "$what: the sync completes");
+	ok(finishes($server), "$what: the sync completes");
 	is(join("\n", map { differences($server, $github, $_) } @repositories), "\n" x $#repositories, "$what: the tables are the provider's, and no row is there twice");
 	is($server->safe_psql('postgres', 'SELECT count(*) FROM keypup.sync_jobs'), '0', "$what: no job is stuck");
 }
@@ -66,7 +66,7 @@ sub find_worker
 {
 	my ($server) = @_;
 	my ($postmaster) = slurp_file($server->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	my $give_up = time + 20;
+	my $give_up = time + $PostgreSQL::Test::Utils::timeout_default;
 	while (time < $give_up)
 	{
 		foreach my $pid (map { split } `ps -o pid=,args= --ppid $postmaster | awk '/keypup worker/ {print \$1}'`)
@@ -82,7 +82,7 @@ sub find_worker
 sub count_jobs_after_crash
 {
 	my ($pid) = @_;
-	my $give_up = time + 30;
+	my $give_up = time + $PostgreSQL::Test::Utils::timeout_default;
 	usleep(2_000) while kill(0, $pid) && time < $give_up;
 	while (time < $give_up)
 	{
@@ -111,7 +111,7 @@ while ($killed < $kills)
 		$killed += kill 'KILL', $worker;
 		last if count_jobs_after_crash($worker) == 0;
 	}
-	push @wrong, "round $rounds: the sync does not complete" unless finishes($node, 60);
+	push @wrong, "round $rounds: the sync does not complete" unless finishes($node);
 	push @wrong, map { "round $rounds: $_" } grep { $_ ne '' } map { differences($node, $github, $_) } @names;
 	push @wrong, "round $rounds: a job is stuck" if query('SELECT count(*) FROM keypup.sync_jobs') ne '0';
 }
@@ -131,7 +131,7 @@ sub stop_worker
 		$node->psql('postgres', 'SELECT count(*) FROM keypup.sync_jobs', timeout => 20, timed_out => \$late);
 		return $stopped unless $late;
 		kill 'CONT', $stopped;
-		finishes($node, 60) or die;
+		finishes($node) or die;
 	}
 	die 'the worker always holds a lock';
 }
@@ -149,7 +149,7 @@ foreach my $how ('kill -9 of the postmaster', 'an immediate shutdown')
 	$node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM keypup.pull_requests') or die;
 	$worker = find_worker($node);
 	$how =~ /kill/ ? $node->kill9 : $node->stop('immediate');
-	my $give_up = time + 20;
+	my $give_up = time + $PostgreSQL::Test::Utils::timeout_default;
 	usleep(20_000) while kill(0, $worker) && time < $give_up;
 	ok(!kill(0, $worker), "the worker ends with $how");
 	usleep(100_000) until $node->start(fail_ok => 1) || time > $give_up;
