@@ -179,6 +179,47 @@ SELECT project, external_id AS id, environment, environments, name, pg_temp.hour
 FROM keypup.production_deployments WHERE account_id = :'hand' AND project IN ('h/multi', 'h/again') ORDER BY 1, started_at, 2;
 SELECT week_start, deployments AS n, failed_changes, round(change_failure_rate::numeric, 4) AS rate, pg_temp.hours(recovery_time_p50) AS recovery FROM keypup.delivery_weekly WHERE account_id = :'hand' AND project = 'h/multi' AND week_start < '2024-01-22' ORDER BY 1;
 SELECT number, deployment_id AS id, pg_temp.hours(recovery_time) AS recovery FROM keypup.incidents WHERE account_id = :'hand' ORDER BY 1;
+-- h/edge: a commit fails at 1:00 and 1:50 and succeeds at 2:12, when the hour that began at 1:00 is over: one change, begun at 1:00. At 3:06 it is deployed again, after a success: another one. On branch
+-- slow it is begun at 10:00, fails at 11:30, and is tried again half an hour after that: one change. On branch late it is tried again after more than an hour: two changes, of which one failed.
+-- h/tag: what was tried failed, but there are releases; h/vain above has no release, and has a row of failures.
+INSERT INTO keypup.projects (account_id, connection_id, name, default_branch, tracked_by) SELECT :'hand', :'hand_connection', n, 'main', 'me' FROM unnest('{h/edge,h/tag,h/rework}'::text[]) n;
+DO $$ BEGIN
+  PERFORM pg_temp.deploy('h/edge', '1', 'production', pg_temp.at(1), pg_temp.at(0), false), pg_temp.deploy('h/edge', '2', 'production', pg_temp.at(1 + 50 / 60.0), pg_temp.at(0), false), pg_temp.deploy('h/edge', '3', 'production', pg_temp.at(2.2), pg_temp.at(0)),
+    pg_temp.deploy('h/edge', '4', 'production', pg_temp.at(3.1), pg_temp.at(0)),
+    pg_temp.deploy('h/edge', '5', 'production', pg_temp.at(10), pg_temp.at(0), false, 'slow'), pg_temp.deploy('h/edge', '6', 'production', pg_temp.at(12), pg_temp.at(0), true, 'slow'),
+    pg_temp.deploy('h/edge', '7', 'production', pg_temp.at(20), pg_temp.at(0), false, 'late'), pg_temp.deploy('h/edge', '8', 'production', pg_temp.at(22), pg_temp.at(0), true, 'late'),
+    pg_temp.deploy('h/tag', '1', 'production', pg_temp.at(20), pg_temp.at(0), false);
+  UPDATE keypup.deployments SET failed_at = pg_temp.at(11.5) WHERE project_id = pg_temp.project('h/edge') AND external_id = '5';
+  INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, published_at, updated_at)
+  SELECT account_id, project_id, 'v1', 'v1', false, false, pg_temp.at(24), pg_temp.at(24), pg_temp.at(24) FROM keypup.projects WHERE name = 'h/tag';
+END $$;
+SELECT project, source, external_id AS id, name, pg_temp.hours(started_at - pg_temp.at(0)) AS started, pg_temp.hours(deployed_at - pg_temp.at(0)) AS deployed, succeeded
+FROM keypup.production_deployments WHERE account_id = :'hand' AND project IN ('h/edge', 'h/tag') ORDER BY 1, started_at;
+
+-- h/rework, by days ago: 10 carries 1, which was planned; 9 carries 2, a hotfix by its label; 8 a revert, and what a bot opened; 7 what closes the incident 900, and something planned; 6 puts the reverted one back;
+-- 5 carries nothing; 4 has a label of incidents; 3.5 failed, and 3 carries the hotfix 9; 2 carries what a bot opened. Of nine that succeeded, 9, 8, 4 and 3 were made to mend: 4 of 9.
+DO $$ DECLARE midnight timestamptz := date_trunc('day', now()); BEGIN
+  PERFORM pg_temp.deploy('h/rework', 'd' || d, 'production', midnight - d * interval '1 day', midnight - d * interval '1 day', d <> 3.5) FROM unnest('{10,9,8,7,6,5,4,3.5,3,2}'::numeric[]) d;
+  INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, author_is_bot, created_at, updated_at, merged_at, ready_at, base_branch, labels, closes_issues)
+  SELECT j.account_id, j.project_id, v.n, v.n, v.n, v.title, 'merged', false, v.author, v.author = 'ci', m.at, m.at, m.at, m.at, 'main', v.labels::text[], v.closes::bigint[]
+  FROM keypup.projects j, (VALUES (1, 10, 'one', 'ann', '{}', '{}'), (2, 9, 'two', 'ann', '{x,HotFix}', '{}'), (3, 8, 'Revert "one"', 'ann', '{}', '{}'), (4, 8, 'four', 'ci', '{}', '{}'), (5, 7, 'five', 'bob', '{}', '{900}'),
+    (6, 7, 'six', 'ann', '{bug}', '{901}'), (7, 6, 'Reapply "one"', 'ann', '{}', '{}'), (8, 4, 'eight', 'ann', '{Incident}', '{}'), (9, 3.7, 'nine', 'ann', '{hot-fix}', '{}'), (10, 2, 'ten', 'ci', '{}', '{}')) AS v(n, days, title, author, labels, closes)
+  CROSS JOIN LATERAL (SELECT midnight - v.days * interval '1 day' - interval '1 hour' AS at) AS m WHERE j.name = 'h/rework';
+  INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, labels, created_at, updated_at, closed_at)
+  SELECT account_id, project_id, n, n, n, 'i', 'closed', CASE n WHEN 900 THEN '{incident}' ELSE '{bug}' END::text[], midnight - interval '8 days 12 hours', midnight - interval '7 days', midnight - interval '7 days'
+  FROM keypup.projects, unnest('{900,901}'::bigint[]) n WHERE name = 'h/rework';
+END $$;
+SELECT number, deployment_id AS id, rework_reason FROM keypup.pull_request_delivery WHERE account_id = :'hand' AND project = 'h/rework' ORDER BY number;
+SELECT external_id AS id, pull_requests AS carried, rework_pull_requests AS mending, is_rework FROM keypup.deployment_metrics WHERE account_id = :'hand' AND project = 'h/rework' ORDER BY started_at;
+SELECT deployments AS n, failed_deployments AS failed, rework_deployments AS rework, round(rework_rate::numeric, 4) AS rate, failed_changes FROM keypup.dora_metrics WHERE account_id = :'hand' AND project = 'h/rework';
+-- By other labels: without hotfix 2 and 9 are plans. A project without a success has no rate.
+SELECT keypup.set_rework_labels('hand', '{URGENT%}');
+SELECT project, rework_deployments AS rework, round(rework_rate::numeric, 4) AS rate FROM keypup.dora_metrics WHERE account_id = :'hand' AND project IN ('h/rework', 'h/vain', 'h/young') ORDER BY 1;
+SELECT keypup.set_rework_labels('hand', '{"a\\"}');
+SELECT keypup.set_rework_labels('nowhere', '{hotfix}');
+SELECT rework_labels FROM keypup.accounts WHERE account_id = :'hand';
+SELECT action, detail FROM keypup.audit_log WHERE account_id = :'hand' AND action = 'account.rework_labels' AND outcome = 'done';
+
 -- The window is the account's: of half a minute, of half an hour, none.
 SELECT keypup.set_deployment_window('hand', '30 seconds');
 SELECT string_agg(external_id || ' ' || environments, ', ' ORDER BY started_at, external_id) FROM keypup.production_deployments WHERE project_id = pg_temp.project('h/multi');

@@ -67,7 +67,8 @@ SELECT number, project, person, person_id, coding_time, pickup_time, review_time
 SELECT number, state_now, round(age_percentile) AS percentile, is_stale, age = now() - created_at AS aged, idle_since, age_days > 0 AS old
 FROM keypup.pull_request_work_in_progress WHERE account_id = :'account' AND number < 14 ORDER BY number;
 SELECT number, round(age_percentile) AS percentile, is_stale, age, age_days, idle_days FROM keypup.pull_request_work_in_progress WHERE account_id = :'account' AND number = 14;
--- Stale from 14 days on, to the microsecond.
+-- Stale after 30 days, or what the account says: from 14 days on, to the microsecond.
+SELECT keypup.set_stale_after('insight', '14 days');
 BEGIN;
 UPDATE keypup.pull_requests SET created_at = now() - interval '20 days', updated_at = now() - interval '14 days' WHERE account_id = :'account' AND number = 7;
 UPDATE keypup.pull_requests SET created_at = now() - interval '20 days', updated_at = now() - interval '14 days' + interval '1 microsecond' WHERE account_id = :'account' AND number = 8;

@@ -28,16 +28,17 @@ WHERE account_id = :'account' AND week_start < '2024-01-22' ORDER BY team, week_
 SELECT team, count(*) = (date_trunc('week', now())::date - min(week_start)) / 7 + 1 AS has_all_weeks, count(*) FILTER (WHERE NOT is_complete) AS unfinished
 FROM keypup.team_throughput_weekly WHERE account_id = :'account' GROUP BY 1 ORDER BY 1;
 
--- DORA of the last 13 weeks: ann's came with the delivery 19 days ago, bob's with the one 9 days ago, of which an incident came that was closed two days later; zoe's with that 4 days ago.
+-- DORA of the last 13 weeks: ann's came with the delivery 19 days ago, bob's with the one 9 days ago, of which an incident came that was closed two days later, and which mended something; zoe's with that 4 days ago.
 -- What was merged in January was delivered in February. In one transaction, in which the time stands still.
 BEGIN;
-SELECT pg_temp.merge(n, who, now() - began * interval '1 day', now() - ended * interval '1 day') FROM (VALUES (21, 'ann', 22, 20), (22, 'bob', 12, 10), (23, 'zoe', 6, 5), (24, 'ann', 2, 1)) AS v(n, who, began, ended);
+SELECT pg_temp.merge(n, who, now() - began * interval '1 day', now() - ended * interval '1 day', labels)
+FROM (VALUES (21, 'ann', 22, 20, '{}'::text[]), (22, 'bob', 12, 10, '{Hotfix}'), (23, 'zoe', 6, 5, '{}'), (24, 'ann', 2, 1, '{}')) AS v(n, who, began, ended, labels);
 INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, ref, created_at, updated_at, commit_at, succeeded_at)
 SELECT :'account'::uuid, :'project_id'::bigint, 'd' || n, 'production', 'active', 'main', t, t, t, t FROM unnest('{19,9,4}'::int[]) n CROSS JOIN LATERAL (SELECT now() - n * interval '1 day') AS x(t)
 UNION ALL SELECT :'account', :'project_id', 'old', 'production', 'inactive', 'main', f, f, f, f FROM (SELECT timestamptz '2024-02-01') AS x(f);
 INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, state_reason, labels, author, created_at, updated_at, closed_at)
 VALUES (:'account', :'project_id', 50, 50, '#50', 'down', 'closed', 'completed', '{incident}', 'zoe', now() - interval '8 days', now() - interval '7 days', now() - interval '7 days');
-SELECT team, deployments, failed_changes, deployment_frequency, lead_time_for_changes, change_failure_rate, failed_deployment_recovery_time FROM keypup.team_dora_metrics
+SELECT team, deployments, failed_changes, deployment_frequency, lead_time_for_changes, change_failure_rate, failed_deployment_recovery_time, rework_deployments, rework_rate FROM keypup.team_dora_metrics
 WHERE account_id = :'account' ORDER BY team;
 COMMIT;
 
@@ -84,6 +85,12 @@ SELECT team, deployments FROM keypup.team_dora_metrics ORDER BY 1;
 SELECT team, sum(pull_requests_merged) FROM keypup.team_throughput_weekly GROUP BY 1 ORDER BY 1;
 SELECT login, team, merged_by_rule FROM keypup.person_logins ORDER BY 1;
 RESET ROLE;
+
+-- Who is named while logins are one person is in the team under that login, also when the merge is taken back: later has Eve then, and merged both.
+SELECT keypup.set_team('team', 'later', '{zoe2}'), keypup.set_team('team', 'merged', '{zoe}');
+SELECT team, string_agg(p.name, ', ' ORDER BY p.name) AS members FROM keypup.team_people t JOIN keypup.people p USING (account_id, person_id) WHERE account_id = :'account' AND team IN ('daily', 'later', 'merged') GROUP BY 1 ORDER BY 1;
+SELECT keypup.split_person('team', 'zoe2');
+SELECT team, string_agg(p.name, ', ' ORDER BY p.name) AS members FROM keypup.team_people t JOIN keypup.people p USING (account_id, person_id) WHERE account_id = :'account' AND team IN ('daily', 'later', 'merged') GROUP BY 1 ORDER BY 1;
 DELETE FROM keypup.accounts;
 DROP EXTENSION keypup CASCADE;
 DROP ROLE team_limited;

@@ -210,7 +210,10 @@ CREATE TABLE keypup.accounts (
     CHECK (strpos(array_to_string(production_environments, ''), '\') = 0),
   incident_labels text[] NOT NULL DEFAULT '{incident,outage}' CHECK (strpos(array_to_string(incident_labels, ''),
     '\') = 0),
-  deployment_window interval NOT NULL DEFAULT '1 hour' CHECK (deployment_window BETWEEN '0' AND '7 days')
+  deployment_window interval NOT NULL DEFAULT '1 hour' CHECK (deployment_window BETWEEN '0' AND '7 days'),
+  rework_labels text[] NOT NULL DEFAULT '{hotfix,hot-fix,"hot fix"}' CHECK (strpos(array_to_string(rework_labels, ''),
+    '\') = 0),
+  stale_after interval NOT NULL DEFAULT '30 days' CHECK (stale_after BETWEEN '1 day' AND '3650 days')
 );
 COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
 COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';
@@ -229,6 +232,11 @@ COMMENT ON COLUMN keypup.accounts.incident_labels IS
   'Labels and types of the issues that are incidents, in lower case, % standing for anything. Set by '
   'set_incident_labels.';
 COMMENT ON COLUMN keypup.accounts.deployment_window IS
-  'How long after the first deployment of a commit to production another of the same commit is the same change: '
-  'another region, or a second try. 0: each deployment is a change. Set by set_deployment_window.';
+  'How long after the first deployment of a commit to production, or a try that failed, another of the same commit is '
+  'the same change: another region, or a second try. 0: each deployment is a change. Set by set_deployment_window.';
+COMMENT ON COLUMN keypup.accounts.rework_labels IS
+  'Labels of the pull requests that mend what is in production, in lower case, % standing for anything; those of '
+  'incidents say so, too. Set by set_rework_labels.';
+COMMENT ON COLUMN keypup.accounts.stale_after IS
+  'How long an open issue or pull request goes without a change until it is stale. Set by set_stale_after.';
 SELECT keypup.protect_table('keypup.accounts', 'data.read');

@@ -234,7 +234,8 @@ COMMENT ON COLUMN keypup.issue_ageing.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_ageing.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_ageing.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_ageing.open_issues IS 'Issues that are open.';
-COMMENT ON COLUMN keypup.issue_ageing.stale_issues IS 'Those of them that have not changed for 30 days of 24 hours.';
+COMMENT ON COLUMN keypup.issue_ageing.stale_issues IS
+  'Those of them that have not changed for accounts.stale_after, 30 days by default, or longer.';
 COMMENT ON COLUMN keypup.issue_ageing.age_p50 IS 'Median age of the open ones.';
 COMMENT ON COLUMN keypup.issue_ageing.age_p75 IS '75th percentile of the same.';
 COMMENT ON COLUMN keypup.issue_ageing.age_p90 IS '90th percentile of the same.';

@@ -1,5 +1,26 @@
--- insight/delivery_series.sql: deliveries by week and month, and DORA's four key metrics. doc/delivery.md has the
+-- insight/delivery_series.sql: deliveries by week and month, and DORA's key metrics. doc/delivery.md has the
 -- definitions.
+
+-- Of how many days and weeks DORA's metrics are, for projects and for teams.
+CREATE FUNCTION keypup.days_counted(days_since_first bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT least(91, greatest(7, days_since_first + 1)) $$;
+CREATE FUNCTION keypup.days_per_week_p50(days_ago bigint[], weeks bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY w.days)
+  FROM (
+    SELECT (SELECT count(DISTINCT d.day) FROM unnest(days_ago) AS d(day) WHERE d.day / 7 = g.week) AS days
+    FROM generate_series(0, weeks - 1) AS g(week)) AS w
+$$;
+REVOKE ALL ON FUNCTION keypup.days_counted(bigint), keypup.days_per_week_p50(bigint[], bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.days_counted(bigint), keypup.days_per_week_p50(bigint[], bigint) TO keypup_member;
+COMMENT ON FUNCTION keypup.days_counted(bigint) IS
+  'How many days up to today DORA''s metrics are of, where the first delivery was so many days ago: 91, or those since '
+  'then, at least 7.';
+COMMENT ON FUNCTION keypup.days_per_week_p50(bigint[], bigint) IS
+  'Days with a delivery a week, each given by how many days ago it was: the median of so many weeks of calendar days, '
+  'the last of which ends today.';
 
 CREATE VIEW keypup.delivery WITH (security_invoker = true, security_barrier = true) AS
 WITH zone AS MATERIALIZED (
@@ -250,6 +271,9 @@ CREATE VIEW keypup.dora_levels WITH (security_invoker = true, security_barrier =
 -- 2023: Accelerate State of DevOps 2023 (https://dora.dev/research/2023/dora-report/), as DevLake's dashboard has it.
 -- 2024: Accelerate State of DevOps 2024 (https://dora.dev/research/2024/dora-report/), page 13, as
 -- https://octopus.com/blog/2024-devops-performance-clusters has it.
+-- The rework rate is in no cluster of 2024, the first report that asks for it; that of 2025 has no levels of anything
+-- any more, but how many answers were in which range
+-- (https://www.faros.ai/blog/5th-dora-metric-rework-rate-track-it-now).
 SELECT a.account_id, l.report::bigint AS report, l.metric, l.level, l.place::bigint AS place,
   l.bound::double precision AS bound, l.unit
 FROM keypup.accounts a
@@ -295,7 +319,8 @@ REVOKE ALL ON keypup.dora_levels FROM PUBLIC;
 GRANT SELECT ON keypup.dora_levels TO keypup_member;
 COMMENT ON VIEW keypup.dora_levels IS
   'One row a report of DORA''s, metric and level but the lowest: the bound within which a value has the level. A value '
-  'has the best level whose bound it keeps; low is what keeps none.';
+  'has the best level whose bound it keeps; low is what keeps none. No report has levels of the rework rate, and that of '
+  '2025 none at all.';
 COMMENT ON COLUMN keypup.dora_levels.account_id IS 'The account; the same rows for each.';
 COMMENT ON COLUMN keypup.dora_levels.report IS 'Year of the report: 2021, 2023 or 2024.';
 COMMENT ON COLUMN keypup.dora_levels.metric IS 'The column of dora_metrics.';
@@ -316,14 +341,16 @@ WITH zone AS MATERIALIZED (
 ), fact AS (
   -- Every delivery: the first of all says from when on is counted.
   SELECT d.account_id, d.project_id, d.project, d.source, d.deployed_at, d.succeeded, NULL::interval AS lead_time,
-    NULL::text AS failed_change, NULL::interval AS recovery_time
+    NULL::text AS carried_by, NULL::boolean AS is_rework, NULL::text AS failed_change, NULL::interval AS recovery_time
   FROM keypup.production_deployments d WHERE d.deployed_at <= now()
   UNION ALL
   -- A day more than is counted, whatever the zone.
-  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.change_lead_time, NULL, NULL
+  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.change_lead_time, p.deployment_id,
+    CASE WHEN p.rework_reason IS NOT NULL THEN true WHEN NOT p.author_is_bot THEN false END, NULL, NULL
   FROM keypup.pull_request_delivery p WHERE p.deployed_at > now() - interval '92 days' AND p.deployed_at <= now()
   UNION ALL
-  SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, i.deployment_id, i.recovery_time
+  SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, NULL, NULL, i.deployment_id,
+    i.recovery_time
   FROM keypup.incidents i WHERE i.deployed_at > now() - interval '92 days' AND i.deployed_at <= now()
 ), placed AS (
   SELECT f.*, z.today, x.day, z.today - x.day < 91 AS is_recent
@@ -331,28 +358,25 @@ WITH zone AS MATERIALIZED (
   JOIN zone z ON z.account_id = f.account_id
   CROSS JOIN LATERAL (SELECT (f.deployed_at AT TIME ZONE z.time_zone)::date AS day) AS x
 ), counted AS (
-  SELECT f.account_id, f.project_id, max(f.project) AS project, max(f.source) AS source, max(f.today) AS today,
-    least(91, greatest(7, max(f.today) - min(f.day) + 1)) AS days_counted,
+  SELECT f.account_id, f.project_id, max(f.project) AS project, max(f.source) AS source,
+    keypup.days_counted(max(f.today) - min(f.day)) AS days_counted,
     count(*) FILTER (WHERE f.succeeded AND f.is_recent) AS deployments,
     count(*) FILTER (WHERE NOT f.succeeded AND f.is_recent) AS failed_deployments,
     count(DISTINCT f.failed_change) FILTER (WHERE f.is_recent) AS failed_changes,
+    -- What carried mending or plans, without what carried plans: as deployment_metrics.is_rework.
+    count(DISTINCT f.carried_by) FILTER (WHERE f.is_rework IS NOT NULL AND f.is_recent)
+      - count(DISTINCT f.carried_by) FILTER (WHERE NOT f.is_rework AND f.is_recent) AS rework_deployments,
     justify_hours(percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time) FILTER (WHERE f.is_recent)) AS lead_time_p50,
     justify_hours(percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time)
       FILTER (WHERE f.is_recent)) AS recovery_time_p50,
-    array_agg(DISTINCT f.day) FILTER (WHERE f.succeeded AND f.is_recent) AS days
+    array_agg(DISTINCT (f.today - f.day)::bigint) FILTER (WHERE f.succeeded AND f.is_recent) AS days_ago
   FROM placed f
   GROUP BY f.account_id, f.project_id
 ), measured AS (
-  SELECT c.*, k.weeks_counted, w.days_per_week_p50,
+  SELECT c.*, k.weeks_counted, keypup.days_per_week_p50(c.days_ago, k.weeks_counted) AS days_per_week_p50,
     c.failed_changes / nullif(c.deployments, 0)::double precision AS change_failure_rate, 2023::bigint AS levels_report
   FROM counted c
-  CROSS JOIN LATERAL (SELECT (c.days_counted / 7)::bigint AS weeks_counted) AS k
-  -- Whole weeks of calendar days, the last of which ends today.
-  CROSS JOIN LATERAL (
-    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s.days) AS days_per_week_p50
-    FROM (SELECT (SELECT count(*) FROM unnest(c.days) AS d(day) WHERE (c.today - d.day) / 7 = g.week) AS days
-      FROM generate_series(0, k.weeks_counted - 1) AS g(week)) AS s
-  ) AS w
+  CROSS JOIN LATERAL (SELECT c.days_counted / 7 AS weeks_counted) AS k
 )
 SELECT m.account_id, m.project_id, m.project, m.source, m.weeks_counted, m.deployments, m.failed_deployments,
   m.failed_changes, m.levels_report,
@@ -363,7 +387,8 @@ SELECT m.account_id, m.project_id, m.project, m.source, m.weeks_counted, m.deplo
   CASE WHEN m.change_failure_rate IS NOT NULL THEN coalesce(v.failure_rate, 'low') END AS change_failure_rate_level,
   m.recovery_time_p50 AS failed_deployment_recovery_time,
   CASE WHEN m.recovery_time_p50 IS NOT NULL
-    THEN coalesce(v.recovery_time, 'low') END AS failed_deployment_recovery_time_level
+    THEN coalesce(v.recovery_time, 'low') END AS failed_deployment_recovery_time_level,
+  m.rework_deployments, m.rework_deployments / nullif(m.deployments, 0)::double precision AS rework_rate
 FROM measured m
 -- Of the levels whose bounds are kept, the best: elite.
 CROSS JOIN LATERAL (
@@ -381,15 +406,15 @@ CROSS JOIN LATERAL (
 REVOKE ALL ON keypup.dora_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.dora_metrics TO keypup_member;
 COMMENT ON VIEW keypup.dora_metrics IS
-  'One row a project that ever delivered: DORA''s four key metrics of the last 91 days (13 weeks), or since its first '
-  'delivery, and their levels. Days are those of the account''s time zone, and the last one is today.';
+  'One row a project that ever delivered, or tried to: DORA''s key metrics of the last 91 days (13 weeks), or since '
+  'its first delivery or try, and the levels of four of them. Days are those of the account''s time zone, and the last one is today.';
 COMMENT ON COLUMN keypup.dora_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.dora_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.dora_metrics.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.dora_metrics.source IS 'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.dora_metrics.weeks_counted IS
-  'How many weeks deployment_frequency is of: 13, or the whole weeks since the first delivery of a younger project, at '
-  'least 1.';
+  'How many weeks deployment_frequency is of: 13, or the whole weeks since the first delivery, or failed try, of a '
+  'younger project, at least 1.';
 COMMENT ON COLUMN keypup.dora_metrics.deployments IS 'Successful deliveries; 0 where there was none in the 91 days.';
 COMMENT ON COLUMN keypup.dora_metrics.failed_deployments IS 'Changes whose deployments never succeeded.';
 COMMENT ON COLUMN keypup.dora_metrics.failed_changes IS
@@ -414,3 +439,8 @@ COMMENT ON COLUMN keypup.dora_metrics.failed_deployment_recovery_time IS
   'Median delivery to the closing of an incident that is put down to it, interpolated; NULL without a closed one.';
 COMMENT ON COLUMN keypup.dora_metrics.failed_deployment_recovery_time_level IS
   'elite: below 1 hour. high: below 24 hours. medium: below 7 days. low: longer.';
+COMMENT ON COLUMN keypup.dora_metrics.rework_deployments IS
+  'Successful deliveries that were made to mend what is in production (deployment_metrics.is_rework).';
+COMMENT ON COLUMN keypup.dora_metrics.rework_rate IS
+  'DORA''s rework rate: rework_deployments per successful delivery, 0 to 1; NULL without a successful one. No report '
+  'has levels of it.';

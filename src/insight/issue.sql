@@ -117,7 +117,8 @@ SELECT i.account_id, i.project_id, p.name AS project, i.number, i.title, i.autho
     AND t.project_id = i.project_id AND t.number = i.number AND t.event = 'reopened')
   ELSE 0 END AS times_reopened,
   CASE WHEN i.state = 'open' THEN greatest(now() - i.created_at, interval '0') END AS age,
-  i.state = 'open' AND i.updated_at < now() - interval '720 hours' AS is_stale,
+  i.state = 'open' AND now() - greatest(i.created_at, i.updated_at) >= (SELECT a.stale_after FROM keypup.accounts a
+    WHERE a.account_id = i.account_id) AS is_stale,
   coalesce((i.resolving ->> 'pull_requests')::bigint[], '{}') AS resolving_pull_requests,
   (i.resolving ->> 'first_merged_at')::timestamptz AS resolving_first_merged_at,
   (i.resolving ->> 'last_merged_at')::timestamptz AS resolving_last_merged_at,
@@ -182,7 +183,8 @@ COMMENT ON COLUMN keypup.issue_metrics.queue_time IS
   'Opening to the first assignment; NULL when it never was assigned, or its assignments were not read.';
 COMMENT ON COLUMN keypup.issue_metrics.times_reopened IS 'How often it was opened again after a closing.';
 COMMENT ON COLUMN keypup.issue_metrics.age IS 'Opening to now, 0 when the opening is in the future; NULL when closed.';
-COMMENT ON COLUMN keypup.issue_metrics.is_stale IS 'Whether it is open and has not changed for 30 days of 24 hours.';
+COMMENT ON COLUMN keypup.issue_metrics.is_stale IS
+  'Whether it is open and has not changed for accounts.stale_after, 30 days by default, or longer.';
 COMMENT ON COLUMN keypup.issue_metrics.resolving_pull_requests IS
   'Numbers of the open and merged pull requests that close it by a closing reference, sorted.';
 COMMENT ON COLUMN keypup.issue_metrics.resolving_first_merged_at IS

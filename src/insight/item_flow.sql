@@ -15,8 +15,9 @@ CROSS JOIN LATERAL (
     FROM keypup.issues i
     WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.deleted_at IS NULL
     UNION ALL
+    -- A merge is when it is dated, as in throughput, even before the opening.
     SELECT 'pull_request', r.created_at, r.state = 'merged', CASE WHEN r.state <> 'open'
-      THEN greatest(coalesce(r.merged_at, r.closed_at, r.updated_at), r.created_at) END
+      THEN coalesce(r.merged_at, greatest(coalesce(r.closed_at, r.updated_at), r.created_at)) END
     FROM keypup.pull_requests r
     WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL
   ), counted AS (

@@ -83,7 +83,8 @@ CREATE INDEX team_members_person ON keypup.team_members (account_id, person_id);
 COMMENT ON TABLE keypup.team_members IS
   'Who was in which team, and when. Nothing is forgotten: who leaves gets a left_at.';
 COMMENT ON COLUMN keypup.team_members.team IS 'The team.';
-COMMENT ON COLUMN keypup.team_members.person_id IS 'The person, as it was when it joined: a merge changes no row.';
+COMMENT ON COLUMN keypup.team_members.person_id IS
+  'The person that the login which set_team names stands for on its own: neither a merge nor a split changes a row.';
 COMMENT ON COLUMN keypup.team_members.joined_at IS 'When set_team named the person.';
 COMMENT ON COLUMN keypup.team_members.left_at IS 'When set_team left the person out; NULL while in the team.';
 SELECT keypup.protect_table('keypup.team_members', 'data.read');
@@ -266,14 +267,20 @@ AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'users.manage');
   persons uuid[];
+  own_persons uuid[];
 BEGIN
   IF team IS NULL OR team !~ '^[^[:cntrl:],]{1,100}$' THEN
     RAISE EXCEPTION 'team name is malformed' USING ERRCODE = 'invalid_parameter_value',
       HINT = 'A name has 1 to 100 characters, no comma and no control character.';
   END IF;
   PERFORM FROM keypup.accounts a WHERE a.account_id = the_account FOR NO KEY UPDATE;
-  persons := ARRAY(SELECT DISTINCT l.person_id FROM unnest(logins) AS named(login),
-    keypup.find_logins(the_account, named.login) l);
+  -- Whoever a login stands for on its own is in the team, so that it is there, too, when a merge is taken back.
+  SELECT coalesce(array_agg(DISTINCT l.person_id), '{}'),
+    coalesce(array_agg(DISTINCT coalesce(g.own_person_id, l.person_id)), '{}') INTO persons, own_persons
+  FROM unnest(logins) AS named(login)
+  CROSS JOIN LATERAL keypup.find_logins(the_account, named.login) AS l
+  LEFT JOIN keypup.person_merges g ON g.account_id = l.account_id AND g.connection_id = l.connection_id
+    AND g.external_id = l.external_id;
   INSERT INTO keypup.teams (account_id, team) VALUES (the_account, set_team.team) ON CONFLICT DO NOTHING;
   UPDATE keypup.team_members m SET left_at = greatest(now(), m.joined_at)
   WHERE m.account_id = the_account AND m.team = set_team.team AND m.left_at IS NULL
@@ -283,9 +290,9 @@ BEGIN
                     WHERE g.account_id = the_account AND g.own_person_id = m.person_id AND i.person_id = ANY (persons));
   -- Named again in the transaction that left it out: it never left.
   INSERT INTO keypup.team_members AS m (account_id, team, person_id)
-  SELECT the_account, set_team.team, p FROM unnest(persons) AS p
-  WHERE NOT EXISTS (SELECT FROM keypup.team_people t WHERE t.account_id = the_account AND t.team = set_team.team
-    AND t.person_id = p)
+  SELECT the_account, set_team.team, p FROM unnest(own_persons) AS p
+  WHERE NOT EXISTS (SELECT FROM keypup.team_members t WHERE t.account_id = the_account AND t.team = set_team.team
+    AND t.person_id = p AND t.left_at IS NULL)
   ON CONFLICT ON CONSTRAINT team_members_pkey DO UPDATE SET left_at = NULL;
   PERFORM keypup.record_action(the_account, 'team.set',
     format('"%s": %s', set_team.team, coalesce(array_to_string(logins, ', '), '')));

@@ -266,7 +266,8 @@ SELECT w.account_id, w.project_id, m.project, w.number, w.title, w.author, w.aut
   m.state_now, m.review_state, m.size_class, w.created_at, now() - w.began_at AS age,
   floor(extract(epoch FROM now() - w.began_at) / 86400)::bigint AS age_days, w.idle_since,
     floor(extract(epoch FROM now() - w.idle_since) / 86400)::bigint AS idle_days,
-  now() - w.idle_since >= interval '14 days' AS is_stale, w.age_percentile
+  now() - w.idle_since >= (SELECT a.stale_after FROM keypup.accounts a WHERE a.account_id = w.account_id) AS is_stale,
+  w.age_percentile
 FROM ranked w
 -- LIMIT, so that those that are asked for are looked up by their keys.
 CROSS JOIN LATERAL (
@@ -297,7 +298,8 @@ COMMENT ON COLUMN keypup.pull_request_work_in_progress.age_days IS 'Whole days o
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.idle_since IS
   'Last change that the provider names, a bot''s too; never before the opening, nor after now.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.idle_days IS 'Whole days from idle_since to now.';
-COMMENT ON COLUMN keypup.pull_request_work_in_progress.is_stale IS 'Whether nothing has changed for 14 days.';
+COMMENT ON COLUMN keypup.pull_request_work_in_progress.is_stale IS
+  'Whether nothing has changed for accounts.stale_after, 30 days by default, or longer.';
 COMMENT ON COLUMN keypup.pull_request_work_in_progress.age_percentile IS
   'Percentage of the project''s open pull requests, drafts among them, that are as old or younger: 100 for the oldest.';
 

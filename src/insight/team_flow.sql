@@ -68,7 +68,7 @@ WITH zone AS MATERIALIZED (
   -- All that there is: the first says from when on is counted. Once a team, though two logins of one person may both
   -- be in it.
   SELECT DISTINCT d.account_id, m.team, d.project_id, d.number, d.deployment_id, d.change_lead_time,
-    z.today - (d.deployed_at AT TIME ZONE z.time_zone)::date AS days_ago
+    (z.today - (d.deployed_at AT TIME ZONE z.time_zone)::date)::bigint AS days_ago
   FROM keypup.pull_request_delivery d
   JOIN zone z ON z.account_id = d.account_id
   JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
@@ -79,6 +79,13 @@ WITH zone AS MATERIALIZED (
   WHERE d.deployed_at <= now() AND NOT d.author_is_bot
 ), delivered AS MATERIALIZED (
   SELECT DISTINCT c.account_id, c.team, c.project_id, c.deployment_id, c.days_ago FROM carried c WHERE c.days_ago < 91
+), rework AS MATERIALIZED (
+  -- By all that a delivery carries, whosesoever: as deployment_metrics.is_rework.
+  SELECT d.account_id, d.project_id, d.deployment_id
+  FROM keypup.pull_request_delivery d
+  WHERE d.deployed_at > now() - interval '92 days' AND d.deployed_at <= now()
+  GROUP BY d.account_id, d.project_id, d.deployment_id
+  HAVING bool_or(d.rework_reason IS NOT NULL) AND bool_and(d.rework_reason IS NOT NULL OR d.author_is_bot)
 ), incident AS MATERIALIZED (
   SELECT d.account_id, d.team, d.project_id, d.deployment_id, i.recovery_time
   FROM delivered d
@@ -86,41 +93,42 @@ WITH zone AS MATERIALIZED (
     AND i.deployment_id = d.deployment_id
   WHERE i.deployed_at > now() - interval '92 days' AND i.deployed_at <= now()
 ), begun AS MATERIALIZED (
-  SELECT c.account_id, c.team, (least(91, greatest(7, max(c.days_ago) + 1)) / 7)::bigint AS weeks_counted
+  SELECT c.account_id, c.team, keypup.days_counted(max(c.days_ago)) / 7 AS weeks_counted
   FROM carried c
   GROUP BY c.account_id, c.team
 ), fact AS (
-  SELECT d.account_id, d.team, d.days_ago, NULL::text AS failed_change, NULL::interval AS lead_time,
-    NULL::interval AS recovery_time
+  SELECT d.account_id, d.team, d.days_ago, r.deployment_id IS NOT NULL AS is_rework, NULL::text AS failed_change,
+    NULL::interval AS lead_time, NULL::interval AS recovery_time
   FROM delivered d
+  LEFT JOIN rework r ON r.account_id = d.account_id AND r.project_id = d.project_id
+    AND r.deployment_id = d.deployment_id
   UNION ALL
-  SELECT c.account_id, c.team, NULL, NULL, c.change_lead_time, NULL FROM carried c WHERE c.days_ago < 91
+  SELECT c.account_id, c.team, NULL, NULL, NULL, c.change_lead_time, NULL FROM carried c WHERE c.days_ago < 91
   UNION ALL
-  SELECT i.account_id, i.team, NULL, i.project_id || ' ' || i.deployment_id, NULL, i.recovery_time FROM incident i
+  SELECT i.account_id, i.team, NULL, NULL, i.project_id || ' ' || i.deployment_id, NULL, i.recovery_time FROM incident i
 ), counted AS (
   SELECT f.account_id, f.team, count(f.days_ago) AS deployments, count(DISTINCT f.failed_change) AS failed_changes,
+    count(*) FILTER (WHERE f.is_rework) AS rework_deployments,
     justify_hours(percentile_cont(0.5) WITHIN GROUP (ORDER BY f.lead_time)) AS lead_time_p50,
     justify_hours(percentile_cont(0.5) WITHIN GROUP (ORDER BY f.recovery_time)) AS recovery_time_p50,
-    array_agg(DISTINCT f.days_ago) AS days
+    array_agg(DISTINCT f.days_ago) AS days_ago
   FROM fact f
   GROUP BY f.account_id, f.team
 )
 SELECT t.account_id, t.team, coalesce(b.weeks_counted, 0) AS weeks_counted, coalesce(c.deployments, 0) AS deployments,
   coalesce(c.failed_changes, 0) AS failed_changes,
-  -- Weeks of calendar days, the last of which ends today, as in dora_metrics.
-  coalesce((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY w.days)
-   FROM (SELECT (SELECT count(*) FROM unnest(c.days) AS d(days_ago) WHERE d.days_ago / 7 = g.week) AS days
-     FROM generate_series(0, b.weeks_counted - 1) AS g(week)) AS w), 0) AS deployment_frequency,
+  coalesce(keypup.days_per_week_p50(c.days_ago, b.weeks_counted), 0) AS deployment_frequency,
   c.lead_time_p50 AS lead_time_for_changes,
   c.failed_changes / nullif(c.deployments, 0)::double precision AS change_failure_rate,
-  c.recovery_time_p50 AS failed_deployment_recovery_time
+  c.recovery_time_p50 AS failed_deployment_recovery_time, coalesce(c.rework_deployments, 0) AS rework_deployments,
+  c.rework_deployments / nullif(c.deployments, 0)::double precision AS rework_rate
 FROM keypup.teams t
 LEFT JOIN begun b ON b.account_id = t.account_id AND b.team = t.team
 LEFT JOIN counted c ON c.account_id = t.account_id AND c.team = t.team;
 REVOKE ALL ON keypup.team_dora_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.team_dora_metrics TO keypup_member;
 COMMENT ON VIEW keypup.team_dora_metrics IS
-  'One row a team: DORA''s four key metrics of the last 13 weeks, of what persons who were in the team at the merge '
+  'One row a team: DORA''s key metrics of the last 13 weeks, of what persons who were in the team at the merge '
   'have brought to production. What several teams brought is in the rows of each.';
 COMMENT ON COLUMN keypup.team_dora_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.team_dora_metrics.team IS 'The team.';
@@ -138,3 +146,7 @@ COMMENT ON COLUMN keypup.team_dora_metrics.change_failure_rate IS
   'failed_changes per delivery, 0 to 1; NULL without a delivery.';
 COMMENT ON COLUMN keypup.team_dora_metrics.failed_deployment_recovery_time IS
   'Median delivery to the closing of an incident that is put down to it, interpolated; NULL without a closed one.';
+COMMENT ON COLUMN keypup.team_dora_metrics.rework_deployments IS
+  'Those of the deliveries that were made to mend what is in production, as deployment_metrics.is_rework.';
+COMMENT ON COLUMN keypup.team_dora_metrics.rework_rate IS
+  'rework_deployments per delivery, 0 to 1; NULL without a delivery.';

@@ -1,5 +1,5 @@
 // Deliveries of one project, computed from its rows in plain JavaScript: node delivery.mjs rows.json zone. The rows are
-// {production: [pattern], incidents: [pattern], window: seconds, default_branch, deployments, releases, pull_requests, issues}, as the tables have them.
+// {production: [pattern], incidents: [pattern], rework: [pattern], window: seconds, default_branch, deployments, releases, pull_requests, issues}, as the tables have them.
 // Prints {carried: [...], incidents: [...], deployments: [...], week: {start: [...]}, month: {start: [...]}, dora: [...]}, all as text.
 import { readFileSync } from 'node:fs';
 
@@ -19,10 +19,11 @@ const like = (pattern) => new RegExp(`^${pattern.replace(/[.*+?^${}()|[\]\\]/g, 
 const matches = (patterns, text) => text !== null && patterns.map(like).some((pattern) => pattern.test(text.toLowerCase()));
 
 const production = rows.deployments.filter((deployment) => deployment.deleted_at === null && matches(rows.production, deployment.environment));
-const isDeployed = production.length > 0;
+const isRelease = (release) => release.deleted_at === null && !release.is_draft && !release.is_prerelease && release.published_at !== null;
+const isDeployed = production.some((d) => d.succeeded_at !== null) || (production.length > 0 && !rows.releases.some(isRelease));
 const earliest = (times) => (times.some((time) => time !== null) ? Math.min(...times.filter((time) => time !== null)) : null);
 
-/** Deployments in their order, each put to the change that is under way with its commit: within the window of the first one. */
+/** Deployments in their order, each put to the change that is under way with its commit: within the window of the first one, or while none of it has succeeded. */
 function changesOf(deployments) {
   const window = rows.window * 1000;
   const changes = [];
@@ -35,11 +36,11 @@ function changesOf(deployments) {
     else if (deployment.at > change.edge) {
       // No pause, and the window is over: the next one begins where it ended.
       const edge = change.edge + Math.ceil((deployment.at - change.edge) / window) * window;
-      change = { members: [], edge };
+      change = change.members.some((d) => d.succeeded_at !== null) ? { members: [], edge } : Object.assign(change, { edge });
     }
     if (change.members.length === 0) changes.push(change);
     change.members.push(deployment);
-    change.last = deployment.at;
+    change.last = deployment.succeeded_at === null ? Math.max(deployment.at, milliseconds(deployment.failed_at) ?? deployment.at) : deployment.at;
     if (commit !== null) underWay.set(commit, change);
   }
   return changes.map(({ members }) => ({
@@ -50,10 +51,21 @@ function changesOf(deployments) {
 }
 const deliveries = isDeployed
   ? changesOf(production)
-  : rows.releases.filter((r) => r.deleted_at === null && !r.is_draft && !r.is_prerelease && r.published_at !== null)
+  : rows.releases.filter(isRelease)
     .map((r) => ({ id: r.external_id, begun: milliseconds(r.published_at), commit: milliseconds(r.commit_at), succeeded: milliseconds(r.published_at), failed: null, environments: '' }));
 deliveries.sort((a, b) => a.begun - b.begun || (a.id < b.id ? -1 : 1));
 const ended = deliveries.filter((d) => d.succeeded !== null || d.failed !== null).map((d) => ({ ...d, at: d.succeeded ?? d.failed }));
+
+const isIncident = (issue) => issue.deleted_at === null && (matches(rows.incidents, issue.type) || issue.labels.some((label) => matches(rows.incidents, label)));
+const brokenNumbers = new Set(rows.issues.filter(isIncident).map((issue) => issue.number));
+
+/** true: mends what is in production; false: was planned; null: by a bot, and tells nothing. */
+function mends(pull) {
+  if (pull.labels.some((label) => matches([...rows.rework, ...rows.incidents], label)) || pull.closes_issues.some((number) => brokenNumbers.has(number))) return true;
+  if (/^revert ".+("( \(#[0-9]+\))?|…|\.\.\.)$|^revert(\([^()]*\))?!?: +.+$/is.test(pull.title)) return true;
+  return pull.author_is_bot ? null : false;
+}
+const isRework = (pulls) => pulls.some((p) => p.mends === true) && !pulls.some((p) => p.mends === false);
 
 const carried = rows.pull_requests
   .filter((p) => p.deleted_at === null && p.merged_at !== null)
@@ -62,11 +74,11 @@ const carried = rows.pull_requests
     const isMain = p.base_branch === rows.default_branch || p.base_branch === null || rows.default_branch === null;
     const by = isMain && deliveries.find((d) => d.succeeded !== null && d.succeeded >= merged && d.begun >= merged && (d.commit ?? d.begun) >= merged - MINUTE);
     const begun = Math.min(...[p.first_commit_at, p.created_at, p.ready_at, p.merged_at].filter((time) => time !== null).map((time) => Date.parse(time)));
-    return { number: p.number, by: by ? by.id : null, at: by ? by.succeeded : null, deploy: by ? by.succeeded - merged : null, lead: by ? by.succeeded - begun : null };
+    return { number: p.number, by: by ? by.id : null, at: by ? by.succeeded : null, deploy: by ? by.succeeded - merged : null, lead: by ? by.succeeded - begun : null, mends: mends(p) };
   });
 
 const incidents = rows.issues
-  .filter((i) => i.deleted_at === null && !(i.state === 'closed' && ['not_planned', 'duplicate'].includes(i.state_reason)) && (matches(rows.incidents, i.type) || i.labels.some((label) => matches(rows.incidents, label))))
+  .filter((i) => isIncident(i) && !(i.state === 'closed' && ['not_planned', 'duplicate'].includes(i.state_reason)))
   .map((i) => {
     const opened = Date.parse(i.created_at);
     const closed = i.state === 'closed' ? milliseconds(i.closed_at) : null;
@@ -94,7 +106,7 @@ const result = {
     const recovered = broken.length > 0 && broken.every((i) => i.closed !== null) ? Math.max(...broken.map((i) => i.closed)) : null;
     const mine = carried.filter((p) => p.by === d.id);
     return [d.id, d.environments, d.succeeded !== null ? 't' : 'f', mine.length, seconds(percentile(mine.map((p) => p.lead), 10)), broken.length,
-      seconds(recovered !== null && recovered >= d.at ? recovered - d.at : null)].join('|');
+      seconds(recovered !== null && recovered >= d.at ? recovered - d.at : null), mine.filter((p) => p.mends).length, isRework(mine) ? 't' : 'f'].join('|');
   }),
 };
 for (const period of ['week', 'month']) {
@@ -134,7 +146,9 @@ if (begun !== undefined) {
   const leads = carried.filter((p) => p.at !== null && p.at <= now && recent.has(dayOf(p.at))).map((p) => p.lead);
   const broken = incidents.filter((i) => i.at !== null && i.at <= now && recent.has(dayOf(i.at)));
   const changes = new Set(broken.map((i) => i.cause)).size;
+  const rework = good.filter((d) => isRework(carried.filter((p) => p.by === d.id))).length;
   result.dora.push([perWeek.length, good.length, bad.length, changes, percentile(perWeek, 10), seconds(percentile(leads, 10)),
-    good.length === 0 ? '' : (changes / good.length).toFixed(4), seconds(percentile(broken.map((i) => i.recovery).filter((span) => span !== null), 10))].join('|'));
+    good.length === 0 ? '' : (changes / good.length).toFixed(4), seconds(percentile(broken.map((i) => i.recovery).filter((span) => span !== null), 10)),
+    rework, good.length === 0 ? '' : (rework / good.length).toFixed(4)].join('|'));
 }
 process.stdout.write(JSON.stringify(result));

@@ -67,7 +67,9 @@ query(q{UPDATE keypup.sync_state SET next_run_at = now() + interval '1 day';
 	SELECT p.account_id, p.project_id, 'R' || p.number, 'v' || p.number, p.number % 8 = 0, p.number % 7 = 0, p.merged_at, CASE WHEN p.number % 8 <> 0 THEN p.merged_at + interval '3 hours' END, p.merged_at,
 	  CASE WHEN p.number % 2 = 0 THEN p.merged_at + interval '1 hour' END
 	FROM keypup.pull_requests p WHERE p.merged_at IS NOT NULL AND p.number % 4 < 2 ;
-	UPDATE keypup.pull_requests SET base_branch = 'release' WHERE number % 11 = 0});
+	UPDATE keypup.pull_requests SET base_branch = 'release' WHERE number % 11 = 0;
+	UPDATE keypup.pull_requests SET title = CASE number % 2 WHEN 0 THEN 'Revert "' || title || '"' ELSE 'Reapply "' || title || '"' END WHERE number % 7 = 0;
+	UPDATE keypup.pull_requests SET labels = labels || '{HotFix}' WHERE number % 9 = 0});
 query('ANALYZE');    # autovacuum would get to it, in a minute
 # What these repositories have for labels; any will do.
 my $labels = query(q{SELECT array_agg(label) FROM (SELECT lower(l) AS label, count(*) FROM keypup.issues, unnest(labels) l GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 3) x});
@@ -87,7 +89,7 @@ foreach my $zone ('UTC', 'America/Los_Angeles', 'Asia/Kolkata')
 		my $file = "$dir/" . ("$name.$zone" =~ tr|/|_|r) . '.json';
 		my $of = "FROM keypup.%s t JOIN keypup.projects p USING (account_id, project_id) WHERE p.name = '$name'";
 		my $rows = join ', ', map { sprintf("'$_', (SELECT coalesce(json_agg(t), '[]') $of)", $_) } 'deployments', 'releases', 'pull_requests', 'issues';
-		append_to_file($file, query("SELECT json_build_object('production', a.production_environments, 'window', extract(epoch FROM a.deployment_window), 'incidents', a.incident_labels, 'default_branch', p.default_branch, $rows)
+		append_to_file($file, query("SELECT json_build_object('production', a.production_environments, 'window', extract(epoch FROM a.deployment_window), 'incidents', a.incident_labels, 'rework', a.rework_labels, 'default_branch', p.default_branch, $rows)
 			FROM keypup.projects p JOIN keypup.accounts a USING (account_id) WHERE p.name = '$name'"));
 		my ($json, $error) = run_command([ 'node', 'test/insight/delivery.mjs', $file, $zone ]);
 		is($error, '', "$name, $zone: computed");
@@ -97,18 +99,23 @@ foreach my $zone ('UTC', 'America/Los_Angeles', 'Asia/Kolkata')
 		my %queries = (
 			carried => "SELECT number, deployment_id, " . $seconds->('deploy_time') . ', ' . $seconds->('change_lead_time') . " FROM keypup.pull_request_delivery WHERE project = '$name'",
 			incidents => "SELECT number, deployment_id, " . $seconds->('time_to_restore') . ', ' . $seconds->('recovery_time') . " FROM keypup.incidents WHERE project = '$name'",
-			deployments => "SELECT external_id, environments, succeeded, pull_requests, " . $seconds->('change_lead_time_p50') . ', incidents, ' . $seconds->('recovered_after') . " FROM keypup.deployment_metrics WHERE project = '$name'",
+			deployments => "SELECT external_id, environments, succeeded, pull_requests, " . $seconds->('change_lead_time_p50') . ', incidents, ' . $seconds->('recovered_after') . ", rework_pull_requests, is_rework FROM keypup.deployment_metrics WHERE project = '$name'",
 			week => "SELECT week_start, is_complete, $columns FROM keypup.delivery_weekly WHERE project = '$name'",
 			month => "SELECT month_start, is_complete, $columns FROM keypup.delivery_monthly WHERE project = '$name'",
 			dora => "SELECT weeks_counted, deployments, failed_deployments, failed_changes, deployment_frequency, " . $seconds->('lead_time_for_changes') . ', round(change_failure_rate::numeric, 4), ' . $seconds->('failed_deployment_recovery_time')
-			  . " FROM keypup.dora_metrics WHERE project = '$name'");
+			  . ", rework_deployments, round(rework_rate::numeric, 4) FROM keypup.dora_metrics WHERE project = '$name'");
 		foreach my $what (sort keys %queries)
 		{
 			my @got = sort split /\n/, query($queries{$what});
 			my @expected = sort @{ $truth->{$what} };
 			my %seen = map { $_ => 1 } @expected;
 			my @wrong = grep { !$seen{$_} } @got;
-			ok(@expected > 0 && @got == @expected && !@wrong, "$name, $zone: $what, " . @expected . ' rows') or diag("here: @wrong[0 .. ($#wrong < 3 ? $#wrong : 3)], " . @got . ' rows');
+			ok(@expected > 0 && @got == @expected && !@wrong, "$name, $zone: $what, " . @expected . ' rows') or do
+			{
+				my %here = map { $_ => 1 } @got;
+				my @missing = grep { !$here{$_} } @expected;
+				diag("here: @wrong[0 .. ($#wrong < 3 ? $#wrong : 3)], " . @got . " rows; there: @missing[0 .. ($#missing < 3 ? $#missing : 3)]");
+			};
 		}
 	}
 }
@@ -124,6 +131,7 @@ none(q{SELECT FROM (SELECT project_id, period, sum(deployments) AS d, sum(failed
 none(q{SELECT FROM keypup.deployment_metrics m FULL JOIN keypup.production_deployments d USING (account_id, project_id, external_id) WHERE m.source IS NULL OR d.source IS NULL}, 'each delivery is measured once');
 is(query('SELECT sum(pull_requests) FROM keypup.deployment_metrics'), query('SELECT count(deployed_at) FROM keypup.pull_request_delivery'), 'each pull request is in one delivery');
 is(query(q{SELECT string_agg(DISTINCT source, ',' ORDER BY source) FROM keypup.delivery}), 'deployment,release', 'both kinds were seen');
+is(query(q{SELECT string_agg(DISTINCT coalesce(rework_reason, 'planned'), ',') FROM keypup.pull_request_delivery}), 'incident,label,planned,revert', 'and what was mended, each way');
 
 # Whoever is no member sees nothing, and a viewer what there is.
 query(q{CREATE ROLE vera LOGIN; CREATE ROLE mallory LOGIN; GRANT keypup_member TO mallory; SELECT keypup.add_member('acme', 'vera', 'viewer')});
