@@ -20,6 +20,6 @@ SELECT '# What does each column of the views mean?
 
 The words are those of the COMMENTs in the database (`\d+ keypup.pull_request_metrics` shows them too): `dev/definitions` writes this page,
 and a test compares it. Formulas, edge cases and worked examples: [pull requests and people](metrics.md), [cycle time](cycle-time.md),
-[issues, flow and milestones](issue-metrics.md), [activity](activity.md), [fields and next steps](fields.md), [delivery](delivery.md); the [sync](sync.md) and [access](access.md) have pages of their own. Each view with an interval
+[issues, flow and milestones](issue-metrics.md), [working time](working-time.md), [activity](activity.md), [fields and next steps](fields.md), [delivery](delivery.md); the [sync](sync.md) and [access](access.md) have pages of their own. Each view with an interval
 stands there once more, with `_hours` behind its name and behind those of its durations, which are numbers of hours ([BI tools](bi-tools.md)).
 ' || string_agg(l.text, E'\n' ORDER BY l.name COLLATE "C", l.place) FROM line l;

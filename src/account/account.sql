@@ -213,7 +213,10 @@ CREATE TABLE keypup.accounts (
   deployment_window interval NOT NULL DEFAULT '1 hour' CHECK (deployment_window BETWEEN '0' AND '7 days'),
   rework_labels text[] NOT NULL DEFAULT '{hotfix,hot-fix,"hot fix"}' CHECK (strpos(array_to_string(rework_labels, ''),
     '\') = 0),
-  stale_after interval NOT NULL DEFAULT '30 days' CHECK (stale_after BETWEEN '1 day' AND '3650 days')
+  stale_after interval NOT NULL DEFAULT '30 days' CHECK (stale_after BETWEEN '1 day' AND '3650 days'),
+  working_hours text[] NOT NULL DEFAULT '{Mo-Fr 09:00-17:00}',
+  working_minutes integer[] NOT NULL DEFAULT '{540,1020,1980,2460,3420,3900,4860,5340,6300,6780}',
+  holidays date[] NOT NULL DEFAULT '{}'
 );
 COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
 COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';
@@ -239,4 +242,9 @@ COMMENT ON COLUMN keypup.accounts.rework_labels IS
   'incidents say so, too. Set by set_rework_labels.';
 COMMENT ON COLUMN keypup.accounts.stale_after IS
   'How long an open issue or pull request goes without a change until it is stale. Set by set_stale_after.';
+COMMENT ON COLUMN keypup.accounts.working_hours IS
+  'In which hours of the week people work, by clocks in time_zone. Set by set_working_hours.';
+COMMENT ON COLUMN keypup.accounts.working_minutes IS
+  'The same: begin and end of each span, in minutes from Monday 0:00 on.';
+COMMENT ON COLUMN keypup.accounts.holidays IS 'Days on which nobody works, sorted. Set by set_holidays.';
 SELECT keypup.protect_table('keypup.accounts', 'data.read');

@@ -319,8 +319,8 @@ REVOKE ALL ON keypup.dora_levels FROM PUBLIC;
 GRANT SELECT ON keypup.dora_levels TO keypup_member;
 COMMENT ON VIEW keypup.dora_levels IS
   'One row a report of DORA''s, metric and level but the lowest: the bound within which a value has the level. A value '
-  'has the best level whose bound it keeps; low is what keeps none. No report has levels of the rework rate, and that of '
-  '2025 none at all.';
+  'has the best level whose bound it keeps; low is what keeps none. No report has levels of the rework rate, and that '
+  'of 2025 none at all.';
 COMMENT ON COLUMN keypup.dora_levels.account_id IS 'The account; the same rows for each.';
 COMMENT ON COLUMN keypup.dora_levels.report IS 'Year of the report: 2021, 2023 or 2024.';
 COMMENT ON COLUMN keypup.dora_levels.metric IS 'The column of dora_metrics.';
@@ -407,7 +407,8 @@ REVOKE ALL ON keypup.dora_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.dora_metrics TO keypup_member;
 COMMENT ON VIEW keypup.dora_metrics IS
   'One row a project that ever delivered, or tried to: DORA''s key metrics of the last 91 days (13 weeks), or since '
-  'its first delivery or try, and the levels of four of them. Days are those of the account''s time zone, and the last one is today.';
+  'its first delivery or try, and the levels of four of them. Days are those of the account''s time zone, and the last '
+  'one is today.';
 COMMENT ON COLUMN keypup.dora_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.dora_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.dora_metrics.project IS 'Name of the project.';

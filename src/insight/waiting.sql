@@ -6,7 +6,9 @@ SELECT p.account_id, p.project_id, (
     SELECT j.name FROM keypup.projects j
     WHERE j.account_id = p.account_id AND j.project_id = p.project_id) AS project,
   p.number, p.author_is_bot, p.created_at, p.merged_at, s.place, s.waiting_for, s.start_at, s.end_at,
-  s.end_at - s.start_at AS waiting_time
+  s.end_at - s.start_at AS waiting_time, (
+    SELECT keypup.time_at_work(a.working_minutes, a.holidays, a.time_zone, s.start_at, s.end_at)
+    FROM keypup.accounts a WHERE a.account_id = p.account_id) AS working_waiting_time
 FROM keypup.pull_requests p
 CROSS JOIN LATERAL (
   SELECT CASE p.state WHEN 'open' THEN NULL ELSE coalesce(p.merged_at, p.closed_at, p.updated_at) END AS ended_at
@@ -90,3 +92,5 @@ COMMENT ON COLUMN keypup.pull_request_waiting.start_at IS 'When the span began.'
 COMMENT ON COLUMN keypup.pull_request_waiting.end_at IS
   'When it ended, at the merge or closing at the latest; NULL while it goes on.';
 COMMENT ON COLUMN keypup.pull_request_waiting.waiting_time IS 'start_at to end_at; NULL while it goes on.';
+COMMENT ON COLUMN keypup.pull_request_waiting.working_waiting_time IS
+  'Working time of the same, as in pull_request_working_times.';
