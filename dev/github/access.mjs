@@ -94,6 +94,7 @@ const PERMISSION_OF_FIELD = {
   'Repository.issues': 'issues', 'Repository.issue': 'issues',
   'Repository.pullRequests': 'pull_requests', 'Repository.pullRequest': 'pull_requests',
   'Repository.deployments': 'deployments', 'Repository.releases': 'contents', 'Repository.latestRelease': 'contents', 'Repository.release': 'contents',
+  'Commit.statusCheckRollup': 'checks', 'CheckSuite.workflowRun': 'actions', 'Ref.branchProtectionRule': 'administration',
   'Team.name': 'members', 'Team.slug': 'members', 'Team.combinedSlug': 'members',
 };
 

@@ -1,9 +1,10 @@
 // One of every awkward thing, laid over the first items of a made-up history. The n-th
 // pull request (or issue) gets the n-th case; a history with fewer items has fewer cases.
 
+import { newCheckRun, newStatusContext } from './checks.mjs';
 import { later } from './random.mjs';
 import {
-  actorOf, newComment, newEvent, newIssue, newPullRequest, newReview, newReviewComment, newReviewRequest, newThread,
+  actorOf, newComment, newEvent, newIssue, newPullRequest, newReview, newReviewComment, newReviewRequest, newThread, oidOf,
 } from './records.mjs';
 import { addCommits, addReview, closePullRequest, lastTimeOf, mergePullRequest } from './steps.mjs';
 
@@ -251,17 +252,22 @@ function everyIssueEvent(history, cast, random, issue) {
 /**
  * Pull requests and issues that have something in each of their lists. The first of them, `crowded` of each, have two pages of each
  * list for a client that asks for 50 (reviews, threads, comments of a thread, labels), 20 (assignees, requests, closing references) or
- * 100 (timelines) at first; of the last pull requests, `long_threads` in number, only the first thread has two pages. Needs 51 labels,
- * a milestone and 21 issues.
+ * 100 (timelines) at first; of the last pull requests, `long_threads` in number, only the first thread has two pages. Then come `open`
+ * pull requests that have all that is told of an open one; every third of them has two pages of checks. Needs 51 labels, a milestone
+ * and 21 issues.
  */
-export function addFullItems(history, cast, { crowded = 0, full = 0, long_threads: longThreads = 0 }) {
+export function addFullItems(history, cast, { crowded = 0, full = 0, open = 0, long_threads: longThreads = 0 }) {
   const others = history.issues.slice(0, 21);
   const crowd = Array.from({ length: 21 }, (_, i) => actorOf(history, `crowd-${i}`));
   crowd.forEach((actor) => { actor.name ??= actor.login; });
-  for (let i = 0; i < crowded + full; i += 1) {
+  for (let i = 0; i < crowded + full + open; i += 1) {
     const number = 1 + Math.max(0, ...[...history.issues, ...history.pullRequests].map((item) => item.number));
     const createdAt = later('2024-06-01T00:00:00Z', i * 3600);
     const fields = { title: `item ${i}`, createdAt, author: crowd[0], milestone: history.milestones[0] };
+    if (i >= crowded + full) {
+      addOpenPullRequest(history, { number, ...fields }, i % 3 === 0);
+      continue;
+    }
     addFullPullRequest(history, cast, { number, ...fields }, crowd, others, i < crowded, i < crowded || i >= crowded + full - longThreads);
     addFullIssue(history, { number: number + 1, ...fields }, crowd, i < crowded);
   }
@@ -309,4 +315,13 @@ function addFullPullRequest(history, cast, fields, crowd, others, isCrowded, has
   pull.reviews[0].state = 'DISMISSED';
   newEvent(history, pull, 'ReviewDismissedEvent', at(390), crowd[0], { previousReviewState: 'APPROVED', review: { id: pull.reviews[0].id } });
   mergePullRequest(history, pull, crowd[0], at(400));
+}
+
+function addOpenPullRequest(history, fields, isCrowded) {
+  const pull = newPullRequest(history, { ...fields, mergeable: 'CONFLICTING', mergeStateStatus: 'DIRTY' });
+  const at = (seconds) => later(pull.createdAt, seconds);
+  pull.commits = [{ oid: oidOf(pull.id), authoredDate: pull.createdAt, committedDate: pull.createdAt }];
+  newReview(history, pull, { createdAt: at(1), author: history.actors['crowd-1'], state: 'APPROVED' });
+  newStatusContext(history, pull, { context: 'ci/preview', createdAt: at(10) });
+  for (let i = 0; i < (isCrowded ? 51 : 2); i += 1) newCheckRun(history, pull, { workflow: 'CI', name: `check ${i}`, conclusion: i === 0 ? 'FAILURE' : 'SUCCESS', startedAt: at(10 + i), completedAt: at(20 + i) });
 }

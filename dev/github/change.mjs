@@ -2,6 +2,7 @@
 // record, the event that GitHub writes, and updatedAt.
 
 import { oidOf, actorOf, newActor, newComment, newEvent, newIssue, newLabel, newMilestone, newPullRequest, newReview, newReviewComment, newReviewRequest, newThread, reviewDecisionOf } from './records.mjs';
+import { CHECK_CHANGES } from './checks.mjs';
 import { DELIVERY_CHANGES } from './delivery.mjs';
 import { isoTime } from './random.mjs';
 
@@ -172,11 +173,13 @@ const CHANGES = {
 
   force_push({ history, item, at, actor }) {
     isPull(item).commits = item.commits.map((commit, index) => ({ oid: oidOf(`${item.id}:${at}:${index}`), authoredDate: commit.authoredDate, committedDate: at }));
+    item.checks = [];
     newEvent(history, item, 'HeadRefForcePushedEvent', at, actor);
   },
 
   push({ item, at }) {
-    isPull(item).commits.push({ oid: oidOf(`${item.id}:${at}:${item.commits.length}`), authoredDate: at, committedDate: at });
+    isPull(item).checks = [];
+    item.commits.push({ oid: oidOf(`${item.id}:${at}:${item.commits.length}`), authoredDate: at, committedDate: at });
   },
 
   close_reference({ history, item, change }) {
@@ -246,6 +249,7 @@ const CHANGES = {
   },
 
   ...DELIVERY_CHANGES,
+  ...CHECK_CHANGES,
 
   /** Rename or transfer the repository: to "name" or "owner/name". */
   rename({ world, history, change, at }) {

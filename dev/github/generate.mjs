@@ -1,7 +1,8 @@
 // A made-up history: mostly small items, a heavy tail, and (cases.mjs) one of every
 // awkward thing. Everything follows from the seed: same settings, same bytes.
 
-import { isoTime, later, seededRandom } from './random.mjs';
+import { addChecks, newBranch } from './checks.mjs';
+import { hash32, isoTime, later, seededRandom } from './random.mjs';
 import {
   actorOf, finishHistory, newComment, newEvent, newHistory, newIssue, newLabel, newMilestone, newPullRequest, newReviewRequest, newTeam,
 } from './records.mjs';
@@ -17,8 +18,8 @@ const LAST_DAY = '2025-06-01T08:00:00Z';
 const ASSOCIATIONS = ['MEMBER', 'MEMBER', 'COLLABORATOR', 'CONTRIBUTOR', 'NONE', 'FIRST_TIME_CONTRIBUTOR', 'OWNER'];
 
 /**
- * settings: nameWithOwner and, all optional, pulls, issues, seed, labels, milestones, releases, deployments, crowded, full, long_threads,
- * empty, private, issues_disabled, small_ids.
+ * settings: nameWithOwner and, all optional, pulls, issues, seed, labels, milestones, releases, deployments, crowded, full, open,
+ * long_threads, empty, private, issues_disabled, small_ids.
  */
 export function generateHistory(settings) {
   const { nameWithOwner, pulls = 200, issues = 100, seed = 1, labels = 130, milestones = 12 } = settings;
@@ -38,9 +39,11 @@ export function generateHistory(settings) {
   addIssueCases(history, cast, random);
   addPullRequestCases(history, cast, random);
   addBulkEdit(history, cast);
-  if (settings.crowded || settings.full) addFullItems(history, cast, settings);
+  if (settings.crowded || settings.full || settings.open) addFullItems(history, cast, settings);
   for (const item of [...history.issues, ...history.pullRequests]) item.updatedAt = lastTimeOf(item);
   addDelivery(history, cast, { ...settings, first: FIRST_DAY, last: LAST_DAY });
+  newBranch(history, 'main', { protection: [null, 1, 2][hash32(nameWithOwner) % 3], rulesets: hash32(nameWithOwner) % 2 === 0 ? [] : [1] });
+  for (const pull of history.pullRequests) if (pull.state === 'OPEN' && pull.checks.length === 0) addChecks(history, pull);
   return finishHistory(history);
 }
 

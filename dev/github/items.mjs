@@ -1,6 +1,7 @@
 // Fields of issues, pull requests and of what hangs on them: comments, reviews, threads,
 // timeline events, commits.
 
+import { rollupOf } from './checks.mjs';
 import { creationKey, databaseKey, page, sortedPage } from './connections.mjs';
 import { newActor, nodeId } from './records.mjs';
 
@@ -59,7 +60,8 @@ const typeOfItem = (name) => name.toLowerCase().replace(/(^|_)(\w)/g, (_, __, le
 
 const pullRequestCommits = (pull) => pull.commits.map((commit, index) => ({
   __typename: 'PullRequestCommit', id: `PRC_${pull.id}_${commit.oid}`, fullDatabaseId: String(index + 1),
-  createdAt: commit.committedDate, commit: { __typename: 'Commit', ...commit },
+  createdAt: commit.committedDate,
+  commit: { __typename: 'Commit', ...commit, statusCheckRollup: index === pull.commits.length - 1 ? rollupOf(pull) : null },
 }));
 
 /** The timeline: events, and where they are asked for also comments, reviews, threads and commits. */
@@ -148,7 +150,6 @@ export function itemResolvers({ labelPage, repositoryOf, branch, SITE }) {
     baseRef: (pull, _, { world }) => branch(world.historyOf(pull), pull.baseRefName),
     headRefOid: (pull) => pull.commits.at(-1)?.oid ?? '0'.repeat(40),
     mergeCommit: (pull) => pull.mergeCommit && { __typename: 'Commit', authoredDate: pull.mergedAt, committedDate: pull.mergedAt, ...pull.mergeCommit },
-    mergeable: () => 'UNKNOWN',
     commits: (pull, args) => page(pullRequestCommits(pull), args, { order: 'commits', keyOf: (commit) => [Number(commit.fullDatabaseId)] }),
     reviews: reviewPage,
     reviewThreads: (pull, args) => sortedPage(pull.reviewThreads, args, { order: 'threads', keyOf: databaseKey }),

@@ -9,7 +9,7 @@ export const USAGE = `usage: node server.mjs [options]
   --port N           port to listen on (0: any free one)
   --host ADDRESS     address to listen on (127.0.0.1)
   --data FILE        a real history to load; may be repeated
-  --generate SPEC    owner/name:pulls=200,issues=100,seed=1,labels=130,milestones=12,releases=0,deployments=0,crowded=0,full=0,long_threads=0,empty=0,private=0,small_ids=0; may be repeated
+  --generate SPEC    owner/name:pulls=200,issues=100,seed=1,labels=130,milestones=12,releases=0,deployments=0,crowded=0,full=0,open=0,long_threads=0,empty=0,private=0,small_ids=0; may be repeated
   --token TOKEN      the token to accept (default: a random one)
   --scopes LIST      scopes of the token, comma separated (repo,read:org)
   --viewer LOGIN     the account of the token (emulated-viewer)

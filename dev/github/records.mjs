@@ -45,7 +45,7 @@ export function newHistory(nameWithOwner, fields = {}, idSeed = nameWithOwner) {
       createdAt: '2020-01-01T00:00:00Z', updatedAt: '2020-01-01T00:00:00Z', pushedAt: null,
       defaultBranch: 'main', ...fields,
     },
-    actors: {}, teams: [], labels: [], milestones: [], issues: [], pullRequests: [], releases: [], deployments: [],
+    actors: {}, teams: [], labels: [], milestones: [], issues: [], pullRequests: [], releases: [], deployments: [], branches: [],
   };
   // Ids beyond 32 bits, and apart from those of every other repository.
   const firstId = 2_200_000_000 + (hash32(idSeed) % 1_000_000) * 1_000_000;
@@ -115,7 +115,7 @@ export function newPullRequest(history, fields) {
     baseRefName: history.repository.defaultBranch, headRefName: 'topic',
     headRepository: history.repository.nameWithOwner, isCrossRepository: false,
     mergedAt: null, mergedBy: null, mergeCommit: null, isInMergeQueue: false, reviewDecision: null,
-    additions: 0, deletions: 0, changedFiles: 0, commits: [],
+    additions: 0, deletions: 0, changedFiles: 0, commits: [], checks: [], mergeable: 'MERGEABLE', mergeStateStatus: 'CLEAN',
     reviewRequests: [], reviews: [], reviewThreads: [], closingIssuesReferences: [], ...fields,
   };
   history.pullRequests.push(pull);

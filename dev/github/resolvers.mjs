@@ -7,6 +7,7 @@ import { notFound } from './errors.mjs';
 import { BODY_MARKER, SOURCE_MARKER, carriesBody, carriesSource } from './source.mjs';
 import { compareKeys, creationKey, databaseKey, page, sortedPage } from './connections.mjs';
 import { newActor } from './records.mjs';
+import { checkResolvers } from './checks.mjs';
 import { itemResolvers, issuesPage, pullRequestsPage } from './items.mjs';
 
 const SITE = 'https://github.com';
@@ -135,7 +136,7 @@ const Repository = {
   milestone: (repository, { number }, { world }) => world.historyOf(repository).milestones.find((m) => m.number === number) ?? null,
 };
 
-export const branch = (history, name) => ({ __typename: 'Ref', id: `REF_${history.repository.databaseId}_${name}`, name, prefix: 'refs/heads/', repository: history.repository });
+export const branch = (history, name) => ({ ...history.branches.find((each) => each.name === name), history, __typename: 'Ref', id: `REF_${history.repository.databaseId}_${name}`, name, prefix: 'refs/heads/', repository: history.repository });
 
 const repositoryOf = (record, _, { world }) => world.historyOf(record)?.repository;
 const urlUnder = (path) => ({
@@ -199,6 +200,7 @@ const Commit = {
 };
 
 const table = {
+  ...checkResolvers,
   Query, Repository, Label, Milestone, Release, Deployment, DeploymentStatus, Commit,
   User: { ...account, isViewer: (user, _, { access }) => user.id === access.viewer.id },
   Organization: { ...account, viewerIsAMember: (organization, _, { access }) => access.isMemberOf(organization.login) },

@@ -1,6 +1,7 @@
 // All repositories the server knows, and the ways to find a thing in them: by global id,
 // by name (following renames), by number, and in each order a client may ask for.
 
+import { rollupOf } from './checks.mjs';
 import { newActor } from './records.mjs';
 
 export class World {
@@ -69,7 +70,7 @@ export class World {
     enter(history.repository, history);
     this.byId.set(history.repository.owner.id, history.repository.owner);
     for (const actor of Object.values(history.actors)) this.byId.set(actor.id, actor);
-    for (const list of [history.teams, history.labels, history.milestones, history.releases, history.deployments]) list.forEach((record) => enter(record, history));
+    for (const list of [history.teams, history.labels, history.milestones, history.releases, history.deployments, history.branches]) list.forEach((record) => enter(record, history));
     for (const deployment of history.deployments) deployment.statuses.forEach((status) => enter(status, deployment));
     const numbers = new Map();
     for (const item of [...history.issues, ...history.pullRequests]) {
@@ -83,6 +84,8 @@ export class World {
   }
 
   #indexReviews(pull, enter) {
+    const rollup = rollupOf(pull);
+    if (rollup) enter(rollup, pull);
     pull.reviewRequests.forEach((request) => enter(request, pull));
     for (const review of pull.reviews) {
       enter(review, pull);

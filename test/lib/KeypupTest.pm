@@ -251,10 +251,34 @@ my %expected = (
 		  (SELECT min((s->>'createdAt')::timestamptz) FROM jsonb_array_elements(i->'statuses') s WHERE s->>'state' = 'SUCCESS'),
 		  (SELECT min((s->>'createdAt')::timestamptz) FROM jsonb_array_elements(i->'statuses') s WHERE s->>'state' IN ('FAILURE', 'ERROR'))
 		  FROM truth t(r, k, i) WHERE k = 'deployments'} ],
+	pull_request_merge_states => [
+		q{pull_request_number, head_commit, has_conflicts, is_behind, check_state, review_decision, required_approvals},
+		q{SELECT (i->>'number')::bigint, i->'commits'->-1->>'oid', CASE i->>'mergeable' WHEN 'CONFLICTING' THEN true WHEN 'MERGEABLE' THEN false END,
+		  CASE WHEN i->>'mergeStateStatus' <> 'UNKNOWN' THEN i->>'mergeStateStatus' = 'BEHIND' END,
+		  (SELECT CASE WHEN 'failure' = ANY (array_agg(c.state)) THEN 'failure' WHEN 'pending' = ANY (array_agg(c.state)) THEN 'pending' WHEN count(*) > 0 THEN 'success' END
+		   FROM (SELECT DISTINCT ON (coalesce(c->>'name', c->>'context')) CASE WHEN coalesce(c->>'conclusion', c->>'state') IN ('SUCCESS', 'NEUTRAL', 'SKIPPED') THEN 'success'
+		       WHEN coalesce(c->>'conclusion', c->>'state', 'PENDING') IN ('PENDING', 'EXPECTED') THEN 'pending' ELSE 'failure' END AS state
+		     FROM jsonb_array_elements(i->'checks') WITH ORDINALITY AS c (c, n) ORDER BY coalesce(c->>'name', c->>'context'), n DESC) AS c),
+		  lower(i->>'reviewDecision'),
+		  (SELECT greatest(0, (b.item->>'protection')::bigint, (SELECT max(s::bigint) FROM jsonb_array_elements_text(b.item->'rulesets') s))
+		   FROM (SELECT max(item::text)::jsonb AS item FROM truth WHERE repository = r AND kind = 'branches' AND item->>'name' = i->>'baseRefName') b)
+		  FROM truth t(r, k, i) WHERE k = 'pullRequests' AND i->>'state' = 'OPEN'} ],
+	pull_request_checks => [
+		q{pull_request_number, external_id, head_commit, kind, workflow, name, status, conclusion, started_at, completed_at},
+		q{SELECT (i->>'number')::bigint, c->>'id', i->'commits'->-1->>'oid', CASE c->>'__typename' WHEN 'CheckRun' THEN 'check_run' ELSE 'commit_status' END, c->>'workflow',
+		  coalesce(c->>'name', c->>'context'), s.status, CASE s.status WHEN 'completed' THEN CASE c->>'state' WHEN 'ERROR' THEN 'failure' ELSE lower(coalesce(c->>'conclusion', c->>'state')) END END,
+		  (c->>'startedAt')::timestamptz, CASE s.status WHEN 'completed' THEN (coalesce(c->>'completedAt', c->>'createdAt'))::timestamptz END
+		  FROM truth t(r, k, i), jsonb_array_elements(i->'checks') c, LATERAL (SELECT CASE coalesce(c->>'status', c->>'state') WHEN 'COMPLETED' THEN 'completed' WHEN 'SUCCESS' THEN 'completed' WHEN 'FAILURE' THEN 'completed'
+		    WHEN 'ERROR' THEN 'completed' WHEN 'IN_PROGRESS' THEN 'in_progress' WHEN 'PENDING' THEN CASE c->>'__typename' WHEN 'CheckRun' THEN 'queued' ELSE 'in_progress' END ELSE 'queued' END AS status) s
+		  WHERE k = 'pullRequests' AND i->>'state' = 'OPEN'} ],
 );
 
-# Most repositories have neither.
-my %may_be_empty = map { $_ => 1 } qw(releases deployments);
+# Most repositories have neither deployments nor releases, and not all have open pull requests.
+my %may_be_empty = map { $_ => 1 } qw(releases deployments pull_request_merge_states pull_request_checks);
+# Of what was closed long ago nobody asks how it stood; of an earlier commit the checks stay.
+my $is_open = ' AND EXISTS (SELECT FROM keypup.pull_requests q WHERE (q.account_id, q.project_id, q.number) = (a, p, pull_request_number) AND q.state = \'open\' AND q.deleted_at IS NULL)';
+my %only = (releases => ' AND deleted_at IS NULL', deployments => ' AND deleted_at IS NULL', pull_request_merge_states => $is_open,
+	pull_request_checks => "$is_open AND head_commit = (SELECT m.head_commit FROM keypup.pull_request_merge_states m WHERE (m.account_id, m.project_id, m.pull_request_number) = (a, p, pull_request_checks.pull_request_number))");
 
 # SQL that puts the emulator's own truth about a repository into a table.
 sub truth_script
@@ -282,7 +306,7 @@ sub compare_tables
 	{
 		my ($columns, $select) = @{ $expected{$table} };
 		$select =~ s/truth t\(/(SELECT * FROM truth WHERE repository = '$name') t(/g;
-		my $ours = "SELECT $columns FROM keypup.$table JOIN (SELECT account_id AS a, project_id AS p FROM keypup.projects WHERE name = '$name') x ON account_id = a AND project_id = p" . ($may_be_empty{$table} ? ' WHERE deleted_at IS NULL' : '');
+		my $ours = "SELECT $columns FROM keypup.$table JOIN (SELECT account_id AS a, project_id AS p FROM keypup.projects WHERE name = '$name') x ON account_id = a AND project_id = p WHERE true" . ($only{$table} // '');
 		$script .= "WITH ours AS ($ours), truth_rows AS ($select), missing AS (TABLE truth_rows EXCEPT ALL TABLE ours), extra AS (TABLE ours EXCEPT ALL TABLE truth_rows)
 			SELECT json_build_array('$table'::text, (SELECT count(*) FROM truth_rows), (SELECT count(*) FROM missing), (SELECT count(*) FROM extra), (SELECT min(missing::text) FROM missing), (SELECT min(extra::text) FROM extra));\n";
 	}
@@ -337,7 +361,7 @@ sub differing
 	foreach my $table (sort keys %expected)
 	{
 		my $columns = $expected{$table}[0];
-		my $ours = "SELECT x.project_name, $columns FROM keypup.$table JOIN (SELECT account_id AS a, project_id AS p, name AS project_name FROM keypup.projects) x ON account_id = a AND project_id = p" . ($may_be_empty{$table} ? ' WHERE deleted_at IS NULL' : '');
+		my $ours = "SELECT x.project_name, $columns FROM keypup.$table JOIN (SELECT account_id AS a, project_id AS p, name AS project_name FROM keypup.projects) x ON account_id = a AND project_id = p WHERE true" . ($only{$table} // '');
 		push @parts, "(WITH ours AS ($ours), missing AS (TABLE truth_$table EXCEPT ALL TABLE ours), extra AS (TABLE ours EXCEPT ALL TABLE truth_$table)
 			SELECT project_name, '$table', format('%s missing, %s more: %s', sum(m), sum(e), min(t)) FROM (SELECT project_name, 1 AS m, 0 AS e, 'missing ' || missing::text AS t FROM missing UNION ALL SELECT project_name, 0, 1, 'more ' || extra::text FROM extra) q GROUP BY 1)";
 	}

@@ -8,7 +8,7 @@ import { schema } from '../../dev/github/schema.mjs';
 const { parse, validate, visit, visitWithTypeInfo, TypeInfo } = createRequire(new URL('../../dev/github/package.json', import.meta.url))('graphql');
 
 // By type and field: what holds source code, or text in which people quote it, or gives access to it.
-const forbidden = /^(PullRequestReviewComment\.(diffHunk|path|.*[lL]ine|.*[pP]osition)|PullRequestReviewThread\.(path|.*[lL]ine|diffSide)|PullRequest\.files|Commit\.(message.*|tree|file|blame|archive|tarballUrl|zipballUrl)|Blob\..*|TreeEntry\..*|Release\.(releaseAssets|description.*|shortDescription.*)|ReleaseAsset\..*|Deployment\.(payload|description)|DeploymentStatus\.(description|logUrl|environmentUrl)|Repository\.(object|codeowners|tempCloneToken|issueTemplates|contributingGuidelines|submodules|refs?)|.*\.(body|bodyHTML|bodyText|patch|email|suggestion.*))$/;
+const forbidden = /^(PullRequestReviewComment\.(diffHunk|path|.*[lL]ine|.*[pP]osition)|PullRequestReviewThread\.(path|.*[lL]ine|diffSide)|PullRequest\.files|Commit\.(message.*|tree|file|blame|archive|tarballUrl|zipballUrl)|Blob\..*|TreeEntry\..*|Release\.(releaseAssets|description.*|shortDescription.*)|ReleaseAsset\..*|Deployment\.(payload|description)|DeploymentStatus\.(description|logUrl|environmentUrl)|CheckRun\.(text|summary|title|annotations|steps|.*Url|externalId)|CheckAnnotation\..*|CheckStep\..*|StatusContext\.(description|.*Url)|Repository\.(object|codeowners|tempCloneToken|issueTemplates|contributingGuidelines|submodules|refs?)|.*\.(body|bodyHTML|bodyText|patch|email|suggestion.*))$/;
 
 let number = 0;
 let failed = 0;
@@ -31,6 +31,7 @@ const selects = (query) => {
   return found;
 };
 check(selects('{ node(id: "x") { ... on PullRequestReviewComment { diffHunk body } } }').length === 2, 'a field that carries source is found');
+check(selects('{ node(id: "x") { ... on CheckRun { text annotations(first: 1) { nodes { message } } } ... on StatusContext { description } } }').length === 4, 'so are the output of a check, and what a status says');
 check(selects('{ node(id: "x") { ... on Release { description } ... on Deployment { payload latestStatus { logUrl } } } }').length === 3, 'so are notes, payloads and logs');
 
 for (const line of readFileSync(0, 'utf8').split('\n').filter(Boolean)) {

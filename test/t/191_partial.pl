@@ -30,7 +30,7 @@ my $github = start_github($token, '--points', '1000000',
 	(map { ('--generate', "$_:pulls=1,issues=1,labels=101,milestones=101,releases=22,deployments=30") } @long),
 	(map { ('--generate', "$_:pulls=1,issues=21,labels=51,milestones=1,releases=1,deployments=1,crowded=1") } @crowded_small),
 	(map { ('--generate', "$_:pulls=2,issues=110,labels=3,milestones=1,releases=1,deployments=1") } @numbered),
-	'--generate', "$items:pulls=0,issues=21,labels=51,milestones=1,releases=60,deployments=170,crowded=85,full=310,long_threads=40");
+	'--generate', "$items:pulls=0,issues=21,labels=51,milestones=1,releases=60,deployments=170,crowded=85,full=310,open=150,long_threads=40");
 my $node = new_server($github, "keypup.sync_interval = '1d'\nfsync = off");
 $node->start;
 sub query { return $node->safe_psql('postgres', 'SET client_min_messages = error; ' . $_[0]); }
@@ -49,13 +49,13 @@ CREATE TEMP TABLE of AS SELECT account_id, connection_id, min(project_id) AS pro
 INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) SELECT account_id, connection_id, 'not/read', 'me' FROM of;
 INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments)
 SELECT o.account_id, o.connection_id, o.project_id, kind, jsonb_build_object('after', NULL, 'seen', '[]'::jsonb)
-  || CASE WHEN kind = 'numbers' THEN '{"items": [1]}'::jsonb WHEN kind IN ('pull_requests', 'issues', 'releases', 'deployments') THEN '{"items": ["x"]}' ELSE '{}' END
-FROM of o, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_request_sweep', 'issue_sweep', 'pull_requests', 'issues', 'numbers', 'releases', 'release_pages',
+  || CASE WHEN kind = 'numbers' THEN '{"items": [1]}'::jsonb WHEN kind IN ('pull_requests', 'merge_states', 'issues', 'releases', 'deployments') THEN '{"items": ["x"]}' ELSE '{}' END
+FROM of o, unnest(ARRAY['repository', 'labels', 'milestones', 'pull_request_stubs', 'issue_stubs', 'pull_request_sweep', 'issue_sweep', 'pull_requests', 'merge_states', 'issues', 'numbers', 'releases', 'release_pages',
   'deployments', 'deployment_pages']) AS kind
 UNION ALL SELECT p.account_id, p.connection_id, p.project_id, 'repository', '{}'::jsonb FROM keypup.projects p WHERE p.name = 'not/read'
 UNION ALL
 SELECT o.account_id, o.connection_id, o.project_id, 'nested_pages', jsonb_build_object('items', jsonb_agg(jsonb_build_object('item',
-  CASE on_type WHEN 'PullRequest' THEN 'pull_request' WHEN 'Issue' THEN 'issue' WHEN 'Deployment' THEN 'deployment' ELSE 'thread' END,
+  CASE on_type WHEN 'PullRequest' THEN 'pull_request' WHEN 'Issue' THEN 'issue' WHEN 'Deployment' THEN 'deployment' WHEN 'StatusCheckRollup' THEN 'status_check_rollup' ELSE 'thread' END,
   'node', 'x', 'number', 1, 'connection', connection, 'after', NULL, 'seen', '[]'::jsonb)))
 FROM of o, keypup.github_nested() GROUP BY 1, 2, 3;
 SELECT (keypup.github_request(account_id, job_id)).body::jsonb || jsonb_build_object('name', kind || job_id) FROM keypup.sync_jobs ORDER BY job_id;
@@ -67,9 +67,9 @@ run([ 'node', 'test/schema/nullable.mjs' ], '<', \$requests, '>', \$out, '2>', \
 my @places = map { decode_json($_) } split /\n/, $out;
 
 # What a server may leave empty though it answers: a null there, without an error, is data.
-my $data = qr/\.(?:endCursor|createdAt|updatedAt|closedAt|mergedAt|submittedAt|publishedAt|dueOn|name|author|actor|assignee|mergedBy|requestedReviewer|milestone|stateReason|pullRequestReview|review|defaultBranchRef|latestRelease|tagCommit|ref|commit|environment|state)$|^rateLimit$/;
+my $data = qr/\.(?:endCursor|createdAt|updatedAt|closedAt|mergedAt|submittedAt|publishedAt|dueOn|name|author|actor|assignee|mergedBy|requestedReviewer|milestone|stateReason|pullRequestReview|review|reviewDecision|baseRef|branchProtectionRule|refUpdateRule|rules|requiredApprovingReviewCount|parameters|statusCheckRollup|conclusion|startedAt|completedAt|workflowRun|defaultBranchRef|latestRelease|tagCommit|ref|commit|environment|state)$|^rateLimit$/;
 # What the token may not read is left out, and warned of: 192_incomplete.pl.
-my $refusable = qr/(?:defaultBranchRef|latestRelease|tagCommit|\.ref|\.commit|requestedReviewer)$/;
+my $refusable = qr/(?:defaultBranchRef|latestRelease|tagCommit|\.ref|\.commit|requestedReviewer|statusCheckRollup|contexts|contexts\.nodes|contexts\.nodes\.\*|workflowRun|branchProtectionRule|refUpdateRule|rules|rules\..*|requiredApprovingReviewCount)$/;
 my %cases;
 my $count = 0;
 foreach my $i (0 .. $#places)
@@ -100,7 +100,10 @@ my $has_long_thread = q{jsonb_array_length(item#>'{reviewThreads,0,comments}') >
 my @crowded = ids('pullRequests', $is_crowded);
 my @long_threads = ids('pullRequests', "NOT $is_crowded AND $has_long_thread", q{item#>>'{reviewThreads,0,id}'});
 my @many_statuses = ids('deployments', q{jsonb_array_length(item->'statuses') > 10});
-my %pool = (KeypupPullRequests => [ ids('pullRequests', "NOT $is_crowded AND NOT $has_long_thread") ], KeypupIssues => [ ids('issues', "NOT $is_crowded AND item->>'title' ~ '^item'") ],
+my $is_open = q{item->>'state' = 'OPEN'};
+my $has_many_checks = q{jsonb_array_length(item->'checks') > 50};
+my @many_checks = ids('pullRequests', $has_many_checks, q{'SCR_' || (item->>'id') || '_' || (item#>>'{commits,-1,oid}')});
+my %pool = (KeypupPullRequests => [ ids('pullRequests', "NOT $is_crowded AND NOT $has_long_thread AND NOT $is_open") ], KeypupMergeStates => [ ids('pullRequests', "$is_open AND NOT $has_many_checks") ], KeypupIssues => [ ids('issues', "NOT $is_crowded AND item->>'title' ~ '^item'") ],
 	KeypupDeployments => [ ids('deployments', q{jsonb_array_length(item->'statuses') BETWEEN 1 AND 10 AND item->'ref' <> 'null' AND item->'commit' <> 'null' AND item#>>'{creator,__typename}' = 'User'}) ],
 	KeypupReleases => [ ids('releases', q{item->'author' <> 'null' AND item->'tagCommit' <> 'null'}) ]);
 my %nested;
@@ -111,7 +114,7 @@ foreach my $case (@{ $cases{KeypupNestedPages} })
 	push @{ $nested{ $connection // '' } }, $case;
 }
 my $not_placed = 0;
-foreach my $operation (qw(KeypupPullRequests KeypupIssues KeypupDeployments KeypupReleases))
+foreach my $operation (qw(KeypupPullRequests KeypupMergeStates KeypupIssues KeypupDeployments KeypupReleases))
 {
 	my @of = grep { $_->{path} ne 'rateLimit' } @{ $cases{$operation} };
 	$_->{item} = shift @{ $pool{$operation} } foreach @of;
@@ -119,7 +122,7 @@ foreach my $operation (qw(KeypupPullRequests KeypupIssues KeypupDeployments Keyp
 	leave_empty($items, $operation, grep { $_->{item} } @of);
 }
 # The budget is one of each answer, whatever is asked for.
-foreach my $operation (qw(KeypupPullRequests KeypupIssues KeypupDeployments KeypupReleases KeypupNestedPages))
+foreach my $operation (qw(KeypupPullRequests KeypupMergeStates KeypupIssues KeypupDeployments KeypupReleases KeypupNestedPages))
 {
 	my @of = grep { $_->{path} eq 'rateLimit' } @{ $cases{$operation} };
 	leave_empty($crowded_small[$_], $operation, $of[$_]) foreach 0 .. $#of;
@@ -128,7 +131,7 @@ my @nested_cases;
 foreach my $connection (sort keys %nested)
 {
 	# A page that is null is so for all lists of its item: those have items of their own.
-	my @ids = $connection eq '' ? splice @crowded, -5 : $connection eq 'statuses' ? @many_statuses : $connection eq 'comments' ? @long_threads : @crowded;
+	my @ids = $connection eq '' ? splice @crowded, -5 : $connection eq 'statuses' ? @many_statuses : $connection eq 'contexts' ? @many_checks : $connection eq 'comments' ? @long_threads : @crowded;
 	foreach my $case (@{ $nested{$connection} })
 	{
 		$case->{item} = shift @ids or $not_placed++;
@@ -158,7 +161,7 @@ my @of_items_and_lists = @faults;
 @faults = ();
 # What a repository is first asked by its name is asked by its id later: the same place in both.
 my @pairs = map { [ $cases{KeypupRepository}[$_], $cases{KeypupRepositoryById}[$_] ] } 0 .. max($#{ $cases{KeypupRepository} }, $#{ $cases{KeypupRepositoryById} });
-is_deeply([ sort(@list_operations, qw(KeypupRepository KeypupRepositoryById KeypupPullRequests KeypupIssues KeypupDeployments KeypupReleases KeypupNestedPages KeypupNumbers)) ], [ sort keys %cases ], 'every query has its cases');
+is_deeply([ sort(@list_operations, qw(KeypupRepository KeypupRepositoryById KeypupPullRequests KeypupMergeStates KeypupIssues KeypupDeployments KeypupReleases KeypupNestedPages KeypupNumbers)) ], [ sort keys %cases ], 'every query has its cases');
 
 my (%hit, @blanked, @lost, @stuck);
 my %case_of;

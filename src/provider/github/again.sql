@@ -15,8 +15,8 @@ BEGIN
     FROM jsonb_to_recordset(failures) AS f (asked jsonb, why text)
     CROSS JOIN LATERAL (
       SELECT CASE f.asked ->> 'item' WHEN 'issue' THEN 'issues' WHEN 'deployment' THEN 'deployments'
-        ELSE 'pull_requests' END AS kind,
-        CASE WHEN f.asked ->> 'item' <> 'thread' THEN f.asked ->> 'node' END AS node,
+        WHEN 'status_check_rollup' THEN 'merge_states' ELSE 'pull_requests' END AS kind,
+        CASE WHEN f.asked ->> 'item' NOT IN ('thread', 'status_check_rollup') THEN f.asked ->> 'node' END AS node,
         CASE f.asked ->> 'item' WHEN 'thread' THEN 'reviewThreads' ELSE f.asked ->> 'connection' END AS part,
         (f.asked ->> 'number')::bigint AS number
     ) AS n
@@ -36,7 +36,8 @@ BEGIN
       'item_number', coalesce(f.number, i.number), 'reason', f.why))
     FROM jsonb_to_recordset(failures) AS f (asked jsonb, why text, number bigint)
     LEFT JOIN keypup.stored_items i
-      ON i.account_id = account AND i.project_id = project AND i.kind = github_failures.kind
+      ON i.account_id = account AND i.project_id = project
+        AND i.kind = CASE github_failures.kind WHEN 'merge_states' THEN 'pull_requests' ELSE github_failures.kind END
         AND i.id = f.asked #>> '{}');
   END IF;
 END
@@ -77,7 +78,8 @@ DECLARE
 BEGIN
   PERFORM keypup.github_queue_items(account, project, f.kind, jsonb_agg(DISTINCT f.item_id), true)
   FROM unnest(failures) AS f
-  WHERE f.kind IN ('pull_requests', 'issues', 'releases', 'deployments') AND f.arguments IS NULL GROUP BY f.kind;
+  WHERE f.kind IN ('pull_requests', 'merge_states', 'issues', 'releases', 'deployments') AND f.arguments IS NULL
+  GROUP BY f.kind;
   PERFORM keypup.queue_job(account, project, f.kind, f.arguments, true, now(), false)
   FROM unnest(failures) AS f WHERE f.arguments IS NOT NULL;
 END

@@ -190,7 +190,8 @@ BEGIN
       FROM jsonb_array_elements(judged.asked) WITH ORDINALITY AS a (page, position)
       JOIN jsonb_array_elements(judged.whole) WITH ORDINALITY AS n (node, position) USING (position);
     ELSIF judged.gone <> '[]' THEN
-      PERFORM keypup.confirm_gone(account, the_job.project_id, the_job.kind, judged.gone);
+      PERFORM keypup.confirm_gone(account, the_job.project_id,
+        CASE the_job.kind WHEN 'merge_states' THEN 'pull_requests' ELSE the_job.kind END, judged.gone);
     END IF;
     PERFORM keypup.github_store_rows(account, the_job.project_id, the_job.kind, rows, as_of);
   END IF;

@@ -44,6 +44,12 @@ AS $$
     WHEN p.path ~ '\.tagCommit(\.committedDate)?$' THEN 'Release.tagCommit'
     WHEN p.path ~ '\.ref(\.name)?$' THEN 'Deployment.ref'
     WHEN p.path ~ '\.commit(\.committedDate)?$' AND p.path !~ '\.commits\.' THEN 'Deployment.commit'
+    WHEN p.path ~ '\.workflowRun(\..*)?$' THEN 'CheckSuite.workflowRun'
+    WHEN p.path ~ '\.contexts(\.nodes(\.[0-9]+(\.\w+)?)?)?$' THEN 'StatusCheckRollup.contexts'
+    WHEN p.path ~ '\.statusCheckRollup(\.\w+)?$' THEN 'Commit.statusCheckRollup'
+    WHEN p.path ~ '\.branchProtectionRule(\.\w+)?$' THEN 'Ref.branchProtectionRule'
+    WHEN p.path ~ '\.refUpdateRule(\.\w+)?$' THEN 'Ref.refUpdateRule'
+    WHEN p.path ~ '\.rules(\..*)?$' THEN 'Ref.rules'
     WHEN p.path ~ '\.requestedReviewer(\.combinedSlug)?$' THEN 'Team.combinedSlug' END
   FROM (
     SELECT string_agg(e.key, '.' ORDER BY e.position)
@@ -119,6 +125,7 @@ BEGIN
   SELECT k.shape, k.types
   INTO shape, types
   FROM (VALUES ('pull_requests', 'PullRequest', '{PullRequest}'::text[]),
+               ('merge_states', 'MergeState', '{PullRequest}'),
                ('issues', 'Issue', '{Issue}'),
                ('releases', 'Release', '{Release}'),
                ('deployments', 'Deployment', '{Deployment}'),

@@ -9,12 +9,16 @@ VALUES ('github', 'GitHub', 'https://api.github.com',
   '{x-ratelimit-limit,x-ratelimit-remaining,x-ratelimit-used,x-ratelimit-reset,x-ratelimit-resource,x-github-sso,'
   'github-authentication-token-expiration,x-oauth-scopes}',
   'hmac-sha256-hex', 'app', 'repository', 100, '{discover,sign_in}',
-  '{pull_requests,reviews,issues,comments,labels,milestones,timeline_events,releases,deployments}',
-    '{pull_requests,issues}',
+  '{pull_requests,reviews,issues,comments,labels,milestones,timeline_events,releases,deployments,'
+    'merge_states,checks}',
+  '{pull_requests,issues}',
   '[["Repository.releases", "releases"], ["Repository.deployments", "deployments"],
     ["Release.tagCommit", "commits of releases"], ["Deployment.commit", "commits of deployments"],
     ["Deployment.ref", "branches of deployments"], ["Repository.defaultBranchRef", "branches"],
-    ["Team.combinedSlug", "teams"]]');
+    ["Team.combinedSlug", "teams"], ["Commit.statusCheckRollup", "checks"],
+    ["StatusCheckRollup.contexts", "runs of checks"],
+    ["CheckSuite.workflowRun", "workflows of checks"], ["Ref.branchProtectionRule", "protections of branches"],
+    ["Ref.refUpdateRule", "protections of branches that bind it"], ["Ref.rules", "rulesets of branches"]]');
 
 -- https://api.github.com -> https://api.github.com/graphql; https://HOST/api/v3 (GitHub Enterprise Server) ->
 -- https://HOST/api/graphql (docs.github.com, "Forming calls with GraphQL"). Ids are asked for in the new format,

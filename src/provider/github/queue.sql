@@ -7,21 +7,23 @@ AS $$
 BEGIN
   RETURN CASE WHEN kind IN ('pull_requests', 'issues')
     THEN '{repository,numbers,pull_request_stubs,issue_stubs}'::text[]
-    WHEN kind = 'nested_pages' THEN '{repository,numbers,pull_request_stubs,issue_stubs,pull_requests,issues}'
+    WHEN kind IN ('nested_pages', 'merge_states')
+    THEN '{repository,numbers,pull_request_stubs,issue_stubs,pull_requests,issues}'
     ELSE '{}' END;
 END
 $$;
 -- A request asks for up to 249 lists, which GitHub counts as two points, and for fewer where its answers are slow: a
--- pull request has eight, an issue three, a page of threads one for each; a long page of one list counts as twelve.
--- Jobs of a kind for things. What does not fill a request joins what waits of the same kind, and
--- waits a second for more, or until none can come.
+-- pull request has eight, and three more that tell how it stands; an issue three; a page of threads one for each; a
+-- long page of one list counts as twelve.
+-- Jobs of a kind for things. What does not fill a request joins what waits of the same kind, and waits a second for
+-- more, or until none can come.
 CREATE FUNCTION keypup.github_queue_parts(account uuid, project bigint, kind text, things jsonb, in_run boolean)
   RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   room bigint;
-  joins boolean := in_run AND kind IN ('pull_requests', 'issues', 'nested_pages');
+  joins boolean := in_run AND kind IN ('pull_requests', 'issues', 'nested_pages', 'merge_states');
   waiting jsonb;
   thing jsonb;
   weight bigint;
@@ -55,7 +57,7 @@ BEGIN
   END IF;
   FOR thing, weight IN
     SELECT e,
-      CASE kind WHEN 'pull_requests' THEN 8 WHEN 'issues' THEN 3
+      CASE kind WHEN 'pull_requests' THEN 8 WHEN 'issues' THEN 3 WHEN 'merge_states' THEN 3
         WHEN 'nested_pages' THEN CASE e ->> 'connection'
           WHEN 'reviewThreads' THEN 1 + least(50, greatest(1, coalesce((e ->> 'count')::bigint, 40))) ELSE 12 END
         ELSE 4 END

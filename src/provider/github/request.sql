@@ -36,6 +36,7 @@ AS $$
       '...ClosingIssuePage }', '{closing_issue_page}'),
     ('comments', 'PullRequestReviewThread', 'comments(first: 100, after: $after%1$s) { ...ReviewCommentPage }',
       '{review_comment_page,actor_fields}'),
+    ('contexts', 'StatusCheckRollup', 'contexts(first: 100, after: $after%1$s) { ...CheckPage }', '{check_page}'),
     ('statuses', 'Deployment', 'statuses(first: 100, after: $after%1$s) { ...DeploymentStatusPage }',
       '{deployment_status_page}'),
     ('labels', 'Issue', 'labels(first: 100, after: $after%1$s) { ...LabelPage }', '{label_page}'),
@@ -76,6 +77,16 @@ AS $$
          ('Repository.deployments', '\mdeployments\(first: 20,[^)]*\) \{ \.\.\.DeploymentPage \}', ''),
          ('Repository.deployments',
            '\mdeployments\(first: 1,[^)]*\) \{ totalCount nodes \{ id state updatedAt \} \}', 'id'),
+         ('PullRequest.mergeStateStatus', '\mmergeStateStatus\M', ''),
+         ('Ref.branchProtectionRule', '\mbranchProtectionRule \{ requiredApprovingReviewCount \}', ''),
+         ('Ref.refUpdateRule', '\mrefUpdateRule \{ requiredApprovingReviewCount \}', ''),
+         ('Ref.rules', '\mrules\(first: 100\) \{[^{}]*\{[^{}]*\{[^{}]*\{[^{}]*\}[^{}]*\}[^{}]*\}[^{}]*\}', ''),
+         ('CheckSuite.workflowRun', '\mworkflowRun \{ workflow \{ name \} \}', ''),
+         ('StatusCheckRollup.contexts', '\mcontexts\(first: 50\) \{ \.\.\.CheckPage \}', ''),
+         ('StatusCheckRollup.contexts', 'fragment CheckPage on .*?\n\}\n', ''),
+         -- With the runs, or without where these are left out already.
+         ('Commit.statusCheckRollup', '\mstatusCheckRollup \{ id state [^{}]*(\{[^{}]*\} )?\}', ''),
+         ('Commit.statusCheckRollup', 'fragment CheckPage on .*?\n\}\n', ''),
          ('PullRequest.closingIssuesReferences', '\mclosingIssuesReferences\([^)]*\) \{ \.\.\.ClosingIssuePage \}', ''),
          ('PullRequest.closingIssuesReferences', 'fragment ClosingIssuePage on .*?\n\}\n', '')
 $$;
@@ -161,6 +172,9 @@ BEGIN
     query := keypup.github_fragments('{pull_requests,label_page,assignee_page,review_request_page,review_page,'
       'pull_request_timeline_page,closing_issue_page,comment_fields,actor_fields}'::text[] || reviewers);
     variables := jsonb_build_object('ids', the_job.arguments -> 'items');
+  ELSIF the_job.kind = 'merge_states' THEN
+    query := keypup.github_fragments('{merge_states,check_page}'::text[]);
+    variables := jsonb_build_object('ids', the_job.arguments -> 'items');
   ELSIF the_job.kind = 'issues' THEN
     query := keypup.github_fragments('{issues,label_page,assignee_page,issue_timeline_page,comment_fields,'
       'actor_fields}'::text[]);
@@ -183,7 +197,8 @@ BEGIN
       FROM jsonb_array_elements(the_job.arguments -> 'items') WITH ORDINALITY AS a(page, position)
       JOIN keypup.github_nested() n ON n.connection = a.page ->> 'connection'
        AND n.on_type = CASE a.page ->> 'item' WHEN 'pull_request' THEN 'PullRequest' WHEN 'issue' THEN 'Issue'
-         WHEN 'deployment' THEN 'Deployment' ELSE 'PullRequestReviewThread' END
+         WHEN 'deployment' THEN 'Deployment' WHEN 'status_check_rollup' THEN 'StatusCheckRollup'
+         ELSE 'PullRequestReviewThread' END
     )
     SELECT format('query KeypupNestedPages(%s) { rateLimit { limit cost remaining resetAt } %s } %s',
              string_agg(format('$id%1$s: ID!, $after%1$s: String', i), ', ' ORDER BY i),

@@ -163,6 +163,8 @@ BEGIN
   PERFORM keypup.github_queue_pages(account, project, coalesce(pages || threads, pages, threads));
   PERFORM keypup.derive_pull_requests(account, project,
     ARRAY(SELECT n.number FROM keypup.json_rows(nodes, '', '{number}'::text[]) AS n (number bigint)));
+  PERFORM keypup.github_queue_merge_states(account, project,
+    ARRAY(SELECT n.number FROM keypup.json_rows(nodes, '', '{number}'::text[]) AS n (number bigint)));
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_pull_requests(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
@@ -241,6 +243,8 @@ BEGIN
         PERFORM keypup.github_store_milestones(account, project, rows);
       WHEN 'pull_requests' THEN
         PERFORM keypup.github_store_pull_requests(account, project, repository, rows, as_of);
+      WHEN 'merge_states' THEN
+        PERFORM keypup.github_store_merge_states(account, project, rows);
       WHEN 'issues' THEN
         PERFORM keypup.github_store_issues(account, project, repository, rows, as_of);
       WHEN 'releases' THEN
@@ -250,6 +254,8 @@ BEGIN
       WHEN 'nested_pages' THEN
         IF rows @> '[{"item": "deployment"}]' THEN
           PERFORM keypup.github_store_statuses(account, project, rows);
+        ELSIF rows @> '[{"item": "status_check_rollup"}]' THEN
+          PERFORM keypup.github_store_checks(account, project, rows);
         ELSE
           touched := ARRAY(SELECT DISTINCT n.number
             FROM keypup.json_rows(rows, '', '{number}'::text[]) AS n (number bigint));
@@ -273,7 +279,7 @@ BEGIN
     PERFORM keypup.set_aside(account, project, keypup.github_failures(account, project, kind, '{}'::jsonb,
       jsonb_build_array(jsonb_build_object('why', 'it cannot be stored: ' || why,
         'asked', CASE kind WHEN 'nested_pages' THEN rows -> 0 ELSE rows #> '{0,id}' END,
-        'number', CASE WHEN kind IN ('pull_requests', 'issues') THEN rows #> '{0,number}' END))));
+        'number', CASE WHEN kind IN ('pull_requests', 'issues', 'merge_states') THEN rows #> '{0,number}' END))));
   END IF;
 END
 $$;
