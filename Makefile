@@ -15,7 +15,7 @@ DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/provider/github/queries.sql
 
 REGRESS = install access digest http model github queue insight_pull_request insight_delivery cycle_time insight_issue insight_words
-REGRESS += insight_person insight_review insight_team insight_work insight_bi insight_odd
+REGRESS += insight_person insight_review insight_check insight_team insight_work insight_bi insight_odd
 # The tests' answers are the same whatever the server is set to: the order of texts is C's, and what a session inherits is PostgreSQL's default.
 NO_LOCALE = 1
 ENCODING = UTF8

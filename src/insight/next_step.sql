@@ -9,7 +9,8 @@ WITH known AS (
     CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING'
       ELSE 'NONE' END AS review_state,
     coalesce(v.approver_usernames, '{}') AS approvers, coalesce(v.undecided_usernames, '{}') AS undecided,
-      m.logins AS mergers
+    coalesce(v.change_requester_usernames, '{}') AS change_requesters, m.logins AS mergers,
+    s.has_conflicts, s.is_behind, s.check_state, s.review_decision, s.required_approvals
   FROM keypup.projects j
   CROSS JOIN LATERAL (
     -- The persons who merged in the project within the last 90 days, those who merged most first.
@@ -28,15 +29,38 @@ WITH known AS (
   -- By the keys of what is gathered, so that it is gathered first, and once.
   JOIN keypup.pull_requests p ON p.account_id = m.account_id AND p.project_id = m.project_id
   LEFT JOIN LATERAL (
-    SELECT v.review_state, v.approver_usernames, v.undecided_usernames FROM keypup.pull_request_verdicts v
+    SELECT v.review_state, v.approver_usernames, v.undecided_usernames, v.change_requester_usernames
+    FROM keypup.pull_request_verdicts v
     WHERE v.account_id = p.account_id AND v.project_id = p.project_id AND v.number = p.number LIMIT 1) AS v ON true
+  LEFT JOIN keypup.pull_request_merge_states s ON s.account_id = p.account_id AND s.project_id = p.project_id
+    AND s.pull_request_number = p.number
   WHERE p.state = 'open' AND p.deleted_at IS NULL
+), counted AS (
+  -- A team has as many members as are needed. Where the provider wants another approval than there are, somebody's
+  -- counts for nothing: one who may not write, or is no code owner.
+  SELECT k.*,
+    CASE WHEN l.lacking > 0 AND NOT EXISTS (SELECT FROM unnest(k.asked) AS a(name) WHERE strpos(a.name, '/') > 0)
+      THEN greatest(0, l.lacking - (
+        SELECT count(DISTINCT w.login) FROM unnest(k.asked || k.undecided || k.change_requesters) AS w(login)
+        WHERE w.login <> ALL (k.approvers)))
+      ELSE 0 END AS missing_reviewers,
+    l.lacking > 0 AS lacks_approvals
+  FROM known k
+  CROSS JOIN LATERAL (
+    SELECT greatest(coalesce(k.required_approvals, 0) - cardinality(k.approvers),
+      CASE WHEN k.review_decision = 'review_required' AND cardinality(k.approvers) > 0 THEN 1 ELSE 0 END) AS lacking
+  ) AS l
 ), decided AS (
   SELECT k.*,
     CASE WHEN k.is_draft THEN 'NONE'
+      WHEN k.has_conflicts OR k.is_behind THEN 'REBASE'
+      WHEN k.check_state = 'failure' THEN 'FIX_BUILD'
+      WHEN k.missing_reviewers > 0 THEN 'ASSIGN_MISSING_REVIEWERS'
       WHEN k.review_state = 'PENDING' OR k.review_state = 'CHANGES_REQUESTED' AND cardinality(k.asked) > 0 THEN 'REVIEW'
       WHEN k.review_state = 'CHANGES_REQUESTED' THEN 'FIX_CODE'
-      WHEN k.review_state = 'APPROVED' THEN 'MERGE'
+      WHEN k.review_state = 'APPROVED' AND k.lacks_approvals THEN 'REVIEW'
+      WHEN k.review_state = 'APPROVED' AND k.check_state IS DISTINCT FROM 'pending' THEN 'MERGE'
+      WHEN k.review_state = 'APPROVED' THEN 'NONE'
       WHEN k.idle_since <= now() - interval '72 hours' THEN 'ASSIGN_REVIEWER'
       ELSE 'NONE' END AS recommended_action,
     CASE WHEN k.author IS NOT NULL AND NOT k.author_is_bot THEN ARRAY[k.author] ELSE k.assignees END AS owners,
@@ -46,21 +70,23 @@ WITH known AS (
         WHERE a.login = ANY (k.mergers) ORDER BY 1)
       WHEN k.author = ANY (k.mergers) THEN ARRAY[k.author]
       ELSE k.mergers[1:3] END AS suggested_mergers
-  FROM known k
+  FROM counted k
 )
 SELECT d.account_id, d.project_id, d.project, d.number, d.title, d.author, d.is_draft, d.review_state, d.idle_since,
   d.recommended_action,
   CASE d.recommended_action
     WHEN 'REVIEW' THEN CASE WHEN cardinality(d.asked) > 0 THEN d.asked ELSE d.undecided END
-    WHEN 'FIX_CODE' THEN d.owners WHEN 'ASSIGN_REVIEWER' THEN d.owners
+    WHEN 'FIX_CODE' THEN d.owners WHEN 'ASSIGN_REVIEWER' THEN d.owners WHEN 'REBASE' THEN d.owners
+    WHEN 'FIX_BUILD' THEN d.owners WHEN 'ASSIGN_MISSING_REVIEWERS' THEN d.owners
     WHEN 'MERGE' THEN d.suggested_mergers ELSE '{}' END AS recommended_actor_usernames,
-  d.suggested_mergers AS suggested_merger_usernames
+  d.suggested_mergers AS suggested_merger_usernames, d.has_conflicts, d.is_behind, d.check_state,
+  d.required_approvals, d.missing_reviewers
 FROM decided d;
 REVOKE ALL ON keypup.pull_request_next_steps FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_next_steps TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_next_steps IS
-  'One row an open pull request: what is to be done next, and who could. Conflicts with the base, checks and branch '
-  'rules are not read: no step follows from them.';
+  'One row an open pull request: what is to be done next, and who could. What the provider does not tell of conflicts, '
+  'checks and branch rules (provider_capabilities, sync_status.warning) leads to no step.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.project IS 'Name of the project.';
@@ -73,13 +99,25 @@ COMMENT ON COLUMN keypup.pull_request_next_steps.review_state IS
 COMMENT ON COLUMN keypup.pull_request_next_steps.idle_since IS
   'Last change that the provider names, never before the opening.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_action IS
-  'REVIEW, FIX_CODE, MERGE, ASSIGN_REVIEWER (nobody asked, no review, and idle for 3 days), or NONE: a draft, or too '
-  'new.';
+  'The first that applies of REBASE (it conflicts with its base branch, or has to follow it), FIX_BUILD (a check '
+  'failed), ASSIGN_MISSING_REVIEWERS (fewer approved it or were asked than its base branch asks for), REVIEW, '
+  'FIX_CODE, MERGE, ASSIGN_REVIEWER (nobody asked, no review, and idle for 3 days), or NONE: a draft, too new, or '
+  'approved while its checks go on.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.recommended_actor_usernames IS
   'Logins of who could do it; empty for NONE, and where nobody is known.';
 COMMENT ON COLUMN keypup.pull_request_next_steps.suggested_merger_usernames IS
   'Assignees; else the approvers who merged in the project within 90 days; else the author who did; else the three who '
   'merged most. Empty for drafts.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.has_conflicts IS
+  'Whether it conflicts with its base branch; NULL where that is not known.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.is_behind IS
+  'Whether its base branch has moved on, and has to be merged into it first; NULL where that is not known.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.check_state IS
+  'failure, pending or success, as in pull_request_merge_states; NULL without checks.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.required_approvals IS
+  'Approvals that its base branch asks for; NULL where that is not known.';
+COMMENT ON COLUMN keypup.pull_request_next_steps.missing_reviewers IS
+  'How many more persons have to be asked for a review, so that it can be approved; 0 where a team is asked.';
 
 CREATE VIEW keypup.issue_next_steps WITH (security_invoker = true, security_barrier = true) AS
 WITH listed AS (
