@@ -54,9 +54,20 @@ SELECT project, kind, workflow, name, commits, failed_commits, flaky_commits, fl
 SELECT pg_temp.run(4, '9', 'c4', 'build', 'success', 0, 30);
 SELECT number, build_state, time_to_green FROM keypup.pull_request_builds WHERE account_id = :'account' AND number = 4;
 INSERT INTO keypup.pull_request_checks (account_id, project_id, pull_request_number, external_id, head_commit, kind, name, status, conclusion) VALUES (:'account', :'project_id', 4, 'x', 'c4', 'check_run', 'x', 'queued', 'success');
+-- Commits. ann has two logins; bob's second commit is in two pull requests; nobody knows who wrote one; a robot wrote one, and is marked only later. 23:30 UTC is the next day in Paris.
+INSERT INTO keypup.people (account_id, person_id, name) SELECT :'account', ('00000000-0000-0000-0000-00000000000' || n)::uuid, name FROM (VALUES (1, 'Ann'), (2, 'Bob'), (3, 'Robot')) AS v(n, name);
+INSERT INTO keypup.identities (account_id, connection_id, external_id, login, kind, person_id) SELECT :'account', :'connection_id', 'U' || login, login, 'user', ('00000000-0000-0000-0000-00000000000' || n)::uuid
+FROM (VALUES ('ann', 1), ('ann-home', 1), ('bob', 2), ('robot', 3)) AS v(login, n);
+SELECT count(*) FROM keypup.store_pull_request_commits(:'account', :'project_id', ARRAY(SELECT ROW(n, n || id, id, author, false, pg_temp.at(minutes))::keypup.provided_pull_request_commits
+  FROM (VALUES (4, 'k1', 'ann', 0), (4, 'k2', 'ann-home', 10), (4, 'k3', 'bob', 20), (4, 'k4', 'bob', 1410), (5, 'k4', 'bob', 1410), (5, 'k5', NULL, 30), (5, 'k6', 'robot', 40)) AS v(n, id, author, minutes)));
+SELECT project, day, person, login, is_bot, commits, pull_requests FROM keypup.commits_daily WHERE account_id = :'account' ORDER BY day, person;
+SELECT keypup.set_time_zone('built', 'Europe/Paris'), keypup.mark_bot('built', 'robot');
+SELECT day, person, is_bot, commits, pull_requests FROM keypup.commits_daily WHERE account_id = :'account' AND person IN ('Bob', 'Robot') ORDER BY day, person;
 -- What is gone is gone with its pull request; a deleted one is in no view.
 UPDATE keypup.pull_requests SET deleted_at = now() WHERE account_id = :'account' AND number = 1;
 DELETE FROM keypup.pull_requests WHERE account_id = :'account' AND number = 3;
+DELETE FROM keypup.pull_requests WHERE account_id = :'account' AND number = 4;
+SELECT day, person, commits, pull_requests FROM keypup.commits_daily WHERE account_id = :'account' ORDER BY day, person;
 SELECT DISTINCT number FROM keypup.pull_request_builds WHERE account_id = :'account' ORDER BY number;
 SELECT count(*) FROM keypup.pull_request_merge_states WHERE account_id = :'account' AND pull_request_number = 3;
 DELETE FROM keypup.accounts WHERE account_id = :'account';

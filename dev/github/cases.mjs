@@ -294,8 +294,8 @@ function addFullIssue(history, fields, crowd, isCrowded) {
 }
 
 function addFullPullRequest(history, cast, fields, crowd, others, isCrowded, hasLongThread) {
-  const commit = { oid: '1'.repeat(40), authoredDate: fields.createdAt, committedDate: fields.createdAt };
-  const pull = newPullRequest(history, { ...fields, commits: [commit] });
+  const commits = Array.from({ length: isCrowded ? 51 : 2 }, (_, i) => ({ oid: oidOf(`${fields.number}:${i}`), authoredDate: fields.createdAt, committedDate: fields.createdAt, author: crowd[i % 21] }));
+  const pull = newPullRequest(history, { ...fields, commits });
   const at = (seconds) => later(pull.createdAt, seconds);
   fillItem(history, pull, crowd, isCrowded);
   const { nameWithOwner: repository } = history.repository;

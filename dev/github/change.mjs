@@ -21,7 +21,7 @@ export function applyChange(world, history, change) {
   const item = change.number === undefined ? undefined : world.byNumber(history, change.number);
   if (change.number !== undefined && !item && !change.change.startsWith('new_') && !change.change.includes('milestone')) throw new Error(`no issue or pull request number ${change.number}`);
   const touched = handler({ world, history, item, change, at, actor }) ?? item;
-  if (item && change.bump !== false && item.updatedAt < at) item.updatedAt = at;
+  if (item && change.bump !== false && !CHECK_CHANGES[change.change] && item.updatedAt < at) item.updatedAt = at;
   if (item?.__typename === 'PullRequest') item.reviewDecision = reviewDecisionOf(item);
   if (change.change !== 'delete_repository') world.index(history);
   return { change: change.change, at, number: item?.number ?? touched?.number, updatedAt: item?.updatedAt ?? touched?.updatedAt, id: touched?.id, record: touched };
@@ -172,14 +172,14 @@ const CHANGES = {
   },
 
   force_push({ history, item, at, actor }) {
-    isPull(item).commits = item.commits.map((commit, index) => ({ oid: oidOf(`${item.id}:${at}:${index}`), authoredDate: commit.authoredDate, committedDate: at }));
+    isPull(item).commits = item.commits.map((commit, index) => ({ oid: oidOf(`${item.id}:${at}:${index}`), authoredDate: commit.authoredDate, committedDate: at, author: commit.author }));
     item.checks = [];
     newEvent(history, item, 'HeadRefForcePushedEvent', at, actor);
   },
 
-  push({ item, at }) {
+  push({ item, at, actor }) {
     isPull(item).checks = [];
-    item.commits.push({ oid: oidOf(`${item.id}:${at}:${item.commits.length}`), authoredDate: at, committedDate: at });
+    item.commits.push({ oid: oidOf(`${item.id}:${at}:${item.commits.length}`), authoredDate: at, committedDate: at, author: actor });
   },
 
   close_reference({ history, item, change }) {
@@ -201,7 +201,7 @@ const CHANGES = {
 
   new_pull_request({ history, change, at, actor }) {
     const pull = newPullRequest(history, { number: nextNumber(history), title: change.title ?? 'A new pull request', createdAt: at, author: actor, isDraft: Boolean(change.draft), authorAssociation: change.author_association ?? 'MEMBER', additions: 1, changedFiles: 1 });
-    pull.commits = [{ oid: oidOf(pull.id), authoredDate: change.first_commit_at ?? at, committedDate: at }];
+    pull.commits = [{ oid: oidOf(pull.id), authoredDate: change.first_commit_at ?? at, committedDate: at, author: actor }];
     return pull;
   },
 

@@ -127,7 +127,7 @@ function addCommits(pull, headRefOid, random) {
   while (times.length < count) times.push(random.timeBetween(first, end));
   times.sort();
   pull.commits = times.map((time, index) => ({
-    oid: index === count - 1 ? headRefOid : oidOf(`${pull.id}:${index}`), authoredDate: time, committedDate: rebased ? later(time, 30) : time,
+    oid: index === count - 1 ? headRefOid : oidOf(`${pull.id}:${index}`), authoredDate: time, committedDate: rebased ? later(time, 30) : time, author: pull.author,
   }));
 }
 

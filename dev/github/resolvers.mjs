@@ -197,6 +197,7 @@ const Commit = {
   id: (commit) => `C_${commit.oid}`,
   abbreviatedOid: (commit) => commit.oid.slice(0, 7),
   pushedDate: () => null,
+  author: ({ author }) => ({ __typename: 'GitActor', user: author?.__typename === 'User' ? author : null }),
 };
 
 const table = {

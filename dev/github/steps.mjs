@@ -4,12 +4,12 @@ import { later } from './random.mjs';
 import { newEvent, newReview, newReviewComment, newThread, oidOf } from './records.mjs';
 import { referTo } from './history.mjs';
 
-/** Mostly written before the pull request was opened. */
+/** Mostly written before the pull request was opened; now and then under an address that is nobody's. */
 export function addCommits(pull, random, count, end) {
   const first = random.chance(0.12) ? random.timeBetween(pull.createdAt, end) : later(pull.createdAt, -60 - random.tail(3000, 0.6, 9_000_000));
   const times = [first];
   while (times.length < count) times.push(random.timeBetween(first, end));
-  pull.commits = times.sort().map((time, index) => ({ oid: oidOf(`${pull.id}:${index}`), authoredDate: time, committedDate: time }));
+  pull.commits = times.sort().map((time, index) => ({ oid: oidOf(`${pull.id}:${index}`), authoredDate: time, committedDate: time, author: index % 4 === 3 ? null : pull.author }));
 }
 
 /** A review with some comments: on a new thread, or an answer in one that is there. */

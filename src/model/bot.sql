@@ -40,6 +40,8 @@ BEGIN
   WHERE r.account_id = account AND r.project_id = ANY (projects) AND r.author = login AND r.author_is_bot <> is_bot;
   UPDATE keypup.deployments d SET creator_is_bot = is_bot
   WHERE d.account_id = account AND d.project_id = ANY (projects) AND d.creator = login AND d.creator_is_bot <> is_bot;
+  UPDATE keypup.pull_request_commits m SET author_is_bot = is_bot
+  WHERE m.account_id = account AND m.project_id = ANY (projects) AND m.author = login AND m.author_is_bot <> is_bot;
   FOR touched IN
     WITH reviewed AS (
       UPDATE keypup.reviews r SET author_is_bot = is_bot

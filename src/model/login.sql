@@ -14,6 +14,8 @@ CROSS JOIN LATERAL (SELECT i.author UNION SELECT i.closed_by UNION SELECT unnest
 UNION ALL
 SELECT r.account_id, r.project_id, r.author FROM keypup.reviews r
 UNION ALL
+SELECT m.account_id, m.project_id, m.author FROM keypup.pull_request_commits m
+UNION ALL
 SELECT c.account_id, c.project_id, c.author FROM keypup.comments c
 UNION ALL
 SELECT e.account_id, e.project_id, l.login

@@ -292,6 +292,8 @@ BEGIN
     AND (i.author = ANY (old_names) OR i.closed_by = ANY (old_names) OR i.assignees && old_names);
   UPDATE keypup.reviews r SET author = keypup.new_name(r.author, old_names, new_names)
   WHERE r.account_id = account AND r.project_id = ANY (projects) AND r.author = ANY (old_names);
+  UPDATE keypup.pull_request_commits m SET author = keypup.new_name(m.author, old_names, new_names)
+  WHERE m.account_id = account AND m.project_id = ANY (projects) AND m.author = ANY (old_names);
   UPDATE keypup.comments c SET author = keypup.new_name(c.author, old_names, new_names)
   WHERE c.account_id = account AND c.project_id = ANY (projects) AND c.author = ANY (old_names);
   UPDATE keypup.timeline_events t

@@ -18,7 +18,7 @@ CREATE TABLE keypup.providers (
   poll_size integer NOT NULL DEFAULT 0 CHECK (poll_size BETWEEN 0 AND 100),
   offers text[] NOT NULL DEFAULT '{}' CHECK (offers <@ '{discover,sign_in}'),
   reads text[] NOT NULL CHECK (reads <@ '{pull_requests,reviews,issues,comments,labels,milestones,timeline_events,'
-    'releases,deployments,status_history,sprints,merge_states,checks}'),
+    'releases,deployments,status_history,sprints,commits,merge_states,checks}'),
   batched_kinds text[] NOT NULL DEFAULT '{}',
   refusable jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(refusable) = 'array')
 );
@@ -69,7 +69,8 @@ CROSS JOIN (VALUES
   ('pull_requests', 'pull_requests'), ('reviews', 'reviews'), ('issues', 'issues'), ('comments', 'comments'),
   ('labels', 'labels'), ('milestones', 'milestones'), ('timeline_events', 'timeline_events'),
   ('releases', 'releases'), ('deployments', 'deployments'), ('status_history', 'timeline_events'),
-  ('sprints', 'sprints'), ('merge_states', 'pull_request_merge_states'), ('checks', 'pull_request_checks'))
+  ('sprints', 'sprints'), ('commits', 'pull_request_commits'),
+  ('merge_states', 'pull_request_merge_states'), ('checks', 'pull_request_checks'))
   AS c (capability, relation);
 REVOKE ALL ON keypup.provider_capabilities FROM PUBLIC;
 GRANT SELECT ON keypup.provider_capabilities TO keypup_member;

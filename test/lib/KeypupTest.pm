@@ -213,6 +213,10 @@ my %expected = (
 		q{SELECT (i->>'number')::bigint, v->>'fullDatabaseId', v->'author'->>'login', coalesce(v->'author'->>'__typename' = 'Bot', false), lower(v->>'state'),
 		  (v->>'submittedAt')::timestamptz
 		  FROM truth t(r, k, i), jsonb_array_elements(i->'reviews') v WHERE k = 'pullRequests' AND v->>'state' <> 'PENDING'} ],
+	pull_request_commits => [
+		q{pull_request_number, commit_id, author, author_is_bot, authored_at},
+		q{SELECT (i->>'number')::bigint, c->>'oid', CASE c->'author'->>'__typename' WHEN 'User' THEN c->'author'->>'login' END, false, (c->>'authoredDate')::timestamptz
+		  FROM truth t(r, k, i), jsonb_array_elements(i->'commits') c WHERE k = 'pullRequests'} ],
 	comments => [
 		q{item_kind, item_number, external_id, author, author_is_bot, created_at, updated_at},
 		q{SELECT CASE k WHEN 'issues' THEN 'issue' ELSE 'pull_request' END, (i->>'number')::bigint, c->>'fullDatabaseId', c->'author'->>'login',

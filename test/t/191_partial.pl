@@ -67,7 +67,7 @@ run([ 'node', 'test/schema/nullable.mjs' ], '<', \$requests, '>', \$out, '2>', \
 my @places = map { decode_json($_) } split /\n/, $out;
 
 # What a server may leave empty though it answers: a null there, without an error, is data.
-my $data = qr/\.(?:endCursor|createdAt|updatedAt|closedAt|mergedAt|submittedAt|publishedAt|dueOn|name|author|actor|assignee|mergedBy|requestedReviewer|milestone|stateReason|pullRequestReview|review|reviewDecision|baseRef|branchProtectionRule|refUpdateRule|rules|requiredApprovingReviewCount|parameters|statusCheckRollup|conclusion|startedAt|completedAt|workflowRun|defaultBranchRef|latestRelease|tagCommit|ref|commit|environment|state)$|^rateLimit$/;
+my $data = qr/\.(?:endCursor|createdAt|updatedAt|closedAt|mergedAt|submittedAt|publishedAt|dueOn|name|author|actor|assignee|mergedBy|requestedReviewer|milestone|stateReason|pullRequestReview|review|reviewDecision|baseRef|branchProtectionRule|refUpdateRule|rules|user|requiredApprovingReviewCount|parameters|statusCheckRollup|conclusion|startedAt|completedAt|workflowRun|defaultBranchRef|latestRelease|tagCommit|ref|commit|environment|state)$|^rateLimit$/;
 # What the token may not read is left out, and warned of: 192_incomplete.pl.
 my $refusable = qr/(?:defaultBranchRef|latestRelease|tagCommit|\.ref|\.commit|requestedReviewer|statusCheckRollup|contexts|contexts\.nodes|contexts\.nodes\.\*|workflowRun|branchProtectionRule|refUpdateRule|rules|rules\..*|requiredApprovingReviewCount)$/;
 my %cases;

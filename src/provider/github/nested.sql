@@ -189,6 +189,7 @@ AS $$
 DECLARE
   events boolean := kind IS NOT NULL OR items @? '$[*].timelineItems';
   reviews boolean := kind = 'pull_request' OR items @? '$[*].reviews';
+  commits boolean := kind = 'pull_request' OR items @? '$[*].commits';
   comments text[] := CASE WHEN kind IS NOT NULL THEN ARRAY[kind] WHEN events THEN '{issue,pull_request,review}'
     ELSE '{review}' END;
 BEGIN
@@ -201,23 +202,29 @@ BEGIN
                                    AND t.item_number = ANY (numbers)))
      AND NOT (reviews AND EXISTS (SELECT FROM keypup.reviews r
                                   WHERE r.account_id = account AND r.project_id = project
-                                    AND r.pull_request_number = ANY (numbers))) THEN
+                                    AND r.pull_request_number = ANY (numbers)))
+     AND NOT (commits AND EXISTS (SELECT FROM keypup.pull_request_commits m
+                                  WHERE m.account_id = account AND m.project_id = project
+                                    AND m.pull_request_number = ANY (numbers))) THEN
     RETURN;
   END IF;
   WITH item AS MATERIALIZED (
     SELECT n.number, coalesce(kind, n.item) AS item, n.node, CASE WHEN kind IS NULL THEN n.seen ELSE '{}' END AS seen,
-      n.reviews, n.reviews_go_on, n.events, n.events_go_on, n.threads, CASE
+      n.reviews, n.reviews_go_on, n.commits, n.commits_go_on, n.events, n.events_go_on, n.threads, CASE
         WHEN kind IS NULL THEN n.threads_go_on END AS threads_go_on, n.comments, CASE
         WHEN kind IS NULL THEN n.comments_go_on END AS comments_go_on
     FROM keypup.json_rows(items, '', ('{number,item,node,seen,reviews.nodes.fullDatabaseId|id,'
-      'reviews.pageInfo.hasNextPage,'
+      'reviews.pageInfo.hasNextPage,commits.nodes.id,commits.pageInfo.hasNextPage,'
         'timelineItems.nodes.fullDatabaseId|id,timelineItems.pageInfo.hasNextPage,reviewThreads.nodes.id,'
         'reviewThreads.pageInfo.hasNextPage,'
         'comments.nodes.fullDatabaseId|id,comments.pageInfo.hasNextPage}')::text[])
-      AS n (number bigint, item text, node text, seen text[], reviews text[], reviews_go_on boolean, events text[],
-        events_go_on boolean, threads text[], threads_go_on boolean, comments text[], comments_go_on boolean)
+      AS n (number bigint, item text, node text, seen text[], reviews text[], reviews_go_on boolean, commits text[],
+        commits_go_on boolean, events text[], events_go_on boolean, threads text[], threads_go_on boolean,
+        comments text[], comments_go_on boolean)
   ), whole (number, item, connection, node, ids) AS MATERIALIZED (
     SELECT i.number, i.item, 'reviews', NULL, i.seen || i.reviews FROM item i WHERE NOT i.reviews_go_on
+    UNION ALL
+    SELECT i.number, i.item, 'commits', NULL, i.seen || i.commits FROM item i WHERE NOT i.commits_go_on
     UNION ALL
     SELECT i.number, i.item, 'timelineItems', NULL, i.seen || i.events FROM item i WHERE NOT i.events_go_on
     UNION ALL
@@ -235,6 +242,11 @@ BEGIN
     WHERE r.account_id = account AND r.project_id = project AND r.pull_request_number = ANY (numbers)
       AND r.pull_request_number = w.number
       AND w.connection = 'reviews' AND r.external_id <> ALL (w.ids)
+  ), gone_commits AS (
+    DELETE FROM keypup.pull_request_commits m USING whole w
+    WHERE m.account_id = account AND m.project_id = project AND m.pull_request_number = ANY (numbers)
+      AND m.pull_request_number = w.number
+      AND w.connection = 'commits' AND m.external_id <> ALL (w.ids)
   ), gone_events AS (
     DELETE FROM keypup.timeline_events t USING whole w
     WHERE t.account_id = account AND t.project_id = project AND t.item_number = ANY (numbers)
@@ -252,7 +264,7 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigint[]) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigint[]) IS
-  'Deletes the reviews, comments and events that whole lists of items lack.';
+  'Deletes the reviews, commits, comments and events that whole lists of items lack.';
 
 -- A list that never ends: its next page begins where this one did, or this one told nothing that those before had not.
 -- Of some lists a page may tell nothing that is kept, or nothing by which it could be known again: of these it is too
@@ -299,11 +311,13 @@ BEGIN
   IF NOT EXISTS (
     SELECT FROM keypup.json_rows(items, '', ('{labels.pageInfo.hasNextPage,assignees.pageInfo.hasNextPage,'
       'reviewRequests.pageInfo.hasNextPage,'
-        'reviews.pageInfo.hasNextPage,timelineItems.pageInfo.hasNextPage,closingIssuesReferences.pageInfo.hasNextPage,'
+        'reviews.pageInfo.hasNextPage,commits.pageInfo.hasNextPage,'
+        'timelineItems.pageInfo.hasNextPage,closingIssuesReferences.pageInfo.hasNextPage,'
         'reviewThreads.pageInfo.hasNextPage,comments.pageInfo.hasNextPage}')::text[])
-      AS n (labels boolean, assignees boolean, requests boolean, reviews boolean, events boolean, issues boolean,
-        threads boolean, comments boolean)
-    WHERE n.labels OR n.assignees OR n.requests OR n.reviews OR n.events OR n.issues OR n.threads OR n.comments)
+      AS n (labels boolean, assignees boolean, requests boolean, reviews boolean, commits boolean, events boolean,
+        issues boolean, threads boolean, comments boolean)
+    WHERE n.labels OR n.assignees OR n.requests OR n.reviews OR n.commits OR n.events OR n.issues OR n.threads
+      OR n.comments)
     AND NOT EXISTS (SELECT
       FROM keypup.json_rows(items, 'reviewThreads.nodes',
       '{comments.pageInfo.hasNextPage}'::text[]) AS n (go_on boolean) WHERE n.go_on) THEN
@@ -319,7 +333,8 @@ BEGIN
         CASE WHEN kind IS NULL THEN (e.item ->> 'nth')::bigint END AS nth
       FROM jsonb_array_elements(items) AS e (item)
       CROSS JOIN LATERAL unnest(CASE kind WHEN 'issue' THEN '{labels,assignees,timelineItems}'::text[]
-        WHEN 'pull_request' THEN '{labels,assignees,reviewRequests,reviews,timelineItems,closingIssuesReferences}'
+        WHEN 'pull_request'
+          THEN '{labels,assignees,reviewRequests,reviews,commits,timelineItems,closingIssuesReferences}'
         ELSE ARRAY[e.item ->> 'connection'] END) AS c (connection)
       UNION ALL
       SELECT 'thread', e.item -> 'number', t -> 'id', 'comments', t -> 'comments', '[]', NULL, NULL
@@ -364,6 +379,13 @@ BEGIN
       AS n (number bigint, id text, author text, author_type text, state text, submitted_at timestamptz,
         updated_at timestamptz, url text)
     WHERE n.state <> 'PENDING'));
+
+  PERFORM keypup.store_pull_request_commits(account, project, ARRAY(
+    SELECT ROW(n.number, n.id, n.commit_id, n.author, coalesce(n.author_type = 'Bot' OR n.author LIKE '%[bot]', false),
+      n.authored_at)::keypup.provided_pull_request_commits
+    FROM keypup.json_rows(items, 'commits.nodes', '{../number,id,commit.oid,commit.author.user.login,'
+      'commit.author.user.__typename,commit.authoredDate}'::text[])
+      AS n (number bigint, id text, commit_id text, author text, author_type text, authored_at timestamptz)));
 
   PERFORM keypup.store_comments(account, project, ARRAY(
     SELECT ROW(n.item, n.number, n.id, n.author, coalesce(n.author_type = 'Bot', false), n.created_at, n.updated_at,
@@ -421,5 +443,5 @@ $$;
 REVOKE ALL ON FUNCTION keypup.github_store_nested(uuid, bigint, text, text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_store_nested(uuid, bigint, text, text, jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_store_nested(uuid, bigint, text, text, jsonb) IS
-  'Stores reviews, comments and events of items, and further pages of their lists. Returns the pages that come next; '
-  'NULL: none.';
+  'Stores reviews, commits, comments and events of items, and further pages of their lists. Returns the pages that '
+  'come next; NULL: none.';

@@ -10,7 +10,7 @@ VALUES ('github', 'GitHub', 'https://api.github.com',
   'github-authentication-token-expiration,x-oauth-scopes}',
   'hmac-sha256-hex', 'app', 'repository', 100, '{discover,sign_in}',
   '{pull_requests,reviews,issues,comments,labels,milestones,timeline_events,releases,deployments,'
-    'merge_states,checks}',
+    'commits,merge_states,checks}',
   '{pull_requests,issues}',
   '[["Repository.releases", "releases"], ["Repository.deployments", "deployments"],
     ["Release.tagCommit", "commits of releases"], ["Deployment.commit", "commits of deployments"],

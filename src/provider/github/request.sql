@@ -25,6 +25,8 @@ AS $$
       '{review_request_page,reviewer_fields}'),
     ('reviews', 'PullRequest', 'reviews(first: 100, after: $after%1$s) { ...ReviewPage }',
       '{review_page,actor_fields}'),
+    ('commits', 'PullRequest', 'commits(first: 100, after: $after%1$s) { ...CommitPage }',
+      '{commit_page,actor_fields}'),
     ('reviewThreads', 'PullRequest', 'reviewThreads(first: %2$s, after: $after%1$s) { ...ThreadPage }',
       '{thread_page,review_comment_page,actor_fields}'),
     ('timelineItems', 'PullRequest', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, '
@@ -170,7 +172,7 @@ BEGIN
     variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', first);
   ELSIF the_job.kind = 'pull_requests' THEN
     query := keypup.github_fragments('{pull_requests,label_page,assignee_page,review_request_page,review_page,'
-      'pull_request_timeline_page,closing_issue_page,comment_fields,actor_fields}'::text[] || reviewers);
+      'commit_page,pull_request_timeline_page,closing_issue_page,comment_fields,actor_fields}'::text[] || reviewers);
     variables := jsonb_build_object('ids', the_job.arguments -> 'items');
   ELSIF the_job.kind = 'merge_states' THEN
     query := keypup.github_fragments('{merge_states,check_page}'::text[]);

@@ -1,0 +1,36 @@
+-- insight/commit.sql: commits by person and day. doc/activity.md has the definitions.
+
+CREATE VIEW keypup.commits_daily WITH (security_invoker = true, security_barrier = true) AS
+SELECT a.account_id, c.project_id, j.name AS project, d.day, l.person_id,
+  CASE WHEN l.person_id IS NULL THEN c.author END AS login,
+  coalesce(min(l.person), min(c.author)) AS person, c.author_is_bot AS is_bot,
+  count(DISTINCT c.commit_id) AS commits, count(DISTINCT c.pull_request_number) AS pull_requests
+FROM keypup.accounts a
+CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
+JOIN keypup.pull_request_commits c ON c.account_id = a.account_id
+CROSS JOIN LATERAL (SELECT (c.authored_at AT TIME ZONE z.zone)::date AS day) AS d
+JOIN keypup.pull_requests p ON p.account_id = c.account_id AND p.project_id = c.project_id
+  AND p.number = c.pull_request_number AND p.deleted_at IS NULL
+JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id
+LEFT JOIN keypup.person_logins l ON l.account_id = j.account_id AND l.connection_id = j.connection_id
+  AND l.login = c.author
+GROUP BY a.account_id, c.project_id, j.name, d.day, l.person_id, CASE WHEN l.person_id IS NULL THEN c.author END,
+  c.author_is_bot;
+REVOKE ALL ON keypup.commits_daily FROM PUBLIC;
+GRANT SELECT ON keypup.commits_daily TO keypup_member;
+COMMENT ON VIEW keypup.commits_daily IS
+  'One row a project, day and person with commits in pull requests that are not deleted: how many. A commit counts '
+  'once, in however many pull requests it is. Days are those of the account''s time zone; calendar has those without '
+  'any.';
+COMMENT ON COLUMN keypup.commits_daily.account_id IS 'The account.';
+COMMENT ON COLUMN keypup.commits_daily.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.commits_daily.project IS 'Name of the project.';
+COMMENT ON COLUMN keypup.commits_daily.day IS 'The day on which they were written, by their authors'' clocks.';
+COMMENT ON COLUMN keypup.commits_daily.person_id IS
+  'The person; NULL for the provider''s bots, and where the provider knows nobody of the author''s address.';
+COMMENT ON COLUMN keypup.commits_daily.login IS 'Login of who is no person, as a bot is; NULL otherwise.';
+COMMENT ON COLUMN keypup.commits_daily.person IS
+  'Name of the person, or the login; NULL where the provider knows nobody of the author''s address.';
+COMMENT ON COLUMN keypup.commits_daily.is_bot IS 'Whether a bot wrote them.';
+COMMENT ON COLUMN keypup.commits_daily.commits IS 'Commits written.';
+COMMENT ON COLUMN keypup.commits_daily.pull_requests IS 'Pull requests that have one of them.';
