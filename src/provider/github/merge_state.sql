@@ -57,8 +57,8 @@ COMMENT ON FUNCTION keypup.github_store_checks(uuid, bigint, jsonb) IS
   'Stores pages of the checks of newest commits, and asks for the pages that come next.';
 
 -- GitHub computes whether there are conflicts once it is asked, and says UNKNOWN until then; a check that goes on ends;
--- one that failed is run again. A pull request that changed long ago waits longer each time, half of the time that it
--- has been quiet, and in the end for its recheck.
+-- one that failed is run again; where there are none, some may come soon. A pull request that changed long ago waits
+-- longer each time, half of the time that it has been quiet, and in the end for its recheck.
 CREATE FUNCTION keypup.github_follow_merge_states(account uuid, project bigint, read text[], became_unknown text[])
   RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -84,7 +84,9 @@ AS $$
     WHERE p.account_id = account AND p.project_id = project AND p.global_id = ANY (read) AND p.state = 'open'
       AND (m.external_id = ANY (became_unknown)
         OR (m.has_conflicts IS NULL OR m.check_state IN ('pending', 'failure'))
-          AND p.updated_at > now() - current_setting('keypup.recheck_interval')::interval)
+          AND p.updated_at > now() - current_setting('keypup.recheck_interval')::interval
+        OR m.check_state IS NULL AND p.updated_at > now() - interval '30 minutes'
+          AND 'Commit.statusCheckRollup' <> ALL (keypup.github_refused_fields(account, project)))
   ), numbered AS (
     SELECT a.id, min(a.due_at) OVER () AS due_at, (row_number() OVER (ORDER BY a.id COLLATE "C") - 1) / 50 AS part
     FROM (SELECT a.id, min(a.due_at) AS due_at FROM asked a GROUP BY a.id) AS a
