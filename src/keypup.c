@@ -47,6 +47,8 @@ int keypup_sweep_interval = 7 * 86400;
 int keypup_full_reread_interval = 90 * 86400;
 int keypup_deletion_delay = 3600;
 int keypup_sync_interval = 300;
+int keypup_audit_retention = 30 * 86400;
+int keypup_audit_count_interval = 60;
 int keypup_change_timeout = 60;
 int keypup_bcrypt_cost = 12;
 int keypup_max_password_digests = 2;
@@ -122,6 +124,15 @@ define_settings(void)
 	DefineCustomIntVariable(
 		"keypup.sync_interval", "Time from the end of a project's run to the start of its next.",
 		NULL, &keypup_sync_interval, 300, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.audit_retention", "How long records of the audit log are kept.",
+		"Whole days are dropped, by the worker, when the last record of the day is so old.",
+		&keypup_audit_retention, 30 * 86400, 86400, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable("keypup.audit_count_interval",
+							"How long the same refusal is counted in one record of the audit log.",
+							"Then it has another record.", &keypup_audit_count_interval, 60, 1,
+							3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"keypup.change_timeout",
 		"How long a transaction that has changed something may stay open; then its session ends.",

@@ -23,6 +23,8 @@ extern int keypup_recheck_interval;
 extern int keypup_sweep_interval;
 extern int keypup_full_reread_interval;
 extern int keypup_deletion_delay;
+extern int keypup_audit_retention; /* seconds, as the next */
+extern int keypup_audit_count_interval;
 extern int keypup_change_timeout; /* seconds; 0: none */
 extern int keypup_bcrypt_cost; /* log2 of bcrypt's rounds */
 extern int keypup_max_password_digests; /* at once, in the server */

@@ -1,7 +1,8 @@
 -- audit/audit.sql: who did what, and who was refused what.
 
+-- Records of no account that exists belong to the one of zeros, which nobody is a member of.
 CREATE TABLE keypup.audit_log (
-  account_id uuid,
+  account_id uuid NOT NULL,
   record_id bigint NOT NULL DEFAULT keypup.new_id(),
   occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   last_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -9,41 +10,55 @@ CREATE TABLE keypup.audit_log (
   action text NOT NULL,
   outcome text NOT NULL CHECK (outcome IN ('done', 'refused')),
   actor text,
-  actor_kind text CHECK (actor_kind IN ('database_role', 'person', 'api_key')),
+  actor_kind text CHECK (actor_kind IN ('database_role', 'person', 'api_key', 'worker')),
   claimed text,
   database_role text NOT NULL,
   client_address text,
+  application_name text,
   detail text,
-  UNIQUE NULLS NOT DISTINCT (account_id, record_id)
-);
-CREATE INDEX audit_log_time ON keypup.audit_log (account_id, occurred_at);
-CREATE INDEX audit_log_noted ON keypup.audit_log (account_id, occurred_at)
-WHERE outcome = 'refused' OR action = 'support.read';
--- Its key may be NULL: where somebody publishes all tables, PostgreSQL would refuse to count what was refused again.
-ALTER TABLE keypup.audit_log REPLICA IDENTITY FULL;
+  counts_until timestamptz
+) PARTITION BY RANGE (record_id);
 COMMENT ON TABLE keypup.audit_log IS
   'Who did what in an account, and who was refused what. What was done is recorded with it, or not at all; what was '
-  'refused in spite of the rollback, and so are sign-ins and uses of tokens that were rolled back.';
+  'refused in spite of the rollback, and so are sign-ins and uses of tokens that were rolled back. audit_actions has '
+  'what each action is. A partition a day.';
 COMMENT ON COLUMN keypup.audit_log.account_id IS
-  'The account; NULL when it is none that exists, which only superusers see.';
+  'The account; zeros when it is none that exists: only superusers see these.';
 COMMENT ON COLUMN keypup.audit_log.record_id IS
-  'Identifies the record; later ones have higher numbers, which count nothing.';
+  'Identifies the record; later ones have higher numbers, which count nothing: microseconds since 2000.';
 COMMENT ON COLUMN keypup.audit_log.occurred_at IS 'When; of several times, the first.';
 COMMENT ON COLUMN keypup.audit_log.last_at IS 'Of several times, the last.';
-COMMENT ON COLUMN keypup.audit_log.times IS 'How often: what is refused again within the hour is counted.';
-COMMENT ON COLUMN keypup.audit_log.action IS 'What, as subject.action.';
+COMMENT ON COLUMN keypup.audit_log.times IS 'How often: what is refused or used again soon is counted.';
+COMMENT ON COLUMN keypup.audit_log.action IS 'What, as subject.action: see audit_actions.';
 COMMENT ON COLUMN keypup.audit_log.outcome IS 'done or refused.';
 COMMENT ON COLUMN keypup.audit_log.actor IS
-  'The person, API key or database role that asked, and had proven to be it; NULL when nobody knows who it was.';
+  'The person, API key or database role that asked, and had proven to be it, or the worker; NULL when nobody knows who '
+  'it was.';
 COMMENT ON COLUMN keypup.audit_log.actor_kind IS
-  'database_role, person or api_key: two of them may have the same name.';
+  'database_role, person, api_key or worker: two of them may have the same name.';
 COMMENT ON COLUMN keypup.audit_log.claimed IS 'Who somebody said to be who was refused; not proven.';
 COMMENT ON COLUMN keypup.audit_log.database_role IS 'The database role that was logged in.';
 COMMENT ON COLUMN keypup.audit_log.client_address IS
   'From where; NULL for a local socket; several: from too many places to tell them apart.';
+COMMENT ON COLUMN keypup.audit_log.application_name IS
+  'What the session said to be, as in pg_stat_activity; of several times, the first.';
 COMMENT ON COLUMN keypup.audit_log.detail IS 'To whom or what it was done, or why it was refused. Never a secret.';
+COMMENT ON COLUMN keypup.audit_log.counts_until IS
+  'Until then the same is counted in this record; NULL where it has one each time.';
 SELECT keypup.protect_table('keypup.audit_log', 'audit.read');
 REVOKE ALL ON keypup.audit_log FROM keypup_worker;
+
+-- What no day has a partition for. Keys and indexes are the partitions' own: pg_dump makes a partition before its keys,
+-- and so would find those of the whole there already.
+CREATE TABLE keypup.audit_log_other PARTITION OF keypup.audit_log (PRIMARY KEY (account_id, record_id)) DEFAULT;
+CREATE INDEX audit_log_other_action ON keypup.audit_log_other (account_id, action, record_id);
+CREATE INDEX audit_log_other_time ON keypup.audit_log_other (account_id, occurred_at);
+CREATE INDEX audit_log_other_noted ON keypup.audit_log_other (account_id, occurred_at) WHERE counts_until IS NOT NULL;
+COMMENT ON TABLE keypup.audit_log_other IS
+  'Records of days that have no partition yet, as before the worker makes it. Read audit_log.';
+REVOKE ALL ON keypup.audit_log_other FROM PUBLIC;
+ALTER TABLE keypup.audit_log_other ENABLE ROW LEVEL SECURITY;
+ALTER TABLE keypup.audit_log_other FORCE ROW LEVEL SECURITY;
 
 -- Not in SQL, which would plan it anew for each sign-in.
 CREATE FUNCTION keypup.record_action(account_id uuid, action text, detail text, actor_kind text, actor text)
@@ -51,9 +66,11 @@ CREATE FUNCTION keypup.record_action(account_id uuid, action text, detail text, 
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  INSERT INTO keypup.audit_log (account_id, action, outcome, actor_kind, actor, database_role, client_address, detail)
-  VALUES (record_action.account_id, record_action.action, 'done', record_action.actor_kind, record_action.actor,
-    session_user, host(inet_client_addr()), left(record_action.detail, 1000));
+  INSERT INTO keypup.audit_log (account_id, action, outcome, actor_kind, actor, database_role, client_address,
+    application_name, detail)
+  VALUES (coalesce(record_action.account_id, '00000000-0000-0000-0000-000000000000'::uuid), record_action.action,
+    'done', record_action.actor_kind, record_action.actor, session_user, host(inet_client_addr()),
+    nullif(current_setting('application_name'), ''), left(record_action.detail, 1000));
 END
 $$;
 CREATE FUNCTION keypup.record_action(account_id uuid, action text, detail text) RETURNS void
@@ -66,6 +83,24 @@ COMMENT ON FUNCTION keypup.record_action(uuid, text, text, text, text) IS
   'Records what somebody does, in the transaction that does it.';
 COMMENT ON FUNCTION keypup.record_action(uuid, text, text) IS
   'Records what who asks does, in the transaction that does it.';
+
+CREATE FUNCTION keypup.record_work(account_id uuid, action text, detail text) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT keypup.record_action(account_id, action, detail, 'worker', 'worker') $$;
+REVOKE ALL ON FUNCTION keypup.record_work(uuid, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.record_work(uuid, text, text) TO keypup_worker;
+COMMENT ON FUNCTION keypup.record_work(uuid, text, text) IS
+  'Records what the worker does by itself, or CALL keypup.sync in its place.';
+
+CREATE FUNCTION keypup.record_sync(action text, account_id uuid, project_id bigint) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT keypup.record_work(p.account_id, action, p.name)
+  FROM keypup.projects p WHERE p.account_id = record_sync.account_id AND p.project_id = record_sync.project_id
+$$;
+REVOKE ALL ON FUNCTION keypup.record_sync(text, uuid, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.record_sync(text, uuid, bigint) TO keypup_worker;
+COMMENT ON FUNCTION keypup.record_sync(text, uuid, bigint) IS 'Records that a run of a project starts or ends.';
 
 CREATE FUNCTION keypup.note_refusal(account_id uuid, action text, detail text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keypup_note_refusal';
@@ -105,76 +140,3 @@ $$;
 REVOKE ALL ON FUNCTION keypup.record_durably(uuid, text, text, text, text, boolean, bytea) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.record_durably(uuid, text, text, text, text, boolean, bytea) IS
   'Records what is done in this transaction, also if it is rolled back: see note_if_undone.';
-
--- What is noted again within the hour by the same, from the same place, is counted, and not written anew: somebody who
--- tries for long must not fill an account's log, nor hide in it what others did.
-CREATE FUNCTION keypup.record_note(account_id uuid, first_at timestamptz, last_at timestamptz, times bigint,
-  action text, outcome text, actor_kind text, actor text, claimed text, database_role text, client_address text,
-  detail text, token_digest bytea) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
-AS $$
-DECLARE
-  known record;
-  counted bigint;
-BEGIN
-  FOR attempt IN 1 .. 2 LOOP
-    SELECT count(*) AS records, count(*) FILTER (WHERE n.is_alike) AS alike,
-      max(n.record_id) FILTER (WHERE n.is_alike AND n.is_same) AS same_id,
-      max(n.record_id) FILTER (WHERE n.is_alike) AS alike_id
-    INTO known
-    FROM (
-      SELECT l.record_id,
-        (l.action, l.outcome, l.actor_kind, l.actor, l.database_role, l.client_address)
-          IS NOT DISTINCT FROM (record_note.action, record_note.outcome, record_note.actor_kind, record_note.actor,
-            record_note.database_role, record_note.client_address) AS is_alike,
-        (l.claimed, l.detail) IS NOT DISTINCT FROM (record_note.claimed, record_note.detail) AS is_same
-      FROM keypup.audit_log l
-      WHERE (l.account_id = record_note.account_id OR record_note.account_id IS NULL AND l.account_id IS NULL)
-        AND l.occurred_at > first_at - interval '1 hour' AND (l.outcome = 'refused' OR l.action = 'support.read')
-    ) n;
-    counted := coalesce(known.same_id, CASE WHEN known.alike >= 10 THEN known.alike_id END);
-    EXIT WHEN counted IS NOT NULL OR known.records < 500;
-    -- From too many places to have a record each.
-    actor_kind := NULL;
-    actor := NULL;
-    claimed := NULL;
-    client_address := 'several';
-    detail := 'too many to tell them apart';
-  END LOOP;
-  IF counted IS NULL THEN
-    INSERT INTO keypup.audit_log (account_id, occurred_at, last_at, times, action, outcome, actor_kind, actor, claimed,
-      database_role, client_address, detail)
-    VALUES (record_note.account_id, first_at, record_note.last_at, record_note.times, record_note.action,
-      record_note.outcome, record_note.actor_kind, record_note.actor, record_note.claimed, record_note.database_role,
-      record_note.client_address, record_note.detail);
-  ELSE
-    UPDATE keypup.audit_log l SET times = l.times + record_note.times,
-      last_at = greatest(l.last_at, record_note.last_at)
-    WHERE (l.account_id = record_note.account_id OR record_note.account_id IS NULL AND l.account_id IS NULL)
-      AND l.record_id = counted;
-  END IF;
-  IF token_digest IS NOT NULL THEN
-    BEGIN
-      -- No token is accepted for longer than a day, but for codes of recovery.
-      INSERT INTO keypup.used_tokens (account_id, token_digest, expires_at)
-      SELECT a.account_id, record_note.token_digest,
-        CASE WHEN EXISTS (
-          SELECT FROM keypup.recovery_codes c
-          WHERE c.account_id = a.account_id AND c.code_digest = record_note.token_digest
-        ) THEN 'infinity' ELSE now() + interval '1 day' END
-      FROM keypup.accounts a WHERE a.account_id = record_note.account_id ON CONFLICT DO NOTHING;
-    EXCEPTION
-      -- Whoever shows the same token just now marks it, or is noted in turn; or the account is being dropped.
-      WHEN lock_not_available THEN NULL;
-    END;
-  END IF;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.record_note(uuid, timestamptz, timestamptz, bigint, text, text, text, text, text, text,
-  text, text, bytea) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.record_note(uuid, timestamptz, timestamptz, bigint, text, text, text, text, text, text,
-  text, text, bytea) TO keypup_worker;
-COMMENT ON FUNCTION keypup.record_note(uuid, timestamptz, timestamptz, bigint, text, text, text, text, text, text, text,
-  text, bytea) IS
-  'Records what was noted, or counts it where the same was recorded within the hour, and marks the token that was '
-  'shown as used; for the worker.';

@@ -20,6 +20,7 @@
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "audit/refusal.h"
@@ -173,7 +174,7 @@ leave(const Refusal *refusal, bool on_standby)
 	}
 	else if (place != NULL)
 	{
-		place->times++;
+		place->times += refusal->times;
 		place->last_at = Max(place->last_at, refusal->last_at);
 	}
 	if (place != NULL)
@@ -209,6 +210,7 @@ describe_refusal(Refusal *refusal, const pg_uuid_t *account, const char *action,
 	clip(refusal->database_role, sizeof(refusal->database_role),
 		 GetUserNameFromId(GetSessionUserId(), true));
 	clip(refusal->client_address, sizeof(refusal->client_address), find_client_address());
+	clip(refusal->application_name, sizeof(refusal->application_name), application_name);
 }
 
 static void
@@ -298,8 +300,11 @@ void
 note_support_reading(const pg_uuid_t *account, const char *role)
 {
 	Refusal reading;
+	char session[48];
 
-	describe_refusal(&reading, account, "support.read", "database_role", role, NULL, NULL);
+	/* The session as log_line_prefix's %c has it. */
+	snprintf(session, sizeof(session), "session %lx.%x", (long) MyStartTime, MyProcPid);
+	describe_refusal(&reading, account, "support.read", "database_role", role, NULL, session);
 	reading.was_done = true;
 	note(&reading, 0);
 }

@@ -15,6 +15,7 @@
 #define REFUSAL_NAME_BYTES 208
 #define REFUSAL_DETAIL_BYTES 256
 #define REFUSAL_ADDRESS_BYTES 64
+#define REFUSAL_APPLICATION_BYTES 64
 #define TOKEN_DIGEST_BYTES 32
 
 /* Texts are ended by a NUL, and clipped to what fits; empty: NULL. */
@@ -37,6 +38,7 @@ typedef struct Refusal
 	char claimed[REFUSAL_NAME_BYTES];
 	char database_role[NAMEDATALEN];
 	char client_address[REFUSAL_ADDRESS_BYTES];
+	char application_name[REFUSAL_APPLICATION_BYTES]; /* of several times, the first */
 	char detail[REFUSAL_DETAIL_BYTES];
 	bool has_token;
 	uint8 token_digest[TOKEN_DIGEST_BYTES]; /* of what was shown, which stays used */

@@ -283,7 +283,8 @@ AS $$
     SELECT s.account_id, s.holder, max(s.started_at) AS at FROM keypup.sessions s WHERE s.kind = 'api_key'
     GROUP BY s.account_id, s.holder
   ), free AS (
-    SELECT k.account_id, k.prefix, u.at FROM keypup.api_keys k
+    SELECT k.account_id, k.prefix, u.at, coalesce(k.last_used_at::date < u.at::date, true) AS is_first
+    FROM keypup.api_keys k
     JOIN used u ON u.account_id = k.account_id AND u.holder = k.prefix
     WHERE coalesce(k.last_used_at < u.at, true)
     FOR UPDATE OF k SKIP LOCKED
@@ -291,8 +292,10 @@ AS $$
     UPDATE keypup.api_keys k SET last_used_at = f.at FROM free f
     WHERE k.account_id = f.account_id AND k.prefix = f.prefix
   )
-  SELECT 0::bigint
+  SELECT count(keypup.record_action(f.account_id, 'api_key.use', NULL::text, 'api_key', f.prefix)) * 0
+  FROM free f WHERE f.is_first
 $$;
 REVOKE ALL ON FUNCTION keypup.note_key_uses() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.note_key_uses() TO keypup_worker;
-COMMENT ON FUNCTION keypup.note_key_uses() IS 'Writes down when API keys were last used. For the worker.';
+COMMENT ON FUNCTION keypup.note_key_uses() IS
+  'Writes down when API keys were last used, and records the first time of a day. For the worker.';

@@ -169,7 +169,8 @@ BEGIN
          FROM keypup.app_installations i
          WHERE i.account_id = account AND i.connection_id = the_job.connection_id), v.hint);
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, now(), true);
-      PERFORM keypup.doubt_connection(account, the_job.connection_id, v.reason, v.hint, the_job.doubt);
+      PERFORM keypup.record_token_use(account, the_job.connection_id, now(), now(), 1::bigint, 'refused'::text)
+      WHERE keypup.doubt_connection(account, the_job.connection_id, v.reason, v.hint, the_job.doubt);
     WHEN 'paused' THEN
       PERFORM keypup.job_failed(account, job, v.reason, v.hint, now(), true);
     WHEN 'smaller' THEN

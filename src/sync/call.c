@@ -25,6 +25,7 @@
 #include "pinned_settings.h"
 #include "right/current_user.h"
 #include "sync/job.h"
+#include "sync/token_use.h"
 #include "worker/upkeep.h"
 
 #define PROGRESS_MILLISECONDS 1000
@@ -225,12 +226,14 @@ sync_until_done(Call *call)
 		{
 			report_progress(&call->left, &call->told);
 			(void) do_upkeep(&runner->steps, ANALYZE_TABLES);
+			record_token_uses(&runner->steps, false);
 			reported = GetCurrentTimestamp();
 		}
 		if (!busy && !wait_for_jobs(call))
 			break;
 	}
 	report_progress(&call->left, &call->told);
+	record_token_uses(&runner->steps, true);
 	warn_of_rest(call);
 }
 

@@ -24,6 +24,7 @@
 #include "provider/provider.h"
 #include "right/current_user.h"
 #include "sync/job.h"
+#include "sync/token_use.h"
 #include "token/token.h"
 #include "worker_list.h"
 
@@ -399,6 +400,7 @@ send_claimed_job(Runner *runner, ClaimedJob *claimed)
 	}
 	claimed->wanted.authorization = (char *) claimed->authorization->bytes;
 	dispatch_request(runner, &sent->account, &claimed->wanted, &sent->request);
+	count_token_use(&sent->account, &claimed->connection);
 	wipe_secret(claimed->authorization);
 }
 

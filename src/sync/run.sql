@@ -109,6 +109,7 @@ AS $$
     RETURNING 1
   )
   SELECT (SELECT count(*) FROM queued) + (SELECT count(*) FROM polled)
+    + (SELECT count(keypup.record_sync('sync.start', t.account_id, t.project_id)) FROM started t) * 0
 $$;
 REVOKE ALL ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean, integer) TO keypup_worker;
@@ -124,6 +125,7 @@ BEGIN
   SET last_run_started_at = now(),
     phase = CASE WHEN s.last_run_finished_at IS NULL THEN 'backfill' ELSE 'incremental' END
   WHERE s.account_id = account AND s.project_id = project;
+  PERFORM keypup.record_sync('sync.start', account, project);
   -- Whoever started it meanwhile, while we waited for the project, has queued its job.
   PERFORM keypup.queue_job(account, project, (keypup.provider_of(account, p.connection_id)).first_kind, '{}'::jsonb,
     true, now(), false)
@@ -182,6 +184,7 @@ BEGIN
       next_sweep_at = coalesce(s.next_sweep_at, now() + current_setting('keypup.sweep_interval')::interval),
       last_error = NULL, last_error_hint = NULL, last_error_at = NULL, failures = 0
   WHERE s.account_id = account AND s.project_id = done.project_id;
+  PERFORM keypup.record_sync('sync.finish', account, done.project_id);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.job_done(uuid, bigint, integer) FROM PUBLIC;

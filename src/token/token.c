@@ -13,7 +13,9 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
+#include "audit/opening.h"
 #include "compat.h"
+#include "right/current_user.h"
 #include "token/envelope.h"
 #include "token/keyring.h"
 #include "token/token.h"
@@ -136,9 +138,13 @@ Secret *
 open_token(bytea *envelope, const char *context)
 {
 	Secret *token = try_open_token(envelope, context);
+	pg_uuid_t account;
 
 	if (token == NULL)
+	{
+		note_unopened(read_account(context, strlen(context), &account) ? &account : NULL, context);
 		fail_to_open();
+	}
 	return token;
 }
 
@@ -176,18 +182,26 @@ keypup_decrypt_token(PG_FUNCTION_ARGS)
 	text *context = PG_GETARG_TEXT_PP(1);
 	Size length = VARSIZE_ANY_EXHDR(envelope) - ENVELOPE_OVERHEAD;
 	text *token = palloc(VARHDRSZ + length);
+	char *whose = text_to_cstring(context);
+	pg_uuid_t account;
+	bool has_account = read_account(whose, strlen(whose), &account);
 
 	protect_process_memory();
 	SET_VARSIZE(token, VARHDRSZ + length);
 	if (!open_into(envelope, VARDATA_ANY(context), VARSIZE_ANY_EXHDR(context),
 				   (uint8 *) VARDATA(token)))
+	{
+		note_unopened(has_account ? &account : NULL, whose);
 		fail_to_open();
+	}
 	/* Sealed elsewhere it may be anything; text must be valid. */
 	if (!pg_verifymbstr(VARDATA(token), (int) length, true))
 	{
 		OPENSSL_cleanse(VARDATA(token), length);
 		fail_to_open();
 	}
+	note_opened(owner_of_extension_function(fcinfo->flinfo->fn_oid), has_account ? &account : NULL,
+				whose);
 	PG_RETURN_TEXT_P(token);
 }
 

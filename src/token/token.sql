@@ -58,6 +58,9 @@ BEGIN
   SELECT new_id, account, m.kek_id, m.wrapped, m.check_value, 'active', nextval('keypup.encryptions')
   FROM keypup.make_data_key(new_id) m
   ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    PERFORM keypup.record_action(account, 'key.create', format('key %s', new_id));
+  END IF;
   RETURN new_id;
 END
 $$;

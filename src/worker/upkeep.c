@@ -26,7 +26,8 @@ static const char *const statements[] = {
 	[RESEAL_TOKENS] = "SELECT keypup.reseal_tokens(100)",
 	[ANALYZE_TABLES] = "SELECT keypup.analyze_grown_tables()",
 	[MERGE_PEOPLE] = "SELECT keypup.merge_verified_people_of_accounts()",
-	[KEEP_ROLES] = "SELECT keypup.keep_roles() OPERATOR(pg_catalog.+) keypup.note_key_uses()"};
+	[KEEP_ROLES] = "SELECT keypup.keep_roles() OPERATOR(pg_catalog.+) keypup.note_key_uses()",
+	[KEEP_AUDIT_DAYS] = "SELECT keypup.keep_audit_days()"};
 
 static void
 run_batch(void *argument)
@@ -75,7 +76,7 @@ record_refusals(void *argument)
 {
 	RefusalBatch *batch = argument;
 	Oid types[] = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID, TEXTOID,
-				   TEXTOID, TEXTOID,		TEXTOID,		TEXTOID, TEXTOID, BYTEAOID};
+				   TEXTOID, TEXTOID,		TEXTOID,		TEXTOID, TEXTOID, TEXTOID, BYTEAOID};
 
 	for (int i = 0; i < batch->count; i++)
 	{
@@ -83,7 +84,7 @@ record_refusals(void *argument)
 		Datum values[lengthof(types)] = {
 			UUIDPGetDatum(&refusal->account), TimestampTzGetDatum(refusal->first_at),
 			TimestampTzGetDatum(refusal->last_at), Int64GetDatum(refusal->times)};
-		char nulls[lengthof(types) + 1] = "             ";
+		char nulls[lengthof(types) + 1] = "              ";
 
 		nulls[0] = refusal->has_account ? ' ' : 'n';
 		put_text(&values[4], &nulls[4], refusal->action);
@@ -93,11 +94,12 @@ record_refusals(void *argument)
 		put_text(&values[8], &nulls[8], refusal->claimed);
 		put_text(&values[9], &nulls[9], refusal->database_role);
 		put_text(&values[10], &nulls[10], refusal->client_address);
-		put_text(&values[11], &nulls[11], refusal->detail);
-		values[12] = make_bytea(refusal->token_digest, TOKEN_DIGEST_BYTES);
-		nulls[12] = refusal->has_token ? ' ' : 'n';
+		put_text(&values[11], &nulls[11], refusal->application_name);
+		put_text(&values[12], &nulls[12], refusal->detail);
+		values[13] = make_bytea(refusal->token_digest, TOKEN_DIGEST_BYTES);
+		nulls[13] = refusal->has_token ? ' ' : 'n';
 		run_query(
-			"SELECT keypup.record_note($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+			"SELECT keypup.record_note($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 			lengthof(types), types, values, nulls);
 	}
 }

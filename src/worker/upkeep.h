@@ -13,7 +13,8 @@ typedef enum Upkeep
 	RESEAL_TOKENS, /* that are under a key which is active no more */
 	ANALYZE_TABLES, /* that have grown */
 	MERGE_PEOPLE, /* whose logins are one person by rule */
-	KEEP_ROLES /* what they were granted, and their oids */
+	KEEP_ROLES, /* what they were granted, and their oids */
+	KEEP_AUDIT_DAYS /* partitions of the audit log: those that are needed, and no others */
 } Upkeep;
 
 /*

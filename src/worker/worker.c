@@ -32,6 +32,7 @@
 #include "outside/step.h"
 #include "pinned_settings.h"
 #include "sync/job.h"
+#include "sync/token_use.h"
 #include "token/secret.h"
 #include "worker/database_list.h"
 #include "worker/launcher.h"
@@ -212,6 +213,7 @@ look_what_is_due(Worker *worker)
 	{
 		(void) do_upkeep(&worker->upkeep_steps, MERGE_PEOPLE);
 		(void) do_upkeep(&worker->upkeep_steps, KEEP_ROLES);
+		(void) do_upkeep(&worker->upkeep_steps, KEEP_AUDIT_DAYS);
 		worker->merged_at = worker->looked_at;
 	}
 	if (worker->started_at != 0 &&
@@ -234,6 +236,7 @@ work(Worker *worker)
 	answer_questions(worker->runner);
 	busy = exchange(worker->runner, EXCHANGE_MILLISECONDS) || busy;
 	busy = store_refusals(&worker->upkeep_steps) || busy;
+	record_token_uses(&worker->upkeep_steps, false);
 	worker->rewraps = worker->rewraps && do_upkeep(&worker->upkeep_steps, REWRAP_DATA_KEYS);
 	worker->reseals = worker->reseals && do_upkeep(&worker->upkeep_steps, RESEAL_TOKENS);
 	return busy || worker->rewraps || worker->reseals;

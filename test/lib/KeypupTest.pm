@@ -122,6 +122,8 @@ keypup.key_file = '$dir/keys'
 keypup.ca_file = '$github->{ca_file}'
 keypup.private_hosts = 'localhost'
 log_statement = 'none'
+# What is refused again during a test is one record, however long that takes.
+keypup.audit_count_interval = '1h'
 # Compiling a query takes longer than these small histories.
 jit = off
 $configuration

@@ -266,7 +266,7 @@ as('eve', $tried->(q{keypup.track('acme', 'demo/x')}, 5));
 ok($node->poll_query_until('postgres', qq{SELECT sum(times) = 255 AND count(*) = 1 AND bool_and(last_at > occurred_at) FROM keypup.audit_log WHERE account_id = '$acme' AND actor = 'eve' AND action = 'settings.write'}), 'T60: and later ones are counted to it');
 is(query(q{SELECT count(*) FROM keypup.audit_log WHERE actor IN ('nobody', 'guessed 1')}), '0', 'T60: a name that was typed is no actor');
 ok(query(qq{SELECT count(*) > 0 AND bool_and(actor IS NULL) FROM keypup.audit_log WHERE account_id = '$acme' AND claimed = 'olga' AND action = 'session.start'}) eq 't', 'T60: it is what was claimed');
-query(qq{SELECT keypup.record_note('$acme', now(), now(), 1, 'session.start', 'refused', NULL, NULL, 'x' || i, 'app', '10.0.0.' || i, 'flood', NULL) FROM generate_series(1, 700) i});
+query(qq{SELECT keypup.record_note('$acme', now(), now(), 1, 'session.start', 'refused', NULL, NULL, 'x' || i, 'app', '10.0.0.' || i, NULL, 'flood', NULL) FROM generate_series(1, 700) i});
 is(query(qq{SELECT sum(times) = 700, count(*) <= 500 FROM keypup.audit_log WHERE account_id = '$acme' AND (detail = 'flood' OR detail = 'too many to tell them apart')}), 't|t', 'T60: an account has room for so many an hour, and the rest is counted');
 is(query(q{SELECT string_agg(format('%s.%s', c.relname, a.attname), ', ') FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 	WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND has_column_privilege('keypup_member', c.oid, a.attnum, 'SELECT') AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) ~ 'nextval')}), '',

@@ -1,0 +1,25 @@
+/*
+ * token_use.h
+ *		How often connections' tokens were shown to their providers, for the audit log.
+ */
+#ifndef KEYPUP_TOKEN_USE_H
+#define KEYPUP_TOKEN_USE_H
+
+#include "utils/uuid.h"
+
+#include "outside/step.h"
+
+/*
+ * count_token_use
+ *		A request is sent with the token of a connection.
+ */
+extern void count_token_use(const pg_uuid_t *account, const pg_uuid_t *connection);
+
+/*
+ * record_token_uses
+ *		Puts what was counted into the audit log: the first use at once, and others
+ *		once a minute; all that is left where the caller is about to end.
+ */
+extern void record_token_uses(Steps *steps, bool all);
+
+#endif
