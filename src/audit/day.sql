@@ -127,7 +127,7 @@ BEGIN
   IF cardinality(missing) = 0 THEN
     RETURN 0;
   END IF;
-  LOCK TABLE keypup.audit_log IN SHARE UPDATE EXCLUSIVE MODE;
+  LOCK TABLE keypup.audit_log IN SHARE ROW EXCLUSIVE MODE;
   LOCK TABLE keypup.audit_log_other IN ACCESS EXCLUSIVE MODE;
   PERFORM keypup.make_audit_day(m.day) FROM unnest(missing) AS m (day);
   RETURN cardinality(missing);

@@ -49,6 +49,10 @@ my @calls = (
 	[ set_production_environments => q{SELECT keypup.set_production_environments('acme', '{prod}')}, 'account.production_environments' ],
 	[ set_incident_labels => q{SELECT keypup.set_incident_labels('acme', '{incident}')}, 'account.incident_labels' ],
 	[ set_deployment_window => q{SELECT keypup.set_deployment_window('acme', '2 hours')}, 'account.deployment_window' ],
+	[ set_rework_labels => q{SELECT keypup.set_rework_labels('acme', '{hotfix}')}, 'account.rework_labels' ],
+	[ set_stale_after => q{SELECT keypup.set_stale_after('acme', '14 days')}, 'account.stale_after' ],
+	[ set_working_hours => q{SELECT keypup.set_working_hours('acme', '{Mo-Fr 09:00-17:00}')}, 'account.working_hours' ],
+	[ set_holidays => q{SELECT keypup.set_holidays('acme', '{2026-12-25}')}, 'account.holidays' ],
 	[ define_role => q{SELECT keypup.define_role('acme', 'auditor', '{audit.read}')}, 'role.define' ],
 	[ limit_member => q{SELECT keypup.limit_member('acme', 'mia', '{demo/one}')}, 'member.limit' ],
 	[ add_person => q{SELECT keypup.add_person('acme', 'ann', 'viewer')}, 'member.add' ],
@@ -150,6 +154,17 @@ is(query(q{SELECT string_agg(detail, ', ' ORDER BY detail) FROM keypup.audit_log
 
 is(query(q{SELECT count(*) FROM keypup.audit_days() WHERE day BETWEEN (now() AT TIME ZONE 'UTC')::date AND (now() AT TIME ZONE 'UTC')::date + 3}), '4', 'today and the next three days have partitions');
 is(query(q{SELECT count(*) FROM keypup.audit_log_other}), '0', 'and what came before them is in these');
+# Whoever writes while the partition is made waits for it.
+my $today = query(q{SELECT 'keypup.audit_log_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')});
+query("ALTER TABLE keypup.audit_log DETACH PARTITION $today; INSERT INTO keypup.audit_log SELECT * FROM $today; DROP TABLE $today");
+my ($maker, $writer) = map { $node->background_psql('postgres') } 1 .. 2;
+$maker->query_safe('BEGIN; SELECT keypup.make_audit_days()');
+$writer->query_until(qr/begun/, "\\echo begun\nSELECT keypup.set_time_zone('acme', 'Europe/Rome');\n");
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'Europe/Rome'}), 'a record waits for the partition of its day');
+$maker->query_safe('COMMIT');
+$writer->query_safe('SELECT 1');
+is(query("SELECT count(*) FROM $today WHERE detail = 'Europe/Rome'"), '1', 'and is there');
+$_->quit foreach $maker, $writer;
 sub plant { my ($days, $who) = @_; return query("INSERT INTO keypup.audit_log (account_id, record_id, occurred_at, last_at, action, outcome, database_role, detail)
 	SELECT $who, keypup.record_id_at(t), t, t, 'session.end', 'done', 'old', '$days days old' FROM (SELECT now() - interval '$days days' AS t) x"); }
 plant($_, $account) foreach 29, 31, 40;
