@@ -49,6 +49,10 @@ WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'v'
 SELECT p.proname FROM pg_proc p
 WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'i' AND p.proname ~ 'crypt|token$|asking|session';
 
+-- In a process that works for a parallel query nobody is the caller, and a table would be empty: what reads one is not run there.
+SELECT p.oid::regprocedure FROM pg_proc p
+WHERE p.pronamespace = 'keypup'::regnamespace AND p.proparallel = 's' AND p.prosrc ~* '(from|join) +keypup\.[a-z_]+[^a-z_(]';
+
 -- Columns on which BI filters are of types whose operators are leakproof.
 SELECT c.relname, a.attname, a.atttypid::regtype FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r'

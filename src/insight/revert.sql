@@ -36,7 +36,7 @@ COMMENT ON FUNCTION keypup.plain_title(text) IS
 -- nothing else is taken. A function, since the few reverts of which it is asked would count for thousands in a plan.
 CREATE FUNCTION keypup.find_reverted(account uuid, project bigint, own_title text, before timestamptz,
   OUT number bigint, OUT title text)
-LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   quoted text := keypup.reverted_title(own_title);
