@@ -9,17 +9,20 @@
  * names, a range of names counts the names that others have.
  *
  * So a query through a policy uses no index but those whose first column is the
- * account, which the policy limits: no entry of another account is read. And a
- * filter begins with the policy, whatever else it has. What is left to see is the
- * size of a table that is read as a whole.
+ * account, which the policy limits: no entry of another account is read; nor does it
+ * fetch rows by their place. And a filter begins with the policy, whatever else it
+ * has, conditions of a join included. What is left to see is the size of a table
+ * that is read as a whole.
  */
 #include "postgres.h"
 
 #include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "nodes/pathnodes.h"
+#include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/plancat.h"
+#include "optimizer/planner.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 
@@ -28,6 +31,7 @@
 
 static get_relation_info_hook_type previous_info_hook = NULL;
 static set_rel_pathlist_hook_type previous_paths_hook = NULL;
+static create_upper_paths_hook_type previous_upper_hook = NULL;
 
 static bool
 has_policy(const RangeTblEntry *entry)
@@ -82,25 +86,76 @@ limit_to_account(PlannerInfo *root, Oid relation, bool inherited, RelOptInfo *kn
 }
 
 /*
- * The paths are made: what is leakproof may have become a condition of an index,
- * behind the account. As a filter it waits for the policy.
+ * As a filter, what is leakproof waits for the policy, too. For what the paths are
+ * made of already: it may have become a condition of an index, behind the account.
  */
 static void
-filter_by_policy_first(PlannerInfo *root, RelOptInfo *relation, Index place, RangeTblEntry *entry)
+let_wait_for_policy(List *conditions, const RangeTblEntry *entry)
 {
 	ListCell *cell;
 
-	if (previous_paths_hook)
-		previous_paths_hook(root, relation, place, entry);
-	if (!is_read_through_policy(entry))
-		return;
-	foreach (cell, relation->baserestrictinfo)
+	foreach (cell, conditions)
 	{
-		RestrictInfo *condition = (RestrictInfo *) lfirst(cell);
+		RestrictInfo *condition = lfirst_node(RestrictInfo, cell);
 
 		/* The policies have the levels from 0 on (process_security_barrier_quals). */
 		if (condition->security_level >= (Index) list_length(entry->securityQuals))
 			condition->leakproof = false;
+	}
+}
+
+/* Whatever stands at a place would be fetched before the policy is asked. */
+static void
+read_by_no_place(PlannerInfo *root, RelOptInfo *relation)
+{
+	int before = list_length(relation->pathlist);
+	ListCell *cell;
+
+	foreach (cell, relation->pathlist)
+	{
+		if (IsA(lfirst(cell), TidPath) || IsA(lfirst(cell), TidRangePath))
+			relation->pathlist = foreach_delete_current(relation->pathlist, cell);
+	}
+	/* It may have given way to one of those. */
+	if (list_length(relation->pathlist) < before)
+		add_path(relation, create_seqscan_path(root, relation, relation->lateral_relids, 0));
+}
+
+static void
+read_policy_first(PlannerInfo *root, RelOptInfo *relation, Index place, RangeTblEntry *entry)
+{
+	if (previous_paths_hook)
+		previous_paths_hook(root, relation, place, entry);
+	if (!is_read_through_policy(entry))
+		return;
+	read_by_no_place(root, relation);
+	let_wait_for_policy(relation->baserestrictinfo, entry);
+}
+
+/*
+ * A table that is looked up for each row of another is filtered by what joins them
+ * as well. All paths of the query are there: no join of it is made to an index
+ * any more.
+ */
+static void
+join_policy_first(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input, RelOptInfo *output,
+				  void *extra)
+{
+	if (previous_upper_hook)
+		previous_upper_hook(root, stage, input, output, extra);
+	if (stage != UPPERREL_FINAL)
+		return;
+	for (int i = 1; i < root->simple_rel_array_size; i++)
+	{
+		const RelOptInfo *relation = root->simple_rel_array[i];
+		ListCell *cell;
+
+		if (relation == NULL || relation->ppilist == NIL ||
+			!is_read_through_policy(root->simple_rte_array[i]))
+			continue;
+		foreach (cell, relation->ppilist)
+			let_wait_for_policy(((ParamPathInfo *) lfirst(cell))->ppi_clauses,
+								root->simple_rte_array[i]);
 	}
 }
 
@@ -110,5 +165,7 @@ put_policies_first(void)
 	previous_info_hook = get_relation_info_hook;
 	get_relation_info_hook = limit_to_account;
 	previous_paths_hook = set_rel_pathlist_hook;
-	set_rel_pathlist_hook = filter_by_policy_first;
+	set_rel_pathlist_hook = read_policy_first;
+	previous_upper_hook = create_upper_paths_hook;
+	create_upper_paths_hook = join_policy_first;
 }

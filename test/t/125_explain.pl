@@ -90,7 +90,7 @@ query(q{
 		FOR line IN EXECUTE format('EXPLAIN (%s) %s', options, question) LOOP answer := answer || line || E'\n'; END LOOP;
 		RETURN answer; END $$;
 	-- The answer without what the question itself says.
-	CREATE FUNCTION lines(answer text) RETURNS text LANGUAGE sql AS $$ SELECT regexp_replace(answer, '^ *(Filter|Index Cond|Recheck Cond|One-Time Filter): .*$', '', 'gn') $$;});
+	CREATE FUNCTION lines(answer text) RETURNS text LANGUAGE sql AS $$ SELECT regexp_replace(answer, '^ *(Filter|Join Filter|Index Cond|Recheck Cond|One-Time Filter): .*$', '', 'gn') $$;});
 sub told
 {
 	my ($role, $settings, $options) = @_;
@@ -156,9 +156,39 @@ foreach my $role (qw(app carl))
 {
 	is(looked($role, $_->[1]), '', "$role, $_->[0]: no more is looked at for what others have than for what nobody has") foreach @ways;
 }
+# A join looks for values of another table: in a list of which a part has an index, by the places of rows, or within an account.
+query(q{
+	CREATE TABLE many_text AS SELECT '-' || n AS v FROM generate_series(1, 20000) n;
+	CREATE TABLE many_bigint AS SELECT -n::bigint AS v FROM generate_series(1, 20000) n;
+	CREATE TABLE many_integer AS SELECT -n AS v FROM generate_series(1, 20000) n;
+	CREATE TABLE many_uuid AS SELECT md5('-' || n)::uuid AS v FROM generate_series(1, 20000) n;
+	CREATE TABLE many_timestamp_with_time_zone AS SELECT now() + n * interval '1 day' AS v FROM generate_series(1, 20000) n;
+	DO $$ DECLARE t regclass; BEGIN
+		FOR t IN SELECT c.oid FROM pg_class c WHERE c.relname LIKE 'many\_%' LOOP EXECUTE format('CREATE INDEX ON %1$s (v); ANALYZE %1$s; GRANT SELECT ON %1$s TO PUBLIC', t); END LOOP; END $$;
+	CREATE FUNCTION joined(way text, relation text, question text) RETURNS text LANGUAGE sql AS $$
+		SELECT format(CASE way
+			WHEN 'list' THEN '(SELECT %2$s AS v OFFSET 0) m JOIN (SELECT v FROM many_%3$s UNION ALL SELECT %1$s FROM %4$s) x ON x.v = m.v'
+			WHEN 'place' THEN '(SELECT %2$s AS v, format(''(0,%%s)'', n)::tid AS place FROM generate_series(1, 60) n OFFSET 0) m JOIN %4$s r ON r.ctid = m.place AND r.%1$s = m.v'
+			ELSE '(SELECT %2$s AS v, a.account_id FROM keypup.accounts a OFFSET 0) m JOIN %4$s r ON r.account_id = m.account_id AND r.%1$s = m.v' END,
+			split_part(question, ' = ', 1), substring(question FROM position(' = ' IN question) + 3), replace(regexp_replace(question, '^.*::', ''), ' ', '_'), relation) $$;
+	CREATE FUNCTION differs_joined(way text, relation text, known text, unknown text) RETURNS boolean LANGUAGE plpgsql AS $$
+	DECLARE options text := 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF'; BEGIN
+		FOR try IN 1 .. 5 LOOP
+			IF lines(explained('SELECT FROM ' || joined(way, relation, known), options)) = lines(explained('SELECT FROM ' || joined(way, relation, unknown), options)) THEN RETURN false; END IF;
+		END LOOP;
+		RETURN true; END $$});
+sub told_by_join
+{
+	my ($role, $way, $tables) = @_;
+	my $settings = $way eq 'list' ? '' : 'SET enable_seqscan = off; SET enable_bitmapscan = off;';
+	return as($role, qq{SET enable_hashjoin = off; SET enable_mergejoin = off; $settings SELECT string_agg(name, ', ' ORDER BY id) FROM question
+		WHERE name ~ '^($tables)[.].* =\$' AND NOT is_own(relation, known) AND NOT is_own(relation, unknown) AND differs_joined('$way', relation, known, unknown)});
+}
+is(told_by_join('carl', $_, 'accounts|issues|members|people'), '', "carl: a join by $_ tells nothing of what others have") foreach qw(list place);
+is(as('carl', q{EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT FROM keypup.issues WHERE ctid IN ('(0,1)', '(0,2)')}) =~ /Tid Scan/, '', 'nor does one fetch rows by their place');
 # To who is limited, rows of the own account's other projects are hidden by a filter, which is not asked of what an index leaves out: what
 # stands in an index behind the account is told, as SECURITY.md says, and nothing else.
-my %told_to_lina = map { (split / /)[0] => 1 } split /, /, looked('lina', $ways[1][1]);
+my %told_to_lina = map { (split / /)[0] => 1 } map { split /, / } looked('lina', $ways[1][1]), told_by_join('lina', 'account', 'issues');
 my %in_index = map { $_ => 1 } split /\n/, query(q{SELECT DISTINCT c.relname || '.' || a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
 	WHERE c.relnamespace = 'keypup'::regnamespace AND (SELECT b.attname FROM pg_attribute b WHERE b.attrelid = c.oid AND b.attnum = i.indkey[0]) = 'account_id'});
 is(join(' ', grep { !$in_index{$_} } sort keys %told_to_lina), '', 'lina: of hidden projects of the own account nothing is told that is in no index behind the account');
