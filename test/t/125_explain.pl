@@ -112,6 +112,17 @@ foreach my $role (qw(app carl))
 is(as($superuser, q{SET ROLE keypup_worker; SELECT count(DISTINCT lines(explained('SELECT FROM keypup.issues WHERE state = ' || state, 'COSTS'))) FROM unnest(ARRAY['$$open$$', '$$other$$']) state}),
 	'2', 'the worker is planned for with all statistics');
 
+# A hash join that is too large looks up the most common values of the other side when it runs, and keeps its rows of these in memory.
+query(q{INSERT INTO keypup.issues (account_id, project_id, number, key, external_id, title, state, created_at, updated_at)
+	SELECT md5('1')::uuid, project_id, n, '#' || n, 'common ' || n, 'topsecret', 'open', now(), now() FROM keypup.projects p JOIN keypup.accounts a USING (account_id), generate_series(1001, 3000) n WHERE a.name = 'acme' AND p.name = 'demo/one'; ANALYZE keypup.issues});
+sub memory
+{
+	return as('olga', qq{SET work_mem = '1MB'; SET enable_mergejoin = off; SET enable_nestloop = off; SET max_parallel_workers_per_gather = 0;
+		CREATE TEMP TABLE guess AS SELECT CASE WHEN n % 250 = 0 THEN '$_[0]' ELSE lpad(n::text, 9, 'x') END AS v FROM generate_series(1, 200000) n; ANALYZE guess;
+		SELECT string_agg(m[1], ' ') FROM regexp_matches(explained('SELECT FROM keypup.issues i WHERE NOT EXISTS (SELECT FROM guess g WHERE g.v = i.title)', 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF'), 'Hash.*Join|Memory Usage: [0-9]+', 'g') m});
+}
+is(memory('topsecret'), memory('not there'), 'nor does a hash join tell the values that others have often');
+
 # Letter by letter, as an attacker would read a title.
 is(as('carl', q{DO $$ DECLARE seen text := ''; letter text; BEGIN
 	FOR i IN 1 .. 12 LOOP
