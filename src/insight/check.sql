@@ -2,39 +2,40 @@
 -- now and pass then. doc/checks.md has the definitions.
 
 CREATE VIEW keypup.pull_request_builds WITH (security_invoker = true, security_barrier = true) AS
-WITH run AS (
-  -- Of the runs of a name the last one counts.
-  SELECT c.account_id, c.project_id, c.pull_request_number, c.head_commit, c.kind, c.workflow, c.name, c.started_at,
-    c.completed_at, c.conclusion IN ('failure', 'timed_out', 'startup_failure') AS has_failed,
-    c.conclusion IN ('success', 'neutral', 'skipped') AS has_passed,
-    row_number() OVER (PARTITION BY c.account_id, c.project_id, c.pull_request_number, c.head_commit, c.kind,
-      c.workflow, c.name ORDER BY c.completed_at DESC NULLS FIRST, c.started_at DESC NULLS LAST,
-      c.external_id COLLATE "C" DESC) = 1 AS is_last
-  FROM keypup.pull_request_checks c
-), build AS (
-  SELECT r.account_id, r.project_id, r.pull_request_number, r.head_commit,
-    count(*) AS runs, count(*) FILTER (WHERE r.is_last) AS checks,
+-- Each pull request looks up by key what ran on it, and no window spans several.
+SELECT p.account_id, p.project_id, (
+    SELECT j.name FROM keypup.projects j
+    WHERE j.account_id = p.account_id AND j.project_id = p.project_id) AS project,
+  p.number, p.author, p.author_is_bot, p.state AS pull_request_state, p.created_at, p.merged_at, b.head_commit,
+  b.head_commit IS NOT DISTINCT FROM (
+    SELECT m.head_commit FROM keypup.pull_request_merge_states m
+    WHERE m.account_id = p.account_id AND m.project_id = p.project_id AND m.pull_request_number = p.number)
+    AS is_newest,
+  b.checks, b.runs, b.passed_checks, b.failed_checks, b.pending_checks,
+  CASE WHEN b.failed_checks > 0 THEN 'failure' WHEN b.pending_checks > 0 THEN 'pending'
+    WHEN b.passed_checks = b.checks THEN 'success' END AS build_state,
+  b.has_failed_once, b.started_at, g.green_at, g.green_at - b.started_at AS time_to_green
+FROM keypup.pull_requests p
+CROSS JOIN LATERAL (
+  SELECT r.head_commit, count(*) AS runs, count(*) FILTER (WHERE r.is_last) AS checks,
     count(*) FILTER (WHERE r.is_last AND r.has_failed) AS failed_checks,
     count(*) FILTER (WHERE r.is_last AND r.has_passed) AS passed_checks,
     count(*) FILTER (WHERE r.is_last AND r.completed_at IS NULL) AS pending_checks,
     min(coalesce(r.started_at, r.completed_at)) AS started_at,
     max(r.completed_at) FILTER (WHERE r.is_last) AS last_completed_at,
     bool_or(r.has_failed) IS TRUE AS has_failed_once
-  FROM run r
-  GROUP BY r.account_id, r.project_id, r.pull_request_number, r.head_commit
-)
-SELECT b.account_id, b.project_id, j.name AS project, b.pull_request_number AS number, p.author, p.author_is_bot,
-  p.state AS pull_request_state, b.head_commit, b.head_commit IS NOT DISTINCT FROM m.head_commit AS is_newest,
-  b.checks, b.runs, b.passed_checks, b.failed_checks, b.pending_checks,
-  CASE WHEN b.failed_checks > 0 THEN 'failure' WHEN b.pending_checks > 0 THEN 'pending'
-    WHEN b.passed_checks = b.checks THEN 'success' END AS build_state,
-  b.has_failed_once, b.started_at, g.green_at, g.green_at - b.started_at AS time_to_green
-FROM build b
-JOIN keypup.projects j ON j.account_id = b.account_id AND j.project_id = b.project_id
-JOIN keypup.pull_requests p ON p.account_id = b.account_id AND p.project_id = b.project_id
-  AND p.number = b.pull_request_number
-LEFT JOIN keypup.pull_request_merge_states m ON m.account_id = b.account_id AND m.project_id = b.project_id
-  AND m.pull_request_number = b.pull_request_number
+  FROM (
+    -- Of the runs of a check the last one counts.
+    SELECT c.head_commit, c.started_at, c.completed_at,
+      c.conclusion IN ('failure', 'timed_out', 'startup_failure') AS has_failed,
+      c.conclusion IN ('success', 'neutral', 'skipped') AS has_passed,
+      row_number() OVER (PARTITION BY c.head_commit, c.kind, c.workflow, c.name ORDER BY c.completed_at DESC NULLS
+        FIRST, c.started_at DESC NULLS LAST, c.external_id COLLATE "C" DESC) = 1 AS is_last
+    FROM keypup.pull_request_checks c
+    WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.pull_request_number = p.number
+  ) AS r
+  GROUP BY r.head_commit
+) AS b
 CROSS JOIN LATERAL (
   SELECT CASE WHEN b.passed_checks = b.checks THEN b.last_completed_at END AS green_at
 ) AS g
@@ -51,6 +52,8 @@ COMMENT ON COLUMN keypup.pull_request_builds.number IS 'Number of the pull reque
 COMMENT ON COLUMN keypup.pull_request_builds.author IS 'Login of who opened it; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.pull_request_builds.author_is_bot IS 'Whether a bot opened it.';
 COMMENT ON COLUMN keypup.pull_request_builds.pull_request_state IS 'open, closed (without a merge) or merged.';
+COMMENT ON COLUMN keypup.pull_request_builds.created_at IS 'When the pull request was opened.';
+COMMENT ON COLUMN keypup.pull_request_builds.merged_at IS 'When it was merged; NULL if not.';
 COMMENT ON COLUMN keypup.pull_request_builds.head_commit IS 'Id of the commit.';
 COMMENT ON COLUMN keypup.pull_request_builds.is_newest IS
   'Whether it is the newest commit of the pull request that is known.';
