@@ -12,6 +12,7 @@ CREATE TABLE keypup.app_installations (
   clock_ahead interval NOT NULL DEFAULT '0',
   wanted_until timestamptz,
   deployments_refused_at timestamptz,
+  checks_refused_at timestamptz,
   doubt timestamptz,
   PRIMARY KEY (account_id, connection_id),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE
@@ -32,6 +33,8 @@ COMMENT ON COLUMN keypup.app_installations.wanted_until IS
   'Until then a token is asked for though no job waits: somebody wants to know what could be tracked.';
 COMMENT ON COLUMN keypup.app_installations.deployments_refused_at IS
   'When the provider last gave no token that may read deployments: for a day one is asked for that may not.';
+COMMENT ON COLUMN keypup.app_installations.checks_refused_at IS
+  'The same for checks, which are left out first.';
 COMMENT ON COLUMN keypup.app_installations.doubt IS
   'The refused_at of the connection when its token was asked for last, as in sync_jobs.';
 SELECT keypup.protect_table('keypup.app_installations', 'settings.read');

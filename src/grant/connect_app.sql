@@ -70,7 +70,8 @@ BEGIN
   -- The token that the old key got goes with it.
   UPDATE keypup.connection_tokens t SET expires_at = now()
   WHERE t.account_id = the_account AND t.connection_id = the_connection AND t.purpose = 'access_token';
-  UPDATE keypup.app_installations i SET ask_at = now(), failures = 0, is_renewed = false, deployments_refused_at = NULL
+  UPDATE keypup.app_installations i SET ask_at = now(), failures = 0, is_renewed = false, deployments_refused_at = NULL,
+    checks_refused_at = NULL
   WHERE i.account_id = the_account AND i.connection_id = the_connection;
   PERFORM keypup.admit_connection(the_account, the_connection, private_key IS NOT NULL);
   PERFORM keypup.record_action(the_account,

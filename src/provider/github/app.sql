@@ -7,10 +7,13 @@ LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT 'POST', format('%s/app/installations/%s/access_tokens', c.base_url, i.installation_id),
     '{Accept: application/vnd.github+json}'::text[],
-    -- Releases would need contents, and with it the source code: that is not asked for.
-    CASE WHEN i.deployments_refused_at > now() - interval '1 day'
-      THEN '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read"}}'
-      ELSE '{"permissions":{"issues":"read","pull_requests":"read","metadata":"read","deployments":"read"}}' END,
+    -- Releases would need contents, and with it the source code; protections of branches, administration; workflows,
+    -- actions, and with it logs: these are not asked for.
+    jsonb_build_object('permissions', '{"issues": "read", "pull_requests": "read", "metadata": "read"}'::jsonb
+      || CASE WHEN i.deployments_refused_at > now() - interval '1 day' THEN '{}'
+        ELSE '{"deployments": "read"}' END::jsonb
+      || CASE WHEN i.checks_refused_at > now() - interval '1 day' THEN '{}'
+        ELSE '{"checks": "read", "statuses": "read"}' END::jsonb)::text,
     json_build_object('iat', e.epoch - 60, 'exp', e.epoch + 540, 'iss', i.app_id)::text
   FROM keypup.app_installations i
   JOIN keypup.connections c USING (account_id, connection_id)
@@ -73,9 +76,13 @@ BEGIN
     v.hint := 'When that is mended at GitHub, call keypup.replace_app_key with a NULL key: the one that is there is '
       'tried again.';
   ELSIF status = 422 THEN
-    UPDATE keypup.app_installations i SET deployments_refused_at = now(), ask_at = now()
+    UPDATE keypup.app_installations i
+    SET checks_refused_at = now(), ask_at = now(),
+      deployments_refused_at = CASE WHEN i.checks_refused_at > now() - interval '1 day' THEN now()
+        ELSE i.deployments_refused_at END
     WHERE i.account_id = account AND i.connection_id = connection
-      AND coalesce(i.deployments_refused_at <= now() - interval '1 day', true);
+      AND (least(i.checks_refused_at, i.deployments_refused_at) <= now() - interval '1 day'
+        OR i.checks_refused_at IS NULL OR i.deployments_refused_at IS NULL);
     IF FOUND THEN
       RETURN;  -- the app may do with less
     END IF;
