@@ -13,11 +13,14 @@ CREATE TABLE keypup.pull_request_merge_states (
   check_state text CHECK (check_state IN ('pending', 'failure', 'success')),
   review_decision text CHECK (review_decision IN ('approved', 'changes_requested', 'review_required')),
   required_approvals bigint CHECK (required_approvals >= 0),
+  next_read_at timestamptz,
   PRIMARY KEY (account_id, project_id, pull_request_number),
   FOREIGN KEY (account_id, project_id, pull_request_number) REFERENCES keypup.pull_requests ON DELETE CASCADE,
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
   CHECK (updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00')
 ) WITH (fillfactor = 50);
+CREATE INDEX pull_request_merge_states_due ON keypup.pull_request_merge_states (account_id, project_id)
+  WHERE next_read_at IS NOT NULL;
 COMMENT ON TABLE keypup.pull_request_merge_states IS
   'What stands between a pull request and its merge, as it was when it was last read. Those that were closed before '
   'they were first read have no row.';
@@ -41,6 +44,8 @@ COMMENT ON COLUMN keypup.pull_request_merge_states.review_decision IS
   'review_required; NULL where no rule asks for a review.';
 COMMENT ON COLUMN keypup.pull_request_merge_states.required_approvals IS
   'Approvals that the rules of its base branch ask for; NULL where the token may not read all of them.';
+COMMENT ON COLUMN keypup.pull_request_merge_states.next_read_at IS
+  'From when on the next run, or poll, asks again how it stands; NULL: once the pull request is read again.';
 SELECT keypup.protect_table('keypup.pull_request_merge_states', 'data.read');
 
 CREATE TABLE keypup.pull_request_checks (

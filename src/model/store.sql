@@ -169,5 +169,5 @@ SELECT keypup.define_store('keypup.timeline_events');
 SELECT keypup.define_store('keypup.releases');
 SELECT keypup.define_store('keypup.deployments', '{succeeded_at,failed_at}');
 SELECT keypup.define_store('keypup.pull_request_commits');
-SELECT keypup.define_store('keypup.pull_request_merge_states');
+SELECT keypup.define_store('keypup.pull_request_merge_states', '{next_read_at}');
 SELECT keypup.define_store('keypup.pull_request_checks');

@@ -79,6 +79,8 @@ query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kin
 	SELECT account_id, project_id, 'D' || n, 'production', 'active', t, t, t FROM keypup.projects, generate_series(1, 5) n, LATERAL (SELECT now() - n * interval '1 day' AS t) x;
 	INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, published_at, updated_at)
 	SELECT account_id, project_id, 'R', 'v1', false, false, now(), now(), now() FROM keypup.projects;
+	INSERT INTO keypup.pull_request_checks (account_id, project_id, pull_request_number, external_id, head_commit, kind, name, status, conclusion, completed_at)
+	SELECT account_id, project_id, min(number), 'K' || n, 'c', 'check_run', 'flaky', 'completed', CASE n WHEN 1 THEN 'failure' ELSE 'success' END, now() + n * interval '1 minute' FROM keypup.pull_requests, generate_series(1, 2) n GROUP BY 1, 2, n;
 	UPDATE keypup.issues SET labels = '{incident}' WHERE number % 5 = 0;
 	UPDATE keypup.pull_requests r SET title = 'Revert "' || (SELECT p.title FROM keypup.pull_requests p WHERE p.account_id = r.account_id AND p.project_id = r.project_id AND p.merged_at < r.created_at ORDER BY p.number LIMIT 1) || '"'
 	FROM (SELECT account_id, project_id, max(number) AS number FROM keypup.pull_requests GROUP BY 1, 2) l WHERE (r.account_id, r.project_id, r.number) = (l.account_id, l.project_id, l.number);

@@ -22,7 +22,7 @@ sub query { return $node->safe_psql('postgres', 'SET client_min_messages = error
 sub becomes { return $node->poll_query_until('postgres', $_[0]); }
 sub change { my (%change) = @_; return decode_json(control($github, 'change', { repository => 'b/r', %change })); }
 # Due times are moved, instead of waited for.
-sub follow { query(q{UPDATE keypup.sync_jobs SET due_at = now() WHERE kind = 'merge_states' AND NOT in_run; SELECT keypup.wake_launcher()}); return; }
+sub follow { query(q{UPDATE keypup.pull_request_merge_states SET next_read_at = now() WHERE next_read_at IS NOT NULL; UPDATE keypup.sync_state SET next_run_at = now(); SELECT keypup.wake_launcher()}); return; }
 my $is_idle = q{NOT EXISTS (SELECT FROM keypup.sync_jobs WHERE in_run OR due_at <= now()) AND NOT EXISTS (SELECT FROM keypup.sync_state WHERE phase <> 'idle' OR last_run_finished_at IS NULL)};
 sub read_all { query(q{SELECT keypup.reread('acme', 'b/r')}); return becomes("SELECT $is_idle"); }
 
@@ -31,7 +31,7 @@ query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', 
 ok(becomes("SELECT $is_idle"), 'a repository is read');
 is(differences($node, $github, 'b/r'), '', 'all of it, two pages of checks, too');
 is(query(q{SELECT count(*) FROM keypup.pull_request_merge_states JOIN keypup.pull_requests p USING (account_id, project_id) WHERE number = pull_request_number AND state <> 'open'}), '0', 'nobody asks how pull requests stood that were closed long ago');
-is(query('SELECT count(*) FROM keypup.sync_jobs'), '0', 'nor is it asked again how those stand that have not changed for long');
+is(query('SELECT count(next_read_at) FROM keypup.pull_request_merge_states'), '0', 'nor is it asked again how those stand that have not changed for long');
 
 my $number = change(change => 'new_pull_request', title => 'checked', actor => 'ann')->{number};
 query(q{UPDATE keypup.sync_state SET next_run_at = now(); SELECT keypup.wake_launcher()});
@@ -39,7 +39,7 @@ my $stands = "FROM keypup.pull_request_merge_states WHERE pull_request_number = 
 ok(becomes("SELECT count(*) = 1 $stands"), 'a new pull request is read');
 is(query("SELECT check_state IS NULL, has_conflicts, is_behind $stands"), 't|f|f', 'it has no checks yet');
 my $updated_at = query("SELECT updated_at $stands");
-ok(becomes(q{SELECT count(*) = 1 AND min(due_at) > now() + interval '23 hours' FROM keypup.sync_jobs}), 'and is asked about again after the interval');
+is(query("SELECT next_read_at > now() + interval '23 hours' $stands"), 't', 'and is asked about again after the interval');
 change(change => 'check', number => $number, name => 'build');
 follow();
 ok(becomes("SELECT check_state = 'pending' $stands"), 'a check goes on');

@@ -1,6 +1,6 @@
 -- provider/github/merge_state.sql: how open pull requests stand. Checks and conflicts come and go without a trace in
--- the time of a pull request's last change: they are asked for whenever the pull request was read, and from then on by
--- themselves for as long as they may soon be otherwise.
+-- the time of a pull request's last change: they are asked for whenever the pull request was read, and from then on
+-- with the next run or poll whose time has come, for as long as they may soon be otherwise.
 
 -- pages: [{number, head, node, after, seen, nth, contexts}]. A run that has ended says something for good; one that has
 -- not is there, or it never ends.
@@ -59,41 +59,46 @@ COMMENT ON FUNCTION keypup.github_store_checks(uuid, bigint, jsonb) IS
 -- GitHub computes whether there are conflicts once it is asked, and says UNKNOWN until then; a check that goes on ends;
 -- one that failed is run again; where there are none, some may come soon. A pull request that changed long ago waits
 -- longer each time, half of the time that it has been quiet, and in the end for its recheck.
-CREATE FUNCTION keypup.github_follow_merge_states(account uuid, project bigint, read text[], became_unknown text[])
-  RETURNS void
+CREATE FUNCTION keypup.github_follow_merge_states(account uuid, project bigint, numbers bigint[],
+  became_unknown bigint[]) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH waiting AS (
-    -- What somebody else is at is left alone.
-    DELETE FROM keypup.sync_jobs j
-    WHERE j.account_id = account AND j.job_id = ANY (ARRAY(
-      SELECT o.job_id FROM keypup.sync_jobs o
-      WHERE o.account_id = account AND o.project_id = project AND o.kind = 'merge_states' AND NOT o.in_run
-        AND o.lease_id IS NULL AND o.attempts = 0
-      ORDER BY o.job_id FOR UPDATE SKIP LOCKED))
-    RETURNING j.arguments -> 'items' AS items, j.due_at
-  ), asked AS (
-    SELECT e.id, w.due_at FROM waiting w, jsonb_array_elements_text(w.items) AS e (id) WHERE e.id <> ALL (read)
-    UNION ALL
-    SELECT m.external_id,
-      now() + greatest(current_setting('keypup.sync_interval')::interval,
-        CASE WHEN m.external_id <> ALL (became_unknown) THEN (now() - p.updated_at) / 2 END)
+  UPDATE keypup.pull_request_merge_states m SET next_read_at = f.next_read_at
+  FROM (
+    SELECT p.number, CASE
+        WHEN p.state <> 'open' THEN NULL
+        WHEN p.number = ANY (became_unknown) THEN now() + current_setting('keypup.sync_interval')::interval
+        WHEN (s.has_conflicts IS NULL OR s.check_state IN ('pending', 'failure'))
+            AND p.updated_at > now() - current_setting('keypup.recheck_interval')::interval
+          OR s.check_state IS NULL AND p.updated_at > now() - interval '30 minutes'
+            AND 'Commit.statusCheckRollup' <> ALL (keypup.github_refused_fields(account, project))
+        THEN now() + greatest(current_setting('keypup.sync_interval')::interval, (now() - p.updated_at) / 2)
+      END AS next_read_at
     FROM keypup.pull_requests p
-    JOIN keypup.pull_request_merge_states m ON m.account_id = p.account_id AND m.project_id = p.project_id
-      AND m.pull_request_number = p.number
-    WHERE p.account_id = account AND p.project_id = project AND p.global_id = ANY (read) AND p.state = 'open'
-      AND (m.external_id = ANY (became_unknown)
-        OR (m.has_conflicts IS NULL OR m.check_state IN ('pending', 'failure'))
-          AND p.updated_at > now() - current_setting('keypup.recheck_interval')::interval
-        OR m.check_state IS NULL AND p.updated_at > now() - interval '30 minutes'
-          AND 'Commit.statusCheckRollup' <> ALL (keypup.github_refused_fields(account, project)))
-  ), numbered AS (
-    SELECT a.id, min(a.due_at) OVER () AS due_at, (row_number() OVER (ORDER BY a.id COLLATE "C") - 1) / 50 AS part
-    FROM (SELECT a.id, min(a.due_at) AS due_at FROM asked a GROUP BY a.id) AS a
+    JOIN keypup.pull_request_merge_states s ON s.account_id = p.account_id AND s.project_id = p.project_id
+      AND s.pull_request_number = p.number
+    WHERE p.account_id = account AND p.project_id = project AND p.number = ANY (numbers)
+  ) AS f
+  WHERE m.account_id = account AND m.project_id = project AND m.pull_request_number = f.number
+    AND m.next_read_at IS DISTINCT FROM f.next_read_at
+$$;
+CREATE FUNCTION keypup.github_queue_due_merge_states(account uuid, project bigint, in_run boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  due text[];
+BEGIN
+  WITH due AS (
+    -- Once: the answer says when next.
+    UPDATE keypup.pull_request_merge_states m SET next_read_at = NULL
+    WHERE m.account_id = account AND m.project_id = project AND m.next_read_at <= now()
+    RETURNING m.pull_request_number, m.external_id
   )
-  SELECT keypup.queue_job(account, project, 'merge_states', jsonb_build_object('items', jsonb_agg(n.id)), false,
-    min(n.due_at), false)
-  FROM numbered n GROUP BY n.part
+  SELECT array_agg(d.external_id ORDER BY d.pull_request_number) INTO due FROM due d;
+  IF due IS NOT NULL THEN
+    PERFORM keypup.github_queue_parts(account, project, 'merge_states', to_jsonb(due), in_run);
+  END IF;
+END
 $$;
 -- Open ones; and those that were just closed, once: that is how they stood.
 CREATE FUNCTION keypup.github_queue_merge_states(account uuid, project bigint, numbers bigint[]) RETURNS void
@@ -114,13 +119,17 @@ BEGIN
   END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_follow_merge_states(uuid, bigint, text[], text[]),
+REVOKE ALL ON FUNCTION keypup.github_follow_merge_states(uuid, bigint, bigint[], bigint[]),
+  keypup.github_queue_due_merge_states(uuid, bigint, boolean),
   keypup.github_queue_merge_states(uuid, bigint, bigint[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.github_follow_merge_states(uuid, bigint, text[], text[]),
+GRANT EXECUTE ON FUNCTION keypup.github_follow_merge_states(uuid, bigint, bigint[], bigint[]),
+  keypup.github_queue_due_merge_states(uuid, bigint, boolean),
   keypup.github_queue_merge_states(uuid, bigint, bigint[]) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_follow_merge_states(uuid, bigint, text[], text[]) IS
-  'Has it asked again later how those pull requests stand, of these that were read, that may soon stand otherwise. '
+COMMENT ON FUNCTION keypup.github_follow_merge_states(uuid, bigint, bigint[], bigint[]) IS
+  'Says when it is asked again how those pull requests stand, of these that were read, that may soon stand otherwise. '
   'became_unknown: of which GitHub did not know yet whether they can be merged.';
+COMMENT ON FUNCTION keypup.github_queue_due_merge_states(uuid, bigint, boolean) IS
+  'Has it asked how those pull requests of a project stand whose time has come.';
 COMMENT ON FUNCTION keypup.github_queue_merge_states(uuid, bigint, bigint[]) IS
   'Has it asked how pull requests stand that were read, by their numbers: those that are open, or were just closed.';
 
@@ -128,8 +137,8 @@ CREATE FUNCTION keypup.github_store_merge_states(account uuid, project bigint, n
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  became_unknown text[] := ARRAY(
-    SELECT n.id FROM keypup.json_rows(nodes, '', '{id,number,mergeable}'::text[]) AS n (id text, number bigint,
+  became_unknown bigint[] := ARRAY(
+    SELECT n.number FROM keypup.json_rows(nodes, '', '{id,number,mergeable}'::text[]) AS n (id text, number bigint,
       mergeable text)
     LEFT JOIN keypup.pull_request_merge_states m ON m.account_id = account AND m.project_id = project
       AND m.pull_request_number = n.number
@@ -168,7 +177,7 @@ BEGIN
     JOIN keypup.pull_requests p ON p.account_id = account AND p.project_id = project AND p.number = n.number
       AND p.global_id = n.id));
   PERFORM keypup.github_follow_merge_states(account, project,
-    ARRAY(SELECT n.id FROM keypup.json_rows(nodes, '', '{id}'::text[]) AS n (id text)), became_unknown);
+    ARRAY(SELECT n.number FROM keypup.json_rows(nodes, '', '{number}'::text[]) AS n (number bigint)), became_unknown);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_merge_states(uuid, bigint, jsonb) FROM PUBLIC;

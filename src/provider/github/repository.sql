@@ -337,6 +337,7 @@ BEGIN
   PERFORM keypup.github_take_newest_deliveries(account, project, repository, broken);
   PERFORM keypup.github_queue_items(account, project, k.kind, k.ids, true)
   FROM keypup.items_read_early(account, project) AS k ORDER BY k.kind DESC;
+  PERFORM keypup.github_queue_due_merge_states(account, project, true);
   PERFORM keypup.github_queue_rechecks(account, project);
   PERFORM keypup.github_queue_failures(account, project);
 END

@@ -108,6 +108,7 @@ BEGIN
     IF polled.is_unchanged THEN
       PERFORM keypup.github_queue_items(account, polled.project_id, k.kind, k.ids, false)
       FROM keypup.items_read_early(account, polled.project_id) AS k ORDER BY k.kind DESC;
+      PERFORM keypup.github_queue_due_merge_states(account, polled.project_id, false);
       PERFORM keypup.project_is_unchanged(account, polled.project_id, asked_at, interval_seconds);
     ELSE
       PERFORM keypup.start_run(account, polled.project_id);
