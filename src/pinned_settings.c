@@ -95,8 +95,13 @@ pin_settings_of_transaction(void)
 	for (int i = 0; i < (int) lengthof(pinned_settings); i++)
 	{
 		const PinnedSetting *setting = &pinned_settings[i];
+		const char *value;
 
-		if (setting->where != IN_WORKER && is_known(setting->name))
+		if (setting->where == IN_WORKER)
+			continue;
+		value = GetConfigOption(setting->name, true, false);
+		/* Nearly all are as they should be; to set one is to read it anew, a file of time zones for one. */
+		if (value != NULL && strcmp(value, setting->value) != 0)
 			(void) set_config_option(setting->name, setting->value, PGC_SUSET, PGC_S_SESSION,
 									 GUC_ACTION_LOCAL, true, 0, false);
 	}

@@ -188,9 +188,10 @@ BEGIN
   EXECUTE format('GRANT SELECT ON %s TO keypup_member', relation);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO keypup_worker', relation);
   EXECUTE format('CREATE POLICY member_reads ON %s FOR SELECT TO keypup_member USING (%s)', relation, guard);
+  -- By itself, and not as (SELECT …), which would be a plan to set up for each table of each statement.
   EXECUTE format('CREATE POLICY worker_stores ON %s TO keypup_worker '
-                 'USING (account_id OPERATOR(pg_catalog.=) (SELECT keypup.job_account())) '
-                 'WITH CHECK (account_id OPERATOR(pg_catalog.=) (SELECT keypup.job_account()))', relation);
+                 'USING (account_id OPERATOR(pg_catalog.=) keypup.job_account()) '
+                 'WITH CHECK (account_id OPERATOR(pg_catalog.=) keypup.job_account())', relation);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.protect_table(regclass, text) FROM PUBLIC;

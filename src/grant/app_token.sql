@@ -6,8 +6,11 @@ CREATE FUNCTION keypup.claim_app_tokens(only_account uuid, accounts_set_aside uu
   OUT account_id uuid, OUT connection_id uuid, OUT provider text, OUT base_url text, OUT context text,
   OUT envelope bytea)
 RETURNS SETOF record
-LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
   WITH due AS (
     SELECT i.account_id, i.connection_id, c.refused_at
     FROM keypup.app_installations i
@@ -36,7 +39,8 @@ AS $$
   FROM claimed k
   JOIN keypup.connections c ON c.account_id = k.account_id AND c.connection_id = k.connection_id
   JOIN keypup.connection_tokens t ON t.account_id = k.account_id AND t.connection_id = k.connection_id
-    AND t.purpose = 'app_key'
+    AND t.purpose = 'app_key';
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.claim_app_tokens(uuid, uuid[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.claim_app_tokens(uuid, uuid[]) TO keypup_worker;

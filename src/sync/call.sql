@@ -3,8 +3,10 @@
 CREATE FUNCTION keypup.jobs_left(only_account uuid, only_project bigint,
   OUT jobs bigint, OUT ready_at timestamptz, OUT waits_for text, OUT next_at timestamptz,
   OUT items_done bigint, OUT items_total bigint, OUT last_error text)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
   WITH scope AS (
     SELECT p.account_id, p.project_id, p.connection_id, p.issue_total, p.pull_request_total
     FROM keypup.projects p
@@ -37,6 +39,8 @@ AS $$
             ORDER BY h.since DESC NULLS LAST LIMIT 1),
            (SELECT s.last_error FROM scope JOIN keypup.sync_state s USING (account_id, project_id)
             WHERE s.last_error IS NOT NULL ORDER BY s.last_error_at DESC LIMIT 1))
+  INTO jobs, ready_at, waits_for, next_at, items_done, items_total, last_error;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.jobs_left(uuid, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.jobs_left(uuid, bigint) TO keypup_worker;

@@ -25,12 +25,15 @@ COMMENT ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timesta
 
 -- Sees all accounts, and so runs as the owner. A lease is live while its lock is held (runner.c).
 CREATE FUNCTION keypup.live_leases() RETURNS SETOF bigint
-LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+  RETURN QUERY
   SELECT l.objid::bigint
   FROM pg_locks l
   WHERE l.locktype = 'object' AND l.granted AND l.classid = 'keypup.sync_jobs'::regclass AND l.objsubid = 0
-    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.live_leases() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.live_leases() IS 'The leases of sessions that are there.';

@@ -200,16 +200,15 @@ AS $$
   WHERE s.account_id = account AND s.project_id = project
 $$;
 CREATE FUNCTION keypup.settle_unlisted(account uuid, project bigint, kind text, asked_at timestamptz) RETURNS boolean
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH settled AS (
-    UPDATE keypup.sync_state s SET unlisted = s.unlisted - kind
-    WHERE s.account_id = account AND s.project_id = project AND s.unlisted ? kind
-      AND (s.unlisted ->> kind)::timestamptz
-        NOT BETWEEN coalesce(asked_at, s.answer_asked_at, now()) AND clock_timestamp()
-    RETURNING 1
-  )
-  SELECT EXISTS (SELECT FROM settled)
+BEGIN
+  UPDATE keypup.sync_state s SET unlisted = s.unlisted - kind
+  WHERE s.account_id = account AND s.project_id = project AND s.unlisted ? kind
+    AND (s.unlisted ->> kind)::timestamptz
+      NOT BETWEEN coalesce(asked_at, s.answer_asked_at, now()) AND clock_timestamp();
+  RETURN FOUND;
+END
 $$;
 CREATE FUNCTION keypup.take_whole_list(account uuid, project bigint, kind text, listed jsonb, asked_at timestamptz)
   RETURNS void
@@ -218,17 +217,21 @@ AS $$
 DECLARE
   gone text[];
 BEGIN
-  WITH labels AS (
-    DELETE FROM keypup.labels l
-    WHERE kind = 'labels' AND l.account_id = account AND l.project_id = project AND NOT listed ? l.external_id
-    RETURNING l.name
-  ), milestones AS (
-    DELETE FROM keypup.milestones m
-    WHERE kind = 'milestones' AND m.account_id = account AND m.project_id = project AND NOT listed ? m.external_id
-    RETURNING m.external_id
-  )
-  SELECT array_agg(d.name) INTO gone
-  FROM (SELECT l.name FROM labels l UNION ALL SELECT m.external_id FROM milestones m) AS d;
+  IF kind = 'labels' THEN
+    WITH deleted AS (
+      DELETE FROM keypup.labels l
+      WHERE l.account_id = account AND l.project_id = project AND NOT listed ? l.external_id
+      RETURNING l.name
+    )
+    SELECT array_agg(d.name) INTO gone FROM deleted d;
+  ELSE
+    WITH deleted AS (
+      DELETE FROM keypup.milestones m
+      WHERE m.account_id = account AND m.project_id = project AND NOT listed ? m.external_id
+      RETURNING m.external_id
+    )
+    SELECT array_agg(d.external_id) INTO gone FROM deleted d;
+  END IF;
   IF keypup.settle_unlisted(account, project, kind, asked_at) THEN
     gone := gone || keypup.unlisted_names(account, project, kind);
   END IF;

@@ -21,32 +21,34 @@ AS $$
     coalesce(array_agg(DISTINCT n COLLATE "C" ORDER BY n COLLATE "C") FILTER (WHERE strpos(n, ' ') > 0), '{}')
   FROM unnest(names) AS n
 $$;
--- Most of these lists are empty, and there are thousands of them.
-CREATE FUNCTION keypup.github_closing(issues jsonb, repository text, stored_here bigint[], stored_elsewhere text[],
-  OUT here bigint[], OUT elsewhere text[])
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+-- For all items of a page: most close nothing, and have no row.
+CREATE FUNCTION keypup.github_closing(items jsonb, repository text, OUT number bigint, OUT here bigint[],
+  OUT elsewhere text[])
+RETURNS SETOF record
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF issues IS NULL OR issues = '[]' THEN
-    here := '{}';
-    elsewhere := '{}';
-  ELSE
-    SELECT s.here, s.elsewhere INTO here, elsewhere
-    FROM keypup.github_closing_split(keypup.github_closing_names(issues, repository) || stored_here::text[]
-      || stored_elsewhere) s;
-  END IF;
+  RETURN QUERY
+  SELECT n.item, array_agg(DISTINCT n.closes ORDER BY n.closes) FILTER (WHERE n.place = repository),
+    array_agg(DISTINCT n.name COLLATE "C" ORDER BY n.name COLLATE "C") FILTER (WHERE n.place <> repository)
+  FROM (
+    SELECT r.item, r.closes, r.place, r.place || ' ' || r.closes AS name
+    FROM keypup.json_rows(items, 'closingIssuesReferences.nodes', '{../number,number,repository.id}'::text[])
+      AS r (item bigint, closes bigint, place text)
+  ) AS n
+  GROUP BY n.item;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_closing_names(jsonb, text), keypup.github_closing_split(text[]),
-  keypup.github_closing(jsonb, text, bigint[], text[]) FROM PUBLIC;
+  keypup.github_closing(jsonb, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_closing_names(jsonb, text), keypup.github_closing_split(text[]),
-  keypup.github_closing(jsonb, text, bigint[], text[]) TO keypup_worker;
+  keypup.github_closing(jsonb, text) TO keypup_worker;
 COMMENT ON FUNCTION keypup.github_closing_names(jsonb, text) IS
   'Closing references: the number of an issue of this repository, id of the repository and number of one of another.';
 COMMENT ON FUNCTION keypup.github_closing_split(text[]) IS
   'Names of closing references as the columns closes_issues and closes_elsewhere have them.';
-COMMENT ON FUNCTION keypup.github_closing(jsonb, text, bigint[], text[]) IS
-  'A list of closing references as the columns have it, with what is stored where the list goes on.';
+COMMENT ON FUNCTION keypup.github_closing(jsonb, text) IS
+  'What the pull requests of a page close, as the columns closes_issues and closes_elsewhere have it; NULL: nothing.';
 
 CREATE FUNCTION keypup.github_short_list(connection text, page jsonb, repository text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

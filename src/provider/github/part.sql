@@ -162,9 +162,11 @@ COMMENT ON FUNCTION keypup.github_listed(text) IS
 
 -- An id of GitHub's older form may be answered with the newer one, which has an underscore. Both: an id, or a number.
 CREATE FUNCTION keypup.github_is_another(asked jsonb, answered jsonb) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce((jsonb_typeof(asked) = 'number' OR asked #>> '{}' LIKE '%\_%') AND answered <> asked, false)
+BEGIN
+  RETURN coalesce(answered <> asked AND (jsonb_typeof(asked) = 'number' OR asked #>> '{}' LIKE '%\_%'), false);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_is_another(jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_is_another(jsonb, jsonb) TO keypup_worker;
@@ -224,18 +226,17 @@ BEGIN
     ) AS n (part)
   ), covered AS MATERIALIZED (
     SELECT e.part, bool_and(e.is_not_found) AS is_not_found, min(e.position) AS error FROM error e GROUP BY e.part
-  ), part AS (
-    SELECT a.position, a.asked, answers -> (a.position - 1)::integer AS answer,
+  ), part AS MATERIALIZED (
+    SELECT a.position, a.asked, a.answer,
       CASE WHEN a.position > jsonb_array_length(answers) THEN 'it is missing'
-        WHEN keypup.github_is_another(identities -> (a.position - 1)::integer,
-          answers #> ARRAY[(a.position - 1)::text, identity])
-          THEN 'it is about another'
+        WHEN keypup.github_is_another(a.its_identity, a.answer -> identity) THEN 'it is about another'
         ELSE wrong[a.position] END AS misfit,
       least(one.error, every.error) AS error, one.is_not_found AND every.error IS NULL AS is_not_found
-    FROM jsonb_array_elements(all_asked) WITH ORDINALITY AS a (asked, position)
+    FROM ROWS FROM (jsonb_array_elements(all_asked), jsonb_array_elements(identities), jsonb_array_elements(answers))
+      WITH ORDINALITY AS a (asked, its_identity, answer, position)
     LEFT JOIN covered one ON one.part = a.position - 1
     LEFT JOIN covered every ON every.part IS NULL
-  ), judged AS (
+  ), judged AS MATERIALIZED (
     SELECT p.*,
       CASE WHEN p.is_not_found AND coalesce(jsonb_typeof(p.answer), 'null') = 'null' THEN 'gone'
            -- It has become something else.

@@ -25,10 +25,14 @@ VALUES ('github', 'GitHub', 'https://api.github.com',
 -- whatever the age of what they name.
 CREATE FUNCTION keypup.github_post(base_url text, query jsonb, OUT method text, OUT url text, OUT headers text[],
   OUT body text)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT 'POST', regexp_replace(base_url, '(?<=.)/v3$', '') || '/graphql', '{X-Github-Next-Global-ID: 1}'::text[],
-    query::text
+BEGIN
+  method := 'POST';
+  url := regexp_replace(base_url, '(?<=.)/v3$', '') || '/graphql';
+  headers := '{X-Github-Next-Global-ID: 1}';
+  body := query::text;
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_post(text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.github_post(text, jsonb) TO keypup_worker;

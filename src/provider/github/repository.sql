@@ -83,9 +83,11 @@ END
 $$;
 -- An empty page counts, too.
 CREATE FUNCTION keypup.github_told(page jsonb, arguments jsonb) RETURNS bigint
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce((arguments ->> 'told')::bigint, 0) + coalesce(nullif(jsonb_array_length(page -> 'nodes'), 0), 100)
+BEGIN
+  RETURN coalesce((arguments ->> 'told')::bigint, 0) + coalesce(nullif(jsonb_array_length(page -> 'nodes'), 0), 100);
+END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_goes_on(uuid, bigint, text, jsonb, jsonb), keypup.github_told(jsonb, jsonb)
 FROM PUBLIC;
@@ -128,10 +130,12 @@ END
 $$;
 -- A watermark from the future would hide all changes until then.
 CREATE FUNCTION keypup.github_newest(page jsonb, field text) RETURNS jsonb
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT CASE WHEN page -> 'nodes' <> '[]'
-    THEN to_jsonb(least((page #>> ARRAY['nodes', '0', field])::timestamptz, now())) END
+BEGIN
+  RETURN CASE WHEN page -> 'nodes' <> '[]'
+    THEN to_jsonb(least((page #>> ARRAY['nodes', '0', field])::timestamptz, now())) END;
+END
 $$;
 CREATE FUNCTION keypup.github_take_stubs(account uuid, project bigint, kind text, page jsonb, arguments jsonb)
   RETURNS void

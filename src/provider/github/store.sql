@@ -7,12 +7,17 @@ DECLARE
   followed record;
 BEGIN
   SELECT s.* INTO followed FROM keypup.store_people(account, project, (
-    SELECT array_agg(DISTINCT ROW(coalesce(o.id, 'login:' || o.login), o.login, o.name,
+    SELECT array_agg(ROW(coalesce(o.id, 'login:' || o.login), o.login, o.name,
       CASE o.type WHEN 'User' THEN 'user' WHEN 'Bot' THEN 'bot' WHEN 'Mannequin' THEN 'mannequin'
         WHEN 'Organization' THEN 'organization' WHEN 'EnterpriseUserAccount' THEN 'enterprise_user' ELSE 'unknown' END,
-      o.id IS NULL)::keypup.provided_identity)
-    FROM keypup.json_objects(page, 'login', '{id,login,name,__typename}'::text[]) AS o (id text, login text, name text,
-      type text))) s;
+      o.id IS NULL)::keypup.provided_identity ORDER BY o.id COLLATE "C", o.login COLLATE "C", o.name COLLATE "C")
+    FROM (
+      -- Each stands on a page dozens of times.
+      SELECT o.id, o.login, o.name, o.type
+      FROM keypup.json_objects(page, 'login', '{id,login,name,__typename}'::text[]) AS o (id text, login text,
+        name text, type text)
+      GROUP BY o.id, o.login, o.name, o.type
+    ) AS o)) s;
   IF followed.old_names IS NULL THEN
     RETURN page;
   END IF;
@@ -120,7 +125,12 @@ BEGIN
       CASE WHEN n.labels_go_on THEN keypup.github_keep(n.labels, o.labels) ELSE n.labels END,
       CASE WHEN n.assignees_go_on THEN keypup.github_keep(n.assignees, o.assignees) ELSE n.assignees END,
       CASE WHEN n.reviewers_go_on THEN keypup.github_keep(n.reviewers, o.requested_reviewers) ELSE n.reviewers END,
-      n.milestone, CASE WHEN n.milestone_id IS NULL THEN '{}' ELSE ARRAY[n.milestone_id] END, c.here, c.elsewhere,
+      n.milestone, CASE WHEN n.milestone_id IS NULL THEN '{}' ELSE ARRAY[n.milestone_id] END,
+      CASE WHEN n.closes_go_on
+        THEN ARRAY(SELECT DISTINCT u FROM unnest(c.here || o.closes_issues) AS u ORDER BY u)
+        ELSE coalesce(c.here, '{}') END,
+      CASE WHEN n.closes_go_on THEN keypup.github_keep(c.elsewhere, o.closes_elsewhere)
+        ELSE coalesce(c.elsewhere, '{}') END,
       n.updated_at >= as_of AND n.updated_at < as_of + interval '1 hour')::keypup.provided_pull_requests
     FROM keypup.json_rows(nodes, '', ('{number,fullDatabaseId,id,url,title,state,isDraft,author.login,'
       'author.__typename,createdAt,updatedAt,closedAt,mergedAt,'
@@ -129,20 +139,19 @@ BEGIN
         'labels.nodes.name,labels.pageInfo.hasNextPage,assignees.nodes.login,assignees.pageInfo.hasNextPage,'
         'reviewRequests.nodes.requestedReviewer.login|combinedSlug,reviewRequests.pageInfo.hasNextPage,milestone.title,'
         'milestone.id,'
-        'closingIssuesReferences.nodes,closingIssuesReferences.pageInfo.hasNextPage}')::text[])
+        'closingIssuesReferences.pageInfo.hasNextPage}')::text[])
       AS n (number bigint, external_id text, id text, url text, title text, state text, is_draft boolean, author text,
         author_type text, created_at timestamptz, updated_at timestamptz, closed_at timestamptz, merged_at timestamptz,
         merged_by text, base_branch text, head_branch text, additions bigint, deletions bigint, changed_files bigint,
         commit_count bigint, first_commit_at timestamptz, labels text[], labels_go_on boolean, assignees text[],
         assignees_go_on boolean, reviewers text[], reviewers_go_on boolean, milestone text, milestone_id text,
-        closes jsonb, closes_go_on boolean)
+        closes_go_on boolean)
+    LEFT JOIN keypup.github_closing(nodes, repository) c ON c.number = n.number
     LEFT JOIN LATERAL (
       SELECT o.labels, o.assignees, o.requested_reviewers, o.closes_issues, o.closes_elsewhere
       FROM keypup.pull_requests o
       WHERE o.account_id = account AND o.project_id = project AND o.number = n.number LIMIT 1
-    ) AS o ON n.labels_go_on OR n.assignees_go_on OR n.reviewers_go_on OR n.closes_go_on
-    CROSS JOIN LATERAL keypup.github_closing(n.closes, repository,
-      CASE WHEN n.closes_go_on THEN o.closes_issues END, CASE WHEN n.closes_go_on THEN o.closes_elsewhere END) AS c));
+    ) AS o ON n.labels_go_on OR n.assignees_go_on OR n.reviewers_go_on OR n.closes_go_on));
   overtaken := keypup.github_overtaken(account, project, 'pull_requests', nodes);
   IF overtaken <> '{}' THEN
     nodes := keypup.github_without(nodes, overtaken);
