@@ -11,8 +11,10 @@
  * take longer than most queries here do. For these queries the fixed costs
  * are therefore ten times what is set. To compile takes the longer, the larger
  * the plan is: a view of ours reads tables in a hundred places, of which each has
- * expressions of its own, and compiling them took ten times what they take.
- * What is set is for plans that read up to TABLES_ASSUMED tables.
+ * expressions of its own, and compiling them took ten times what they take; nor is
+ * the cost of a plan of many joins to be believed, since errors multiply.
+ * What is set is for plans that read up to TABLES_ASSUMED tables, and counts by
+ * the square of how many times as many a plan reads.
  *
  * And where a look-up names the account itself, the planner multiplies both
  * conditions on it, as if they were independent, and takes every index that leads
@@ -23,7 +25,10 @@
  * one row, whatever they give. Of two views that are joined the second would
  * be computed again for each row of the first. A view is therefore
  * taken to give ROWS_EXPECTED at least: enough that it is computed once and hashed.
- * Not where a row of the query outside asks it by key (LATERAL, EXISTS).
+ * Not where a row of the query outside asks it by key (LATERAL, EXISTS). The same
+ * goes for a WITH query, which the planner takes for as small. And since
+ * what was joined of several still passes for one row, nothing but a table is
+ * computed again for each row of what it is joined with: it is kept (Material).
  */
 #include "postgres.h"
 
@@ -34,6 +39,7 @@
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/planner.h"
 #include "utils/index_selfuncs.h"
@@ -44,9 +50,12 @@
 #define ACCOUNTS_ASSUMED 10
 #define TABLES_ASSUMED 10
 #define ROWS_EXPECTED 1000
+#define WITH_ROWS_EXPECTED 100
 
 static planner_hook_type previous_planner = NULL;
 static set_rel_pathlist_hook_type previous_paths_hook = NULL;
+static set_join_pathlist_hook_type previous_join_hook = NULL;
+static bool reads_own_tables = false; /* the query that is being planned */
 
 typedef struct Tables
 {
@@ -93,7 +102,8 @@ decide_to_compile(PlannedStmt *planned, double accounts)
 {
 	Cost cost = planned->planTree->total_cost;
 	double places = list_length(planned->rtable) + list_length(planned->subplans);
-	double factor = accounts * Max(1, places / TABLES_ASSUMED);
+	double times = Max(1, places / TABLES_ASSUMED);
+	double factor = accounts * times * times;
 
 	if (!is_worth(cost, jit_above_cost, factor))
 		planned->jitFlags = PGJIT_NONE;
@@ -107,14 +117,15 @@ static PlannedStmt *
 plan_query(Query *query, const char *text, int cursor_options, ParamListInfo parameters)
 {
 	double setup_cost = parallel_setup_cost;
+	bool outer_reads = reads_own_tables;
 	Tables tables = {get_namespace_oid("keypup", true), query->hasRowSecurity};
 	double accounts;
+	bool is_ours;
 	PlannedStmt *planned;
 
-	if (!OidIsValid(tables.schema) || !reads_tables((Node *) query, &tables))
-		return plan(query, text, cursor_options, parameters);
+	reads_own_tables = OidIsValid(tables.schema) && reads_tables((Node *) query, &tables);
 	/* Whoever bypasses the policies is planned for what they read. */
-	accounts = query->hasRowSecurity ? ACCOUNTS_ASSUMED : 1;
+	accounts = reads_own_tables && query->hasRowSecurity ? ACCOUNTS_ASSUMED : 1;
 	PG_TRY();
 	{
 		parallel_setup_cost *= accounts;
@@ -123,9 +134,12 @@ plan_query(Query *query, const char *text, int cursor_options, ParamListInfo par
 	PG_FINALLY();
 	{
 		parallel_setup_cost = setup_cost;
+		is_ours = reads_own_tables;
+		reads_own_tables = outer_reads;
 	}
 	PG_END_TRY();
-	decide_to_compile(planned, accounts);
+	if (is_ours)
+		decide_to_compile(planned, accounts);
 	return planned;
 }
 
@@ -195,7 +209,7 @@ is_asked_by_key(const PlannerInfo *root)
 }
 
 static void
-expect_rows(List *paths)
+expect_rows(List *paths, double rows)
 {
 	ListCell *cell;
 
@@ -203,26 +217,86 @@ expect_rows(List *paths)
 	{
 		Path *path = (Path *) lfirst(cell);
 
-		path->rows = Max(path->rows, ROWS_EXPECTED);
+		path->rows = Max(path->rows, rows);
 	}
+}
+
+/* What a WITH query is, that a query or one around it has. */
+static const Node *
+find_with_query(const PlannerInfo *root, const RangeTblEntry *entry)
+{
+	ListCell *cell;
+
+	for (Index level = 0; level < entry->ctelevelsup && root; level++)
+		root = root->parent_root;
+	if (root == NULL || entry->self_reference)
+		return NULL;
+	foreach (cell, root->parse->cteList)
+	{
+		const CommonTableExpr *with = lfirst_node(CommonTableExpr, cell);
+
+		if (strcmp(with->ctename, entry->ctename) == 0)
+			return with->ctequery;
+	}
+	return NULL;
 }
 
 static void
 expect_rows_of_view(PlannerInfo *root, RelOptInfo *relation, Index place, RangeTblEntry *entry)
 {
 	Tables tables = {InvalidOid, true};
+	const Node *query = NULL;
+	double rows = ROWS_EXPECTED;
 
 	if (previous_paths_hook)
 		previous_paths_hook(root, relation, place, entry);
-	if (entry->rtekind != RTE_SUBQUERY || !entry->security_barrier || entry->lateral ||
-		is_asked_by_key(root))
+	if (!reads_own_tables || entry->lateral || is_asked_by_key(root))
 		return;
+	if (entry->rtekind == RTE_SUBQUERY && entry->security_barrier)
+		query = (const Node *) entry->subquery;
+	else if (entry->rtekind == RTE_CTE)
+	{
+		query = find_with_query(root, entry);
+		rows = WITH_ROWS_EXPECTED;
+	}
 	tables.schema = get_namespace_oid("keypup", true);
-	if (!OidIsValid(tables.schema) || !reads_tables((Node *) entry->subquery, &tables))
+	if (query == NULL || !reads_tables((Node *) query, &tables))
 		return;
-	relation->rows = Max(relation->rows, ROWS_EXPECTED);
-	expect_rows(relation->pathlist);
-	expect_rows(relation->partial_pathlist);
+	relation->rows = Max(relation->rows, rows);
+	expect_rows(relation->pathlist, rows);
+	expect_rows(relation->partial_pathlist, rows);
+}
+
+/* Is it computed anew for each row of what it is joined with, though each time it is the same? */
+static bool
+is_computed_again(const Path *path)
+{
+	return PATH_REQ_OUTER(path) == NULL &&
+		   (IsA(path, SubqueryScanPath) || IsA(path, NestPath) || IsA(path, HashPath) ||
+			IsA(path, MergePath) || IsA(path, AppendPath));
+}
+
+static void
+keep_what_is_joined(PlannerInfo *root, RelOptInfo *joined, RelOptInfo *outer, RelOptInfo *inner,
+					JoinType type, JoinPathExtraData *extra)
+{
+	ListCell *cell;
+
+	if (previous_join_hook)
+		previous_join_hook(root, joined, outer, inner, type, extra);
+	if (!reads_own_tables)
+		return;
+	foreach (cell, joined->pathlist)
+	{
+		if (IsA(lfirst(cell), NestPath))
+		{
+			JoinPath *join = (JoinPath *) lfirst(cell);
+
+			if (is_computed_again(join->innerjoinpath))
+				join->innerjoinpath =
+					(Path *) create_material_path(join->innerjoinpath->parent, join->innerjoinpath);
+		}
+	}
 }
 
 void
@@ -232,4 +306,6 @@ register_plan_cost(void)
 	planner_hook = plan_query;
 	previous_paths_hook = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = expect_rows_of_view;
+	previous_join_hook = set_join_pathlist_hook;
+	set_join_pathlist_hook = keep_what_is_joined;
 }

@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+$| = 1;
 my @psql = @ARGV;
 my $limit = $ENV{LIMIT} // 60;
 my @roles = split ' ', $ENV{ROLES} // 'average';
@@ -82,6 +83,20 @@ sub can_join
 	return @shared > 1 && (is_key($role, $one, @shared) || is_key($role, $other, @shared)) ? @shared : ();
 }
 
+# How many times the query takes what the views take alone, measured again in turn: the least of three each, so that what
+# else the machine does is left out.
+sub measure_again
+{
+	my ($role, $query, @views) = @_;
+	my @alone = map { "SELECT count(v) FROM keypup.$_ v" } @views;
+	my @times = milliseconds($role, (@alone, $query) x 3);
+	my @least = map { my $place = $_; (sort { $a <=> $b } map { $times[ $_ * (@views + 1) + $place ] } 0 .. 2)[0] } 0 .. @views;
+	my $time = pop @least;
+	my $sum = 0;
+	$sum += $_ foreach @least;
+	return ($time, $sum, $time / $sum);
+}
+
 sub measure_pairs
 {
 	my ($role) = @_;
@@ -95,14 +110,16 @@ sub measure_pairs
 			my @shared = can_join($role, $one, $other) or next;
 			my $query = "SELECT count(a), count(b) FROM keypup.$one a JOIN keypup.$other b USING (" . join(', ', @shared) . ')';
 			my $time = (sort { $a <=> $b } milliseconds($role, $query, $query))[0];
-			my $ratio = $time / ($alone{$one} + $alone{$other});
+			my $sum = $alone{$one} + $alone{$other};
+			my $ratio = $time / $sum;
 			$pairs++;
 			# Of a few milliseconds no ratio is worth anything.
 			next if $time < 10;
+			($time, $sum, $ratio) = measure_again($role, $query, $one, $other) if $ratio > 1.8;
 			$worst = $ratio if $ratio > $worst;
 			next if $ratio < 2;
 			$over++;
-			printf "%-62s %9.1f ms, alone %7.1f ms: %6.1f times\n", "$one, $other", $time, $alone{$one} + $alone{$other}, $ratio;
+			printf "%-62s %9.1f ms, alone %7.1f ms: %6.1f times\n", "$one, $other", $time, $sum, $ratio;
 		}
 	}
 	printf "%s: %d pairs, %d above twice the sum, at most %.1f times\n", $role, $pairs, $over, $worst;
@@ -173,6 +190,7 @@ sub measure_random
 		# What nobody waits for is not counted.
 		next if $time < 50;
 		my $ratio = $time / $sum;
+		($time, $sum, $ratio) = measure_again($role, $query, @views) if $ratio > 20 || $time > 5000;
 		$worst = $ratio if $ratio > $worst;
 		next unless $ratio > 20 || $time > 5000;
 		$over++ if $ratio > 20;

@@ -1,6 +1,7 @@
 # T22: every relation x every command x everybody: what the roles allow, and nothing else.
 use strict;
 use warnings;
+use JSON::PP;
 
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
@@ -216,6 +217,12 @@ foreach my $pair ([qw(pull_request_metrics pull_request_reviews)], [qw(pull_requ
 	my $columns = $other eq 'activity_events' ? 'account_id, project_id' : 'account_id, project_id, number';
 	like(as('mia', "EXPLAIN (COSTS off) SELECT count(a), count(b) FROM keypup.$one a JOIN keypup.$other b USING ($columns)"), qr/^Aggregate\n  ->  (?:Hash|Merge) Join\n/, "$one joined with $other");
 }
+
+# What is joined with what passes for one row is kept, and not computed again for each of the rows that there are.
+my $team_plan = JSON::PP->new->decode(as('mia', 'EXPLAIN (ANALYZE, TIMING off, FORMAT JSON) SELECT * FROM keypup.team_dora_metrics'));
+my $read_rows;
+$read_rows = sub { my ($node) = @_; my $rows = ($node->{'Relation Name'} // '') eq 'pull_requests' ? $node->{'Actual Rows'} * $node->{'Actual Loops'} : 0; $rows += $read_rows->($_) foreach @{ $node->{Plans} // [] }; return $rows; };
+cmp_ok($read_rows->($team_plan->[0]{Plan}), '<=', 3 * query('SELECT count(*) FROM keypup.pull_requests'), 'what teams deliver is gathered once, not once a member');
 
 # A login is somebody at its connection: the same login of another account, or of another connection, opens nobody.
 query(q{CREATE ROLE mallory LOGIN; SELECT keypup.create_account('mal'), keypup.add_member('mal', 'mallory', 'owner'), keypup.add_member('acme', 'mallory', 'viewer'), keypup.limit_member('acme', 'mallory', ARRAY['demo/two'])});
