@@ -22,7 +22,7 @@ SELECT p.oid::regprocedure
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.pronamespace = 'keypup'::regnamespace
   AND (obj_description(p.oid, 'pg_proc') IS NULL
-       OR (l.lanname <> 'c' AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)));
+       OR (l.lanname NOT IN ('c', 'internal') AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)));
 
 -- What PUBLIC may do: nothing.
 SELECT p.oid::regprocedure FROM pg_proc p

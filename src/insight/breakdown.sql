@@ -27,10 +27,11 @@ CREATE VIEW keypup.issue_throughput_by WITH (security_invoker = true, security_b
 WITH zone AS MATERIALIZED (
   SELECT a.account_id, keypup.known_time_zone(a.time_zone) AS time_zone FROM keypup.accounts a
 ), happened AS (
-  SELECT t.account_id, t.project_id, t.number, t.event, t.occurred_at, t.close_reason, NULL::interval AS lead_time
+  SELECT t.account_id, t.project_id, t.event, t.occurred_at, t.close_reason, NULL::interval AS lead_time, t.labels,
+    t.type
   FROM keypup.issue_transitions t
   UNION ALL
-  SELECT i.account_id, i.project_id, i.number, 'led', i.closed_at, NULL, i.closed_at - i.created_at
+  SELECT i.account_id, i.project_id, 'led', i.closed_at, NULL, i.closed_at - i.created_at, i.labels, i.type
   FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at >= i.created_at
     AND (i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
 ), counted AS (
@@ -45,14 +46,10 @@ WITH zone AS MATERIALIZED (
   JOIN zone z ON z.account_id = h.account_id
   CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
   CROSS JOIN LATERAL (SELECT date_trunc(k.period, h.occurred_at AT TIME ZONE z.time_zone)::date AS period_start) AS s
-  -- LIMIT, so that those of the periods that are asked for are looked up by their keys.
-  CROSS JOIN LATERAL (
-    SELECT i.labels, i.type FROM keypup.issues i WHERE i.account_id = h.account_id AND i.project_id = h.project_id
-      AND i.number = h.number LIMIT 1) AS i
   CROSS JOIN LATERAL (
     SELECT 'label' AS dimension, x.label AS value
-    FROM unnest(CASE WHEN cardinality(i.labels) > 0 THEN i.labels ELSE ARRAY[NULL::text] END) AS x(label)
-    UNION ALL SELECT 'type', i.type) AS d
+    FROM unnest(CASE WHEN cardinality(h.labels) > 0 THEN h.labels ELSE ARRAY[NULL::text] END) AS x(label)
+    UNION ALL SELECT 'type', h.type) AS d
   WHERE h.occurred_at <= now()
   GROUP BY h.account_id, h.project_id, d.dimension, d.value, k.period, s.period_start, z.time_zone
 ), spaced AS (
@@ -73,7 +70,7 @@ FROM spaced s
 CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = s.account_id
   AND p.project_id = s.project_id LIMIT 1) AS j
 CROSS JOIN LATERAL (SELECT ('1 ' || s.period)::interval AS step) AS e
-CROSS JOIN LATERAL generate_series(s.period_start::timestamp,
+CROSS JOIN LATERAL keypup.period_starts(s.period_start::timestamp,
   coalesce(s.next_start - e.step, now() AT TIME ZONE s.time_zone), e.step) AS d(start)
 LEFT JOIN LATERAL (
   SELECT s.issues_opened, s.issues_closed, s.issues_completed, s.issues_not_planned, s.issues_reopened, s.lead_times

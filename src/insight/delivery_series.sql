@@ -66,7 +66,7 @@ WITH zone AS MATERIALIZED (
     justify_hours(c.lead_times[3]) AS change_lead_time_p90, c.recovery_time_p50
   FROM spaced s
   CROSS JOIN LATERAL (SELECT ('1 ' || s.period)::interval AS step) AS e
-  CROSS JOIN LATERAL generate_series(s.period_start::timestamp,
+  CROSS JOIN LATERAL keypup.period_starts(s.period_start::timestamp,
     coalesce(s.next_start - e.step, now() AT TIME ZONE s.time_zone), e.step) AS d(start)
   LEFT JOIN LATERAL (
     SELECT s.pull_requests_deployed, s.deployments, s.deployment_days, s.failed_deployments, s.failed_changes,

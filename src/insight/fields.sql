@@ -103,19 +103,10 @@ COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_author_usernames IS
 COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_sub_types IS
   'The provider''s types of them, sorted, each once.';
 
--- The n-th closing ends the n-th open span, whatever times are alike.
 CREATE VIEW keypup.issue_status_spans WITH (security_invoker = true, security_barrier = true) AS
-WITH placed AS (
-  SELECT t.account_id, t.project_id, t.number, t.event, t.occurred_at,
-    CASE t.event WHEN 'opened' THEN 1 WHEN 'closed' THEN 2 * row_number() OVER w
-      ELSE 2 * row_number() OVER w + 1 END AS place
-  FROM keypup.issue_transitions t
-  WINDOW w AS (PARTITION BY t.account_id, t.project_id, t.number, t.event ORDER BY t.occurred_at)
-)
-SELECT p.account_id, p.project_id, p.number, p.place, CASE p.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name,
-  p.occurred_at AS start_at, lead(p.occurred_at) OVER (PARTITION BY p.account_id, p.project_id, p.number
-    ORDER BY p.place) AS end_at
-FROM placed p;
+SELECT t.account_id, t.project_id, t.number, t.place, CASE t.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name,
+  t.occurred_at AS start_at, t.end_at
+FROM keypup.issue_transitions t;
 REVOKE ALL ON keypup.issue_status_spans FROM PUBLIC;
 GRANT SELECT ON keypup.issue_status_spans TO keypup_member;
 COMMENT ON VIEW keypup.issue_status_spans IS

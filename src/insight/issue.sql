@@ -7,24 +7,18 @@ SELECT j.account_id, j.project_id, j.name AS project, l.issue_number, l.pull_req
 FROM keypup.projects j
 CROSS JOIN LATERAL (
   WITH pull_request AS (
-    SELECT p.number, p.title, p.head_branch, p.closes_issues
+    SELECT p.number, p.closes_issues, p.title_numbers, p.branch_number
     FROM keypup.pull_requests p WHERE p.account_id = j.account_id AND p.project_id = j.project_id
       AND p.deleted_at IS NULL
   ), named AS (
     SELECT p.number, c.issue_number, 'closing_reference' AS source
-    FROM pull_request p CROSS JOIN LATERAL unnest(p.closes_issues) AS c(issue_number)
-    UNION
-    -- #12, but neither other/repository#12 nor &#12; nor #12a.
-    SELECT p.number, m.groups[1]::bigint, 'title'
-    FROM pull_request p CROSS
-    JOIN LATERAL regexp_matches(p.title, '(?<![[:alnum:]_.&/#-])#([0-9]{1,9})(?![[:alnum:]_])', 'g') AS m(groups)
-    WHERE p.title LIKE '%#%'
-    UNION
-    SELECT p.number, m.groups[1]::bigint, 'branch'
-    FROM pull_request p
-    CROSS JOIN LATERAL regexp_match(lower(p.head_branch COLLATE "C") COLLATE "default",
-      '(?:^|/)(?:issues?[-_/]?|fix(?:es)?[-_/]|(?=[0-9]+[-_][[:alpha:]]))([0-9]{1,9})(?:$|[-_/])') AS m(groups)
-    WHERE p.head_branch ~ '[0-9]' AND m.groups IS NOT NULL
+    FROM pull_request p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.closes_issues)) AS c(issue_number)
+    WHERE p.closes_issues <> '{}'
+    UNION ALL
+    SELECT p.number, t.issue_number, 'title'
+    FROM pull_request p CROSS JOIN LATERAL unnest(p.title_numbers) AS t(issue_number) WHERE p.title_numbers <> '{}'
+    UNION ALL
+    SELECT p.number, p.branch_number, 'branch' FROM pull_request p WHERE p.branch_number IS NOT NULL
   )
   SELECT n.issue_number, n.number AS pull_request_number, array_agg(n.source ORDER BY n.source) AS sources
   FROM named n
@@ -48,39 +42,30 @@ COMMENT ON COLUMN keypup.issue_pull_request_links.sources IS
   'How it is named, sorted: branch (a guess), closing_reference (the provider says so), title.';
 
 CREATE VIEW keypup.issue_transitions WITH (security_invoker = true, security_barrier = true) AS
--- Account by account, so that the planner does not take the list for that of ten accounts.
-SELECT a.account_id, o.project_id, p.name AS project, o.number, o.event, o.occurred_at,
+SELECT t.account_id, t.project_id, p.name AS project, t.number, t.event, t.occurred_at,
   -- An event has no reason: what was opened again after it may have been closed for another one.
-  CASE WHEN o.event = 'closed' AND o.reopenings = o.reopenings_until THEN o.close_reason END AS close_reason
-FROM keypup.accounts a
-CROSS JOIN LATERAL (
-  -- None comes before the opening, or before the one that it follows.
-  SELECT h.project_id, h.number, h.event, first_value(h.part) OVER w = 0 AS has_issue,
-    lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at,
-    first_value(h.close_reason) OVER w AS close_reason,
-    count(*) FILTER (WHERE h.event = 'reopened') OVER w AS reopenings_until,
-    count(*) FILTER (WHERE h.event = 'reopened') OVER (PARTITION BY h.project_id, h.number) AS reopenings
-  FROM (
-    SELECT i.project_id, i.number, 0 AS part, 'opened' AS event, i.created_at AS occurred_at,
-      CASE WHEN i.state_reason IN ('not_planned', 'duplicate') THEN i.state_reason ELSE 'completed' END AS close_reason
-    FROM keypup.issues i WHERE i.account_id = a.account_id AND i.deleted_at IS NULL
-    UNION ALL
-    SELECT e.project_id, e.item_number, 1, e.event, e.occurred_at, NULL
-    FROM keypup.timeline_events e WHERE e.account_id = a.account_id AND e.item_kind = 'issue' AND e.event
-      IN ('closed', 'reopened')
-    UNION ALL
-    -- The issue's own state has the last word: an event may be missing.
-    SELECT i.project_id, i.number, 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END,
-      CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END, NULL
-    FROM keypup.issues i WHERE i.account_id = a.account_id AND i.deleted_at IS NULL
-  ) AS h
-  WINDOW w AS (PARTITION BY h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
-) AS o
+  CASE WHEN t.event = 'closed' AND t.end_at IS NULL THEN CASE WHEN t.state_reason IN ('not_planned', 'duplicate')
+    THEN t.state_reason ELSE 'completed' END END AS close_reason,
+  t.place, t.end_at, t.labels, t.type
+FROM (
+  -- What most were is opened and closed, as the row says; what others were stands in transition_times.
+  SELECT i.account_id, i.project_id, i.number, 'opened' AS event, i.created_at AS occurred_at, i.state_reason,
+    1::bigint AS place, CASE WHEN i.transition_times IS NOT NULL THEN i.transition_times[2] WHEN i.state = 'closed'
+      THEN greatest(coalesce(i.closed_at, i.updated_at), i.created_at) END AS end_at, i.labels, i.type
+  FROM keypup.issues i WHERE i.deleted_at IS NULL
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, 'closed',
+    greatest(coalesce(i.closed_at, i.updated_at), i.created_at), i.state_reason, 2, NULL, i.labels,
+    i.type
+  FROM keypup.issues i WHERE i.state = 'closed' AND i.transition_times IS NULL AND i.deleted_at IS NULL
+  UNION ALL
+  SELECT i.account_id, i.project_id, i.number, CASE n.place % 2 WHEN 0 THEN 'closed' ELSE 'reopened' END,
+    n.occurred_at, i.state_reason, n.place, i.transition_times[n.place + 1], i.labels, i.type
+  FROM keypup.issues i CROSS JOIN LATERAL unnest(i.transition_times) WITH ORDINALITY AS n(occurred_at, place)
+  WHERE i.transition_times IS NOT NULL AND n.place > 1 AND i.deleted_at IS NULL
+) AS t
 -- LEFT, so that whoever does not read the name does not join.
-LEFT JOIN keypup.projects p ON p.account_id = a.account_id AND p.project_id = o.project_id
--- Only what changes the state counts: closing a closed issue again, with another reason, does not. Events of deleted
--- issues have no opening.
-WHERE o.has_issue AND (o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed'));
+LEFT JOIN keypup.projects p ON p.account_id = t.account_id AND p.project_id = t.project_id;
 REVOKE ALL ON keypup.issue_transitions FROM PUBLIC;
 GRANT SELECT ON keypup.issue_transitions TO keypup_member;
 COMMENT ON VIEW keypup.issue_transitions IS
@@ -96,6 +81,10 @@ COMMENT ON COLUMN keypup.issue_transitions.occurred_at IS
 COMMENT ON COLUMN keypup.issue_transitions.close_reason IS
   'Why, of the closing after which it was not opened again: completed (also where the provider gives no reason), '
   'not_planned or duplicate. NULL for the others: events have no reason of their own.';
+COMMENT ON COLUMN keypup.issue_transitions.place IS 'Counts those of the issue from 1: an even one is a closing.';
+COMMENT ON COLUMN keypup.issue_transitions.end_at IS 'When the next one occurred; NULL in the last.';
+COMMENT ON COLUMN keypup.issue_transitions.labels IS 'The labels that the issue has now.';
+COMMENT ON COLUMN keypup.issue_transitions.type IS 'The type that the issue has now; NULL without one.';
 
 CREATE VIEW keypup.issue_metrics WITH (security_invoker = true, security_barrier = true) AS
 -- Each issue looks its own rows up by key, so that a time range reaches the index of issues. What resolves it stands at
@@ -107,15 +96,7 @@ SELECT i.account_id, i.project_id, p.name AS project, i.number, i.title, i.autho
   CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END AS lead_time,
   CASE WHEN i.first_response_at >= i.created_at THEN i.first_response_at - i.created_at END AS first_response_time,
   e.assigned_at - i.created_at AS queue_time,
-  -- Few can have been: the others need no list of transitions.
-  CASE WHEN EXISTS (
-    SELECT FROM keypup.timeline_events r
-    WHERE r.account_id = i.account_id AND r.project_id = i.project_id AND r.item_number = i.number
-      AND r.item_kind = 'issue'
-      AND (r.event = 'reopened' OR r.event = 'closed' AND i.state = 'open'))
-  THEN (SELECT count(*) FROM keypup.issue_transitions t WHERE t.account_id = i.account_id
-    AND t.project_id = i.project_id AND t.number = i.number AND t.event = 'reopened')
-  ELSE 0 END AS times_reopened,
+  coalesce((i.transitions - 1) / 2, 0)::bigint AS times_reopened,
   CASE WHEN i.state = 'open' THEN greatest(now() - i.created_at, interval '0') END AS age,
   i.state = 'open' AND now() - greatest(i.created_at, i.updated_at) >= (SELECT a.stale_after FROM keypup.accounts a
     WHERE a.account_id = i.account_id) AS is_stale,
@@ -141,7 +122,7 @@ CROSS JOIN LATERAL (
   )
   SELECT s.account_id, s.project_id, s.number, s.key, s.title, s.author, s.author_is_bot, s.state, s.state_reason,
     s.labels, s.type, s.milestone, s.created_at, s.updated_at, s.closed_at, s.first_response_at,
-      (SELECT r.by_issue FROM resolving r) -> s.number::text AS resolving
+    cardinality(s.transition_times) AS transitions, (SELECT r.by_issue FROM resolving r) -> s.number::text AS resolving
   FROM keypup.issues s
   WHERE s.account_id = p.account_id AND s.project_id = p.project_id AND s.deleted_at IS NULL
 ) AS i

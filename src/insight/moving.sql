@@ -27,7 +27,8 @@ WITH zone AS MATERIALIZED (
   SELECT g.account_id, g.project_id, g.metric, w.start::date, g.this_week, NULL
   FROM (SELECT s.account_id, s.project_id, s.metric, min(s.week) AS first_week, s.this_week FROM sample s
     GROUP BY s.account_id, s.project_id, s.metric, s.this_week) AS g
-  CROSS JOIN LATERAL generate_series(g.first_week::timestamp, g.this_week::timestamp, interval '7 days') AS w(start)
+  CROSS JOIN LATERAL keypup.period_starts(g.first_week::timestamp, g.this_week::timestamp,
+    interval '7 days') AS w(start)
 ), gathered AS (
   SELECT c.account_id, c.project_id, c.metric, c.week_start, max(c.this_week) AS this_week, count(c.span) AS samples,
     percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY c.span) AS spans

@@ -29,9 +29,11 @@ LEFT JOIN LATERAL (
   ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
 -- An aggregate is one row, so that the planner leaves it out where the author's person is not asked for.
 LEFT JOIN LATERAL (
-  SELECT (array_agg(i.person_id ORDER BY i.person_id IS NULL, i.external_id))[1] AS person_id
-  FROM keypup.identities i
-  WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = p.author) AS w ON true
+  SELECT (array_agg(o.person_id))[1] AS person_id
+  FROM (
+    SELECT i.person_id FROM keypup.identities i
+    WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = p.author
+    ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS o) AS w ON true
 LEFT JOIN LATERAL (
   -- Earlier ones of the same login or, by another login, of the same person.
   SELECT count(*) = 0 AS is_first, max(e.submitted_at) AS reviewed_at
@@ -309,10 +311,9 @@ FROM keypup.accounts a
 CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
 CROSS JOIN LATERAL (SELECT min(v.submitted_at) AS first_at FROM keypup.reviews v WHERE v.account_id = a.account_id) AS s
 CROSS JOIN LATERAL (
-  -- As an array: the planner takes generate_series for a thousand weeks, and would compile what takes no time to run.
   SELECT g.week::date AS week_start
-  FROM unnest(ARRAY(SELECT generate_series(date_trunc('week', s.first_at AT TIME ZONE z.zone),
-    now() AT TIME ZONE z.zone, interval '7 days'))) AS g (week)
+  FROM keypup.period_starts(date_trunc('week', s.first_at AT TIME ZONE z.zone), now() AT TIME ZONE z.zone,
+    interval '7 days') AS g (week)
   UNION ALL
   -- Where clocks disagree, weeks to come.
   SELECT f.week::date

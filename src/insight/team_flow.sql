@@ -33,7 +33,7 @@ SELECT s.account_id, s.team, d.week::date AS week_start,
   justify_hours(c.cycle_times[3]) AS cycle_time_p90,
   justify_hours(c.pickup_times[1]) AS pickup_time_p50, justify_hours(c.pickup_times[2]) AS pickup_time_p90
 FROM spaced s
-CROSS JOIN LATERAL generate_series(s.week,
+CROSS JOIN LATERAL keypup.period_starts(s.week,
   coalesce(s.next_week - interval '1 week', now() AT TIME ZONE s.time_zone), interval '1 week') AS d(week)
 LEFT JOIN LATERAL (
   SELECT s.pull_requests_merged, s.cycle_times, s.pickup_times WHERE d.week = s.week

@@ -209,7 +209,7 @@ DECLARE
     AND p.project_id = project);
 BEGIN
   WITH derived AS (
-    SELECT i.ctid AS row, commented.comment_count, commented.first_response_at,
+    SELECT i.ctid AS row, commented.comment_count, commented.first_response_at, moved.transition_times,
            CASE WHEN i.state = 'closed' THEN (
              SELECT e.actor FROM keypup.timeline_events e
              WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number
@@ -233,14 +233,39 @@ BEGIN
       WHERE c.account_id = i.account_id AND c.project_id = i.project_id AND c.item_number = i.number
         AND c.item_kind = 'issue'
     ) AS commented
+    -- Only what changes the state counts: closing a closed issue again, with another reason, does not. None comes
+    -- before the opening, or before the one that it follows; and the issue's own state has the last word: an event may
+    -- be missing.
+    LEFT JOIN LATERAL (
+      SELECT nullif(array_agg(t.occurred_at ORDER BY t.place), CASE i.state WHEN 'open' THEN ARRAY[i.created_at]
+        ELSE ARRAY[i.created_at, greatest(coalesce(i.closed_at, i.updated_at), i.created_at)] END) AS transition_times
+      FROM (
+        SELECT h.event, row_number() OVER w AS place, lag(h.event) OVER w AS event_before,
+          max(h.occurred_at) OVER w AS occurred_at
+        FROM (
+          SELECT 0 AS part, 'opened' AS event, i.created_at AS occurred_at
+          UNION ALL
+          SELECT 1, e.event, e.occurred_at
+          FROM keypup.timeline_events e
+          WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number
+            AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
+          UNION ALL
+          SELECT 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END,
+            CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END
+        ) AS h
+        WINDOW w AS (ORDER BY h.part, h.occurred_at, h.event)
+      ) AS t
+      WHERE t.event = 'opened' OR (t.event = 'closed') = (t.event_before <> 'closed')
+    ) AS moved ON true
     WHERE i.account_id = account AND i.project_id = project AND i.number = ANY (numbers)
   )
   UPDATE keypup.issues i
-  SET comment_count = d.comment_count, first_response_at = d.first_response_at, closed_by = d.closed_by
+  SET comment_count = d.comment_count, first_response_at = d.first_response_at, closed_by = d.closed_by,
+    transition_times = d.transition_times
   FROM derived d
   WHERE i.ctid = d.row
-    AND (i.comment_count, i.first_response_at, i.closed_by)
-      IS DISTINCT FROM (d.comment_count, d.first_response_at, d.closed_by);
+    AND (i.comment_count, i.first_response_at, i.closed_by, i.transition_times)
+      IS DISTINCT FROM (d.comment_count, d.first_response_at, d.closed_by, d.transition_times);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.derive_issues(uuid, bigint, bigint[]) FROM PUBLIC;

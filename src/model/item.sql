@@ -26,6 +26,39 @@ GRANT EXECUTE ON FUNCTION keypup.mentioned_keys(text, text) TO keypup_member, ke
 COMMENT ON FUNCTION keypup.mentioned_keys(text, text) IS
   'What looks like the key of an issue, as PROJ-12, in a title and the name of a branch: sorted, twenty at most.';
 
+-- The numbers that people write: #12, but neither other/repository#12 nor &#12; nor #12a. Whether there is such an
+-- issue is the question of issue_pull_request_links.
+CREATE FUNCTION keypup.numbers_in_title(title text) RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF strpos(title, '#') = 0 THEN
+    RETURN '{}';
+  END IF;
+  RETURN ARRAY(
+    SELECT DISTINCT m[1]::bigint FROM regexp_matches(title,
+      '(?<![[:alnum:]_.&/#-])#([0-9]{1,9})(?![[:alnum:]_])', 'g') AS m ORDER BY 1);
+END
+$$;
+CREATE FUNCTION keypup.number_in_branch(branch text) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF branch !~ '[0-9]' THEN
+    RETURN NULL;
+  END IF;
+  RETURN (regexp_match(lower(branch COLLATE "C") COLLATE "default",
+    '(?:^|/)(?:issues?[-_/]?|fix(?:es)?[-_/]|(?=[0-9]+[-_][[:alpha:]]))([0-9]{1,9})(?:$|[-_/])'))[1]::bigint;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.numbers_in_title(text), keypup.number_in_branch(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.numbers_in_title(text), keypup.number_in_branch(text)
+  TO keypup_member, keypup_worker;
+COMMENT ON FUNCTION keypup.numbers_in_title(text) IS
+  'The numbers of issues that a title names as #12, sorted, each once.';
+COMMENT ON FUNCTION keypup.number_in_branch(text) IS
+  'The number of an issue that a branch is named after, as issue-12, fix/12 or 12-title; NULL without one.';
+
 CREATE TABLE keypup.pull_requests (
   account_id uuid NOT NULL,
   project_id bigint NOT NULL,
@@ -68,6 +101,8 @@ CREATE TABLE keypup.pull_requests (
   closes_elsewhere text[] NOT NULL DEFAULT '{}' CHECK (array_to_string(closes_elsewhere, E'\n', '') COLLATE "C"
     ~ '^([^\n]+ [0-9]{1,18}(\n[^\n]+ [0-9]{1,18})*)?$'),
   mentioned_keys text[] NOT NULL GENERATED ALWAYS AS (keypup.mentioned_keys(title, head_branch)) STORED,
+  title_numbers bigint[] NOT NULL GENERATED ALWAYS AS (keypup.numbers_in_title(title)) STORED,
+  branch_number bigint GENERATED ALWAYS AS (keypup.number_in_branch(head_branch)) STORED,
   is_read_early boolean NOT NULL DEFAULT false,
   deleted_at timestamptz,
   PRIMARY KEY (account_id, project_id, number),
@@ -139,6 +174,9 @@ COMMENT ON COLUMN keypup.pull_requests.closes_elsewhere IS
   'number; sorted. See item_links.';
 COMMENT ON COLUMN keypup.pull_requests.mentioned_keys IS
   'What looks like the key of an issue, as PROJ-12, in its title or the name of its branch. See item_links.';
+COMMENT ON COLUMN keypup.pull_requests.title_numbers IS 'Numbers that its title names as #12, sorted.';
+COMMENT ON COLUMN keypup.pull_requests.branch_number IS
+  'The number that its branch is named after, as issue-12, fix/12 or 12-title; NULL without one.';
 COMMENT ON COLUMN keypup.pull_requests.is_read_early IS
   'Whether it was read so soon after its last change that another change of the same second may be missing. It is '
   'read once more.';
@@ -171,6 +209,7 @@ CREATE TABLE keypup.issues (
   closed_at timestamptz,
   closed_by text,
   first_response_at timestamptz,
+  transition_times timestamptz[],
   comment_count bigint NOT NULL DEFAULT 0,
   labels text[] NOT NULL DEFAULT '{}',
   assignees text[] NOT NULL DEFAULT '{}',
@@ -189,6 +228,7 @@ CREATE INDEX issues_created ON keypup.issues (account_id, created_at);
 CREATE INDEX issues_closed ON keypup.issues (account_id, closed_at);
 -- For keys that others mention; '#12' nobody looks for without its project.
 CREATE INDEX issues_key ON keypup.issues (account_id, key) WHERE key !~ '^[#!]';
+CREATE INDEX issues_transitions ON keypup.issues (account_id, project_id, number) WHERE transition_times IS NOT NULL;
 CREATE INDEX issues_read_early ON keypup.issues (account_id, project_id) WHERE is_read_early;
 COMMENT ON TABLE keypup.issues IS 'Issues: metadata only, no body.';
 COMMENT ON COLUMN keypup.issues.project_id IS 'The project.';
@@ -224,6 +264,9 @@ COMMENT ON COLUMN keypup.issues.closed_at IS 'When it was closed; NULL while ope
 COMMENT ON COLUMN keypup.issues.closed_by IS 'Login of who closed it last; NULL while open.';
 COMMENT ON COLUMN keypup.issues.first_response_at IS
   'First comment by a person who is not the author; NULL while there is none.';
+COMMENT ON COLUMN keypup.issues.transition_times IS
+  'When it was opened, closed, opened again, … in turn, where that is more than the row says: NULL of an issue that '
+  'was opened at created_at and, if it is closed, closed at closed_at.';
 COMMENT ON COLUMN keypup.issues.comment_count IS 'Comments on it.';
 COMMENT ON COLUMN keypup.issues.labels IS 'Names of its labels, sorted.';
 COMMENT ON COLUMN keypup.issues.assignees IS 'Logins of its assignees, sorted.';

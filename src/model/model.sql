@@ -69,7 +69,8 @@ CREATE TABLE keypup.identities (
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, person_id) REFERENCES keypup.people
 );
-CREATE INDEX identities_login ON keypup.identities (account_id, connection_id, login);
+-- Of one login that several had, the person first: in the order of whoever looks it up, nothing is sorted.
+CREATE INDEX identities_login ON keypup.identities (account_id, connection_id, login, (person_id IS NULL), external_id);
 CREATE INDEX identities_person ON keypup.identities (account_id, person_id);
 CREATE INDEX identities_marked_bot ON keypup.identities (account_id, connection_id) WHERE is_marked_bot;
 COMMENT ON TABLE keypup.identities IS 'Logins at a provider, and which person or bot each belongs to.';

@@ -162,7 +162,7 @@ SELECT keypup.define_store('keypup.sprints');
 SELECT keypup.define_store('keypup.pull_requests',
   '{ready_at,draft_spans,review_requested_at,first_review_at,first_approval_at,first_response_at,review_count,'
   'comment_count}');
-SELECT keypup.define_store('keypup.issues', '{closed_by,first_response_at,comment_count}');
+SELECT keypup.define_store('keypup.issues', '{closed_by,first_response_at,transition_times,comment_count}');
 SELECT keypup.define_store('keypup.reviews', '{comment_count,is_by_author,dismissed_state,dismissed_at}');
 SELECT keypup.define_store('keypup.comments');
 SELECT keypup.define_store('keypup.timeline_events');

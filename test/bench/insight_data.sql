@@ -139,9 +139,11 @@ FROM merged m WHERE m.releases AND m.place % 9 = 0
 ORDER BY m.account_id, m.project_id, m.merged_at;
 
 \echo what follows from reviews, comments and events
-ANALYZE keypup.pull_requests, keypup.reviews, keypup.comments, keypup.timeline_events, keypup.identities;
+ANALYZE keypup.pull_requests, keypup.issues, keypup.reviews, keypup.comments, keypup.timeline_events, keypup.identities;
 SELECT count(keypup.derive_pull_requests(p.account_id, p.project_id, p.numbers))
 FROM (SELECT account_id, project_id, array_agg(number) AS numbers FROM keypup.pull_requests GROUP BY account_id, project_id, number / 500) AS p;
+SELECT count(keypup.derive_issues(p.account_id, p.project_id, p.numbers))
+FROM (SELECT account_id, project_id, array_agg(number) AS numbers FROM keypup.issues GROUP BY account_id, project_id, number / 500) AS p;
 
 VACUUM (ANALYZE) keypup.deployments, keypup.releases, keypup.pull_requests, keypup.issues, keypup.reviews, keypup.comments, keypup.timeline_events, keypup.milestones, keypup.identities, keypup.people, keypup.person_merges,
   keypup.teams, keypup.team_members, keypup.members, keypup.accounts, keypup.projects, keypup.connections;
