@@ -13,8 +13,8 @@
  * the plan is: a view of ours reads tables in a hundred places, of which each has
  * expressions of its own, and compiling them took ten times what they take; nor is
  * the cost of a plan of many joins to be believed, since errors multiply.
- * What is set is for plans that read up to TABLES_ASSUMED tables, and counts by
- * the square of how many times as many a plan reads.
+ * What is set is for plans that read up to TABLES_ASSUMED tables, and counts for
+ * eight times as much where a plan reads four times as many.
  *
  * And where a look-up names the account itself, the planner multiplies both
  * conditions on it, as if they were independent, and takes every index that leads
@@ -31,6 +31,8 @@
  * computed again for each row of what it is joined with: it is kept (Material).
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "access/stratnum.h"
 #include "catalog/namespace.h"
@@ -103,7 +105,7 @@ decide_to_compile(PlannedStmt *planned, double accounts)
 	Cost cost = planned->planTree->total_cost;
 	double places = list_length(planned->rtable) + list_length(planned->subplans);
 	double times = Max(1, places / TABLES_ASSUMED);
-	double factor = accounts * times * times;
+	double factor = accounts * times * sqrt(times);
 
 	if (!is_worth(cost, jit_above_cost, factor))
 		planned->jitFlags = PGJIT_NONE;
