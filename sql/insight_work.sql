@@ -133,5 +133,25 @@ SELECT keypup.derive_pull_requests(:'account', :'project_id', '{30,31,32}');
 SELECT count(*) AS other_counts FROM keypup.pull_request_comments c JOIN keypup.pull_requests p USING (account_id, project_id, number)
 WHERE c.comments <> p.comment_count OR c.comments <> c.conversation_comments + c.review_comments OR c.comments <> c.author_comments + c.reviewer_comments + c.bot_comments;
 
+-- Blocked, as labels said. 40: blocked from 10:00 to 12:00, on hold from 11:00 to 15:00: one span; blocked again from 20:00 until the merge at 22:00. 41, an issue: still blocked; another label says nothing. 42: the label was deleted, and
+-- nobody says when it went. 43: put on before the opening, and off after the closing. 44: the label was called ice when it was put on, and is called Blocked by X now. The last one is put on twice.
+INSERT INTO keypup.labels (account_id, project_id, external_id, name) SELECT :'account', :'project_id', id, name FROM (VALUES ('L1', 'Blocked'), ('L2', 'On hold'), ('L3', 'bug'), ('L4', 'Blocked by X')) AS v(id, name);
+CREATE FUNCTION pg_temp.label(kind text, n bigint, event text, id text, name text, at text) RETURNS void LANGUAGE sql AS $$
+  INSERT INTO keypup.timeline_events (account_id, project_id, item_kind, item_number, external_id, event, actor, from_value, to_value, occurred_at)
+  SELECT account_id, project_id, label.kind, label.n, label.id || label.at || label.event, label.event, 'ann', label.id, label.name, ('2024-01-02 ' || label.at)::timestamptz FROM keypup.projects JOIN keypup.accounts a USING (account_id) WHERE a.name = 'work' $$;
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, author, created_at, updated_at, labels) SELECT :'account', :'project_id', 41, 41, '#41', 'i', 'open', 'ann', '2024-01-02', '2024-01-02', '{Blocked,bug}';
+SELECT pg_temp.pull(40, 'ann', '2024-01-02', '2024-01-02 22:00'), pg_temp.pull(42, 'ann', '2024-01-02'), pg_temp.pull(43, 'ann', '2024-01-02 09:00', closed => '2024-01-02 12:00'), pg_temp.pull(44, 'ann', '2024-01-02');
+UPDATE keypup.pull_requests SET labels = CASE number WHEN 40 THEN '{Blocked}' WHEN 44 THEN '{"Blocked by X"}' ELSE '{}' END::text[] WHERE account_id = :'account';
+SELECT count(pg_temp.label(kind, n, event, id, name, at)) FROM (VALUES ('pull_request', 40, 'labeled', 'L1', 'Blocked', '10:00'), ('pull_request', 40, 'unlabeled', 'L1', 'Blocked', '12:00'), ('pull_request', 40, 'labeled', 'L2', 'On hold', '11:00'),
+  ('pull_request', 40, 'unlabeled', 'L2', 'On hold', '15:00'), ('pull_request', 40, 'labeled', 'L1', 'Blocked', '20:00'), ('pull_request', 40, 'labeled', 'L3', 'bug', '01:00'), ('issue', 41, 'labeled', 'L1', 'Blocked', '10:00'), ('issue', 41, 'labeled', 'L3', 'bug', '09:00'),
+  ('pull_request', 42, 'labeled', 'L9', 'blocked', '10:00'), ('pull_request', 43, 'labeled', 'L1', 'Blocked', '08:00'), ('pull_request', 43, 'unlabeled', 'L1', 'Blocked', '13:00'), ('pull_request', 44, 'labeled', 'L4', 'ice', '10:00'),
+  ('pull_request', 44, 'labeled', 'L4', 'ice', '11:00'), ('pull_request', 44, 'unlabeled', 'L4', 'Blocked by X', '16:30')) AS v(kind, n, event, id, name, at);
+SELECT keypup.set_working_hours('work', '{Mo-Fr 09:00-17:00}'), keypup.set_time_zone('work', 'UTC');
+SELECT item_kind, number, place, start_at, end_at, blocked_time, working_blocked_time FROM keypup.blocked_spans WHERE account_id = :'account' ORDER BY 1, 2, 3;
+SELECT keypup.set_blocked_labels('work', '{BUG}');
+SELECT item_kind, number, place, start_at, end_at, blocked_time FROM keypup.blocked_spans WHERE account_id = :'account' ORDER BY 1, 2, 3;
+SELECT keypup.set_blocked_labels('work', NULL);
+SELECT action, detail FROM keypup.audit_log WHERE account_id = :'account' AND action = 'account.blocked_labels' AND outcome = 'done';
+
 DELETE FROM keypup.accounts;
 DROP EXTENSION keypup CASCADE;

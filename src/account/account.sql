@@ -214,6 +214,8 @@ CREATE TABLE keypup.accounts (
   deployment_window interval NOT NULL DEFAULT '1 hour' CHECK (deployment_window BETWEEN '0' AND '7 days'),
   rework_labels text[] NOT NULL DEFAULT '{hotfix,hot-fix,"hot fix"}' CHECK (strpos(array_to_string(rework_labels, ''),
     '\') = 0),
+  blocked_labels text[] NOT NULL DEFAULT '{blocked%,"on hold",on-hold}' CHECK (strpos(array_to_string(blocked_labels,
+    ''), '\') = 0),
   stale_after interval NOT NULL DEFAULT '30 days' CHECK (stale_after BETWEEN '1 day' AND '3650 days'),
   working_hours text[] NOT NULL DEFAULT '{Mo-Fr 09:00-17:00}',
   working_minutes integer[] NOT NULL DEFAULT '{540,1020,1980,2460,3420,3900,4860,5340,6300,6780}',
@@ -241,6 +243,9 @@ COMMENT ON COLUMN keypup.accounts.deployment_window IS
 COMMENT ON COLUMN keypup.accounts.rework_labels IS
   'Labels of the pull requests that mend what is in production, in lower case, % standing for anything; those of '
   'incidents say so, too. Set by set_rework_labels.';
+COMMENT ON COLUMN keypup.accounts.blocked_labels IS
+  'Labels of issues and pull requests that are blocked, in lower case, % standing for anything. Set by '
+  'set_blocked_labels.';
 COMMENT ON COLUMN keypup.accounts.stale_after IS
   'How long an open issue or pull request goes without a change until it is stale. Set by set_stale_after.';
 COMMENT ON COLUMN keypup.accounts.working_hours IS

@@ -80,6 +80,7 @@ INSERT INTO keypup.audit_actions (action, is_counted, description) VALUES
 ('account.incident_labels', false, 'Which labels are incidents.'),
 ('account.deployment_window', false, 'Within which time deployments of a commit are one.'),
 ('account.rework_labels', false, 'Which labels mend what is in production.'),
+('account.blocked_labels', false, 'Which labels say that something is blocked.'),
 ('account.stale_after', false, 'After how long without a change something is stale.'),
 ('account.working_hours', false, 'When an account works.'),
 ('account.holidays', false, 'On which days nobody works.'),

@@ -50,6 +50,7 @@ my @calls = (
 	[ set_incident_labels => q{SELECT keypup.set_incident_labels('acme', '{incident}')}, 'account.incident_labels' ],
 	[ set_deployment_window => q{SELECT keypup.set_deployment_window('acme', '2 hours')}, 'account.deployment_window' ],
 	[ set_rework_labels => q{SELECT keypup.set_rework_labels('acme', '{hotfix}')}, 'account.rework_labels' ],
+	[ set_blocked_labels => q{SELECT keypup.set_blocked_labels('acme', '{blocked}')}, 'account.blocked_labels' ],
 	[ set_stale_after => q{SELECT keypup.set_stale_after('acme', '14 days')}, 'account.stale_after' ],
 	[ set_working_hours => q{SELECT keypup.set_working_hours('acme', '{Mo-Fr 09:00-17:00}')}, 'account.working_hours' ],
 	[ set_holidays => q{SELECT keypup.set_holidays('acme', '{2026-12-25}')}, 'account.holidays' ],

@@ -425,15 +425,17 @@ BEGIN
         WHEN 'ReviewRequestedEvent' THEN 'review_requested' WHEN 'ReviewRequestRemovedEvent'
           THEN 'review_request_removed'
         WHEN 'ReviewDismissedEvent' THEN 'review_dismissed'
+        WHEN 'LabeledEvent' THEN 'labeled' WHEN 'UnlabeledEvent' THEN 'unlabeled'
         WHEN 'AssignedEvent' THEN 'assigned' WHEN 'UnassignedEvent' THEN 'unassigned' WHEN 'MergedEvent' THEN 'merged'
         WHEN 'ClosedEvent' THEN 'closed' WHEN 'ReopenedEvent' THEN 'reopened' END,
-      n.actor, coalesce(n.reviewer, n.assignee, n.dismissed), lower(n.state COLLATE "C"), n.review, NULL,
+      n.actor, coalesce(n.reviewer, n.assignee, n.dismissed),
+      coalesce(n.label, lower(n.state COLLATE "C")), coalesce(n.label_name, n.review), NULL,
       n.at)::keypup.provided_timeline_events
     FROM keypup.json_rows(items, 'timelineItems.nodes',
         ('{__typename,../number,../item,id,actor.login,requestedReviewer.login|combinedSlug,assignee.login,'
-          'review.author.login,previousReviewState,review.fullDatabaseId,createdAt}')::text[])
+          'review.author.login,previousReviewState,review.fullDatabaseId,label.id,label.name,createdAt}')::text[])
       AS n (type text, number bigint, item text, id text, actor text, reviewer text, assignee text, dismissed text,
-        state text, review text, at timestamptz)
+        state text, review text, label text, label_name text, at timestamptz)
     WHERE n.type <> 'IssueComment'));
 
   IF kind IS NULL THEN

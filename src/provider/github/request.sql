@@ -30,7 +30,8 @@ AS $$
     ('reviewThreads', 'PullRequest', 'reviewThreads(first: %2$s, after: $after%1$s) { ...ThreadPage }',
       '{thread_page,review_comment_page,actor_fields}'),
     ('timelineItems', 'PullRequest', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, '
-      'ASSIGNED_EVENT, UNASSIGNED_EVENT, READY_FOR_REVIEW_EVENT, CONVERT_TO_DRAFT_EVENT, REVIEW_REQUESTED_EVENT, '
+      'ASSIGNED_EVENT, UNASSIGNED_EVENT, LABELED_EVENT, UNLABELED_EVENT, READY_FOR_REVIEW_EVENT, '
+      'CONVERT_TO_DRAFT_EVENT, REVIEW_REQUESTED_EVENT, '
       'REVIEW_REQUEST_REMOVED_EVENT, REVIEW_DISMISSED_EVENT, MERGED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) { '
       '...PullRequestTimelinePage }',
       '{pull_request_timeline_page,comment_fields,actor_fields,reviewer_fields}'),
@@ -45,7 +46,8 @@ AS $$
     ('assignees', 'Issue', 'assignees(first: 100, after: $after%1$s) { ...AssigneePage }',
       '{assignee_page,actor_fields}'),
     ('timelineItems', 'Issue', 'timelineItems(first: 100, after: $after%1$s, itemTypes: [ISSUE_COMMENT, '
-      'ASSIGNED_EVENT, UNASSIGNED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) { ...IssueTimelinePage }',
+      'ASSIGNED_EVENT, UNASSIGNED_EVENT, LABELED_EVENT, UNLABELED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) '
+      '{ ...IssueTimelinePage }',
       '{issue_timeline_page,comment_fields,actor_fields}')
 $$;
 REVOKE ALL ON FUNCTION keypup.github_nested() FROM PUBLIC;
