@@ -16,7 +16,10 @@ CREATE TABLE keypup.audit_log (
   client_address text,
   application_name text,
   detail text,
-  counts_until timestamptz
+  counts_until timestamptz,
+  sequence bigint,
+  seal bytea,
+  seal_key integer
 ) PARTITION BY RANGE (record_id);
 COMMENT ON TABLE keypup.audit_log IS
   'Who did what in an account, and who was refused what. What was done is recorded with it, or not at all; what was '
@@ -45,6 +48,11 @@ COMMENT ON COLUMN keypup.audit_log.application_name IS
 COMMENT ON COLUMN keypup.audit_log.detail IS 'To whom or what it was done, or why it was refused. Never a secret.';
 COMMENT ON COLUMN keypup.audit_log.counts_until IS
   'Until then the same is counted in this record; NULL where it has one each time.';
+COMMENT ON COLUMN keypup.audit_log.sequence IS
+  'Number of the sealed record in the account, in the order in which they were sealed; NULL while it is not.';
+COMMENT ON COLUMN keypup.audit_log.seal IS
+  'HMAC-SHA-256 of the record and of the seal before, under a key that is not in the tables: see verify_audit.';
+COMMENT ON COLUMN keypup.audit_log.seal_key IS 'The data key that the key of the seal is derived from.';
 SELECT keypup.protect_table('keypup.audit_log', 'audit.read');
 REVOKE ALL ON keypup.audit_log FROM keypup_worker;
 
@@ -54,6 +62,8 @@ CREATE TABLE keypup.audit_log_other PARTITION OF keypup.audit_log (PRIMARY KEY (
 CREATE INDEX audit_log_other_action ON keypup.audit_log_other (account_id, action, record_id);
 CREATE INDEX audit_log_other_time ON keypup.audit_log_other (account_id, occurred_at);
 CREATE INDEX audit_log_other_noted ON keypup.audit_log_other (account_id, occurred_at) WHERE counts_until IS NOT NULL;
+CREATE UNIQUE INDEX audit_log_other_sequence ON keypup.audit_log_other (account_id, sequence);
+CREATE INDEX audit_log_other_unsealed ON keypup.audit_log_other (record_id) WHERE sequence IS NULL;
 COMMENT ON TABLE keypup.audit_log_other IS
   'Records of days that have no partition yet, as before the worker makes it. Read audit_log.';
 REVOKE ALL ON keypup.audit_log_other FROM PUBLIC;
@@ -68,9 +78,9 @@ AS $$
 BEGIN
   INSERT INTO keypup.audit_log (account_id, action, outcome, actor_kind, actor, database_role, client_address,
     application_name, detail)
-  VALUES (coalesce(record_action.account_id, '00000000-0000-0000-0000-000000000000'::uuid), record_action.action,
-    'done', record_action.actor_kind, record_action.actor, session_user, host(inet_client_addr()),
-    nullif(current_setting('application_name'), ''), left(record_action.detail, 1000));
+  VALUES (coalesce(nullif(record_action.account_id, keypup.audit_key_account()),
+      '00000000-0000-0000-0000-000000000000'::uuid), record_action.action, 'done', record_action.actor_kind,
+    record_action.actor, session_user, host(inet_client_addr()), nullif(current_setting('application_name'), ''), left(record_action.detail, 1000));
 END
 $$;
 CREATE FUNCTION keypup.record_action(account_id uuid, action text, detail text) RETURNS void

@@ -164,13 +164,15 @@ DECLARE
   held bigint;
 BEGIN
   EXECUTE format('SELECT count(*) FILTER (WHERE h.account_id IS NULL), count(h.account_id) FROM %s l '
-    'LEFT JOIN keypup.audit_holds h ON h.account_id OPERATOR(pg_catalog.=) l.account_id', partition)
+    'LEFT JOIN keypup.audit_holds h ON h.account_id = l.account_id', partition)
     INTO expired, held;
   IF held > 0 AND expired = 0 THEN
     RETURN;
-  ELSIF held > 0 THEN
+  END IF;
+  PERFORM keypup.keep_audit_boundaries(partition);
+  IF held > 0 THEN
     EXECUTE format('DELETE FROM %s l WHERE NOT EXISTS (SELECT FROM keypup.audit_holds h '
-      'WHERE h.account_id OPERATOR(pg_catalog.=) l.account_id)', partition);
+      'WHERE h.account_id = l.account_id)', partition);
   ELSE
     EXECUTE format('DROP TABLE %s', partition);
   END IF;

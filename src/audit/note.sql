@@ -31,7 +31,7 @@ BEGIN
       max(n.record_id) FILTER (WHERE n.is_alike AND n.counts) AS alike_id
     INTO known
     FROM (
-      SELECT l.record_id, l.action, l.counts_until > clock_timestamp() AS counts,
+      SELECT l.record_id, l.action, l.sequence IS NULL AND l.counts_until > clock_timestamp() AS counts,
         (l.action, l.outcome, l.actor_kind, l.actor, l.database_role, l.client_address)
           IS NOT DISTINCT FROM (record_note.action, record_note.outcome, record_note.actor_kind, record_note.actor,
             record_note.database_role, record_note.client_address) AS is_alike,
@@ -50,7 +50,13 @@ BEGIN
     application_name := NULL;
     detail := 'too many to tell them apart';
   END LOOP;
-  IF counted IS NULL THEN
+  IF counted IS NOT NULL THEN
+    UPDATE keypup.audit_log l SET times = l.times + record_note.times,
+      last_at = greatest(l.last_at, record_note.last_at)
+    WHERE l.account_id = the_account AND l.record_id = counted AND l.sequence IS NULL;
+  END IF;
+  -- Unless it was sealed just now.
+  IF counted IS NULL OR NOT FOUND THEN
     INSERT INTO keypup.audit_log (account_id, occurred_at, last_at, times, action, outcome, actor_kind, actor, claimed,
       database_role, client_address, application_name, detail, counts_until)
     VALUES (the_account, first_at, record_note.last_at, record_note.times, record_note.action, record_note.outcome,
@@ -58,10 +64,6 @@ BEGIN
       record_note.client_address, record_note.application_name, record_note.detail, first_at + CASE
         WHEN outcome = 'done' THEN interval '1 hour'
         ELSE current_setting('keypup.audit_count_interval')::interval END);
-  ELSE
-    UPDATE keypup.audit_log l SET times = l.times + record_note.times,
-      last_at = greatest(l.last_at, record_note.last_at)
-    WHERE l.account_id = the_account AND l.record_id = counted;
   END IF;
   IF token_digest IS NOT NULL THEN
     BEGIN

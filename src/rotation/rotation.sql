@@ -224,6 +224,10 @@ BEGIN
     RAISE EXCEPTION '% tokens are sealed with data key %', records, key
       USING ERRCODE = 'object_in_use', HINT = 'The worker seals them again under the active key; key_status shows how '
         'many remain.';
+  ELSIF found_key.account_id = keypup.audit_key_account()
+    AND EXISTS (SELECT FROM keypup.audit_log l WHERE l.seal_key = key) THEN
+    RAISE EXCEPTION 'data key % proves records of the audit log', key USING ERRCODE = 'object_in_use',
+      HINT = 'It can be destroyed when they have expired.';
   ELSIF found_key.account_id IS NULL AND NOT callers_records_are_gone THEN
     RAISE EXCEPTION 'data key % seals records of tables that keypup does not know', key
       USING ERRCODE = 'object_in_use',
@@ -341,7 +345,8 @@ COMMENT ON VIEW keypup.key_status IS 'One row a data key: its state, and how man
 COMMENT ON COLUMN keypup.key_status.key_id IS
   'The number that stands in the envelopes sealed with it; drawn at random.';
 COMMENT ON COLUMN keypup.key_status.account_id IS
-  'Whose secrets it seals; NULL for callers'' own tables, zeros for the credentials of the proxy.';
+  'Whose secrets it seals; NULL for callers'' own tables, zeros for the credentials of the proxy, zeros and a one for '
+  'the audit log.';
 COMMENT ON COLUMN keypup.key_status.account IS 'Name of the account.';
 COMMENT ON COLUMN keypup.key_status.state IS 'active, decrypt_only (its records are being sealed again) or destroyed.';
 COMMENT ON COLUMN keypup.key_status.kek_id IS 'Number of the key in the key file that wraps it.';

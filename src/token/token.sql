@@ -25,7 +25,8 @@ COMMENT ON TABLE keypup.data_keys IS
   'Keys that tokens are sealed with, each wrapped by a key of the key file. Granted to nobody.';
 COMMENT ON COLUMN keypup.data_keys.key_id IS 'The number that stands in the envelopes sealed with it; drawn at random.';
 COMMENT ON COLUMN keypup.data_keys.account_id IS
-  'Whose secrets it seals; NULL for callers'' own tables, zeros for the credentials of the proxy.';
+  'Whose secrets it seals; NULL for callers'' own tables, zeros for the credentials of the proxy, zeros and a one for '
+  'the audit log.';
 COMMENT ON COLUMN keypup.data_keys.kek_id IS 'Number of the key in the key file that wraps it.';
 COMMENT ON COLUMN keypup.data_keys.wrapped IS 'The key itself, in an envelope; NULL once it is destroyed.';
 COMMENT ON COLUMN keypup.data_keys.check_value IS 'Tells a wrong key: first 8 bytes of HMAC-SHA256 of the key.';

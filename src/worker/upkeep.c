@@ -27,7 +27,8 @@ static const char *const statements[] = {
 	[ANALYZE_TABLES] = "SELECT keypup.analyze_grown_tables()",
 	[MERGE_PEOPLE] = "SELECT keypup.merge_verified_people_of_accounts()",
 	[KEEP_ROLES] = "SELECT keypup.keep_roles() OPERATOR(pg_catalog.+) keypup.note_key_uses()",
-	[KEEP_AUDIT_DAYS] = "SELECT keypup.keep_audit_days()"};
+	[KEEP_AUDIT_DAYS] = "SELECT keypup.keep_audit_days()",
+	[SEAL_AUDIT_LOG] = "SELECT keypup.seal_audit_log()"};
 
 static void
 run_batch(void *argument)

@@ -14,7 +14,8 @@ typedef enum Upkeep
 	ANALYZE_TABLES, /* that have grown */
 	MERGE_PEOPLE, /* whose logins are one person by rule */
 	KEEP_ROLES, /* what they were granted, and their oids */
-	KEEP_AUDIT_DAYS /* partitions of the audit log: those that are needed, and no others */
+	KEEP_AUDIT_DAYS, /* partitions of the audit log: those that are needed, and no others */
+	SEAL_AUDIT_LOG /* what was committed since */
 } Upkeep;
 
 /*

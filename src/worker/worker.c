@@ -202,6 +202,9 @@ look_what_is_due(Worker *worker)
 	started = start_runs(worker->runner, false);
 	ask_for_app_tokens(worker->runner);
 	(void) do_upkeep(&worker->upkeep_steps, ANALYZE_TABLES);
+	while (do_upkeep(&worker->upkeep_steps, SEAL_AUDIT_LOG) &&
+		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), LOOK_MILLISECONDS / 4))
+		CHECK_FOR_INTERRUPTS();
 	worker->reseals = true;
 	worker->looked_at = GetCurrentTimestamp();
 	worker->look_pause = LOOK_MILLISECONDS;

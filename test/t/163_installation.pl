@@ -109,18 +109,19 @@ sub with_key_file
 	reload($node, "keypup.key_file = '$file'");
 	return finds($node, $expected, $what);
 }
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 2 FROM keypup.data_keys'), 'the audit log has a key beside the account\'s');
 with_key_file('missing', undef, 0600, qr/^key\|f\|key file "[^"]*" cannot be used: No such file or directory\|It must be a regular file/m, 'a key file that is missing');
 with_key_file('open', '1 ' . ('0f' x 32), 0644, qr/^key\|f\|key file "[^"]*" cannot be used: its owner or permissions are wrong\|.* mode 0600 /m, 'one that others can read');
 with_key_file('empty', "# none\n", 0600, qr/^key\|f\|the key file is malformed: line 1 has no key\|/m, 'one without a key');
 with_key_file('bad', "1 5\n", 0600, qr/^key\|f\|the key file is malformed: line 1 does not have 64 hexadecimal digits\|/m, 'one that is malformed');
-with_key_file('others', '1 ' . ('1e' x 32), 0600, qr/^data_keys\|f\|1 of 1 do not open, the first is number \d+\|Have keypup\.key_file or keypup\.key_command give the keys that wrap them: 1\.$/m, 'another server\'s');
+with_key_file('others', '1 ' . ('1e' x 32), 0600, qr/^data_keys\|f\|2 of 2 do not open, the first is number \d+\|Have keypup\.key_file or keypup\.key_command give the keys that wrap them: 1\.$/m, 'another server\'s');
 reload($node, "keypup.key_file = ''");
 finds($node, qr/^key\|f\|no encryption key is configured\|Set keypup\.key_file or keypup\.key_command, and reload\.$/m, 'none at all');
 reload($node, "keypup.key_command = 'exit 3'");
 finds($node, qr/^key\|f\|keypup\.key_command cannot be used: it failed\|/m, 'a key command that fails');
 reload($node, "keypup.key_command = 'cat $keys'");
 is($node->safe_psql('postgres', q{SELECT string_agg(detail, '; ' ORDER BY check_name) FROM keypup.check_installation() WHERE check_name IN ('key', 'data_keys') AND ok}),
-	'all 1 open; keypup.key_command is readable; its newest key is number 1', 'and one that works');
+	'all 2 open; keypup.key_command is readable; its newest key is number 1', 'and one that works');
 # Workers run it, too.
 my $off = q{SELECT detail ~ 'switched off' FROM keypup.diagnose_workers()};
 $node->safe_psql('postgres', 'ALTER DATABASE postgres SET keypup.workers = 0');

@@ -105,7 +105,7 @@ my @calls = (
 	[ shred_account => q{SELECT keypup.shred_account('acme')}, 'account.shred' ],
 	[ drop_account => q{SELECT keypup.create_account('gone'); SELECT keypup.drop_account('gone')}, 'account.drop' ],
 	# What only looks.
-	(map { [ $_ => undef ] } qw(diagnose_workers check_installation restore_roles check_token)));
+	(map { [ $_ => undef ] } qw(diagnose_workers check_installation restore_roles check_token verify_audit)));
 my @missing;
 foreach my $call (@calls)
 {

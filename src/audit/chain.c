@@ -1,0 +1,630 @@
+/*
+ * chain.c
+ *		Proof that no record of the audit log was changed since it was sealed.
+ *
+ * The sealed records of an account are numbered, and each has an HMAC-SHA-256
+ * over its own fields and the HMAC of the one before. The key is derived from a
+ * data key of its own (keypup.data_keys), which a key of the key file wraps: the
+ * tables alone do not suffice to compute it, and a new wrapping key changes
+ * nothing. The worker seals what is committed; no other place writes the chain.
+ *
+ * The fields are in the HMAC as they are, numbers in network order, texts behind
+ * their length, so that two records never have the same bytes.
+ */
+#include "postgres.h"
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+#include "datum.h"
+#include "token/wrapping.h"
+
+PG_FUNCTION_INFO_V1(keypup_seal_audit_records);
+PG_FUNCTION_INFO_V1(keypup_check_audit_chain);
+PG_FUNCTION_INFO_V1(keypup_audit_proof);
+
+#define SEAL_BYTES 32
+#define MAX_KEYS 64
+#define ROWS_AT_ONCE 1000
+
+/* The numbers and texts of a record that its seal covers, in this order; below, as columns of a query. */
+#define NUMBERS 4
+#define TEXTS 9
+#define SEALED_COLUMNS                                                                             \
+	"l.account_id, l.record_id, l.occurred_at, l.last_at, l.times, l.action, l.outcome, l.actor,"  \
+	" l.actor_kind, l.claimed, l.database_role, l.client_address, l.application_name, l.detail"
+#define FIRST_NUMBER 2
+#define FIRST_TEXT (FIRST_NUMBER + NUMBERS)
+#define FIRST_OTHER (FIRST_TEXT + TEXTS)
+
+/* --- keys --- */
+
+typedef struct AuditKey
+{
+	int32 key_id;
+	EVP_MAC_CTX *mac;
+} AuditKey;
+
+/* Those of one call; freed with its memory. */
+typedef struct AuditKeys
+{
+	MemoryContextCallback callback;
+	int count;
+	AuditKey keys[MAX_KEYS];
+} AuditKeys;
+
+static void
+free_audit_keys(void *argument)
+{
+	AuditKeys *keys = argument;
+
+	for (int i = 0; i < keys->count; i++)
+		EVP_MAC_CTX_free(keys->keys[i].mac);
+	keys->count = 0;
+}
+
+static AuditKeys *
+make_audit_keys(void)
+{
+	AuditKeys *keys = palloc0(sizeof(AuditKeys));
+
+	keys->callback.func = free_audit_keys;
+	keys->callback.arg = keys;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &keys->callback);
+	return keys;
+}
+
+/* HKDF (RFC 5869) with SHA-256. */
+static bool
+derive_key(const uint8 *secret, const char *purpose, uint8 *derived)
+{
+	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
+	size_t length = SEAL_BYTES;
+	bool made = context != NULL && EVP_PKEY_derive_init(context) > 0 &&
+				EVP_PKEY_CTX_set_hkdf_md(context, EVP_sha256()) > 0 &&
+				EVP_PKEY_CTX_set1_hkdf_key(context, secret, DATA_KEY_BYTES) > 0 &&
+				EVP_PKEY_CTX_add1_hkdf_info(context, (const unsigned char *) purpose,
+											(int) strlen(purpose)) > 0 &&
+				EVP_PKEY_derive(context, derived, &length) > 0 && length == SEAL_BYTES;
+
+	EVP_PKEY_CTX_free(context);
+	return made;
+}
+
+static EVP_MAC_CTX *
+start_mac(const uint8 *key)
+{
+	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	EVP_MAC_CTX *context = mac == NULL ? NULL : EVP_MAC_CTX_new(mac);
+	OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, "SHA256", 0),
+							   OSSL_PARAM_construct_end()};
+
+	EVP_MAC_free(mac);
+	if (context != NULL && EVP_MAC_init(context, key, SEAL_BYTES, parameters) == 1)
+		return context;
+	EVP_MAC_CTX_free(context);
+	return NULL;
+}
+
+static void
+copy_bytes(uint8 *into, Datum value, Size length)
+{
+	bytea *bytes = DatumGetByteaPP(value);
+
+	if (VARSIZE_ANY_EXHDR(bytes) != length)
+		elog(ERROR, "data key is damaged");
+	memcpy(into, VARDATA_ANY(bytes), length);
+}
+
+/* NULL: there is no such key of the audit log (any more). */
+static EVP_MAC_CTX *
+find_audit_key(AuditKeys *keys, int32 key_id)
+{
+	SPITupleTable *rows = SPI_tuptable;
+	Oid types[] = {INT4OID};
+	Datum values[] = {Int32GetDatum(key_id)};
+	WrappedKey wrapped = {.key_id = (uint32) key_id};
+	uint8 derived[SEAL_BYTES];
+	EVP_MAC_CTX *mac = NULL;
+	Secret *secret;
+	bool isnull;
+
+	for (int i = 0; i < keys->count; i++)
+	{
+		if (keys->keys[i].key_id == key_id)
+			return keys->keys[i].mac;
+	}
+	if (keys->count == MAX_KEYS)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("the audit log is sealed with more than %d keys", MAX_KEYS)));
+	/* Not read-only: it may have been made just now. */
+	SPI_execute_with_args("SELECT k.kek_id, k.wrapped, k.check_value FROM keypup.data_keys k"
+						  " WHERE k.key_id OPERATOR(pg_catalog.=) $1"
+						  " AND k.account_id OPERATOR(pg_catalog.=) keypup.audit_key_account()"
+						  " AND k.state OPERATOR(pg_catalog.<>) 'destroyed'",
+						  1, types, values, NULL, false, 1);
+	if (SPI_processed == 1)
+	{
+		wrapped.kek_id = (uint32) DatumGetInt32(read_field(0, 1, &isnull));
+		copy_bytes(wrapped.wrapped, read_field(0, 2, &isnull), WRAPPED_KEY_BYTES);
+		copy_bytes(wrapped.check_value, read_field(0, 3, &isnull), CHECK_VALUE_BYTES);
+		secret = unwrap_key(&wrapped);
+		if (derive_key(secret->bytes, "keypup audit records v1", derived))
+			mac = start_mac(derived);
+		OPENSSL_cleanse(derived, sizeof(derived));
+		wipe_secret(secret);
+		if (mac == NULL)
+			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+							errmsg("could not derive the key of the audit log")));
+		keys->keys[keys->count].key_id = key_id;
+		keys->keys[keys->count++].mac = mac;
+	}
+	SPI_freetuptable(SPI_tuptable);
+	SPI_tuptable = rows;
+	return mac;
+}
+
+/* --- seals --- */
+
+static void
+add_bytes(EVP_MAC_CTX *mac, const void *bytes, Size length)
+{
+	if (EVP_MAC_update(mac, bytes, length) != 1)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a seal")));
+}
+
+static void
+add_number(EVP_MAC_CTX *mac, int64 number)
+{
+	uint64 bytes = pg_hton64((uint64) number);
+
+	add_bytes(mac, &bytes, sizeof(bytes));
+}
+
+/* purpose: with its NUL, so that no bytes of one kind are those of another. */
+static void
+start_seal(EVP_MAC_CTX *mac, const char *purpose)
+{
+	if (EVP_MAC_init(mac, NULL, 0, NULL) != 1)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a seal")));
+	add_bytes(mac, purpose, strlen(purpose) + 1);
+}
+
+static void
+end_seal(EVP_MAC_CTX *mac, uint8 *seal)
+{
+	size_t length = 0;
+
+	if (EVP_MAC_final(mac, seal, &length, SEAL_BYTES) != 1 || length != SEAL_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a seal")));
+}
+
+/* Of a row that begins with SEALED_COLUMNS. */
+static void
+compute_seal(EVP_MAC_CTX *mac, const uint8 *before, int64 sequence, HeapTuple row,
+			 TupleDesc columns, uint8 *seal)
+{
+	bool isnull;
+
+	start_seal(mac, "keypup audit record v1");
+	add_bytes(mac, before, SEAL_BYTES);
+	add_number(mac, sequence);
+	add_bytes(mac, DatumGetUUIDP(SPI_getbinval(row, columns, 1, &isnull))->data, UUID_LEN);
+	for (int i = 0; i < NUMBERS; i++)
+		add_number(mac, DatumGetInt64(SPI_getbinval(row, columns, FIRST_NUMBER + i, &isnull)));
+	for (int i = 0; i < TEXTS; i++)
+	{
+		Datum value = SPI_getbinval(row, columns, FIRST_TEXT + i, &isnull);
+		text *words = isnull ? NULL : DatumGetTextPP(value);
+		uint32 length = pg_hton32(isnull ? PG_UINT32_MAX : (uint32) VARSIZE_ANY_EXHDR(words));
+
+		add_bytes(mac, &length, sizeof(length));
+		if (!isnull)
+			add_bytes(mac, VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words));
+	}
+	end_seal(mac, seal);
+}
+
+/* Of where a chain stands: what the worker says, and nobody else can. */
+static void
+compute_proof(EVP_MAC_CTX *mac, const char *purpose, const pg_uuid_t *account, int64 sequence,
+			  const uint8 *seal, uint8 *proof)
+{
+	start_seal(mac, purpose);
+	add_bytes(mac, account->data, UUID_LEN);
+	add_number(mac, sequence);
+	add_bytes(mac, seal, SEAL_BYTES);
+	end_seal(mac, proof);
+}
+
+static EVP_MAC_CTX *
+require_audit_key(AuditKeys *keys, int32 key_id)
+{
+	EVP_MAC_CTX *mac = find_audit_key(keys, key_id);
+
+	if (mac == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("data key %d is none of the audit log", key_id)));
+	return mac;
+}
+
+/* purpose text, key integer, account uuid, sequence bigint, seal bytea */
+Datum
+keypup_audit_proof(PG_FUNCTION_ARGS)
+{
+	uint8 seal[SEAL_BYTES];
+	uint8 proof[SEAL_BYTES];
+
+	copy_bytes(seal, PG_GETARG_DATUM(4), SEAL_BYTES);
+	SPI_connect();
+	compute_proof(require_audit_key(make_audit_keys(), PG_GETARG_INT32(1)),
+				  text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(2), PG_GETARG_INT64(3),
+				  seal, proof);
+	SPI_finish();
+	PG_RETURN_DATUM(make_bytea(proof, SEAL_BYTES));
+}
+
+/* --- sealing --- */
+
+typedef struct Sealed
+{
+	Datum *accounts;
+	Datum *records;
+	Datum *times;
+	Datum *sequences;
+	Datum *seals;
+	Datum *proofs; /* of the head, where it is an account's last; otherwise of nothing */
+	bool *is_last;
+} Sealed;
+
+static Datum
+make_array(Datum *values, int count, Oid type, int length, bool by_value, char align)
+{
+	return PointerGetDatum(construct_array(values, count, type, length, by_value, align));
+}
+
+static void
+store_seals(const Sealed *sealed, int count, int32 key_id, int64 first, int64 last)
+{
+	Oid types[] = {UUIDARRAYOID,  INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+				   BYTEAARRAYOID, INT4OID,		INT8OID,	  INT8OID};
+	Datum values[] = {
+		make_array(sealed->accounts, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR),
+		make_array(sealed->records, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE),
+		make_array(sealed->times, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE),
+		make_array(sealed->sequences, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE),
+		make_array(sealed->seals, count, BYTEAOID, -1, false, TYPALIGN_INT),
+		Int32GetDatum(key_id),
+		Int64GetDatum(first),
+		Int64GetDatum(last)};
+	Datum *heads = palloc(sizeof(Datum) * (Size) count);
+	Oid head_types[] = {UUIDARRAYOID, INT8ARRAYOID, BYTEAARRAYOID, BYTEAARRAYOID, INT4OID};
+	Datum head_values[5];
+	int head_count = 0;
+
+	SPI_execute_with_args(
+		"UPDATE keypup.audit_log l SET sequence = u.sequence, seal = u.seal, seal_key = $6"
+		" FROM ROWS FROM (pg_catalog.unnest($1),"
+		" pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5)) AS u (account_id, record_id, times, sequence, seal)"
+		" WHERE l.account_id OPERATOR(pg_catalog.=) u.account_id"
+		" AND l.record_id OPERATOR(pg_catalog.=) u.record_id"
+		" AND l.times OPERATOR(pg_catalog.=) u.times AND l.sequence IS NULL"
+		" AND l.record_id OPERATOR(pg_catalog.>=) $7 AND l.record_id OPERATOR(pg_catalog.<=) $8",
+		lengthof(types), types, values, NULL, false, 0);
+	/* Somebody has counted on: it is sealed the next time. */
+	if (SPI_processed != (uint64) count)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("records of the audit log changed while they were sealed")));
+
+	for (int column = 0; column < 4; column++)
+	{
+		Datum *from[] = {sealed->accounts, sealed->sequences, sealed->seals, sealed->proofs};
+
+		head_count = 0;
+		for (int i = 0; i < count; i++)
+		{
+			if (sealed->is_last[i])
+				heads[head_count++] = from[column][i];
+		}
+		head_values[column] =
+			column == 0 ? make_array(heads, head_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)
+			: column == 1
+				? make_array(heads, head_count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)
+				: make_array(heads, head_count, BYTEAOID, -1, false, TYPALIGN_INT);
+	}
+	head_values[4] = Int32GetDatum(key_id);
+	SPI_execute_with_args(
+		"INSERT INTO keypup.audit_heads AS h (account_id, sequence, seal, proof, key_id)"
+		" SELECT u.account_id, u.sequence, u.seal, u.proof, $5"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
+		" pg_catalog.unnest($3), pg_catalog.unnest($4)) AS u (account_id, sequence, seal, proof)"
+		" ON CONFLICT (account_id) DO UPDATE SET sequence = EXCLUDED.sequence, seal = EXCLUDED.seal,"
+		" proof = EXCLUDED.proof, key_id = EXCLUDED.key_id",
+		lengthof(head_types), head_types, head_values, NULL, false, 0);
+}
+
+/* key integer, how_many integer: seals up to so many records that are to be counted no more. */
+Datum
+keypup_seal_audit_records(PG_FUNCTION_ARGS)
+{
+	Oid types[] = {INT4OID};
+	Datum values[] = {PG_GETARG_DATUM(1)};
+	AuditKeys *keys = make_audit_keys();
+	EVP_MAC_CTX *mac;
+	SPITupleTable *rows;
+	Sealed sealed;
+	int64 sequence = 0;
+	int64 first = PG_INT64_MAX;
+	int64 last = PG_INT64_MIN;
+	uint8 seal[SEAL_BYTES];
+	int count;
+
+	SPI_connect();
+	mac = require_audit_key(keys, PG_GETARG_INT32(0));
+	SPI_execute_with_args(
+		"SELECT " SEALED_COLUMNS ", h.sequence, h.seal FROM (SELECT u.* FROM keypup.audit_log u"
+		" WHERE u.sequence IS NULL AND (u.counts_until IS NULL"
+		" OR u.counts_until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())"
+		" ORDER BY u.record_id LIMIT $1) AS l"
+		" LEFT JOIN keypup.audit_heads h ON h.account_id OPERATOR(pg_catalog.=) l.account_id"
+		" ORDER BY l.account_id, l.record_id",
+		1, types, values, NULL, false, 0);
+	count = (int) SPI_processed;
+	rows = SPI_tuptable;
+	if (count > 0)
+	{
+		Datum **columns[] = {&sealed.accounts,	&sealed.records, &sealed.times,
+							 &sealed.sequences, &sealed.seals,	 &sealed.proofs};
+
+		for (Size i = 0; i < lengthof(columns); i++)
+			*columns[i] = palloc(sizeof(Datum) * (Size) count);
+		sealed.is_last = palloc(sizeof(bool) * (Size) count);
+	}
+	for (int i = 0; i < count; i++)
+	{
+		HeapTuple row = rows->vals[i];
+		bool isnull;
+		pg_uuid_t *account = DatumGetUUIDP(SPI_getbinval(row, rows->tupdesc, 1, &isnull));
+		pg_uuid_t *next =
+			i + 1 == count
+				? NULL
+				: DatumGetUUIDP(SPI_getbinval(rows->vals[i + 1], rows->tupdesc, 1, &isnull));
+		Datum head = SPI_getbinval(row, rows->tupdesc, FIRST_OTHER + 1, &isnull);
+
+		if (i == 0 || sealed.is_last[i - 1])
+		{
+			memset(seal, 0, SEAL_BYTES);
+			sequence = 0;
+			if (!isnull)
+			{
+				copy_bytes(seal, head, SEAL_BYTES);
+				sequence = DatumGetInt64(SPI_getbinval(row, rows->tupdesc, FIRST_OTHER, &isnull));
+			}
+		}
+		sequence++;
+		compute_seal(mac, seal, sequence, row, rows->tupdesc, seal);
+		sealed.accounts[i] = UUIDPGetDatum(account);
+		sealed.records[i] = SPI_getbinval(row, rows->tupdesc, 2, &isnull);
+		sealed.times[i] = SPI_getbinval(row, rows->tupdesc, FIRST_TEXT - 1, &isnull);
+		sealed.sequences[i] = Int64GetDatum(sequence);
+		sealed.seals[i] = make_bytea(seal, SEAL_BYTES);
+		sealed.is_last[i] = next == NULL || memcmp(account, next, sizeof(*account)) != 0;
+		if (sealed.is_last[i])
+		{
+			uint8 proof[SEAL_BYTES];
+
+			compute_proof(mac, "keypup audit head v1", account, sequence, seal, proof);
+			sealed.proofs[i] = make_bytea(proof, SEAL_BYTES);
+		}
+		first = Min(first, DatumGetInt64(sealed.records[i]));
+		last = Max(last, DatumGetInt64(sealed.records[i]));
+	}
+	if (count > 0)
+		store_seals(&sealed, count, PG_GETARG_INT32(0), first, last);
+	SPI_finish();
+	PG_RETURN_INT64(count);
+}
+
+/* --- verifying --- */
+
+typedef struct Check
+{
+	AuditKeys *keys;
+	pg_uuid_t *account;
+	int64 records; /* that are as they were sealed */
+	int64 sequence; /* of the last of them */
+	uint8 seal[SEAL_BYTES];
+	int64 bad_sequence;
+	int64 bad_record; /* 0: it is not there */
+	const char *problem; /* NULL: none yet */
+} Check;
+
+/*
+ * What is kept of a chain beside its records: the seal of that number, in the
+ * head or where records before it have expired. Sets the problem where nobody
+ * but the worker could have written it and it is not the worker's.
+ */
+static bool
+find_kept_seal(Check *check, const char *table, const char *purpose, int64 sequence, uint8 *seal)
+{
+	SPITupleTable *rows = SPI_tuptable;
+	Oid types[] = {UUIDOID, INT8OID};
+	Datum values[] = {UUIDPGetDatum(check->account), Int64GetDatum(sequence)};
+	uint8 proof[SEAL_BYTES];
+	uint8 expected[SEAL_BYTES];
+	EVP_MAC_CTX *mac;
+	bool isnull;
+	bool found;
+
+	SPI_execute_with_args(psprintf("SELECT b.seal, b.proof, b.key_id FROM keypup.%s b"
+								   " WHERE b.account_id OPERATOR(pg_catalog.=) $1"
+								   " AND b.sequence OPERATOR(pg_catalog.=) $2",
+								   table),
+						  2, types, values, NULL, true, 1);
+	found = SPI_processed == 1;
+	if (found)
+	{
+		copy_bytes(seal, read_field(0, 1, &isnull), SEAL_BYTES);
+		copy_bytes(proof, read_field(0, 2, &isnull), SEAL_BYTES);
+		mac = find_audit_key(check->keys, DatumGetInt32(read_field(0, 3, &isnull)));
+		found = mac != NULL;
+		if (found)
+		{
+			compute_proof(mac, purpose, check->account, sequence, seal, expected);
+			found = CRYPTO_memcmp(proof, expected, SEAL_BYTES) == 0;
+		}
+	}
+	SPI_freetuptable(SPI_tuptable);
+	SPI_tuptable = rows;
+	return found;
+}
+
+static void
+fail_check(Check *check, int64 sequence, int64 record, const char *problem)
+{
+	check->bad_sequence = sequence;
+	check->bad_record = record;
+	check->problem = problem;
+}
+
+static void
+check_row(Check *check, HeapTuple row, TupleDesc columns)
+{
+	bool isnull;
+	int64 sequence = DatumGetInt64(SPI_getbinval(row, columns, FIRST_OTHER, &isnull));
+	int64 record = DatumGetInt64(SPI_getbinval(row, columns, FIRST_NUMBER, &isnull));
+	int32 key_id;
+	EVP_MAC_CTX *mac;
+	uint8 before[SEAL_BYTES];
+	uint8 seal[SEAL_BYTES];
+	Datum stored;
+
+	memcpy(before, check->seal, SEAL_BYTES);
+	if (sequence <= check->sequence)
+	{
+		fail_check(check, sequence, record, "another record has its number");
+		return;
+	}
+	if (sequence != check->sequence + 1 &&
+		!find_kept_seal(check, "audit_boundaries", "keypup audit boundary v1", sequence - 1,
+						before))
+	{
+		fail_check(check, check->sequence + 1, 0, "it is missing");
+		return;
+	}
+	key_id = DatumGetInt32(SPI_getbinval(row, columns, FIRST_OTHER + 2, &isnull));
+	mac = isnull ? NULL : find_audit_key(check->keys, key_id);
+	if (mac == NULL)
+	{
+		fail_check(check, sequence, record, "the key that it was sealed with is not there");
+		return;
+	}
+	compute_seal(mac, before, sequence, row, columns, seal);
+	stored = SPI_getbinval(row, columns, FIRST_OTHER + 1, &isnull);
+	if (isnull || VARSIZE_ANY_EXHDR(DatumGetByteaPP(stored)) != SEAL_BYTES ||
+		CRYPTO_memcmp(VARDATA_ANY(DatumGetByteaPP(stored)), seal, SEAL_BYTES) != 0)
+	{
+		fail_check(check, sequence, record, "it is not as it was sealed");
+		return;
+	}
+	memcpy(check->seal, seal, SEAL_BYTES);
+	check->sequence = sequence;
+	check->records++;
+}
+
+/* The end of the chain must be where the worker has left it, or later. */
+static void
+check_end(Check *check)
+{
+	Oid types[] = {UUIDOID};
+	Datum values[] = {UUIDPGetDatum(check->account)};
+	int64 head;
+	uint8 seal[SEAL_BYTES];
+	bool isnull;
+
+	SPI_execute_with_args("SELECT h.sequence FROM keypup.audit_heads h"
+						  " WHERE h.account_id OPERATOR(pg_catalog.=) $1",
+						  1, types, values, NULL, true, 1);
+	if (SPI_processed == 0)
+	{
+		if (check->sequence > 0)
+			fail_check(check, check->sequence, 0, "where the chain ends is not known any more");
+		return;
+	}
+	head = DatumGetInt64(read_field(0, 1, &isnull));
+	if (!find_kept_seal(check, "audit_heads", "keypup audit head v1", head, seal))
+		fail_check(check, head, 0, "where the chain ends was changed");
+	else if (head < check->sequence)
+		fail_check(check, head + 1, 0, "it is behind the end of the chain");
+	else if (head == check->sequence && memcmp(seal, check->seal, SEAL_BYTES) != 0)
+		fail_check(check, head, 0, "the chain ends with another record");
+	/* All may have expired, up to the head. */
+	else if (head > check->sequence &&
+			 !find_kept_seal(check, "audit_boundaries", "keypup audit boundary v1", head, seal))
+		fail_check(check, check->sequence + 1, 0, "it is missing");
+}
+
+/* account uuid, OUT records bigint, OUT sequence bigint, OUT record_id bigint, OUT problem text */
+Datum
+keypup_check_audit_chain(PG_FUNCTION_ARGS)
+{
+	Check check = {.keys = make_audit_keys(), .account = PG_GETARG_UUID_P(0)};
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext batch;
+	Oid types[] = {UUIDOID};
+	Datum values[4] = {PG_GETARG_DATUM(0)};
+	bool nulls[4] = {false};
+	Portal cursor;
+
+	SPI_connect();
+	batch =
+		AllocSetContextCreate(CurrentMemoryContext, "keypup audit check", ALLOCSET_DEFAULT_SIZES);
+	cursor = SPI_cursor_open_with_args(
+		NULL,
+		"SELECT " SEALED_COLUMNS ", l.sequence, l.seal, l.seal_key FROM keypup.audit_log l"
+		" WHERE l.account_id OPERATOR(pg_catalog.=) $1 AND l.sequence IS NOT NULL ORDER BY l.sequence",
+		1, types, values, NULL, true, 0);
+	for (;;)
+	{
+		SPITupleTable *rows;
+
+		SPI_cursor_fetch(cursor, true, ROWS_AT_ONCE);
+		if (SPI_processed == 0)
+			break;
+		rows = SPI_tuptable;
+		MemoryContextSwitchTo(batch);
+		for (uint64 i = 0, count = SPI_processed; i < count && check.problem == NULL; i++)
+			check_row(&check, rows->vals[i], rows->tupdesc);
+		MemoryContextReset(batch);
+		SPI_freetuptable(rows);
+		CHECK_FOR_INTERRUPTS();
+		if (check.problem != NULL)
+			break;
+	}
+	SPI_cursor_close(cursor);
+	if (check.problem == NULL)
+		check_end(&check);
+	MemoryContextSwitchTo(context);
+	SPI_finish();
+
+	values[0] = Int64GetDatum(check.records);
+	values[1] = Int64GetDatum(check.problem == NULL ? check.sequence : check.bad_sequence);
+	values[2] = Int64GetDatum(check.bad_record);
+	nulls[2] = check.bad_record == 0;
+	nulls[3] = check.problem == NULL;
+	if (check.problem != NULL)
+		values[3] = CStringGetTextDatum(check.problem);
+	return return_row(fcinfo, 4, values, nulls);
+}
