@@ -72,7 +72,7 @@ copy_and_build() {
   say "building"
   mkdir "$work/source"
   (cd "$top" && tar cf - --exclude=.git --exclude=node_modules --exclude='*.o' --exclude='*.so' .) | tar xf - -C "$work/source"
-  for folder in dev/github test/sso examples/vega-lite; do
+  for folder in dev/github test/sso test/grafana examples/vega-lite examples/postgraphile; do
     if as_server test -r "$top/$folder/node_modules/.package-lock.json"; then
       ln -s "$top/$folder/node_modules" "$work/source/$folder/"
     elif [ -d "$top/$folder/node_modules" ]; then

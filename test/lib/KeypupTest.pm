@@ -32,7 +32,8 @@ our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyprox
 
 my @emulators;
 
-# Starts a server of node's that prints one line of JSON when it is ready: that, with dir and process. It ends with the test.
+# Starts a server of node's that prints one line of JSON when it is ready: that, with dir, process and stderr, which refers to
+# what it wrote there. It ends with the test.
 sub start_node
 {
 	my (@command) = @_;
@@ -40,7 +41,7 @@ sub start_node
 	my ($out, $err) = ('', '');
 	my $process = start([ 'node', @command, '--dir', $dir ], '>', \$out, '2>', \$err, timeout(600));
 	pump $process until $out =~ /\n/;
-	my $server = { %{ decode_json($out) }, dir => $dir, process => $process };
+	my $server = { %{ decode_json($out) }, dir => $dir, process => $process, stderr => \$err };
 	push @emulators, $server;
 	return $server;
 }

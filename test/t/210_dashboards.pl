@@ -1,7 +1,9 @@
-# The example dashboards: each query of them runs as Grafana would send it, as a viewer, an operator and an outsider.
+# The example dashboards: they are as the schema has it that Grafana publishes, and each query runs as Grafana would send it, as a
+# viewer, an operator and an outsider.
 use strict;
 use warnings;
 
+use File::Temp qw(tempdir);
 use FindBin;
 use JSON::PP;
 use lib "$FindBin::RealBin/../lib";
@@ -9,6 +11,7 @@ use KeypupTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::Local qw(timegm);
 
 # Panels that rightly have no row here, and why.
 my %empty = ('Keypup: sync: What went wrong in the time range' => 'the sync went well');
@@ -36,16 +39,38 @@ query(q{SELECT keypup.set_incident_labels('acme', '{bug}');
 	SELECT account_id, project_id, 'now', 'production', 'active', t, t, t FROM keypup.projects, LATERAL (SELECT now() - interval '1 day' AS t) t WHERE name = 'demo/one'});
 my %is_view = map { $_ => 1 } split /\n/, query(q{SELECT 'keypup.' || relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind = 'v'});
 
-# The time range, as Grafana writes it: long before the first item until after now.
+# The time range, as Grafana writes it: long before the first item until after now. The interval is a span of it, by the width of the panel.
 my ($from, $to) = ("'2020-01-01T00:00:00Z'", "'2100-01-01T00:00:00Z'");
+my ($interval, $interval_ms) = ('12h', 43200000);
 my %seconds = (s => 1, m => 60, h => 3600, d => 86400, w => 604800);
 
-# What Grafana's PostgreSQL data source makes of a query. Values: a list for each variable.
+# A macro of the PostgreSQL data source, as its documentation has them
+# (https://grafana.com/docs/grafana/latest/datasources/postgres/query-editor/#macros). Comma: whether one follows it.
+sub macro
+{
+	my ($name, $arguments, $comma) = @_;
+	my ($column, $span) = map { s/^ +| +$//gr } split /,/, $arguments;
+	return "$column AS \"time\"" if $name eq '__time';
+	return "$column BETWEEN $from AND $to" if $name eq '__timeFilter';
+	return $from if $name eq '__timeFrom';
+	return $to if $name eq '__timeTo';
+	if ($name eq '__timeGroup' || $name eq '__timeGroupAlias')
+	{
+		my $width = $span =~ /^'?(\d+)([smhdw])'?$/ ? $1 * $seconds{$2} : die "$name: $span is no interval";
+		# As before version 5.3, which had no macro with a name for the column, it has one where a comma follows.
+		return "floor(extract(epoch from $column)/$width)*$width" . ($name eq '__timeGroupAlias' || $comma ? ' AS "time"' : '');
+	}
+	die "macro $name is unknown";
+}
+
+# What Grafana makes of a query: of variables before it is sent, and of macros in the data source. Values: a list for each variable.
 sub interpolate
 {
 	my ($sql, %value) = @_;
 	my $replace = sub {
 		my ($name, $format) = @_;
+		return $interval_ms if $name eq '__interval_ms';
+		return $interval if $name eq '__interval';
 		die "variable $name is not defined" unless $value{$name};
 		my @values = @{ $value{$name} };
 		return join(',', map { literal($_) } @values) if $format eq 'sqlstring' || ($format eq '' && $name eq 'project');
@@ -53,12 +78,11 @@ sub interpolate
 		return join(',', map { s/'/''/gr } @values) if $format eq '';
 		die "format $format of $name is unknown";
 	};
-	$sql =~ s/\$__timeFilter\(([^()]*)\)/$1 BETWEEN $from AND $to/g;
-	$sql =~ s/\$__timeFrom\(\)/$from/g;
-	$sql =~ s/\$__timeTo\(\)/$to/g;
-	$sql =~ s/\$__timeGroup\(([^(),]*),\s*'?(\d+)([smhdw])'?\)/"floor(extract(epoch from $1)\/" . $2 * $seconds{$3} . ')*' . $2 * $seconds{$3}/ge;
 	$sql =~ s/\$\{(\w+)(?::(\w+))?\}/$replace->($1, $2 \/\/ '')/ge;
-	$sql =~ s/\$([a-z]\w*)/$replace->($1, '')/ge;
+	$sql =~ s/\$(__interval_ms|__interval|[a-z]\w*)/$replace->($1, '')/ge;
+	# Arguments end with the first bracket: Grafana reads no nested ones.
+	my $sent = $sql;
+	$sql =~ s/(\$(\w+)\(([^)]*)\))/macro($2, $3, substr($sent, index($sent, $1) + length($1), 1) eq ',')/ge;
 	die "what is $1?" if $sql =~ /(\$.*)/;
 	return $sql;
 }
@@ -69,6 +93,15 @@ sub rows
 	my ($role, $sql) = @_;
 	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 1);
 	return ($out, $code == 0 ? '' : $error);
+}
+
+# The same in one zone and another, at the same moment: times with a zone are moments.
+sub rows_in_zones
+{
+	my ($role, $sql) = @_;
+	my ($out, $error) = rows($role, "BEGIN;\n" . join("\\echo next\n", map { "SET LOCAL TimeZone = '$_';\n$sql;\n" } 'UTC', 'Pacific/Honolulu', 'Pacific/Kiritimati') . 'COMMIT;');
+	$out =~ s/(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d(?:\.\d+)?)([+-])(\d\d)/timegm(0, $5, $4, $3, $2 - 1, $1) + $6 - "${7}1" * $8 * 3600/ge;
+	return ($error, map { s/^\n|\n$//gr } split /^next$/m, $out);
 }
 
 # What a query reads: extract's FROM names no relation.
@@ -82,6 +115,18 @@ sub reads_views_only
 
 my @files = sort glob "$folder/*.json";
 is(join(' ', map { s/.*\///r } @files), 'delivery.json flow.json reviews.json sync.json', 'the four dashboards are here');
+SKIP:
+{
+	skip 'Grafana\'s schema is not installed', 2 unless -d 'test/grafana/node_modules/@grafana/schema';
+	# One with three faults, to see that faults are found.
+	my $broken = tempdir(CLEANUP => 1) . '/broken.json';
+	my $text = slurp_file($files[1], 0);
+	my $count = $text =~ s/"gridPos"/"position"/ + $text =~ s/"lineWidth": 1\b/"lineWidht": 1/ + $text =~ s/"placement": "bottom"/"placement": "below"/;
+	append_to_file($broken, $text);
+	my ($out, $error) = run_command([ 'node', 'test/grafana/check.mjs', @files, $broken ]);
+	is(join('', grep { !/^broken: / } split /^/, $out) . $error, "5 dashboards, 3 faults", 'the dashboards are as Grafana\'s schema has it');
+	is($count, 3, 'and one that is not');
+}
 my (%uids, %seen);
 foreach my $file (@files)
 {
@@ -150,6 +195,10 @@ foreach my $file (@files)
 				cmp_ok($out || 0, '>', 0, "$what: has rows");
 			}
 			next if $is_operators;
+			# Grafana leaves the zone of its session to the server's settings.
+			my ($zones_error, @zones) = rows_in_zones($role, interpolate($sql, %chosen));
+			is($zones_error, '', "$what: runs in any session's time zone");
+			is(join("\n", @zones[1, 2]), join("\n", @zones[0, 0]), "$what: with the same rows");
 			my ($own, $own_error) = rows('otto', interpolate($sql, %nothing));
 			is($own_error, '', "$what: runs in an account without projects");
 			# A list of no values at all, and another account's: both show what nothing shows.
