@@ -153,5 +153,15 @@ SELECT item_kind, number, place, start_at, end_at, blocked_time FROM keypup.bloc
 SELECT keypup.set_blocked_labels('work', NULL);
 SELECT action, detail FROM keypup.audit_log WHERE account_id = :'account' AND action = 'account.blocked_labels' AND outcome = 'done';
 
+-- An issue that was transferred has comments older than itself: the first answer is the one after 5 hours. Two persons of one name are two.
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, author, created_at, updated_at) SELECT :'account', :'project_id', 500, 500, '#500', 'i', 'open', 'ann', '2024-01-05', '2024-01-05';
+SELECT pg_temp.comment(500, 'g1', 'bob', '2024-01-01', 'issue'), pg_temp.comment(500, 'g2', 'bob', '2024-01-05 05:00', 'issue');
+SELECT keypup.derive_issues(:'account', :'project_id', '{500}');
+SELECT first_response_time FROM keypup.issue_metrics WHERE account_id = :'account' AND number = 500;
+INSERT INTO keypup.people (account_id, person_id, name) SELECT :'account', ('00000000-0000-0000-0000-00000000000' || n)::uuid, 'Wei Zhang' FROM unnest('{3,4}'::int[]) n;
+INSERT INTO keypup.identities (account_id, connection_id, external_id, login, kind, person_id) SELECT :'account', :'connection_id', 'wz' || n, 'wz' || n, 'user', ('00000000-0000-0000-0000-00000000000' || n)::uuid FROM unnest('{3,4}'::int[]) n;
+SELECT pg_temp.pull(50, 'wz3', '2024-01-01'), pg_temp.pull(51, 'wz4', '2024-01-02');
+SELECT person, first_pull_request_at FROM keypup.first_contributions WHERE account_id = :'account' AND person = 'Wei Zhang' ORDER BY 2;
+
 DELETE FROM keypup.accounts;
 DROP EXTENSION keypup CASCADE;
