@@ -87,7 +87,7 @@ is(query("SELECT has_conflicts $stands"), 'f', 'and no more');
 # What the token may not read.
 my $all_stand = 'FROM keypup.pull_request_merge_states JOIN keypup.pull_requests p USING (account_id, project_id) WHERE number = pull_request_number AND state = \'open\'';
 my $told = q{SELECT last_error IS NULL, warning ~ 'may not read' FROM keypup.sync_status};
-control($github, 'settings', { forbidden => [ 'Ref.branchProtectionRule', 'CheckRun.name' ] });
+control($github, 'settings', { forbidden => [ 'Ref.branchProtectionRule', 'StatusCheckRollup.contexts' ] });
 ok(read_all(), 'protections of branches, and runs of checks, are refused');
 is(query($told) . '|' . query("SELECT bool_and(required_approvals = 2), bool_or(check_state = 'failure') $all_stand"), 't|t|t|t', 'the rulesets are told, and all checks together');
 like(query('SELECT warning FROM keypup.sync_status'), qr/may not read runs of checks and protections of branches: they are left out/, 'a warning says what is left out');

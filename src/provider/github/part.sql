@@ -45,7 +45,7 @@ AS $$
     WHEN p.path ~ '\.ref(\.name)?$' THEN 'Deployment.ref'
     WHEN p.path ~ '\.commit(\.committedDate)?$' AND p.path !~ '\.commits\.' THEN 'Deployment.commit'
     WHEN p.path ~ '\.workflowRun(\..*)?$' THEN 'CheckSuite.workflowRun'
-    WHEN p.path ~ '\.contexts(\.nodes(\.[0-9]+(\.\w+)?)?)?$' THEN 'StatusCheckRollup.contexts'
+    WHEN p.path ~ '\.contexts(\.nodes(\.[0-9]+)?)?$' THEN 'StatusCheckRollup.contexts'
     WHEN p.path ~ '\.statusCheckRollup(\.\w+)?$' THEN 'Commit.statusCheckRollup'
     WHEN p.path ~ '\.branchProtectionRule(\.\w+)?$' THEN 'Ref.branchProtectionRule'
     WHEN p.path ~ '\.refUpdateRule(\.\w+)?$' THEN 'Ref.refUpdateRule'

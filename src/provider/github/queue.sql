@@ -16,7 +16,7 @@ $$;
 -- pull request has eight, and three more that tell how it stands; an issue three; a page of threads one for each; a
 -- long page of one list counts as twelve.
 -- Jobs of a kind for things. What does not fill a request joins what waits of the same kind, and waits a second for
--- more, or until none can come.
+-- more, or until none can come; how pull requests stand, on which nothing else waits, ten seconds.
 CREATE FUNCTION keypup.github_queue_parts(account uuid, project bigint, kind text, things jsonb, in_run boolean)
   RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -74,8 +74,8 @@ BEGIN
   END LOOP;
   IF used > 0 THEN
     PERFORM keypup.queue_job(account, project, kind, jsonb_build_object('items', to_jsonb(part)), in_run,
-      now() + CASE WHEN joins AND keypup.github_finds_more(account, project, kind) THEN interval '1 second'
-        ELSE interval '0' END, joins);
+      now() + CASE WHEN NOT joins OR NOT keypup.github_finds_more(account, project, kind) THEN interval '0'
+        WHEN kind = 'merge_states' THEN interval '10 seconds' ELSE interval '1 second' END, joins);
   END IF;
 END
 $$;
