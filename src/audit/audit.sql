@@ -80,7 +80,8 @@ BEGIN
     application_name, detail)
   VALUES (coalesce(nullif(record_action.account_id, keypup.audit_key_account()),
       '00000000-0000-0000-0000-000000000000'::uuid), record_action.action, 'done', record_action.actor_kind,
-    record_action.actor, session_user, host(inet_client_addr()), nullif(current_setting('application_name'), ''), left(record_action.detail, 1000));
+    record_action.actor, session_user, host(inet_client_addr()), nullif(current_setting('application_name'), ''),
+    left(record_action.detail, 1000));
 END
 $$;
 CREATE FUNCTION keypup.record_action(account_id uuid, action text, detail text) RETURNS void

@@ -70,7 +70,8 @@ BEGIN
   FOR attempt IN 1 .. 2 LOOP
     SELECT k.key_id INTO found_id FROM keypup.data_keys k
     WHERE k.account_id = keypup.audit_key_account() AND k.state = 'active';
-    EXIT WHEN FOUND;
+    -- Where a dump is being restored, the key comes after the heads.
+    EXIT WHEN FOUND OR EXISTS (SELECT FROM keypup.audit_heads);
     PERFORM keypup.start_data_key(keypup.audit_key_account(), NULL::integer);
   END LOOP;
   RETURN found_id;
@@ -95,7 +96,7 @@ BEGIN
     WHERE l.sequence IS NULL AND (l.counts_until IS NULL OR l.counts_until <= clock_timestamp())) THEN
     RETURN 0;
   END IF;
-  RETURN keypup.seal_audit_records(keypup.active_audit_key(), 1000);
+  RETURN coalesce(keypup.seal_audit_records(keypup.active_audit_key(), 1000), 0);
 EXCEPTION
   -- Somebody holds the log, or counts on; or there is no key yet, which verify_audit tells.
   WHEN lock_not_available OR serialization_failure OR config_file_error THEN RETURN 0;

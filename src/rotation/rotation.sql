@@ -36,14 +36,15 @@ AS $$
     SELECT k.account_id, keypup.start_data_key(k.account_id, k.key_id) AS key_id FROM keypup.data_keys k
     WHERE k.state = 'active'
   ), recorded AS MATERIALIZED (
-    SELECT keypup.record_action(r.account_id, 'key.rotate', format('key %s is active', r.key_id)) FROM rotated r
+    SELECT r.account_id, keypup.record_action(r.account_id, 'key.rotate', format('key %s is active', r.key_id))
+    FROM rotated r
   )
-  SELECT count(*) FROM recorded
+  SELECT count(*) FROM recorded r WHERE r.account_id IS DISTINCT FROM keypup.audit_key_account()
 $$;
 REVOKE ALL ON FUNCTION keypup.rotate_keys() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.rotate_keys() IS
   'Starts a new data key for every account that has one, and for callers'' own tables; the worker seals every token '
-  'again. Returns how many keys. For operators: granted to nobody.';
+  'again; and one for the audit log. Returns how many others. For operators: granted to nobody.';
 
 CREATE FUNCTION keypup.rotate_keys(account text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

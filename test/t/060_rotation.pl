@@ -55,7 +55,7 @@ my $opening = q{SELECT count(*) FROM keypup.connection_tokens t JOIN keypup.acco
 	WHERE opens_as(t.envelope, keypup.token_context(t.account_id, t.connection_id, t.revision, t.purpose), k.token)};
 my $remaining = q{SELECT coalesce(sum(records), 0) FROM keypup.key_status WHERE state = 'decrypt_only'};
 is(query($opening), '60', 'every token opens');
-is(query('SELECT count(*) FROM keypup.key_status'), '60', 'each account has a data key of its own');
+is(query('SELECT count(*) FROM keypup.key_status WHERE account IS NOT NULL'), '60', 'each account has a data key of its own');
 is(query('SELECT count(*) FROM keypup.connection_tokens t JOIN keypup.data_keys k USING (key_id) WHERE k.account_id = t.account_id'), '60',
 	'the column key_id names the data key of the account');
 query('CREATE TABLE before AS SELECT account_id, connection_id, revision, envelope FROM keypup.connection_tokens');

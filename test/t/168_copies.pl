@@ -34,7 +34,7 @@ my $callable = query(q{SELECT string_agg(format('%s keypup.%I(%s)', CASE p.proki
 		WHEN 'text' THEN '''acme''' WHEN 'name' THEN '''olga''' WHEN 'text[]' THEN '''{acme}''' WHEN 'interval' THEN '''1 hour''' WHEN 'jsonb' THEN '''{}'''
 		WHEN 'bytea' THEN '''\x00''' WHEN 'uuid' THEN 'gen_random_uuid()' WHEN 'boolean' THEN 'true' ELSE '1' END, ', ' ORDER BY t.position) AS list
 		FROM unnest(p.proargtypes) WITH ORDINALITY AS t (type, position)) AS a
-	WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.proname NOT IN ('use_session', 'diagnose_workers')
+	WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.proname NOT IN ('use_session', 'diagnose_workers', 'verify_audit')
 		AND (has_function_privilege('keypup_member', p.oid, 'EXECUTE')
 			OR p.proname IN ('create_account', 'resume_connections', 'rotate_keys', 'destroy_key', 'request_break_glass', 'approve_break_glass', 'receive_webhook', 'set_proxy_credentials'))});
 my @calls = split /\n/, $callable;
