@@ -1,5 +1,5 @@
 // Opens the pages in Chromium: takes a picture of one, or does as told and writes what a person would read there.
-//   node browse.mjs --url http://localhost:8080/reviews --picture FILE.png
+//   node browse.mjs --url http://localhost:8080/reviews --picture FILE.png [--width 390] [--height all]
 //   node browse.mjs --url http://localhost:8080 --steps '[{"follow": "Reviews"}, {"choose": {"project": "demo/two"}}, {"period": "26 weeks"}]' > pages.json
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -11,18 +11,20 @@ import { chromium } from 'playwright-core';
 const READY = 30_000;
 
 const { values: options } = parseArgs({ options: {
-  url: { type: 'string' }, picture: { type: 'string' }, height: { type: 'string', default: '900' }, steps: { type: 'string', default: '[]' }, chromium: { type: 'string', default: '/usr/bin/chromium' },
+  url: { type: 'string' }, picture: { type: 'string' }, width: { type: 'string', default: '1280' }, height: { type: 'string', default: '900' }, steps: { type: 'string', default: '[]' }, chromium: { type: 'string', default: '/usr/bin/chromium' },
 } });
 
 /** What a browser does by itself is switched off, and no name but localhost is found: it asks nobody but the server of the pages. */
 async function openBrowser(profile) {
   return chromium.launchPersistentContext(profile, {
     executablePath: options.chromium,
-    viewport: { width: 1280, height: options.height === 'all' ? 900 : Number(options.height) },
+    viewport: { width: Number(options.width), height: options.height === 'all' ? 900 : Number(options.height) },
     // West of UTC, where days that are taken for midnights slip to the day before.
     timezoneId: 'America/Los_Angeles', locale: 'en-US',
     args: ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
       '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost'],
+    // As people see the pages: a bar takes its place from what it scrolls.
+    ignoreDefaultArgs: ['--hide-scrollbars'],
     // In a container there may be none to be had; what it opens is ours.
     chromiumSandbox: false,
   });
@@ -63,11 +65,16 @@ function readPage(page) {
   return page.evaluate(() => {
     const text = (node) => node?.textContent.trim() ?? null;
     const texts = (within, selector) => [...within.querySelectorAll(selector)].map(text);
+    // What reaches over its place, where nobody can scroll to it; and tables that need scrolling to the side.
+    const cut = () => [...document.querySelectorAll('body, body *:not(svg *)')].filter((node) => node.scrollWidth > node.clientWidth && node.clientWidth > 0
+      && (node.matches('.rows') || !['auto', 'scroll'].includes(getComputedStyle(node).overflowX)) && getComputedStyle(node).textOverflow !== 'ellipsis' && getComputedStyle(node).display !== 'inline')
+      .map((node) => `${node.closest('section')?.id ?? ''} ${node.localName}.${node.className}: ${node.scrollWidth} in ${node.clientWidth}: ${node.textContent.slice(0, 40)}`);
     return {
       title: document.title, address: location.pathname + location.search, as_of: text(document.querySelector('#as-of')), range: text(document.querySelector('#range')),
       accounts: texts(document, '#account-filter:not([hidden]) option'), projects: texts(document, 'select[name=project] option'),
       numbers: Object.fromEntries([...document.querySelectorAll('dd')].map((node) => [node.dataset.column, text(node)])),
-      messages: texts(document, '.message'),
+      messages: texts(document, '.message'), resting: text(document.querySelector('#resting:not([hidden])')),
+      cut: cut(),
       sections: Object.fromEntries([...document.querySelectorAll('section')].map((section) => [section.id, {
         title: text(section.querySelector('h2')), message: text(section.querySelector('.message')),
         headings: texts(section, 'th'),

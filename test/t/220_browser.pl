@@ -89,8 +89,9 @@ sub serve
 sub browse
 {
 	my ($url, @steps) = @_;
+	my @options = ref $url ? @$url : ('--url', $url);
 	my ($out, $error) = ('', '');
-	my $done = run([ 'node', "$folder/browse.mjs", '--url', $url, '--steps', encode_json(\@steps) ], '>', \$out, '2>', \$error, timeout(120));
+	my $done = run([ 'node', "$folder/browse.mjs", @options, '--steps', encode_json(\@steps) ], '>', \$out, '2>', \$error, timeout(120));
 	ok($done, 'the browser did as told') or diag($error);
 	return decode_json($out);
 }
@@ -270,6 +271,15 @@ foreach my $case ([ $flow_all, 'throughput' ], [ $flow_all, 'cycle_time_stages' 
 }
 is(off_line([ 0, 0 ], map { [ $_->{text} =~ /: (\d+)/, $_->{width} ] } @{ $reviews_all->{sections}{review_load}{marks} }), 0, 'bars are as long as their numbers');
 
+# Nothing is cut off: no table needs scrolling to the side on a desk; on a phone some do, and nothing else is wider than its place.
+is_deeply($_->{cut}, [], "$_->{title}: nothing is cut off") foreach $flow_all, $reviews_all, $delivery_all;
+my $phone = browse([ '--width', 390, '--url', "$url/reviews?period=all" ], { follow => 'Flow' });
+my @cut = map { @{ $_->{cut} } } @{ $phone->{pages} };
+is_deeply([ grep { !/^\w+ div\.rows:/ || /^reviewer_pairs/ } @cut ], [], 'nor on a phone');
+# A project at rest: where the period ends is said, and why.
+my $end = $reviews->{range} =~ s/.* to //r;
+is($_->{resting}, "Nothing has happened since $end: the period ends there, and not today.", "$_->{title}: it says that all is at rest") foreach $flow, $reviews;
+
 # What a browser must not see.
 is_deeply($seen->{errors}, [], 'no error, no warning, nothing refused by the content security policy');
 is_deeply($seen->{strangers}, [], 'nobody but the server was asked');
@@ -285,6 +295,7 @@ my $empty = browse(serve('otto'), { follow => 'Reviews' }, { follow => 'Delivery
 is_deeply([ map { [ map { $_->{message} } values %{ $_->{sections} } ] } @{ $empty->{pages} } ], [ map { [ ('No data yet in this period.') x 4 ] } 1 .. 4 ], 'an outsider sees empty pages');
 is(join(' ', map { values %{ $_->{numbers} } } @{ $empty->{pages} }) =~ s/[0– ]//gr, '', 'and no numbers');
 is($empty->{pages}[0]{as_of}, 'No project is tracked yet.', 'and is told so');
+is($empty->{pages}[0]{resting}, undef, 'where nothing ever happened, nothing rests');
 is_deeply($empty->{errors}, [], 'without an error');
 unlike(join('', map { $_->{html} } @{ $empty->{pages} }), qr{demo/}, 'and no name');
 my $nobody = browse(serve('oscar'));

@@ -59,6 +59,13 @@ function drawAsOf(projects) {
       + (behind.length ? ` · ${behind.map((project) => `${project.project}: ${project.last_error ?? `${project.phase}, ${project.percent} % read`}`).join('; ')}` : '');
 }
 
+/** A period that ended a week ago or more ended because nothing has happened since. */
+function drawResting(to) {
+  const place = document.querySelector('#resting');
+  place.hidden = Date.parse(to) + 7 * DAY > Date.now();
+  place.textContent = `Nothing has happened since ${to}: the period ends there, and not today.`;
+}
+
 const message = (text, isError = false) => element('p', { class: isError ? 'message error' : 'message', ...(isError ? { role: 'alert' } : {}) }, text);
 
 async function drawChart(place, specification, title) {
@@ -109,6 +116,7 @@ async function draw() {
     const values = { account: chosen.account, project: chosen.project, from, to };
     if (number !== drawing) return;
     filters.querySelector('#range').textContent = `${from} to ${to}`;
+    drawResting(to);
     for (const view of views.splice(0)) view.finalize();
     const sections = page.sections.map((section) => [makeSection(section), section]);
     const numbers = element('div');
