@@ -13,7 +13,7 @@ CREATE EXTENSION keypup;
 -- Relations and columns without a comment: none.
 SELECT c.relname, a.attname
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind IN ('r', 'v', 'p')
+WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind IN ('r', 'v', 'p') AND NOT c.relispartition
   AND (obj_description(c.oid, 'pg_class') IS NULL OR col_description(c.oid, a.attnum) IS NULL)
 ORDER BY 1, 2;
 

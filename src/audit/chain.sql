@@ -3,7 +3,8 @@
 
 -- Whose data key it is that the key of seals is derived from; as zeros are for the credentials of the proxy.
 CREATE FUNCTION keypup.audit_key_account() RETURNS uuid
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT '00000000-0000-0000-0000-000000000001'::uuid $$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT '00000000-0000-0000-0000-000000000001'::uuid $$;
 REVOKE ALL ON FUNCTION keypup.audit_key_account() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.audit_key_account() IS 'The account_id of data keys that seal the audit log.';
 

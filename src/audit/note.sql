@@ -3,9 +3,8 @@
 
 -- By it the planner finds the partitions of a time.
 CREATE FUNCTION keypup.record_id_at(at timestamptz) RETURNS bigint
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-AS $$ SELECT (extract(epoch FROM at OPERATOR(pg_catalog.-) '2000-01-01 00:00:00+00'::timestamptz)
-  OPERATOR(pg_catalog.*) 1000000)::bigint $$;
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT (extract(epoch FROM at - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::bigint $$;
 REVOKE ALL ON FUNCTION keypup.record_id_at(timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.record_id_at(timestamptz) TO keypup_member;
 COMMENT ON FUNCTION keypup.record_id_at(timestamptz) IS

@@ -26,7 +26,7 @@ COMMENT ON FUNCTION keypup.time_at_work(integer[], date[], text, tstzrange[], ti
 
 CREATE FUNCTION keypup.working_time(account text, from_at timestamptz, until_at timestamptz,
   time_zone text DEFAULT NULL) RETURNS interval
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT keypup.time_at_work(a.working_minutes, a.holidays, coalesce(working_time.time_zone, a.time_zone), from_at,
     until_at)
