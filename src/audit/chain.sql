@@ -85,16 +85,16 @@ CREATE FUNCTION keypup.seal_audit_log() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
 AS $$
 BEGIN
+  IF NOT EXISTS (
+    SELECT FROM keypup.audit_log l
+    WHERE l.sequence IS NULL AND (l.counts_until IS NULL OR l.counts_until <= clock_timestamp())) THEN
+    RETURN 0;
+  END IF;
   -- One worker at a time: the chain has one end.
   PERFORM FROM keypup.audit_clock c FOR NO KEY UPDATE SKIP LOCKED;
   IF NOT FOUND THEN
     INSERT INTO keypup.audit_clock (steady_since, seen_at) VALUES (clock_timestamp(), clock_timestamp())
     ON CONFLICT DO NOTHING;
-    RETURN 0;
-  END IF;
-  IF NOT EXISTS (
-    SELECT FROM keypup.audit_log l
-    WHERE l.sequence IS NULL AND (l.counts_until IS NULL OR l.counts_until <= clock_timestamp())) THEN
     RETURN 0;
   END IF;
   RETURN coalesce(keypup.seal_audit_records(keypup.active_audit_key(), 1000), 0);
