@@ -381,8 +381,8 @@ COMMENT ON COLUMN keypup.timeline_events.item_kind IS 'issue or pull_request.';
 COMMENT ON COLUMN keypup.timeline_events.item_number IS 'Number of the issue or pull request.';
 COMMENT ON COLUMN keypup.timeline_events.external_id IS 'The provider''s id.';
 COMMENT ON COLUMN keypup.timeline_events.event IS
-  'assigned, unassigned, labeled, unlabeled, ready_for_review, convert_to_draft, review_requested, review_request_removed, '
-  'review_dismissed, merged, closed, reopened or status_changed.';
+  'assigned, unassigned, labeled, unlabeled, ready_for_review, convert_to_draft, review_requested, '
+  'review_request_removed, review_dismissed, merged, closed, reopened or status_changed.';
 COMMENT ON COLUMN keypup.timeline_events.actor IS 'Login of who did it; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.timeline_events.subject IS
   'Whom it concerns, the assignee, the reviewer asked, or whose review is dismissed: a login, or organization/name of '
@@ -391,8 +391,8 @@ COMMENT ON COLUMN keypup.timeline_events.from_value IS
   'Of a change of a value, what it was: the status before; of a dismissal, what the review said: approved, '
   'changes_requested or commented; of a label, labels.external_id.';
 COMMENT ON COLUMN keypup.timeline_events.to_value IS
-  'What it became: the status after; of a dismissal, which review became dismissed: reviews.external_id; of a label, its '
-  'name when it was read.';
+  'What it became: the status after; of a dismissal, which review became dismissed: reviews.external_id; of a label, '
+  'its name when it was read.';
 COMMENT ON COLUMN keypup.timeline_events.to_category IS 'What the status after means: todo, in_progress or done.';
 COMMENT ON COLUMN keypup.timeline_events.occurred_at IS 'When it happened.';
 SELECT keypup.protect_table('keypup.timeline_events', 'data.read');
