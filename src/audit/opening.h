@@ -12,7 +12,7 @@
  *		Somebody got a plaintext to see. Recorded when the transaction ends, however
  *		that comes; several are one record, with a count.
  *
- * owner: of the extension. account: whose it is, or NULL. context: what it was sealed for.
+ * owner: of the extension. account: whose it is, or NULL. context: what it was sealed for, or NULL.
  */
 extern void note_opened(Oid owner, const pg_uuid_t *account, const char *context);
 

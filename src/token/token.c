@@ -184,6 +184,7 @@ keypup_decrypt_token(PG_FUNCTION_ARGS)
 	text *token = palloc(VARHDRSZ + length);
 	char *whose = text_to_cstring(context);
 	pg_uuid_t account;
+	/* Another context may be anything, also a token in the wrong place: it is not recorded. */
 	bool has_account = read_account(whose, strlen(whose), &account);
 
 	protect_process_memory();
@@ -191,7 +192,7 @@ keypup_decrypt_token(PG_FUNCTION_ARGS)
 	if (!open_into(envelope, VARDATA_ANY(context), VARSIZE_ANY_EXHDR(context),
 				   (uint8 *) VARDATA(token)))
 	{
-		note_unopened(has_account ? &account : NULL, whose);
+		note_unopened(has_account ? &account : NULL, has_account ? whose : NULL);
 		fail_to_open();
 	}
 	/* Sealed elsewhere it may be anything; text must be valid. */
@@ -201,7 +202,7 @@ keypup_decrypt_token(PG_FUNCTION_ARGS)
 		fail_to_open();
 	}
 	note_opened(owner_of_extension_function(fcinfo->flinfo->fn_oid), has_account ? &account : NULL,
-				whose);
+				has_account ? whose : NULL);
 	PG_RETURN_TEXT_P(token);
 }
 
