@@ -64,19 +64,29 @@ WITH zone AS MATERIALIZED (
   SELECT a.account_id, z.time_zone, (now() AT TIME ZONE z.time_zone)::date AS today
   FROM keypup.accounts a
   CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS time_zone OFFSET 0) AS z
+), member AS MATERIALIZED (
+  SELECT m.account_id, m.team, m.person_id, m.joined_at, m.left_at FROM keypup.team_memberships m
+), brought AS MATERIALIZED (
+  SELECT d.account_id, d.project_id, d.number, d.deployment_id, d.deployed_at, d.merged_at, d.change_lead_time,
+    l.person_id
+  FROM keypup.pull_request_delivery d
+  -- LIMIT, so that the planner cannot begin with the logins and compare each with all that was delivered.
+  CROSS JOIN LATERAL (
+    SELECT i.person_id
+    FROM keypup.projects j JOIN keypup.identities i ON i.account_id = j.account_id
+      AND i.connection_id = j.connection_id AND i.login = d.author
+    WHERE j.account_id = d.account_id AND j.project_id = d.project_id
+    ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l
+  WHERE d.deployed_at <= now() AND NOT d.author_is_bot
 ), carried AS MATERIALIZED (
   -- All that there is: the first says from when on is counted. Once a team, though two logins of one person may both
   -- be in it.
   SELECT DISTINCT d.account_id, m.team, d.project_id, d.number, d.deployment_id, d.change_lead_time,
     (z.today - (d.deployed_at AT TIME ZONE z.time_zone)::date)::bigint AS days_ago
-  FROM keypup.pull_request_delivery d
+  FROM brought d
   JOIN zone z ON z.account_id = d.account_id
-  JOIN keypup.projects j ON j.account_id = d.account_id AND j.project_id = d.project_id
-  JOIN keypup.person_logins l ON l.account_id = d.account_id AND l.connection_id = j.connection_id
-    AND l.login = d.author
-  JOIN keypup.team_memberships m ON m.account_id = d.account_id AND m.person_id = l.person_id
-    AND d.merged_at >= m.joined_at AND (m.left_at IS NULL OR d.merged_at < m.left_at)
-  WHERE d.deployed_at <= now() AND NOT d.author_is_bot
+  JOIN member m ON m.account_id = d.account_id AND m.person_id = d.person_id AND d.merged_at >= m.joined_at
+    AND (m.left_at IS NULL OR d.merged_at < m.left_at)
 ), delivered AS MATERIALIZED (
   SELECT DISTINCT c.account_id, c.team, c.project_id, c.deployment_id, c.days_ago FROM carried c WHERE c.days_ago < 91
 ), rework AS MATERIALIZED (

@@ -1,6 +1,6 @@
 /*
  * plan_cost.c
- *		What a query under row-level security is taken to cost.
+ *		What a query of our tables is taken to cost.
  *
  * A policy compares with an array of the member's accounts that is known only
  * when the query runs, and the planner takes such an array for ten elements
@@ -59,15 +59,17 @@ static set_rel_pathlist_hook_type previous_paths_hook = NULL;
 static set_join_pathlist_hook_type previous_join_hook = NULL;
 static bool reads_own_tables = false; /* the query that is being planned */
 
-typedef struct Tables
+/* What a query, or a part of it, reads of ours. */
+typedef struct Reads
 {
 	Oid schema;
-	bool with_policy; /* only those that are read through a policy */
-} Tables;
+	bool tables;
+	bool policies; /* tables through a policy */
+	bool views;	   /* whosesoever, of any tables */
+} Reads;
 
-/* Does the query, or a part of it, read one of the tables? */
 static bool
-reads_tables(Node *node, Tables *tables)
+note_reads(Node *node, Reads *reads)
 {
 	if (node == NULL)
 		return false;
@@ -75,13 +77,29 @@ reads_tables(Node *node, Tables *tables)
 	{
 		RangeTblEntry *entry = (RangeTblEntry *) node;
 
-		return entry->rtekind == RTE_RELATION &&
-			   (entry->securityQuals != NIL || !tables->with_policy) &&
-			   get_rel_namespace(entry->relid) == tables->schema;
+		if (entry->rtekind == RTE_SUBQUERY)
+			reads->views = reads->views || entry->security_barrier;
+		else if (entry->rtekind == RTE_RELATION &&
+				 get_rel_namespace(entry->relid) == reads->schema)
+		{
+			reads->tables = true;
+			reads->policies = reads->policies || entry->securityQuals != NIL;
+		}
+		return false;
 	}
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, reads_tables, tables, QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, reads_tables, tables);
+		return query_tree_walker((Query *) node, note_reads, reads, QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, note_reads, reads);
+}
+
+static Reads
+find_reads(Query *query)
+{
+	Reads reads = {.schema = get_namespace_oid("keypup", true)};
+
+	if (OidIsValid(reads.schema))
+		note_reads((Node *) query, &reads);
+	return reads;
 }
 
 static PlannedStmt *
@@ -120,14 +138,14 @@ plan_query(Query *query, const char *text, int cursor_options, ParamListInfo par
 {
 	double setup_cost = parallel_setup_cost;
 	bool outer_reads = reads_own_tables;
-	Tables tables = {get_namespace_oid("keypup", true), query->hasRowSecurity};
-	double accounts;
+	Reads reads = find_reads(query);
+	/* Whoever bypasses the policies, for whom hasRowSecurity is set too, is planned for what they read. */
+	double accounts = reads.policies ? ACCOUNTS_ASSUMED : 1;
 	bool is_ours;
 	PlannedStmt *planned;
 
-	reads_own_tables = OidIsValid(tables.schema) && reads_tables((Node *) query, &tables);
-	/* Whoever bypasses the policies is planned for what they read. */
-	accounts = reads_own_tables && query->hasRowSecurity ? ACCOUNTS_ASSUMED : 1;
+	/* The views are as hard to estimate without policies; what reads tables alone is not. */
+	reads_own_tables = reads.policies || (reads.tables && reads.views);
 	PG_TRY();
 	{
 		parallel_setup_cost *= accounts;
@@ -224,7 +242,7 @@ expect_rows(List *paths, double rows)
 }
 
 /* What a WITH query is, that a query or one around it has. */
-static const Node *
+static Query *
 find_with_query(const PlannerInfo *root, const RangeTblEntry *entry)
 {
 	ListCell *cell;
@@ -238,7 +256,7 @@ find_with_query(const PlannerInfo *root, const RangeTblEntry *entry)
 		const CommonTableExpr *with = lfirst_node(CommonTableExpr, cell);
 
 		if (strcmp(with->ctename, entry->ctename) == 0)
-			return with->ctequery;
+			return castNode(Query, with->ctequery);
 	}
 	return NULL;
 }
@@ -246,8 +264,7 @@ find_with_query(const PlannerInfo *root, const RangeTblEntry *entry)
 static void
 expect_rows_of_view(PlannerInfo *root, RelOptInfo *relation, Index place, RangeTblEntry *entry)
 {
-	Tables tables = {InvalidOid, true};
-	const Node *query = NULL;
+	Query *query = NULL;
 	double rows = ROWS_EXPECTED;
 
 	if (previous_paths_hook)
@@ -255,14 +272,13 @@ expect_rows_of_view(PlannerInfo *root, RelOptInfo *relation, Index place, RangeT
 	if (!reads_own_tables || entry->lateral || is_asked_by_key(root))
 		return;
 	if (entry->rtekind == RTE_SUBQUERY && entry->security_barrier)
-		query = (const Node *) entry->subquery;
+		query = entry->subquery;
 	else if (entry->rtekind == RTE_CTE)
 	{
 		query = find_with_query(root, entry);
 		rows = WITH_ROWS_EXPECTED;
 	}
-	tables.schema = get_namespace_oid("keypup", true);
-	if (query == NULL || !reads_tables((Node *) query, &tables))
+	if (query == NULL || !find_reads(query).tables)
 		return;
 	relation->rows = Max(relation->rows, rows);
 	expect_rows(relation->pathlist, rows);
