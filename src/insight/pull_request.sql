@@ -6,8 +6,7 @@ CREATE VIEW keypup.pull_request_reviews WITH (security_invoker = true, security_
 SELECT r.account_id, r.project_id, j.name AS project, r.pull_request_number AS number, r.external_id, p.author,
   p.author_is_bot,
   w.person_id AS author_person_id,
-  coalesce((SELECT u.name FROM keypup.people u WHERE u.account_id = r.account_id AND u.person_id = w.person_id),
-    p.author) AS author_person,
+  coalesce(w.person, p.author) AS author_person,
   r.author AS login, r.author_is_bot AS is_bot, l.person_id, coalesce(l.person, r.author) AS person, r.state,
   coalesce(r.dismissed_state, r.state) AS verdict, r.submitted_at, r.dismissed_at,
     coalesce(NOT r.author_is_bot AND r.submitted_at >= p.ready_at
@@ -29,9 +28,11 @@ LEFT JOIN LATERAL (
   ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
 -- An aggregate is one row, so that the planner leaves it out where the author's person is not asked for.
 LEFT JOIN LATERAL (
-  SELECT (array_agg(o.person_id))[1] AS person_id
+  SELECT (array_agg(o.person_id))[1] AS person_id, (array_agg(o.person))[1] AS person
   FROM (
-    SELECT i.person_id FROM keypup.identities i
+    SELECT i.person_id,
+      (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
+    FROM keypup.identities i
     WHERE i.account_id = r.account_id AND i.connection_id = j.connection_id AND i.login = p.author
     ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS o) AS w ON true
 LEFT JOIN LATERAL (
@@ -415,10 +416,17 @@ COMMENT ON COLUMN keypup.review_load.p90_response_time IS
   'Response time that 9 of 10 of these do not exceed, interpolated; NULL without any.';
 
 CREATE VIEW keypup.reviewer_pairs WITH (security_invoker = true, security_barrier = true) AS
+-- Pull request by pull request first: these are counted, and not sorted to be told apart.
 SELECT r.account_id, r.author_person_id, r.author_person AS author, r.author_is_bot, r.person_id AS reviewer_person_id,
-  r.person AS reviewer, r.is_bot, count(DISTINCT (r.project_id, r.number)) AS pull_requests,
-    count(*) AS reviews, count(*) FILTER (WHERE r.verdict = 'approved') AS approvals
-FROM keypup.pull_request_reviews r
+  r.person AS reviewer, r.is_bot, count(*) AS pull_requests, sum(r.reviews)::bigint AS reviews,
+    sum(r.approvals)::bigint AS approvals
+FROM (
+  SELECT v.account_id, v.author_person_id, v.author_person, v.author_is_bot, v.person_id, v.person, v.is_bot,
+    count(*) AS reviews, count(*) FILTER (WHERE v.verdict = 'approved') AS approvals
+  FROM keypup.pull_request_reviews v
+  GROUP BY v.account_id, v.project_id, v.number, v.author_person_id, v.author_person, v.author_is_bot, v.person_id,
+    v.person, v.is_bot
+) AS r
 GROUP BY r.account_id, r.author_person_id, r.author_person, r.author_is_bot, r.person_id, r.person, r.is_bot;
 REVOKE ALL ON keypup.reviewer_pairs FROM PUBLIC;
 GRANT SELECT ON keypup.reviewer_pairs TO keypup_member;

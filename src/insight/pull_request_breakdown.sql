@@ -31,24 +31,50 @@ COMMENT ON COLUMN keypup.pull_request_labels.size_class IS 'As in pull_request_m
 COMMENT ON COLUMN keypup.pull_request_labels.merged_without_review IS 'As in pull_request_metrics.';
 
 CREATE VIEW keypup.first_contributions WITH (security_invoker = true, security_barrier = true) AS
-WITH contribution AS (
-  SELECT e.account_id, e.person_id, e.person, e.is_bot, e.occurred_at,
-    CASE e.action WHEN 'CREATED' THEN e.item_kind ELSE 'comment' END AS kind
-  FROM keypup.activity_events e
-  WHERE e.actor IS NOT NULL AND e.action IN ('CREATED', 'COMMENTED')
+-- First by login, so that who it is is looked up once a login and not once a comment.
+WITH item AS MATERIALIZED (
+  SELECT i.account_id, i.project_id, 'issue' AS kind, i.number, i.author, i.author_is_bot, i.created_at
+  FROM keypup.issues i WHERE i.deleted_at IS NULL
+  UNION ALL
+  SELECT p.account_id, p.project_id, 'pull_request', p.number, p.author, p.author_is_bot, p.created_at
+  FROM keypup.pull_requests p WHERE p.deleted_at IS NULL
+), contribution AS (
+  SELECT i.account_id, i.project_id, i.author AS login, i.author_is_bot AS is_bot, i.kind, min(i.created_at) AS first_at
+  FROM item i
+  GROUP BY i.account_id, i.project_id, i.author, i.author_is_bot, i.kind
+  UNION ALL
+  -- As activity_events has them: a comment of a review is part of it.
+  SELECT c.account_id, c.project_id, c.author, c.author_is_bot, 'comment', min(c.created_at)
+  FROM keypup.comments c
+  JOIN item i ON i.account_id = c.account_id AND i.project_id = c.project_id AND i.number = c.item_number
+    AND i.kind = CASE c.item_kind WHEN 'issue' THEN 'issue' ELSE 'pull_request' END
+  WHERE c.item_kind = 'issue' OR c.review_external_id IS NULL
+  GROUP BY c.account_id, c.project_id, c.author, c.author_is_bot
   UNION ALL
   -- Without those of one's own pull requests.
-  SELECT r.account_id, r.person_id, r.person, r.is_bot, r.submitted_at, 'review'
+  SELECT r.account_id, r.project_id, r.login, r.is_bot, 'review', min(r.submitted_at)
   FROM keypup.pull_request_reviews r
-  WHERE r.login IS NOT NULL
+  GROUP BY r.account_id, r.project_id, r.login, r.is_bot
 )
-SELECT c.account_id, c.person_id, c.person, c.is_bot, min(c.occurred_at) AS first_at,
-  min(c.occurred_at) FILTER (WHERE c.kind = 'issue') AS first_issue_at,
-  min(c.occurred_at) FILTER (WHERE c.kind = 'pull_request') AS first_pull_request_at,
-  min(c.occurred_at) FILTER (WHERE c.kind = 'review') AS first_review_submitted_at,
-  min(c.occurred_at) FILTER (WHERE c.kind = 'comment') AS first_comment_at
-FROM contribution c
-GROUP BY c.account_id, c.person_id, c.person, c.is_bot;
+SELECT c.account_id, l.person_id, coalesce(l.person, c.login) AS person, c.is_bot, min(c.first_at) AS first_at,
+  min(c.first_at) FILTER (WHERE c.kind = 'issue') AS first_issue_at,
+  min(c.first_at) FILTER (WHERE c.kind = 'pull_request') AS first_pull_request_at,
+  min(c.first_at) FILTER (WHERE c.kind = 'review') AS first_review_submitted_at,
+  min(c.first_at) FILTER (WHERE c.kind = 'comment') AS first_comment_at
+FROM (
+  SELECT o.account_id, j.connection_id, o.login, o.is_bot, o.kind, min(o.first_at) AS first_at
+  FROM contribution o
+  JOIN keypup.projects j ON j.account_id = o.account_id AND j.project_id = o.project_id
+  WHERE o.login IS NOT NULL
+  GROUP BY o.account_id, j.connection_id, o.login, o.is_bot, o.kind
+) AS c
+LEFT JOIN LATERAL (
+  SELECT i.person_id,
+    (SELECT u.name FROM keypup.people u WHERE u.account_id = i.account_id AND u.person_id = i.person_id) AS person
+  FROM keypup.identities i
+  WHERE i.account_id = c.account_id AND i.connection_id = c.connection_id AND i.login = c.login
+  ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l ON true
+GROUP BY c.account_id, l.person_id, coalesce(l.person, c.login), c.is_bot;
 REVOKE ALL ON keypup.first_contributions FROM PUBLIC;
 GRANT SELECT ON keypup.first_contributions TO keypup_member;
 COMMENT ON VIEW keypup.first_contributions IS
