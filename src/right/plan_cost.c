@@ -65,7 +65,7 @@ typedef struct Reads
 	Oid schema;
 	bool tables;
 	bool policies; /* tables through a policy */
-	bool views;	   /* whosesoever, of any tables */
+	bool views; /* whosesoever, of any tables */
 } Reads;
 
 static bool
@@ -79,8 +79,7 @@ note_reads(Node *node, Reads *reads)
 
 		if (entry->rtekind == RTE_SUBQUERY)
 			reads->views = reads->views || entry->security_barrier;
-		else if (entry->rtekind == RTE_RELATION &&
-				 get_rel_namespace(entry->relid) == reads->schema)
+		else if (entry->rtekind == RTE_RELATION && get_rel_namespace(entry->relid) == reads->schema)
 		{
 			reads->tables = true;
 			reads->policies = reads->policies || entry->securityQuals != NIL;

@@ -47,10 +47,20 @@ is_worker(void)
 	return GetUserId() == get_role_oid("keypup_worker", true);
 }
 
-bool
-is_read_through_policy(const RangeTblEntry *entry)
+/* A partition has the conditions of the whole, at the same levels, and none of its own. */
+static const RangeTblEntry *
+find_whole(PlannerInfo *root, Index place)
 {
-	return has_policy(entry) && !is_worker();
+	while (root->append_rel_array != NULL && root->append_rel_array[place] != NULL &&
+		   OidIsValid(root->append_rel_array[place]->parent_reloid))
+		place = root->append_rel_array[place]->parent_relid;
+	return root->simple_rte_array[place];
+}
+
+bool
+is_read_through_policy(PlannerInfo *root, Index place)
+{
+	return has_policy(find_whole(root, place)) && !is_worker();
 }
 
 /* The access method must search for each element of an array, as the policy's condition is one. */
@@ -69,7 +79,7 @@ limit_to_account(PlannerInfo *root, Oid relation, bool inherited, RelOptInfo *kn
 
 	if (previous_info_hook)
 		previous_info_hook(root, relation, inherited, known);
-	if (!has_policy(root->simple_rte_array[known->relid]))
+	if (!has_policy(find_whole(root, known->relid)))
 		return;
 	account = get_attnum(relation, "account_id");
 	foreach (cell, known->indexlist)
@@ -90,8 +100,9 @@ limit_to_account(PlannerInfo *root, Oid relation, bool inherited, RelOptInfo *kn
  * made of already: it may have become a condition of an index, behind the account.
  */
 static void
-let_wait_for_policy(List *conditions, const RangeTblEntry *entry)
+let_wait_for_policy(PlannerInfo *root, Index place, List *conditions)
 {
+	Index policies = (Index) list_length(find_whole(root, place)->securityQuals);
 	ListCell *cell;
 
 	foreach (cell, conditions)
@@ -99,7 +110,7 @@ let_wait_for_policy(List *conditions, const RangeTblEntry *entry)
 		RestrictInfo *condition = lfirst_node(RestrictInfo, cell);
 
 		/* The policies have the levels from 0 on (process_security_barrier_quals). */
-		if (condition->security_level >= (Index) list_length(entry->securityQuals))
+		if (condition->security_level >= policies)
 			condition->leakproof = false;
 	}
 }
@@ -126,10 +137,10 @@ read_policy_first(PlannerInfo *root, RelOptInfo *relation, Index place, RangeTbl
 {
 	if (previous_paths_hook)
 		previous_paths_hook(root, relation, place, entry);
-	if (!is_read_through_policy(entry))
+	if (!is_read_through_policy(root, place))
 		return;
 	read_by_no_place(root, relation);
-	let_wait_for_policy(relation->baserestrictinfo, entry);
+	let_wait_for_policy(root, place, relation->baserestrictinfo);
 }
 
 /*
@@ -145,17 +156,15 @@ join_policy_first(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input,
 		previous_upper_hook(root, stage, input, output, extra);
 	if (stage != UPPERREL_FINAL)
 		return;
-	for (int i = 1; i < root->simple_rel_array_size; i++)
+	for (Index i = 1; i < (Index) root->simple_rel_array_size; i++)
 	{
 		const RelOptInfo *relation = root->simple_rel_array[i];
 		ListCell *cell;
 
-		if (relation == NULL || relation->ppilist == NIL ||
-			!is_read_through_policy(root->simple_rte_array[i]))
+		if (relation == NULL || relation->ppilist == NIL || !is_read_through_policy(root, i))
 			continue;
 		foreach (cell, relation->ppilist)
-			let_wait_for_policy(((ParamPathInfo *) lfirst(cell))->ppi_clauses,
-								root->simple_rte_array[i]);
+			let_wait_for_policy(root, i, ((ParamPathInfo *) lfirst(cell))->ppi_clauses);
 	}
 }
 

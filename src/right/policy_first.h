@@ -5,14 +5,15 @@
 #ifndef KEYPUP_POLICY_FIRST_H
 #define KEYPUP_POLICY_FIRST_H
 
-#include "nodes/parsenodes.h"
+#include "nodes/pathnodes.h"
 
 /*
  * is_read_through_policy
- *		Whether it is a table of schema keypup that a policy limits for the user that
- *		the query is planned for, and that user is not the worker.
+ *		Whether at this place of the query is a table of schema keypup, or a partition
+ *		of one, that a policy limits for the user that the query is planned for, and
+ *		that user is not the worker.
  */
-extern bool is_read_through_policy(const RangeTblEntry *entry);
+extern bool is_read_through_policy(PlannerInfo *root, Index place);
 
 /*
  * put_policies_first

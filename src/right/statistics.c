@@ -81,9 +81,12 @@ give_statistics(PlannerInfo *root, RangeTblEntry *entry, AttrNumber column, Vari
 {
 	bool is_found = previous_relation_hook && previous_relation_hook(root, entry, column, asked);
 
-	if (!is_read_through_policy(entry))
-		return is_found;
-	return answer(is_found, entry->relid, column, entry->inh, asked);
+	for (Index i = 1; i < (Index) root->simple_rel_array_size; i++)
+	{
+		if (root->simple_rte_array[i] == entry && is_read_through_policy(root, i))
+			return answer(is_found, entry->relid, column, entry->inh, asked);
+	}
+	return is_found;
 }
 
 /* Which table of the query it is does not matter: a policy limits all of one name alike. */
@@ -92,12 +95,12 @@ is_index_read_through_policy(PlannerInfo *root, Oid index)
 {
 	Oid relation = IndexGetRelation(index, true);
 
-	for (int i = 1; i < root->simple_rel_array_size; i++)
+	for (Index i = 1; i < (Index) root->simple_rel_array_size; i++)
 	{
 		const RangeTblEntry *entry = root->simple_rte_array[i];
 
 		if (entry != NULL && entry->rtekind == RTE_RELATION && entry->relid == relation &&
-			is_read_through_policy(entry))
+			is_read_through_policy(root, i))
 			return true;
 	}
 	return false;

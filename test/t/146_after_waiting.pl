@@ -59,7 +59,7 @@ my %calls = (
 	merge_people => q{'acme', 'login2', 'login1'}, split_person => q{'acme', 'login3'}, merge_verified_people => q{'acme'}, set_team => q{'acme', 'core', ARRAY['login1', 'login2']},
 	mark_bot => q{'acme', 'login2'}, unmark_bot => q{'acme', 'login4'});
 # What is asked of the worker, and what shows nobody's rights, is for other tests (145, 144).
-my %elsewhere = map { $_ => 1 } qw(discover accept_membership sign_in sign_in_with_password sign_in_with_provider enroll_totp confirm_totp remove_totp);
+my %elsewhere = map { $_ => 1 } qw(verify_audit discover accept_membership sign_in sign_in_with_password sign_in_with_provider enroll_totp confirm_totp remove_totp);
 my @functions = split /\n/, query(q{SELECT DISTINCT p.proname FROM pg_proc p WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.prokind = 'f' AND p.proargnames[1] = 'account'
 	AND has_function_privilege('keypup_member', p.oid, 'EXECUTE') ORDER BY 1});
 is(join(' ', grep { !$calls{$_} && !$elsewhere{$_} } @functions), '', 'every function that changes something of an account is tried');

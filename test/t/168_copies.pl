@@ -32,7 +32,7 @@ $node->wait_for_catchup($standby, 'replay');
 my $callable = query(q{SELECT string_agg(format('%s keypup.%I(%s)', CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, p.proname, a.list), E'\n' ORDER BY p.proname, a.list)
 	FROM pg_proc p, LATERAL (SELECT string_agg(CASE format_type(t.type, NULL)
 		WHEN 'text' THEN '''acme''' WHEN 'name' THEN '''olga''' WHEN 'text[]' THEN '''{acme}''' WHEN 'interval' THEN '''1 hour''' WHEN 'jsonb' THEN '''{}'''
-		WHEN 'bytea' THEN '''\x00''' WHEN 'uuid' THEN 'gen_random_uuid()' WHEN 'boolean' THEN 'true' ELSE '1' END, ', ' ORDER BY t.position) AS list
+		WHEN 'bytea' THEN '''\x00''' WHEN 'uuid' THEN 'gen_random_uuid()' WHEN 'boolean' THEN 'true' WHEN 'date[]' THEN '''{}''' ELSE '1' END, ', ' ORDER BY t.position) AS list
 		FROM unnest(p.proargtypes) WITH ORDINALITY AS t (type, position)) AS a
 	WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.proname NOT IN ('use_session', 'diagnose_workers', 'verify_audit')
 		AND (has_function_privilege('keypup_member', p.oid, 'EXECUTE')
