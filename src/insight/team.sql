@@ -22,8 +22,9 @@ CROSS JOIN LATERAL (
     SELECT DISTINCT m.team, v.is_bot, v.project_id, v.number, v.external_id, v.person_id, v.login, v.is_first,
       v.response_time
     FROM keypup.pull_request_reviews v
-    LEFT JOIN member m ON m.account_id = v.account_id AND m.person_id = v.person_id AND v.submitted_at >= m.joined_at
-      AND (m.left_at IS NULL OR v.submitted_at < m.left_at)
+    -- OFFSET, so that the planner does not take an account's members for a few, and compare each with every review.
+    LEFT JOIN (SELECT m.* FROM member m OFFSET 0) AS m ON m.account_id = v.account_id AND m.person_id = v.person_id
+      AND v.submitted_at >= m.joined_at AND (m.left_at IS NULL OR v.submitted_at < m.left_at)
     WHERE v.account_id = w.account_id AND v.submitted_at >= w.starts_at AND v.submitted_at < w.ends_at
     UNION ALL
     -- A team has a row from the time on that somebody is in it.
