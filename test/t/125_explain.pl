@@ -22,6 +22,8 @@ sub as { return as_role($node, @_); }
 
 # Acme has rows in every table that a member may read. Carl is an owner, of an account of his own without any; app is a member of none.
 query('CREATE EXTENSION keypup');
+# A partition is left out where its own CHECK constraints rule a value out: that tells nothing of rows.
+query('ALTER DATABASE postgres SET constraint_exclusion = off');
 query("CREATE ROLE $_ LOGIN") foreach qw(olga carl app sam lina);
 query('GRANT keypup_member TO app; GRANT USAGE ON SCHEMA keypup TO app');
 query(qq{SELECT keypup.create_account('acme'), keypup.create_account('void')});

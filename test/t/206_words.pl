@@ -115,8 +115,10 @@ none(q{SELECT number FROM keypup.pull_request_verdicts WHERE (review_state = 'AP
 same(q{SELECT account_id, number, review_state FROM keypup.pull_request_metrics ORDER BY 1, 2}, q{SELECT account_id, number, review_state FROM keypup.pull_request_fields ORDER BY 1, 2}, 'fields and metrics agree on the review state');
 same(q{SELECT account_id, number, upper(state_now), review_state FROM keypup.pull_request_work_in_progress ORDER BY 1, 2}, q{SELECT account_id, number, CASE WHEN is_draft THEN 'DRAFT' ELSE 'OPEN' END, review_state FROM keypup.pull_request_next_steps ORDER BY 1, 2},
 	'each open pull request has one next step');
-none(q{SELECT number FROM keypup.pull_request_next_steps WHERE (recommended_action = 'NONE' AND recommended_actor_usernames <> '{}') OR (author = ANY (recommended_actor_usernames) AND recommended_action = 'REVIEW')
-	OR (recommended_action = 'MERGE') <> (review_state = 'APPROVED' AND NOT is_draft)}, 'nobody is asked for nothing, no author for a review, and what is approved is to be merged');
+none(q{SELECT n.number FROM keypup.pull_request_next_steps n LEFT JOIN keypup.pull_request_merge_states s ON s.account_id = n.account_id AND s.project_id = n.project_id AND s.pull_request_number = n.number
+	WHERE (recommended_action = 'NONE' AND recommended_actor_usernames <> '{}') OR (author = ANY (recommended_actor_usernames) AND recommended_action = 'REVIEW')
+	OR (recommended_action = 'MERGE') <> (review_state = 'APPROVED' AND NOT is_draft AND (n.has_conflicts OR n.is_behind OR n.check_state IN ('pending', 'failure') OR n.required_approvals > 1 OR s.review_decision = 'review_required') IS NOT TRUE)
+		AND NOT (recommended_action = 'MERGE' AND n.required_approvals > 1)}, 'nobody is asked for nothing, no author for a review, and what is approved is to be merged');
 same(q{SELECT account_id, number, resolving_pull_requests, resolving_first_merged_at, resolving_last_merged_at, lines_changed FROM keypup.issue_metrics ORDER BY 1, 2},
 	q{SELECT account_id, number, resolving_pull_request_numbers, resolving_pr_first_merged_at, resolving_pr_last_merged_at, lines_changed FROM keypup.issue_fields ORDER BY 1, 2}, 'fields and metrics of issues agree on what resolves them');
 none(q{SELECT number FROM keypup.issue_fields f WHERE jsonb_array_length(workflow_timeline) <> (SELECT count(*) FROM keypup.issue_status_spans s WHERE s.account_id = f.account_id AND s.project_id = f.project_id AND s.number = f.number)
