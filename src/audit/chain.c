@@ -2,263 +2,31 @@
  * chain.c
  *		Proof that no record of the audit log was changed since it was sealed.
  *
- * The sealed records of an account are numbered, and each has an HMAC-SHA-256
- * over its own fields and the HMAC of the one before. The key is derived from a
- * data key of its own (keypup.data_keys), which a key of the key file wraps: the
- * tables alone do not suffice to compute it, and a new wrapping key changes
- * nothing. The worker seals what is committed; no other place writes the chain.
- *
- * The fields are in the HMAC as they are, numbers in network order, texts behind
- * their length, so that two records never have the same bytes.
+ * The sealed records of an account are numbered, and the seal of each (seal.c)
+ * covers that of the one before. The worker seals what is committed; no other
+ * place writes the chain.
  */
 #include "postgres.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/kdf.h>
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "port/pg_bswap.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
+#include "audit/seal.h"
 #include "compat.h"
 #include "datum.h"
-#include "token/wrapping.h"
 
 PG_FUNCTION_INFO_V1(keypup_seal_audit_records);
 PG_FUNCTION_INFO_V1(keypup_check_audit_chain);
 PG_FUNCTION_INFO_V1(keypup_audit_proof);
 
-#define SEAL_BYTES 32
-#define MAX_KEYS 64
 #define ROWS_AT_ONCE 1000
-
-/* The numbers and texts of a record that its seal covers, in this order; below, as columns of a query. */
-#define NUMBERS 4
-#define TEXTS 9
-#define SEALED_COLUMNS                                                                             \
-	"l.account_id, l.record_id, l.occurred_at, l.last_at, l.times, l.action, l.outcome, l.actor,"  \
-	" l.actor_kind, l.claimed, l.database_role, l.client_address, l.application_name, l.detail"
-#define FIRST_NUMBER 2
-#define FIRST_TEXT (FIRST_NUMBER + NUMBERS)
-#define FIRST_OTHER (FIRST_TEXT + TEXTS)
-
-/* --- keys --- */
-
-typedef struct AuditKey
-{
-	int32 key_id;
-	EVP_MAC_CTX *mac;
-} AuditKey;
-
-/* Those of one call; freed with its memory. */
-typedef struct AuditKeys
-{
-	MemoryContextCallback callback;
-	int count;
-	AuditKey keys[MAX_KEYS];
-} AuditKeys;
-
-static void
-free_audit_keys(void *argument)
-{
-	AuditKeys *keys = argument;
-
-	for (int i = 0; i < keys->count; i++)
-		EVP_MAC_CTX_free(keys->keys[i].mac);
-	keys->count = 0;
-}
-
-static AuditKeys *
-make_audit_keys(void)
-{
-	AuditKeys *keys = palloc0(sizeof(AuditKeys));
-
-	keys->callback.func = free_audit_keys;
-	keys->callback.arg = keys;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &keys->callback);
-	return keys;
-}
-
-/* HKDF (RFC 5869) with SHA-256. */
-static bool
-derive_key(const uint8 *secret, const char *purpose, uint8 *derived)
-{
-	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
-	size_t length = SEAL_BYTES;
-	bool made = context != NULL && EVP_PKEY_derive_init(context) > 0 &&
-				EVP_PKEY_CTX_set_hkdf_md(context, EVP_sha256()) > 0 &&
-				EVP_PKEY_CTX_set1_hkdf_key(context, secret, DATA_KEY_BYTES) > 0 &&
-				EVP_PKEY_CTX_add1_hkdf_info(context, (const unsigned char *) purpose,
-											(int) strlen(purpose)) > 0 &&
-				EVP_PKEY_derive(context, derived, &length) > 0 && length == SEAL_BYTES;
-
-	EVP_PKEY_CTX_free(context);
-	return made;
-}
-
-static EVP_MAC_CTX *
-start_mac(const uint8 *key)
-{
-	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *context = mac == NULL ? NULL : EVP_MAC_CTX_new(mac);
-	OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, "SHA256", 0),
-							   OSSL_PARAM_construct_end()};
-
-	EVP_MAC_free(mac);
-	if (context != NULL && EVP_MAC_init(context, key, SEAL_BYTES, parameters) == 1)
-		return context;
-	EVP_MAC_CTX_free(context);
-	return NULL;
-}
-
-static void
-copy_bytes(uint8 *into, Datum value, Size length)
-{
-	bytea *bytes = DatumGetByteaPP(value);
-
-	if (VARSIZE_ANY_EXHDR(bytes) != length)
-		elog(ERROR, "data key is damaged");
-	memcpy(into, VARDATA_ANY(bytes), length);
-}
-
-/* NULL: there is no such key of the audit log (any more). */
-static EVP_MAC_CTX *
-find_audit_key(AuditKeys *keys, int32 key_id)
-{
-	SPITupleTable *rows = SPI_tuptable;
-	Oid types[] = {INT4OID};
-	Datum values[] = {Int32GetDatum(key_id)};
-	WrappedKey wrapped = {.key_id = (uint32) key_id};
-	uint8 derived[SEAL_BYTES];
-	EVP_MAC_CTX *mac = NULL;
-	Secret *secret;
-	bool isnull;
-
-	for (int i = 0; i < keys->count; i++)
-	{
-		if (keys->keys[i].key_id == key_id)
-			return keys->keys[i].mac;
-	}
-	if (keys->count == MAX_KEYS)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("the audit log is sealed with more than %d keys", MAX_KEYS)));
-	/* Not read-only: it may have been made just now. */
-	SPI_execute_with_args("SELECT k.kek_id, k.wrapped, k.check_value FROM keypup.data_keys k"
-						  " WHERE k.key_id OPERATOR(pg_catalog.=) $1"
-						  " AND k.account_id OPERATOR(pg_catalog.=) keypup.audit_key_account()"
-						  " AND k.state OPERATOR(pg_catalog.<>) 'destroyed'",
-						  1, types, values, NULL, false, 1);
-	if (SPI_processed == 1)
-	{
-		wrapped.kek_id = (uint32) DatumGetInt32(read_field(0, 1, &isnull));
-		copy_bytes(wrapped.wrapped, read_field(0, 2, &isnull), WRAPPED_KEY_BYTES);
-		copy_bytes(wrapped.check_value, read_field(0, 3, &isnull), CHECK_VALUE_BYTES);
-		secret = unwrap_key(&wrapped);
-		if (derive_key(secret->bytes, "keypup audit records v1", derived))
-			mac = start_mac(derived);
-		OPENSSL_cleanse(derived, sizeof(derived));
-		wipe_secret(secret);
-		if (mac == NULL)
-			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-							errmsg("could not derive the key of the audit log")));
-		keys->keys[keys->count].key_id = key_id;
-		keys->keys[keys->count++].mac = mac;
-	}
-	SPI_freetuptable(SPI_tuptable);
-	SPI_tuptable = rows;
-	return mac;
-}
-
-/* --- seals --- */
-
-static void
-add_bytes(EVP_MAC_CTX *mac, const void *bytes, Size length)
-{
-	if (EVP_MAC_update(mac, bytes, length) != 1)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a seal")));
-}
-
-static void
-add_number(EVP_MAC_CTX *mac, int64 number)
-{
-	uint64 bytes = pg_hton64((uint64) number);
-
-	add_bytes(mac, &bytes, sizeof(bytes));
-}
-
-/* purpose: with its NUL, so that no bytes of one kind are those of another. */
-static void
-start_seal(EVP_MAC_CTX *mac, const char *purpose)
-{
-	if (EVP_MAC_init(mac, NULL, 0, NULL) != 1)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a seal")));
-	add_bytes(mac, purpose, strlen(purpose) + 1);
-}
-
-static void
-end_seal(EVP_MAC_CTX *mac, uint8 *seal)
-{
-	size_t length = 0;
-
-	if (EVP_MAC_final(mac, seal, &length, SEAL_BYTES) != 1 || length != SEAL_BYTES)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a seal")));
-}
-
-/* Of a row that begins with SEALED_COLUMNS. */
-static void
-compute_seal(EVP_MAC_CTX *mac, const uint8 *before, int64 sequence, HeapTuple row,
-			 TupleDesc columns, uint8 *seal)
-{
-	bool isnull;
-
-	start_seal(mac, "keypup audit record v1");
-	add_bytes(mac, before, SEAL_BYTES);
-	add_number(mac, sequence);
-	add_bytes(mac, DatumGetUUIDP(SPI_getbinval(row, columns, 1, &isnull))->data, UUID_LEN);
-	for (int i = 0; i < NUMBERS; i++)
-		add_number(mac, DatumGetInt64(SPI_getbinval(row, columns, FIRST_NUMBER + i, &isnull)));
-	for (int i = 0; i < TEXTS; i++)
-	{
-		Datum value = SPI_getbinval(row, columns, FIRST_TEXT + i, &isnull);
-		text *words = isnull ? NULL : DatumGetTextPP(value);
-		uint32 length = pg_hton32(isnull ? PG_UINT32_MAX : (uint32) VARSIZE_ANY_EXHDR(words));
-
-		add_bytes(mac, &length, sizeof(length));
-		if (!isnull)
-			add_bytes(mac, VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words));
-	}
-	end_seal(mac, seal);
-}
-
-/* Of where a chain stands: what the worker says, and nobody else can. */
-static void
-compute_proof(EVP_MAC_CTX *mac, const char *purpose, const pg_uuid_t *account, int64 sequence,
-			  const uint8 *seal, uint8 *proof)
-{
-	start_seal(mac, purpose);
-	add_bytes(mac, account->data, UUID_LEN);
-	add_number(mac, sequence);
-	add_bytes(mac, seal, SEAL_BYTES);
-	end_seal(mac, proof);
-}
-
-static EVP_MAC_CTX *
-require_audit_key(AuditKeys *keys, int32 key_id)
-{
-	EVP_MAC_CTX *mac = find_audit_key(keys, key_id);
-
-	if (mac == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("data key %d is none of the audit log", key_id)));
-	return mac;
-}
 
 /* purpose text, key integer, account uuid, sequence bigint, seal bytea */
 Datum
@@ -417,7 +185,7 @@ keypup_seal_audit_records(PG_FUNCTION_ARGS)
 		compute_seal(mac, seal, sequence, row, rows->tupdesc, seal);
 		sealed.accounts[i] = UUIDPGetDatum(account);
 		sealed.records[i] = SPI_getbinval(row, rows->tupdesc, 2, &isnull);
-		sealed.times[i] = SPI_getbinval(row, rows->tupdesc, FIRST_TEXT - 1, &isnull);
+		sealed.times[i] = SPI_getbinval(row, rows->tupdesc, SEALED_TIMES, &isnull);
 		sealed.sequences[i] = Int64GetDatum(sequence);
 		sealed.seals[i] = make_bytea(seal, SEAL_BYTES);
 		sealed.is_last[i] = next == NULL || memcmp(account, next, sizeof(*account)) != 0;
@@ -504,7 +272,7 @@ check_row(Check *check, HeapTuple row, TupleDesc columns)
 {
 	bool isnull;
 	int64 sequence = DatumGetInt64(SPI_getbinval(row, columns, FIRST_OTHER, &isnull));
-	int64 record = DatumGetInt64(SPI_getbinval(row, columns, FIRST_NUMBER, &isnull));
+	int64 record = DatumGetInt64(SPI_getbinval(row, columns, SEALED_RECORD, &isnull));
 	int32 key_id;
 	EVP_MAC_CTX *mac;
 	uint8 before[SEAL_BYTES];

@@ -1,5 +1,5 @@
 -- audit/chain.sql: proof that no record was changed. The worker seals what is committed, in a chain for each account;
--- chain.c has what is in a seal. No other place writes it.
+-- seal.c has what is in one. No other place writes it.
 
 -- Whose data key it is that the key of seals is derived from; as zeros are for the credentials of the proxy.
 CREATE FUNCTION keypup.audit_key_account() RETURNS uuid
