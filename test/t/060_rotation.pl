@@ -161,7 +161,8 @@ is(query(q{SELECT state FROM keypup.key_status WHERE key_id = (SELECT keypup.tok
 my $limit = sub { query("SELECT setval('keypup.encryptions', (SELECT encryptions_before FROM keypup.data_keys WHERE account_id IS NULL AND state = 'active') + $_[0])"); };
 my $shared_key = q{SELECT key_id FROM keypup.key_status WHERE account_id IS NULL AND state = 'active'};
 my $before = query($shared_key);
-$limit->(2**31 - 4096);
+# The worker, which seals again what was sealed with the keys before, takes some numbers meanwhile.
+$limit->(2**31 - 65536);
 query(q{SELECT keypup.encrypt_token('a', 'b')});
 is(query($shared_key), $before, 'below 2^31 encryptions a key stays');
 $limit->(2**31);
