@@ -81,7 +81,7 @@ extern void note_refusal_to_current_user(Oid owner, const pg_uuid_t *account, co
 /*
  * note_support_reading
  *		Has the worker of this database record that a database role reads an account
- *		by consent, or by break-glass. On a standby the server's log has it, once an hour,
+ *		by consent, or by break-glass. On a standby the server's log has it, once a session,
  *		and the audit log when the standby is promoted. Does not wait. Raises nothing.
  */
 extern void note_support_reading(const pg_uuid_t *account, const char *role);
