@@ -41,9 +41,9 @@ export function generateHistory(settings) {
   addBulkEdit(history, cast);
   if (settings.crowded || settings.full || settings.open) addFullItems(history, cast, settings);
   for (const item of [...history.issues, ...history.pullRequests]) item.updatedAt = lastTimeOf(item);
-  addDelivery(history, cast, { ...settings, first: FIRST_DAY, last: LAST_DAY });
   newBranch(history, 'main', { protection: [null, 1, 2][hash32(nameWithOwner) % 3], rulesets: hash32(nameWithOwner) % 2 === 0 ? [] : [1] });
   for (const pull of history.pullRequests) if (pull.state === 'OPEN' && pull.checks.length === 0) addChecks(history, pull);
+  addDelivery(history, cast, { ...settings, first: FIRST_DAY, last: LAST_DAY });
   return finishHistory(history);
 }
 
