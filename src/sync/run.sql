@@ -106,10 +106,10 @@ AS $$
       + (SELECT max(j.queued_at) FROM keypup.sync_jobs j
          WHERE j.account_id = t.account_id AND j.project_id = t.project_id))
     FROM started t
-    RETURNING 1
   )
-  SELECT (SELECT count(*) FROM queued) + (SELECT count(*) FROM polled)
-    + (SELECT count(keypup.record_sync('sync.start', t.account_id, t.project_id)) FROM started t) * 0
+  SELECT (SELECT count(*) FROM (
+      SELECT keypup.record_sync('sync.start', t.account_id, t.project_id) FROM started t) AS recorded)
+    + (SELECT count(*) FROM polled)
 $$;
 REVOKE ALL ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.start_due_runs(uuid, bigint, boolean, integer) TO keypup_worker;

@@ -76,8 +76,8 @@ record_token_use(void *argument)
 					  TimestampTzGetDatum(use->first_at), TimestampTzGetDatum(use->last_at),
 					  Int64GetDatum(use->times)};
 
-	run_query("SELECT keypup.record_token_use($1, $2, $3, $4, $5, 'done')", lengthof(types), types,
-			  values, NULL);
+	run_query("SELECT keypup.record_token_use($1, $2, $3, $4, $5, 'done'::pg_catalog.text)",
+			  lengthof(types), types, values, NULL);
 }
 
 void
