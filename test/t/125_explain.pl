@@ -57,11 +57,13 @@ query(q{SET session_replication_role = replica;
 				jsonb_populate_record(o, jsonb_build_object(''account_id'', md5(n::text)::uuid) || CASE WHEN %2$L = ''keypup.accounts'' THEN jsonb_build_object(''name'', ''customer '' || n) ELSE ''{}'' END) r
 				WHERE o.account_id = (SELECT a.account_id FROM keypup.accounts a WHERE a.name = ''acme'') ON CONFLICT DO NOTHING', t, t);
 		END LOOP; END $$;
+	SELECT keypup.make_audit_days();
 	CREATE STATISTICS keypup.together (mcv) ON state, author FROM keypup.issues;
 	CREATE INDEX upper_title ON keypup.issues (upper(title));
 	ANALYZE});
 
-# What is asked of each column that has statistics: for a value that is there, and for one that is not.
+# What is asked of each column that has statistics: for a value that is there, and for one that is not. Which day of the audit log a number is
+# of, its partitions tell: there the other value is of the same day.
 query(q{
 	CREATE TABLE question (id bigint GENERATED ALWAYS AS IDENTITY, relation text, name text, known text, unknown text);
 	INSERT INTO question (relation, name, known, unknown)
@@ -69,8 +71,8 @@ query(q{
 		format('%I %s', s.attname, replace(o.op, '$', quote_literal(v.unknown) || '::' || v.type))
 	FROM pg_stats s JOIN pg_attribute a ON a.attrelid = format('keypup.%I', s.tablename)::regclass AND a.attname = s.attname
 	CROSS JOIN LATERAL (SELECT format_type(a.atttypid, NULL) AS type, coalesce((s.most_common_vals::text::text[])[1], (s.histogram_bounds::text::text[])[array_length(s.histogram_bounds::text::text[], 1) / 2 + 1]) AS known) k
-	CROSS JOIN LATERAL (SELECT k.type, k.known, CASE k.type WHEN 'uuid' THEN md5(k.known) WHEN 'bigint' THEN (4e18::bigint - 7)::text WHEN 'integer' THEN '2000000001'
-		WHEN 'timestamp with time zone' THEN '1970-01-01 00:00:00+00' ELSE '!' || k.known END AS unknown) v
+	CROSS JOIN LATERAL (SELECT k.type, k.known, CASE WHEN s.tablename = 'audit_log' AND s.attname = 'record_id' THEN (k.known::bigint / 86400000000 * 86400000000 + 86399999999)::text ELSE CASE k.type WHEN 'uuid' THEN md5(k.known) WHEN 'bigint' THEN (4e18::bigint - 7)::text WHEN 'integer' THEN '2000000001'
+		WHEN 'timestamp with time zone' THEN '1970-01-01 00:00:00+00' ELSE '!' || k.known END END AS unknown) v
 	CROSS JOIN (VALUES ('= $'), ('< $'), ('>= $'), ('BETWEEN $ AND $'), ('<> $')) o (op)
 	WHERE s.schemaname = 'keypup' AND s.tablename NOT IN ('role_permissions', 'providers') AND has_column_privilege('keypup_member', a.attrelid, a.attnum, 'SELECT') AND k.known IS NOT NULL
 		-- A partial index serves one value and not the other, whatever is in it.
