@@ -60,7 +60,7 @@ note_opened(Oid owner, const pg_uuid_t *account, const char *context)
 void
 note_unopened(const pg_uuid_t *account, const char *context)
 {
-	const char *worker = IsBackgroundWorker ? "worker" : NULL;
+	const char *worker = MyBackendType == B_BG_WORKER ? "worker" : NULL;
 	Refusal refusal;
 
 	describe_refusal(&refusal, account, "token.open", worker, worker, NULL, context);
