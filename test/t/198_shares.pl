@@ -216,13 +216,13 @@ my @asking = map
 	$ask->{process} = start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' user=eva', '-c', q{SELECT count(*) FROM keypup.discover('asks')} ], '<', \undef, '>', \$ask->{out}, '2>', \$ask->{err}, timeout(180));
 	$ask;
 } 1 .. 10;
-ok(becomes(q{SELECT count(*) = 8 FROM pg_stat_activity WHERE usename = 'eva' AND state = 'active' AND query ~ 'discover'}), 'eight of them wait');
+my $refused = q{(SELECT sum(times) FROM keypup.audit_log WHERE action = 'connection.discover' AND outcome = 'refused')};
+ok(becomes(qq{SELECT count(*) = 8 AND $refused = 2 FROM pg_stat_activity WHERE usename = 'eva' AND state = 'active' AND query ~ 'discover'}), 'eight of them wait, and two refusals are recorded');
 my $listed = query(q{SELECT count(*) FROM keypup.discover('ben')});
 is($listed, '40', 'another account is answered meanwhile');
 is(query(q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'eva' AND state = 'active' AND query ~ 'discover'}), '8', 'while the eight wait');
 $_->{process}->finish foreach @asking;
 is(scalar(grep { $_->{err} =~ /too many sessions of the account wait for their provider/ && $_->{err} =~ /An account may have 8, a quarter of keypup.max_questions/ } @asking), 2, 'two were told that they are too many, and how many may');
-ok(becomes(q{SELECT sum(times) = 2 FROM keypup.audit_log WHERE action = 'connection.discover' AND outcome = 'refused'}), 'which is recorded');
 query(q{SELECT keypup.drop_account('asks')});
 
 is(workers(), $workers, 'all by one worker');
