@@ -21,6 +21,7 @@ COMMENT ON FUNCTION keypup.list_databases() IS
 CREATE FUNCTION keypup.check_installation(OUT check_name text, OUT ok boolean, OUT detail text, OUT remedy text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 15 SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+SET exit_on_error = off
 AS $function$
 DECLARE
   the_check record;
@@ -109,7 +110,25 @@ BEGIN
       FROM unnest(ARRAY['keypup_member', 'keypup_worker']) AS n (name)
       LEFT JOIN pg_roles r ON r.rolname = n.name
       CROSS JOIN LATERAL (
-        SELECT format('role %s is missing', n.name), 'SELECT keypup.restore_roles();'
+        SELECT CASE WHEN x.name IS NULL THEN format('role %s is missing', n.name)
+                    ELSE format('role %s was renamed to %I', n.name, x.name) END,
+          CASE WHEN x.name IS NULL THEN 'SELECT keypup.restore_roles();'
+               ELSE format('ALTER ROLE %I RENAME TO %s;', x.name, n.name) END
+        FROM (VALUES (1)) AS one
+        -- Whose rights are its own still: most of them, since some may have been revoked.
+        LEFT JOIN LATERAL (
+          SELECT o.rolname AS name
+          FROM keypup.given_rights() g
+          JOIN pg_roles o ON o.oid = g.grantee
+          JOIN keypup.wanted_rights w ON w.role_name = n.name
+            AND w.statement = format('GRANT %s ON %s %s TO %I;', g.privilege, g.kind, g.object, n.name)
+          WHERE o.rolname NOT IN ('keypup_member', 'keypup_worker')
+          GROUP BY o.rolname
+          HAVING count(*) > (SELECT count(*) FROM keypup.wanted_rights w
+                             WHERE w.role_name = n.name AND w.statement LIKE 'GRANT %') / 2
+          ORDER BY count(*) DESC, o.rolname
+          LIMIT 1
+        ) AS x ON true
         WHERE r.oid IS NULL
         UNION ALL
         SELECT format('role %s has rights that keypup does not give it', n.name),
@@ -141,6 +160,8 @@ BEGIN
         ) l
         -- Members may be allowed less than keypup allows them.
         WHERE l.lost > 0 AND (n.name = 'keypup_worker' OR l.lost = l.given)
+          -- Policies that are for both are others without the name of one.
+          AND to_regrole('keypup_member') IS NOT NULL AND to_regrole('keypup_worker') IS NOT NULL
       ) AS p (problem, remedy) $$),
 
     ('schema', $$
@@ -162,6 +183,8 @@ BEGIN
           string_agg(s.statement, ' ' ORDER BY s.statement)
         FROM keypup.stray_rights(false) s
         WHERE s.statement NOT LIKE 'REVOKE CREATE ON SCHEMA %'
+          -- Where a role is missing, what was its own may be somebody's who is it by another name.
+          AND to_regrole('keypup_member') IS NOT NULL AND to_regrole('keypup_worker') IS NOT NULL
         GROUP BY s.grantee
         UNION ALL
         SELECT format('%s is not the extension''s', f.oid::regprocedure),
@@ -254,13 +277,34 @@ BEGIN
       ) c $$),
 
     ('autovacuum', $$
-      SELECT a.works,
-        CASE WHEN a.works THEN 'autovacuum is on'
-             ELSE 'autovacuum or track_counts is off: tables that the sync changes grow, and are read ever slower' END,
-        'Set autovacuum = on and track_counts = on, and reload.'
+      SELECT a.works AND r.name IS NULL,
+        CASE WHEN NOT a.works
+             THEN 'autovacuum or track_counts is off: tables that the sync changes grow, and are read ever slower'
+             WHEN r.name IS NOT NULL
+             THEN format('autovacuum is %I here, who may not vacuum the tables: they grow, and are read ever slower',
+               r.name)
+             ELSE 'autovacuum is on' END,
+        CASE WHEN NOT a.works THEN 'Set autovacuum = on and track_counts = on, and reload.' ELSE r.remedy END
       FROM (
         SELECT current_setting('autovacuum')::boolean AND current_setting('track_counts')::boolean AS works
-      ) a $$)
+      ) a
+      -- It runs as the superuser that initialized the cluster, and what is set for that one's sessions is set for it.
+      LEFT JOIN LATERAL (
+        SELECT o.rolname AS name, format(CASE WHEN s.database = 0 THEN 'ALTER ROLE %2$s RESET role;'
+                                              WHEN s.role = 0 THEN 'ALTER DATABASE %1$I RESET role;'
+                                              ELSE 'ALTER ROLE %2$s IN DATABASE %1$I RESET role;' END,
+          current_database(), CASE s.role WHEN 0 THEN 'ALL' ELSE quote_ident(pg_get_userbyid(s.role)) END) AS remedy
+        FROM (
+          SELECT d.setdatabase AS database, d.setrole AS role, substr(c.setting, length('role=') + 1) AS value
+          FROM pg_db_role_setting d
+          CROSS JOIN unnest(d.setconfig) AS c (setting)
+          WHERE d.setdatabase IN (0, (SELECT p.oid FROM pg_database p WHERE p.datname = current_database()))
+            AND d.setrole IN (0, 10) AND c.setting LIKE 'role=%'
+          ORDER BY d.setrole = 0, d.setdatabase = 0
+          LIMIT 1
+        ) s
+        JOIN pg_roles o ON o.rolname = s.value AND NOT o.rolsuper
+      ) r ON true $$)
   ) AS c (name, query)
   LOOP
     check_name := the_check.name;

@@ -146,6 +146,7 @@ try_action(void (*action)(void *), void *argument)
 		error = palloc0(sizeof(StepError));
 		error->message = data->message ? data->message : pstrdup("unknown error");
 		error->hint = data->hint;
+		error->sqlstate = data->sqlerrcode;
 		error->is_in_use = data->sqlerrcode == ERRCODE_OBJECT_IN_USE;
 		error->is_lock = data->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
 						 data->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
@@ -163,7 +164,7 @@ try_for_locks(void (*action)(void *), void *argument)
 	StepError *error = try_action(action, argument);
 
 	if (error != NULL && !error->is_lock)
-		ereport(ERROR, (errmsg_internal("%s", error->message),
+		ereport(ERROR, (errcode(error->sqlstate), errmsg_internal("%s", error->message),
 						error->hint != NULL ? errhint("%s", error->hint) : 0));
 	return error == NULL;
 }

@@ -22,6 +22,7 @@ typedef struct StepError
 {
 	char *message;
 	char *hint; /* or NULL */
+	int sqlstate;
 	bool is_lock; /* somebody holds a lock: nothing failed */
 	bool is_in_use; /* it needs locks that come before its own: once more, with these first */
 } StepError;
@@ -61,7 +62,7 @@ extern StepError *try_action(void (*action)(void *), void *argument);
 /*
  * try_for_locks
  *		Runs action(argument) in a subtransaction. Returns false when somebody holds a
- *		lock that it needs; any other failure is raised.
+ *		lock that it needs; any other failure is raised, with its SQLSTATE.
  */
 extern bool try_for_locks(void (*action)(void *), void *argument);
 

@@ -228,7 +228,7 @@ my $seen = failures();
 $node->safe_psql('postgres', 'ALTER ROLE keypup_worker RENAME TO keypup_other; SELECT pg_reload_conf()');
 ok($node->poll_query_until('postgres', q{SELECT warning ~ '^the worker has failed since [0-9 :+-]+, last at [0-9 :+-]+, with SQLSTATE 42704 \(undefined_object\)(; it is tried again at [0-9 :+-]+)? \(A role or another object of keypup''s is missing: see the check of roles\. The server''s log has the message\)'
 	FROM keypup.sync_status LIMIT 1}), 'sync_status.warning says since when the worker fails, and why');
-finds($node, qr/^roles\|f\|role keypup_worker is missing\|SELECT keypup\.restore_roles\(\);\n(.*\n)*workers\|f\|the worker has failed since [^|]* with SQLSTATE 42704 \(undefined_object\)/m, 'and so does check_installation, with the cause');
+finds($node, qr/^roles\|f\|role keypup_worker was renamed to keypup_other\|ALTER ROLE keypup_other RENAME TO keypup_worker;\n(.*\n)*workers\|f\|the worker has failed since [^|]* with SQLSTATE 42704 \(undefined_object\)/m, 'and so does check_installation, with the cause');
 my $pauses = q{SELECT (regexp_match(detail, 'tried again at (.*)$'))[1]::timestamptz - (regexp_match(detail, 'last at ([^,]*),'))[1]::timestamptz FROM keypup.diagnose_workers()};
 foreach my $pause (5, 10)
 {
