@@ -7,7 +7,8 @@
  *
  * The room is shared out. The same again is counted. Of one case, which is an
  * action by somebody from somewhere in an account, a few are told apart by their
- * words, and no more; an account has a share of the places, and so has a source.
+ * words, and no more; an account has a share of the places, and so has a source:
+ * one for what is refused, which anybody may be, and one for what happened.
  */
 #include "postgres.h"
 
@@ -33,6 +34,8 @@ PG_FUNCTION_INFO_V1(keypup_note_refusal);
 PG_FUNCTION_INFO_V1(keypup_note_refused_claim);
 
 #define PLACES 1024
+/* All others are for what happened: nobody keeps that out of the log by being refused very often. */
+#define PLACES_OF_REFUSALS 896
 #define PLACES_OF_CASE 8
 #define PLACES_OF_ACCOUNT 64
 #define PLACES_OF_SOURCE 512
@@ -116,6 +119,13 @@ is_same_refusal(const Refusal *a, const Refusal *b)
 	return is_of_case(a, b) && has_same_words(a, b);
 }
 
+/* Something was done, or a token shown, which stays used: it takes more than to be refused. */
+static bool
+has_happened(const Refusal *refusal)
+{
+	return refusal->was_done || refusal->has_token;
+}
+
 /* The place that counts a refusal, or a free one; NULL when there is no room. The lock is held. */
 static Refusal *
 find_place(const Refusal *refusal)
@@ -125,6 +135,7 @@ find_place(const Refusal *refusal)
 	int of_case = 0;
 	int of_account = 0;
 	int of_source = 0;
+	int refused = 0;
 
 	for (int i = 0; i < PLACES; i++)
 	{
@@ -135,6 +146,9 @@ find_place(const Refusal *refusal)
 			unused = unused == NULL ? place : unused;
 			continue;
 		}
+		refused += !has_happened(place);
+		if (has_happened(place) != has_happened(refusal))
+			continue;
 		of_account += is_of_account(place, refusal);
 		of_source += is_of_source(place, refusal);
 		/* What is being recorded is not counted on. */
@@ -146,7 +160,8 @@ find_place(const Refusal *refusal)
 		of_case++;
 	}
 	if (of_case < PLACES_OF_CASE && of_account < PLACES_OF_ACCOUNT &&
-		of_source < PLACES_OF_SOURCE && unused != NULL)
+		of_source < PLACES_OF_SOURCE && unused != NULL &&
+		(has_happened(refusal) || refused < PLACES_OF_REFUSALS))
 		return unused;
 	return alike;
 }

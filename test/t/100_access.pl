@@ -268,6 +268,18 @@ is(query(q{SELECT count(*) FROM keypup.audit_log WHERE actor IN ('nobody', 'gues
 ok(query(qq{SELECT count(*) > 0 AND bool_and(actor IS NULL) FROM keypup.audit_log WHERE account_id = '$acme' AND claimed = 'olga' AND action = 'session.start'}) eq 't', 'T60: it is what was claimed');
 query(qq{SELECT keypup.record_note('$acme', now(), now(), 1, 'session.start', 'refused', NULL, NULL, 'x' || i, 'app', '10.0.0.' || i, NULL, 'flood', NULL) FROM generate_series(1, 700) i});
 is(query(qq{SELECT sum(times) = 700, count(*) <= 500 FROM keypup.audit_log WHERE account_id = '$acme' AND (detail = 'flood' OR detail = 'too many to tell them apart')}), 't|t', 'T60: an account has room for so many an hour, and the rest is counted');
+# Who reads by consent has others be refused very often first: that hides nothing.
+query(qq{SELECT keypup.record_note('$acme', now(), now(), 1, 'support.read', 'done', 'database_role', 'sam', NULL, 'sam', NULL, NULL, 'after the flood', NULL)});
+is(query(qq{SELECT actor, times FROM keypup.audit_log WHERE account_id = '$acme' AND action = 'support.read' AND detail = 'after the flood'}), 'sam|1', 'T60: who did something is named, however often others were refused');
+$support->('olga', 'sam', 'a failing sync', '1 hour');
+my $readings = query(qq{SELECT count(*) FROM keypup.audit_log WHERE account_id = '$acme' AND action = 'support.read' AND detail LIKE 'session %'});
+$holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE keypup.audit_log IN SHARE ROW EXCLUSIVE MODE');
+query(qq{SELECT keypup.note_refusal('$acme', format('%s.%s', a, i), 'x', 'y') FROM unnest('{flood,deluge}'::text[]) a, generate_series(1, 35) i});
+is(as('sam', $count), '10|1', 'T60: support reads while an account has no place left for refusals');
+$holder->query_safe('COMMIT');
+$holder->quit;
+ok($node->poll_query_until('postgres', qq{SELECT count(*) = $readings + 1 FROM keypup.audit_log WHERE account_id = '$acme' AND action = 'support.read' AND detail LIKE 'session %' AND actor = 'sam'}), 'T60: which is recorded all the same');
 is(query(q{SELECT string_agg(format('%s.%s', c.relname, a.attname), ', ') FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 	WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND has_column_privilege('keypup_member', c.oid, a.attnum, 'SELECT') AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) ~ 'nextval')}), '',
 	'no number that an account sees counts what others do');
