@@ -80,9 +80,10 @@ BEGIN
     END IF;
     IF answer IS NULL OR answer ? 'failed' THEN
       PERFORM keypup.note_refusal(asked.account_id, 'session.start', NULL,
-        'the provider could not be asked about a token');
-      RAISE EXCEPTION 'the provider could not be asked: %', coalesce(answer ->> 'failed', 'no answer')
-        USING ERRCODE = 'connection_exception', HINT = coalesce(answer ->> 'hint', 'Try again in a moment.');
+        'the provider could not be asked about a token: ' || coalesce(answer ->> 'failed', 'no answer'));
+      -- Why not is the account's: it names its server, and whoever asks has proven nothing.
+      RAISE EXCEPTION 'the provider could not be asked' USING ERRCODE = 'connection_exception',
+        HINT = 'Try again in a moment. The account''s audit log says why.';
     ELSIF answer ? 'sub' THEN
       person := keypup.recognise_person(asked.account_id, asked.issuer, answer);
     END IF;

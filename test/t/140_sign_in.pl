@@ -177,8 +177,13 @@ control($github, 'user', { token => 'ghp_PERSON_writer', login => 'bob' });
 is(with_token('writer'), 'sign-in is refused', 'who has lost the permission does not sign in');
 $refused++;
 control($github, 'settings', { faults => [ { match => { operation => 'KeypupViewer', times => 1 }, status => 502, body => {} } ] });
-is(with_token('member'), 'the provider could not be asked: GitHub could not answer in time (502)', 'a provider that is ill is told apart');
-$refused++;
+is(with_token('member'), 'the provider could not be asked', 'a provider that is ill is told apart');
+is(last_refusal(++$refused), 'acme | session.start | app | the provider could not be asked about a token: GitHub could not answer in time (502)', 'why, stands in the audit log of the account');
+# Whoever signs in has proven nothing: of the account's server nothing is told.
+query(q{UPDATE keypup.connections SET base_url = replace(base_url, 'localhost', 'github.of-acme.invalid')});
+is(with_token('member'), 'the provider could not be asked', 'a server that cannot be reached is not named');
+like(last_refusal(++$refused), qr/could not be asked about a token: .*github\.of-acme\.invalid/, 'but to the account');
+query(q{UPDATE keypup.connections SET base_url = replace(base_url, 'github.of-acme.invalid', 'localhost')});
 as('olga', q{SELECT keypup.allow_provider_sign_in('acme', NULL)});
 is(with_token('member'), 'sign-in is refused', 'and it can be forbidden again');
 $refused++;
