@@ -107,6 +107,10 @@ foreach my $is_empty (0, 1)
 	run_all();
 	is(differs() . failures(), '', 'until they end');
 }
+# What the pages of a list told is carried from one to the next, and so must not grow without end.
+is(query(q{SELECT keypup.github_is_stuck('contexts', 'one', 'two', jsonb_build_array(repeat('x', 500000), repeat('y', 600000)), '["z"]', 3), keypup.github_is_stuck('contexts', 'one', 'two', jsonb_build_array(repeat('x', 500000)), '["z"]', 3)}), 't|f',
+	'T54: nor does a list of an item go on with more than a mebibyte');
+
 # A list of a repository that goes round is longer than it counts.
 foreach my $list ([ pullRequests => 'KeypupPullRequestStubs', 'pull_request_stubs' ], [ issues => 'KeypupIssueStubs', 'issue_stubs' ])
 {

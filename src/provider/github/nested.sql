@@ -270,14 +270,15 @@ COMMENT ON FUNCTION keypup.github_forget_nested(uuid, bigint, text, jsonb, bigin
 
 -- A list that never ends: its next page begins where this one did, or this one told nothing that those before had not.
 -- Of some lists a page may tell nothing that is kept, or nothing by which it could be known again: of these it is too
--- many pages.
+-- many pages. What the pages told is carried along, and must not fill the memory.
 CREATE FUNCTION keypup.github_is_stuck(connection text, after text, next_after text, seen jsonb, ids jsonb, nth bigint)
   RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT coalesce(after IS NOT NULL AND (after = next_after
     OR CASE WHEN connection IN ('reviewRequests', 'closingIssuesReferences', 'statuses') THEN nth >= 50
-            ELSE seen @> ids OR nth >= 1000 END), false)
+            ELSE seen @> ids OR nth >= 1000 END
+    OR octet_length(seen::text) > 1024 * 1024), false)
 $$;
 -- Sets what is stuck aside; the other pages are asked for.
 CREATE FUNCTION keypup.github_going_on(account uuid, project bigint, pages jsonb) RETURNS jsonb
@@ -289,7 +290,8 @@ BEGIN
   END IF;
   PERFORM keypup.set_aside(account, project, keypup.github_failures(account, project, 'nested_pages', '{}'::jsonb, (
     SELECT jsonb_agg(jsonb_build_object('asked', p.page, 'why',
-      'GitHub''s list does not go on: its next page is one that was read before'))
+      'GitHub''s list does not go on: ' || CASE WHEN octet_length(p.page ->> 'seen') > 1024 * 1024
+        THEN 'what it has is too much to be remembered' ELSE 'its next page is one that was read before' END))
     FROM jsonb_array_elements(pages) AS p (page) WHERE p.page @> '{"is_stuck": true}')));
   RETURN nullif(jsonb_path_query_array(pages, '$[*] ? (!(@.is_stuck == true))'), '[]');
 END

@@ -71,6 +71,8 @@ BEGIN
                     AND arguments -> 'seen' @> jsonb_path_query_array(page, '$.nodes[*].id') AND NOT page ? 'all_ids',
                     false) THEN
     why := 'its next page is one that was read before';
+  ELSIF jsonb_typeof(arguments -> 'seen') = 'array' AND octet_length(arguments ->> 'seen') > 1024 * 1024 THEN
+    why := 'what it has is too much to be remembered';
   ELSIF keypup.github_told(page, arguments) > least((page ->> 'totalCount')::bigint, 1000000) + 1000 THEN
     why := 'it has more than it counts';
   ELSE
