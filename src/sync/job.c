@@ -400,7 +400,6 @@ send_claimed_job(Runner *runner, ClaimedJob *claimed)
 	}
 	claimed->wanted.authorization = (char *) claimed->authorization->bytes;
 	dispatch_request(runner, &sent->account, &claimed->wanted, &sent->request);
-	count_token_use(&sent->account, &claimed->connection);
 	wipe_secret(claimed->authorization);
 }
 
@@ -434,7 +433,10 @@ send_due_jobs(Runner *runner)
 
 		set_job_account(&claimed->sent->account);
 		claimed->error = try_action(prepare_request, claimed);
+		if (claimed->authorization != NULL)
+			count_token_use(&claimed->sent->account, &claimed->connection);
 	}
+	record_due_token_uses();
 	end_step(&runner->steps);
 
 	for (int i = 0; i < claim.count; i++)

@@ -1,8 +1,9 @@
 /*
  * token_use.c
  *		Each request shows a token, and a record for each would be more than what
- *		was read. So they are counted in the process that sends them; kill -9 loses
- *		what it has counted in its last minute.
+ *		was read. So they are counted in the process that sends them, and the first is
+ *		recorded before it is sent: whoever calls keypup.sync may end the CALL. What was
+ *		counted in the last minute may be lost by that, or by kill -9.
  */
 #include "postgres.h"
 
@@ -80,6 +81,41 @@ record_token_use(void *argument)
 			  lengthof(types), types, values, NULL);
 }
 
+/* Whether it is to be recorded now. */
+static bool
+is_due(const TokenUse *use, TimestampTz now)
+{
+	return use->times > 0 && TimestampDifferenceExceeds(use->recorded_at, now, PAUSE_MILLISECONDS);
+}
+
+/* In a step. What another holds is left for another time. */
+static void
+record_use(TokenUse *use, TimestampTz now)
+{
+	StepError *error = try_action(record_token_use, use);
+
+	if (error != NULL && !error->is_lock)
+		ereport(LOG, (errmsg("keypup could not record the use of a token: %s", error->message)));
+	if (error == NULL)
+	{
+		unrecorded -= use->times;
+		use->times = 0;
+	}
+	use->recorded_at = now;
+}
+
+void
+record_due_token_uses(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (TokenUse *use = newest; use != NULL; use = use->next)
+	{
+		if (is_due(use, now))
+			record_use(use, now);
+	}
+}
+
 void
 record_token_uses(Steps *steps, bool all)
 {
@@ -90,24 +126,11 @@ record_token_uses(Steps *steps, bool all)
 	now = GetCurrentTimestamp();
 	for (TokenUse *use = newest; use != NULL; use = use->next)
 	{
-		StepError *error;
-
-		if (use->times == 0 ||
-			(!all && !TimestampDifferenceExceeds(use->recorded_at, now, PAUSE_MILLISECONDS)))
+		if (use->times == 0 || (!all && !is_due(use, now)))
 			continue;
 		begin_step(steps);
-		error = try_action(record_token_use, use);
+		record_use(use, now);
 		end_step(steps);
-		/* Another time, where somebody holds what it needs. */
-		if (error != NULL && !error->is_lock)
-			ereport(LOG,
-					(errmsg("keypup could not record the use of a token: %s", error->message)));
-		if (error == NULL)
-		{
-			unrecorded -= use->times;
-			use->times = 0;
-		}
-		use->recorded_at = now;
 		reset_step(steps);
 	}
 }

@@ -11,14 +11,20 @@
 
 /*
  * count_token_use
- *		A request is sent with the token of a connection.
+ *		A request is about to be sent with the token of a connection.
  */
 extern void count_token_use(const pg_uuid_t *account, const pg_uuid_t *connection);
 
 /*
+ * record_due_token_uses
+ *		Within a step, puts what was counted into the audit log: the first use of a
+ *		token at once, and others once a minute.
+ */
+extern void record_due_token_uses(void);
+
+/*
  * record_token_uses
- *		Puts what was counted into the audit log: the first use at once, and others
- *		once a minute; all that is left where the caller is about to end.
+ *		The same in steps of its own; all that is left where the caller is about to end.
  */
 extern void record_token_uses(Steps *steps, bool all);
 
