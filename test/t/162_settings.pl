@@ -97,6 +97,18 @@ while (my @some = splice(@cases, 0, 14))
 	}
 }
 
+# How a session reads the text of a function it decides once, by standard_conforming_strings, and CALL, which pins that, would have it read so already.
+# So no function that a session reaches outside of CALL, and that does or stores something for others, has a backslash. These show what the caller
+# sees anyhow (reverts), refuse all with a pattern that is none then (name_patterns), or are for the worker and for operators, whom check_installation
+# advises.
+is($node->safe_psql('prepared', q{SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+	WHERE p.pronamespace = 'keypup'::regnamespace AND l.lanname <> 'c' AND p.proname !~ '^github_' AND strpos(p.prosrc, chr(92)) > 0}),
+	'audit_days check_installation find_reverted name_patterns plain_title reverted_title stray_rights', 'functions that standard_conforming_strings makes others');
+is($node->safe_psql('prepared', q{SELECT string_agg(p.proname, ' ') FROM pg_proc p WHERE p.pronamespace = 'keypup'::regnamespace AND strpos(p.prosrc, chr(92)) > 0
+	AND (p.prosecdef OR p.proname ~ '^github_' AND has_function_privilege('keypup_member', p.oid, 'EXECUTE'))}), 'check_installation', 'none of them does anything as its owner, and of a provider members call none');
+like(($node->psql('prepared', q{SET standard_conforming_strings = off; SET escape_string_warning = off; SELECT keypup.set_production_environments('acme', '{production}')}, connstr => $node->connstr('prepared') . ' user=olga'))[2],
+	qr/invalid regular expression/, 'a session that reads them so is refused');
+
 # What a session has set comes back, however CALL ends.
 my %session = (default_transaction_read_only => 'on', default_transaction_isolation => 'serializable', row_security => 'off', TimeZone => 'Pacific/Kiritimati',
 	DateStyle => 'German, DMY', IntervalStyle => 'sql_standard', search_path => 'nowhere', standard_conforming_strings => 'off', bytea_output => 'escape',
