@@ -130,6 +130,20 @@ is(query(q{SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg
 	AND p.proname <> ALL ('{} '::text || '{NAMES}'::text[])} =~ s/'\{\} '::text \|\| '\{NAMES\}'/"'{" . join(',', sort keys %seen) . "}'"/er), '', 'and no function is left out');
 is(query(q{SELECT string_agg(DISTINCT l.action, ' ') FROM keypup.audit_log l WHERE l.action NOT IN (SELECT a.action FROM keypup.audit_actions a)}), '', 'audit_actions has each of them');
 is(query(q{SELECT count(*) FROM keypup.audit_log l WHERE l::text ~ 'ghp_|a secret|BEGIN |horse|0123456789abcdef|user:secret'}), '0', 'no record has a secret');
+# Whoever ends a CALL before it does has used the token.
+control($github, 'settings', { latency_ms => 5000 });
+query(q{SELECT keypup.create_account('haste'); SELECT keypup.add_member('haste', 'olga', 'owner'), keypup.connect('haste', 'github', '} . $token . q{', '} . $url . q{'); ALTER SYSTEM SET keypup.workers = 0; SELECT pg_reload_conf()});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'keypup worker'}), 'no worker');
+query(q{SELECT keypup.track('haste', 'demo/one')});
+my $hasty = $node->background_psql('postgres', extra_params => [ '-U', 'olga' ], on_error_stop => 0);
+$hasty->query_until(qr/begun/, "\\echo begun\nCALL keypup.sync('haste');\n");
+ok($node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM keypup.sync_jobs j JOIN keypup.accounts a USING (account_id) WHERE a.name = 'haste' AND j.lease_id IS NOT NULL}), 'a CALL asks');
+query(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'olga' AND query ~ 'CALL keypup'});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = 'olga' AND state = 'active'}), 'and is ended before it is answered');
+$hasty->quit;
+is(query(q{SELECT count(*), sum(times) > 0 FROM keypup.audit_log l JOIN keypup.accounts a USING (account_id) WHERE a.name = 'haste' AND l.action = 'token.use' AND l.database_role = 'olga'}), '1|t', 'T44: has used a token, which is recorded');
+query(q{ALTER SYSTEM RESET keypup.workers; SELECT pg_reload_conf()});
+control($github, 'settings', { latency_ms => 0 });
 is(query(q{SELECT times, detail, actor FROM keypup.audit_log WHERE action = 'token.decrypt'}), '3||' . query('SELECT current_user'), 'T44: what was decrypted in a transaction that was rolled back is there, counted');
 my $page = slurp_file("$FindBin::RealBin/../../doc/audit.md");
 is(join(' ', grep { index($page, "`$_`") < 0 } split /\n/, query(q{SELECT action FROM keypup.audit_actions WHERE description !~ 'takes this permission' ORDER BY 1})), '', 'doc/audit.md lists every action');
