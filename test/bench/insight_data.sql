@@ -2,7 +2,8 @@
 -- All is reckoned from the numbers of account and item, nothing is drawn: an account is the same in every database that has it.
 -- Account 1 has 20,000 pull requests, 2 to 5 have 10,000, 6 has 1,000, the others 500 to 1,400: 1,000 on average; as many
 -- issues, three reviews a pull request, ten comments a pull request and issue together, a deployment for three merges, over two
--- years until now. Every fourth project has releases instead of deployments.
+-- years until now. Every fourth project has releases instead of deployments. Up to three commits and a few runs of two checks a pull
+-- request; every tenth item was blocked for a while.
 SET synchronous_commit = off;
 -- The rows are right by construction: no look-up of each one's project.
 SET session_replication_role = replica;
@@ -138,6 +139,39 @@ SELECT m.account_id, m.project_id, 'V_' || m.item, 'v' || m.place, m.merged_by, 
 FROM merged m WHERE m.releases AND m.place % 9 = 0
 ORDER BY m.account_id, m.project_id, m.merged_at;
 
+\echo commits, checks and labels
+INSERT INTO keypup.pull_request_commits (account_id, project_id, pull_request_number, external_id, commit_id, author, author_is_bot, authored_at)
+SELECT p.account_id, p.project_id, p.number, 'C_' || k, md5(p.external_id || ' ' || k), p.author, p.author_is_bot, p.first_commit_at + (p.created_at - p.first_commit_at) * k / p.commit_count
+FROM keypup.pull_requests p CROSS JOIN LATERAL generate_series(0, least(p.commit_count, 3) - 1) AS k
+ORDER BY p.account_id, p.project_id, p.number;
+-- Two checks ran on one or two commits each; every tenth run failed, and half of these passed when they were run once more.
+INSERT INTO keypup.pull_request_checks (account_id, project_id, pull_request_number, external_id, head_commit, kind, workflow, name, status, conclusion, started_at, completed_at)
+SELECT p.account_id, p.project_id, p.number, c.commit || ' ' || c.name || ' ' || r.try, md5(p.external_id || ' ' || c.commit), 'check_run', 'CI', c.name, 'completed',
+  CASE WHEN c.fails AND r.try = 0 THEN 'failure' ELSE 'success' END, r.started_at, r.started_at + interval '4 minutes'
+FROM keypup.pull_requests p
+CROSS JOIN LATERAL (
+  SELECT k AS commit, n AS name, bench.pick(p.external_id::bigint * 4 + k * 2 + length(n) % 2, 100, 10) = 0 AS fails
+  FROM generate_series(0, bench.pick(p.external_id::bigint, 101, 2)) AS k, unnest('{build,test}'::text[]) AS n) AS c
+CROSS JOIN LATERAL (
+  SELECT t AS try, p.created_at + interval '1 hour' * c.commit + interval '6 minutes' * t AS started_at
+  FROM generate_series(0, CASE WHEN c.fails THEN bench.pick(p.external_id::bigint, 102, 2) ELSE 0 END) AS t) AS r
+ORDER BY p.account_id, p.project_id, p.number;
+INSERT INTO keypup.pull_request_merge_states (account_id, project_id, pull_request_number, external_id, updated_at, head_commit, has_conflicts, is_behind, check_state)
+SELECT p.account_id, p.project_id, p.number, p.external_id, p.updated_at, md5(p.external_id || ' ' || bench.pick(p.external_id::bigint, 101, 2)), bench.pick(p.external_id::bigint, 103, 8) = 0, false, 'success'
+FROM keypup.pull_requests p
+ORDER BY p.account_id, p.project_id, p.number;
+INSERT INTO keypup.labels (account_id, project_id, external_id, name)
+SELECT j.account_id, j.project_id, 'L_' || l.name, l.name FROM keypup.projects j CROSS JOIN unnest('{bug,documentation,incident,blocked}'::text[]) AS l(name);
+-- Every tenth item was blocked for a while.
+INSERT INTO keypup.timeline_events (account_id, project_id, item_kind, item_number, external_id, event, actor, from_value, to_value, occurred_at)
+SELECT x.account_id, x.project_id, x.item_kind, x.number, 'B_' || e.event, e.event, x.author, 'L_blocked', 'blocked', x.created_at + e.later
+FROM (
+  SELECT p.account_id, p.project_id, 'pull_request' AS item_kind, p.number, p.external_id, p.author, p.created_at FROM keypup.pull_requests p
+  UNION ALL SELECT i.account_id, i.project_id, 'issue', i.number, i.external_id, i.author, i.created_at FROM keypup.issues i) AS x
+CROSS JOIN (VALUES ('labeled', interval '20 minutes'), ('unlabeled', interval '26 minutes')) AS e(event, later)
+WHERE bench.pick(x.external_id::bigint, 104, 10) = 0
+ORDER BY x.account_id, x.project_id, x.number;
+
 \echo what follows from reviews, comments and events
 ANALYZE keypup.pull_requests, keypup.issues, keypup.reviews, keypup.comments, keypup.timeline_events, keypup.identities;
 SELECT count(keypup.derive_pull_requests(p.account_id, p.project_id, p.numbers))
@@ -145,6 +179,6 @@ FROM (SELECT account_id, project_id, array_agg(number) AS numbers FROM keypup.pu
 SELECT count(keypup.derive_issues(p.account_id, p.project_id, p.numbers))
 FROM (SELECT account_id, project_id, array_agg(number) AS numbers FROM keypup.issues GROUP BY account_id, project_id, number / 500) AS p;
 
-VACUUM (ANALYZE) keypup.deployments, keypup.releases, keypup.pull_requests, keypup.issues, keypup.reviews, keypup.comments, keypup.timeline_events, keypup.milestones, keypup.identities, keypup.people, keypup.person_merges,
+VACUUM (ANALYZE) keypup.pull_request_commits, keypup.pull_request_checks, keypup.pull_request_merge_states, keypup.labels, keypup.deployments, keypup.releases, keypup.pull_requests, keypup.issues, keypup.reviews, keypup.comments, keypup.timeline_events, keypup.milestones, keypup.identities, keypup.people, keypup.person_merges,
   keypup.teams, keypup.team_members, keypup.members, keypup.accounts, keypup.projects, keypup.connections;
 DROP SCHEMA bench CASCADE;

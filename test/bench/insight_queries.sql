@@ -1279,3 +1279,53 @@ SELECT person, first_pull_request_at, first_review_submitted_at FROM keypup.firs
 
 -- view: calendar
 SELECT day, week_start, is_complete FROM keypup.calendar WHERE day >= current_date - 90;
+
+-- view: pull_request_working_times
+SELECT project, number, working_coding_time, working_pickup_time, working_review_time, working_merge_time, working_cycle_time
+FROM keypup.pull_request_working_times WHERE merged_at >= now() - interval '90 days';
+
+-- view: pull_request_comments
+SELECT project, number, comments, review_comments, author_comments, reviewer_comments, commenters, threads
+FROM keypup.pull_request_comments WHERE merged_at >= now() - interval '90 days';
+
+-- view: pull_request_builds
+SELECT project, number, head_commit, is_newest, checks, build_state, time_to_green FROM keypup.pull_request_builds WHERE merged_at >= now() - interval '90 days';
+
+-- view: flaky_checks
+SELECT project, name, commits, failed_commits, flaky_commits, flaky_share, delay FROM keypup.flaky_checks;
+
+-- view: commits_daily
+SELECT project, day, person, commits, pull_requests FROM keypup.commits_daily WHERE day >= current_date - 90;
+
+-- view: abandoned_pull_requests
+SELECT project, number, last_activity_at, abandoned_time FROM keypup.abandoned_pull_requests WHERE created_at >= now() - interval '90 days';
+
+-- view: blocked_spans
+SELECT project, item_kind, number, start_at, end_at, blocked_time FROM keypup.blocked_spans WHERE created_at >= now() - interval '90 days';
+
+-- view: item_links
+SELECT pull_request_project_id, pull_request_number, issue_project_id, issue_number, sources FROM keypup.item_links;
+
+-- view: throughput
+SELECT project, period, period_start, pull_requests_merged, issues_closed, cycle_time_p50 FROM keypup.throughput WHERE period_start >= current_date - 90;
+
+-- view: issue_throughput_by
+SELECT project, dimension, value, period, period_start, issues_opened, issues_closed FROM keypup.issue_throughput_by WHERE period_start >= current_date - 90;
+
+-- view: delivery
+SELECT project, period, period_start, deployments, pull_requests_deployed, change_lead_time_p50 FROM keypup.delivery WHERE period_start >= current_date - 90;
+
+-- view: project_deliveries
+SELECT project, source, deployment_ids, deployment_times FROM keypup.project_deliveries;
+
+-- view: delivery_sources
+SELECT project, source FROM keypup.delivery_sources;
+
+-- view: dora_levels
+SELECT report, metric, level, bound FROM keypup.dora_levels;
+
+-- view: review_weeks
+SELECT week_start, is_complete, starts_at, ends_at FROM keypup.review_weeks WHERE week_start >= current_date - 90;
+
+-- view: team_memberships
+SELECT team, person_id, joined_at, left_at FROM keypup.team_memberships;
