@@ -24,58 +24,66 @@ COMMENT ON COLUMN keypup.issue_labels.age IS 'As in issue_metrics.';
 COMMENT ON COLUMN keypup.issue_labels.times_reopened IS 'As in issue_metrics.';
 
 CREATE VIEW keypup.issue_throughput_by WITH (security_invoker = true, security_barrier = true) AS
+-- What happened and a period without anything in one list: those that are not asked for are left out before they are
+-- sorted and counted.
 WITH zone AS MATERIALIZED (
   SELECT a.account_id, keypup.known_time_zone(a.time_zone) AS time_zone FROM keypup.accounts a
-), happened AS (
-  SELECT t.account_id, t.project_id, t.event, t.occurred_at, t.close_reason, NULL::interval AS lead_time, t.labels,
-    t.type
-  FROM keypup.issue_transitions t
-  UNION ALL
-  SELECT i.account_id, i.project_id, 'led', i.closed_at, NULL, i.closed_at - i.created_at, i.labels, i.type
-  FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at >= i.created_at
-    AND (i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
-), counted AS (
-  SELECT h.account_id, h.project_id, d.dimension, d.value, k.period, s.period_start, z.time_zone,
-    count(*) FILTER (WHERE h.event = 'opened') AS issues_opened,
-    count(*) FILTER (WHERE h.event = 'closed') AS issues_closed,
-    count(*) FILTER (WHERE h.close_reason = 'completed') AS issues_completed,
-    count(*) FILTER (WHERE h.close_reason IN ('not_planned', 'duplicate')) AS issues_not_planned,
-    count(*) FILTER (WHERE h.event = 'reopened') AS issues_reopened,
-    percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY h.lead_time) AS lead_times
-  FROM happened h
+), happened AS NOT MATERIALIZED (
+  SELECT h.account_id, h.project_id, d.dimension, d.value, h.event, h.occurred_at AT TIME ZONE z.time_zone
+    AS occurred_at,
+    h.close_reason, h.lead_time, now() AT TIME ZONE z.time_zone AS until
+  FROM (
+    SELECT t.account_id, t.project_id, t.event, t.occurred_at, t.close_reason, NULL::interval AS lead_time, t.labels,
+      t.type
+    FROM keypup.issue_transitions t
+    UNION ALL
+    SELECT i.account_id, i.project_id, 'led', i.closed_at, NULL, i.closed_at - i.created_at, i.labels, i.type
+    FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at >= i.created_at
+      AND (i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
+  ) AS h
   JOIN zone z ON z.account_id = h.account_id
-  CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
-  CROSS JOIN LATERAL (SELECT date_trunc(k.period, h.occurred_at AT TIME ZONE z.time_zone)::date AS period_start) AS s
   CROSS JOIN LATERAL (
     SELECT 'label' AS dimension, x.label AS value
     FROM unnest(CASE WHEN cardinality(h.labels) > 0 THEN h.labels ELSE ARRAY[NULL::text] END) AS x(label)
     UNION ALL SELECT 'type', h.type) AS d
   WHERE h.occurred_at <= now()
-  GROUP BY h.account_id, h.project_id, d.dimension, d.value, k.period, s.period_start, z.time_zone
-), spaced AS (
-  SELECT c.*, lead(c.period_start) OVER (PARTITION BY c.account_id, c.project_id, c.dimension, c.value, c.period
-    ORDER BY c.period_start) AS next_start FROM counted c
+), counted AS (
+  SELECT c.account_id, c.project_id, c.dimension, c.value, c.period, c.period_start, max(c.until) AS until,
+    count(*) FILTER (WHERE c.event = 'opened') AS issues_opened,
+    count(*) FILTER (WHERE c.event = 'closed') AS issues_closed,
+    count(*) FILTER (WHERE c.close_reason = 'completed') AS issues_completed,
+    count(*) FILTER (WHERE c.close_reason IN ('not_planned', 'duplicate')) AS issues_not_planned,
+    count(*) FILTER (WHERE c.event = 'reopened') AS issues_reopened,
+    percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY c.lead_time) AS lead_times
+  FROM (
+    SELECT h.account_id, h.project_id, h.dimension, h.value, k.period,
+      date_trunc(k.period, h.occurred_at)::date AS period_start, h.until, h.event, h.close_reason, h.lead_time
+    FROM happened h CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
+    UNION ALL
+    -- An issue is opened before anything else happens to it.
+    SELECT f.account_id, f.project_id, f.dimension, f.value, k.period, g.start::date, f.until, NULL, NULL, NULL
+    FROM (
+      SELECT h.account_id, h.project_id, h.dimension, h.value, h.until, min(h.occurred_at) AS first_at
+      FROM happened h WHERE h.event = 'opened'
+      GROUP BY h.account_id, h.project_id, h.dimension, h.value, h.until
+    ) AS f
+    CROSS JOIN (VALUES ('week'::text), ('month')) AS k(period)
+    CROSS JOIN LATERAL keypup.period_starts(date_trunc(k.period, f.first_at), f.until,
+      ('1 ' || k.period)::interval) AS g(start)
+  ) AS c
+  GROUP BY c.account_id, c.project_id, c.period_start, c.period, c.dimension, c.value
 )
--- Each is followed by the empty ones up to the next, or up to now.
-SELECT s.account_id, s.project_id, j.name AS project, s.dimension, s.value, s.period, d.start::date AS period_start,
-  d.start + e.step <= now() AT TIME ZONE s.time_zone AS is_complete,
-  coalesce(c.issues_opened, 0) AS issues_opened, coalesce(c.issues_closed, 0) AS issues_closed,
-  coalesce(c.issues_completed, 0) AS issues_completed, coalesce(c.issues_not_planned, 0) AS issues_not_planned,
-  coalesce(c.issues_reopened, 0) AS issues_reopened,
+SELECT c.account_id, c.project_id, j.name AS project, c.dimension, c.value, c.period, c.period_start,
+  c.period_start + ('1 ' || c.period)::interval <= c.until AS is_complete,
+  c.issues_opened, c.issues_closed, c.issues_completed, c.issues_not_planned, c.issues_reopened,
   c.issues_reopened / nullif(c.issues_closed, 0)::double precision AS reopen_rate,
   justify_hours(c.lead_times[1]) AS lead_time_p50,
   justify_hours(c.lead_times[2]) AS lead_time_p75,
   justify_hours(c.lead_times[3]) AS lead_time_p90
-FROM spaced s
-CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = s.account_id
-  AND p.project_id = s.project_id LIMIT 1) AS j
-CROSS JOIN LATERAL (SELECT ('1 ' || s.period)::interval AS step) AS e
-CROSS JOIN LATERAL keypup.period_starts(s.period_start::timestamp,
-  coalesce(s.next_start - e.step, now() AT TIME ZONE s.time_zone), e.step) AS d(start)
-LEFT JOIN LATERAL (
-  SELECT s.issues_opened, s.issues_closed, s.issues_completed, s.issues_not_planned, s.issues_reopened, s.lead_times
-  WHERE d.start = s.period_start
-) AS c ON true;
+FROM counted c
+-- LIMIT, so that the planner cannot begin with the projects.
+CROSS JOIN LATERAL (SELECT p.name FROM keypup.projects p WHERE p.account_id = c.account_id
+  AND p.project_id = c.project_id LIMIT 1) AS j;
 REVOKE ALL ON keypup.issue_throughput_by FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by TO keypup_member;
 COMMENT ON VIEW keypup.issue_throughput_by IS

@@ -8,34 +8,38 @@ FROM keypup.projects p
 JOIN keypup.accounts a ON a.account_id = p.account_id
 CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
 CROSS JOIN LATERAL (
-  WITH item AS (
-    SELECT 'issue' AS kind, i.created_at, i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate')
-      AS is_done, CASE WHEN i.state = 'closed' THEN greatest(coalesce(i.closed_at, i.updated_at), i.created_at)
-      END AS ended_at
-    FROM keypup.issues i
-    WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.deleted_at IS NULL
-    UNION ALL
-    -- A merge is when it is dated, as in throughput, even before the opening.
-    SELECT 'pull_request', r.created_at, r.state = 'merged', CASE WHEN r.state <> 'open'
-      THEN coalesce(r.merged_at, greatest(coalesce(r.closed_at, r.updated_at), r.created_at)) END
-    FROM keypup.pull_requests r
-    WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL
-  ), counted AS (
-    SELECT i.kind, (h.happened_at AT TIME ZONE z.zone)::date AS day, sum(h.opened) AS items_opened,
-      sum(h.closed) AS items_closed, sum(h.done) AS items_done
-    FROM item i
+  -- What happened and a day without anything in one list, here and below: no join of days, and those that are not asked
+  -- for are left out before they are counted.
+  WITH happened AS MATERIALIZED (
+    SELECT i.kind, (h.happened_at AT TIME ZONE z.zone)::date AS day, h.opened, h.closed, h.done
+    FROM (
+      SELECT 'issue' AS kind, i.created_at, i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate')
+        AS is_done, CASE WHEN i.state = 'closed' THEN greatest(coalesce(i.closed_at, i.updated_at), i.created_at)
+        END AS ended_at
+      FROM keypup.issues i
+      WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.deleted_at IS NULL
+      UNION ALL
+      -- A merge is when it is dated, as in throughput, even before the opening.
+      SELECT 'pull_request', r.created_at, r.state = 'merged', CASE WHEN r.state <> 'open'
+        THEN coalesce(r.merged_at, greatest(coalesce(r.closed_at, r.updated_at), r.created_at)) END
+      FROM keypup.pull_requests r
+      WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL
+    ) AS i
     CROSS JOIN LATERAL (VALUES (i.created_at, 1, 0, 0), (i.ended_at, 0, 1, CASE WHEN i.is_done THEN 1 ELSE 0 END))
       AS h (happened_at, opened, closed, done)
     WHERE h.happened_at <= now()
-    GROUP BY i.kind, (h.happened_at AT TIME ZONE z.zone)::date
   )
-  SELECT k.kind, d.day::date AS day, d.day + interval '1 day' <= now() AT TIME ZONE z.zone AS is_complete,
-    coalesce(c.items_opened, 0) AS items_opened, coalesce(c.items_closed, 0) AS items_closed,
-    coalesce(c.items_done, 0) AS items_done
-  FROM (SELECT c.kind, min(c.day) AS first_day FROM counted c GROUP BY c.kind) AS k
-  CROSS JOIN LATERAL generate_series(k.first_day::timestamp, (now() AT TIME ZONE z.zone)::date::timestamp,
-    interval '1 day') AS d(day)
-  LEFT JOIN counted c ON c.kind = k.kind AND c.day = d.day::date
+  SELECT c.kind, c.day, c.day + interval '1 day' <= now() AT TIME ZONE z.zone AS is_complete,
+    sum(c.opened) AS items_opened, sum(c.closed) AS items_closed, sum(c.done) AS items_done
+  FROM (
+    SELECT h.kind, h.day, h.opened, h.closed, h.done FROM happened h
+    UNION ALL
+    SELECT k.kind, d.day::date, 0, 0, 0
+    FROM (SELECT h.kind, min(h.day) AS first_day FROM happened h GROUP BY h.kind) AS k
+    CROSS JOIN LATERAL generate_series(k.first_day::timestamp, (now() AT TIME ZONE z.zone)::date::timestamp,
+      interval '1 day') AS d(day)
+  ) AS c
+  GROUP BY c.kind, c.day
 ) AS f;
 REVOKE ALL ON keypup.items_daily FROM PUBLIC;
 GRANT SELECT ON keypup.items_daily TO keypup_member;
