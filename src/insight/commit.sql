@@ -9,8 +9,11 @@ FROM keypup.accounts a
 CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
 JOIN keypup.pull_request_commits c ON c.account_id = a.account_id
 CROSS JOIN LATERAL (SELECT (c.authored_at AT TIME ZONE z.zone)::date AS day) AS d
-JOIN keypup.pull_requests p ON p.account_id = c.account_id AND p.project_id = c.project_id
-  AND p.number = c.pull_request_number AND p.deleted_at IS NULL
+-- LIMIT, so that the commits of the days that are asked for look up theirs by key.
+CROSS JOIN LATERAL (
+  SELECT FROM keypup.pull_requests p WHERE p.account_id = c.account_id AND p.project_id = c.project_id
+    AND p.number = c.pull_request_number AND p.deleted_at IS NULL
+  LIMIT 1) AS p
 JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id
 LEFT JOIN keypup.person_logins l ON l.account_id = j.account_id AND l.connection_id = j.connection_id
   AND l.login = c.author

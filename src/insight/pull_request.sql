@@ -309,7 +309,9 @@ COMMENT ON COLUMN keypup.pull_request_work_in_progress.age_percentile IS
 CREATE VIEW keypup.review_weeks WITH (security_invoker = true, security_barrier = true) AS
 SELECT a.account_id, w.week_start, t.ends_at <= now() AS is_complete, t.starts_at, t.ends_at
 FROM keypup.accounts a
-CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
+CROSS JOIN LATERAL (
+  SELECT k.zone, (date_trunc('week', now() AT TIME ZONE k.zone) + interval '7 days') AT TIME ZONE k.zone AS next_week_at
+  FROM (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS k OFFSET 0) AS z
 CROSS JOIN LATERAL (SELECT min(v.submitted_at) AS first_at FROM keypup.reviews v WHERE v.account_id = a.account_id) AS s
 CROSS JOIN LATERAL (
   SELECT g.week::date AS week_start
@@ -319,8 +321,7 @@ CROSS JOIN LATERAL (
   -- Where clocks disagree, weeks to come.
   SELECT f.week::date
   FROM (SELECT DISTINCT date_trunc('week', v.submitted_at AT TIME ZONE z.zone) AS week FROM keypup.reviews v
-        WHERE v.account_id = a.account_id AND v.submitted_at
-          >= (date_trunc('week', now() AT TIME ZONE z.zone) + interval '7 days') AT TIME ZONE z.zone
+        WHERE v.account_id = a.account_id AND v.submitted_at >= z.next_week_at
           -- All are: with two ends the planner takes the range for a small one.
           AND v.submitted_at < timestamptz '10000-01-01 00:00:00+00') AS f
 ) AS w
