@@ -63,5 +63,45 @@ SELECT count(*) > 15 AS many, count(*) FILTER (WHERE h.columns IS DISTINCT FROM 
   count(*) FILTER (WHERE obj_description(h.oid, 'pg_class') NOT LIKE '% Durations in hours.') AS undescribed,
   (SELECT count(*) FROM pg_attribute a WHERE a.attrelid IN (SELECT oid FROM viewed) AND a.attnum > 0 AND col_description(a.attrelid, a.attnum) IS NULL) AS columns_undescribed
 FROM viewed v LEFT JOIN viewed h ON h.relname = v.relname || '_hours' WHERE v.has_interval;
+-- One name, one type; project wherever a row is of a project; a flag wherever it is of a day, week or month: what does not keep to it.
+CREATE VIEW pg_temp.viewed AS
+SELECT c.relname AS view, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'v' AND c.relname !~ '_hours$' AND has_table_privilege('keypup_member', c.oid, 'SELECT');
+SELECT count(DISTINCT view) > 50 AS many FROM pg_temp.viewed;
+SELECT name, string_agg(DISTINCT type, ', ' ORDER BY type) AS types FROM pg_temp.viewed GROUP BY name HAVING count(DISTINCT type) > 1;
+SELECT view FROM pg_temp.viewed GROUP BY view HAVING bool_or(name = 'project_id') AND NOT bool_or(name = 'project') ORDER BY view;
+SELECT view FROM pg_temp.viewed GROUP BY view HAVING bool_or(name IN ('day', 'week_start', 'month_start', 'period_start')) AND NOT bool_or(name = 'is_complete') ORDER BY view;
+
+-- What bots opened: an issue, of two that are open, and a pull request, of two that are merged and deployed.
+SELECT account_id AS paris, project_id FROM keypup.projects JOIN keypup.accounts a USING (account_id) WHERE a.name = 'bi paris' \gset
+INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, due_on) VALUES (:'paris', :'project_id', 'M', 1, 'M', 'open', '2024-06-30');
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, author, author_is_bot, labels, milestone_ids, created_at, updated_at)
+SELECT :'paris', :'project_id', n, n, '#' || n, 'open', 'open', 'ann', n = 4, '{bug}', '{M}', '2024-04-02', '2024-04-02' FROM generate_series(3, 4) n;
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, author_is_bot, milestone_ids, created_at, updated_at, ready_at, closed_at, merged_at, first_commit_at)
+SELECT :'paris', :'project_id', n, n, '#' || n, 'merged', 'merged', false, 'ann', n = 6, '{M}', '2024-04-02', '2024-04-03', '2024-04-02', '2024-04-03', '2024-04-03', '2024-04-01' FROM generate_series(5, 6) n;
+INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at) VALUES (:'paris', :'project_id', 'D', 'production', 'active', '2024-04-04', '2024-04-04', '2024-04-04');
+CREATE VIEW pg_temp.sums AS
+SELECT 'throughput_weekly' AS view, sum(pull_requests_merged) AS pull_requests, sum(issues_opened) AS issues FROM keypup.throughput_weekly WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'bi paris')
+UNION ALL SELECT 'throughput_monthly', sum(pull_requests_merged), sum(issues_opened) FROM keypup.throughput_monthly WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'bi paris')
+UNION ALL SELECT 'items_daily', sum(items_done) FILTER (WHERE kind = 'pull_request'), sum(items_opened) FILTER (WHERE kind = 'issue') FROM keypup.items_daily WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'bi paris')
+UNION ALL SELECT 'issue_flow_daily', NULL, sum(opened) FROM keypup.issue_flow_daily WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'bi paris')
+UNION ALL SELECT 'issue_ageing', NULL, sum(open_issues) FROM keypup.issue_ageing WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'bi paris')
+UNION ALL SELECT 'issue_throughput_by_label', NULL, sum(issues_opened) FROM keypup.issue_throughput_by_label WHERE label = 'bug'
+UNION ALL SELECT 'issue_throughput_by_type', NULL, sum(issues_opened) FROM keypup.issue_throughput_by_type WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'bi paris')
+UNION ALL SELECT 'moving_percentiles', max(samples) FILTER (WHERE metric = 'cycle_time'), max(samples) FILTER (WHERE metric = 'lead_time') FROM keypup.moving_percentiles
+UNION ALL SELECT 'milestone_progress', done, scope - done FROM keypup.milestone_progress
+UNION ALL SELECT 'milestone_burnup', max(done), max(scope) - max(done) FROM keypup.milestone_burnup
+UNION ALL SELECT 'milestone_forecasts', NULL, open_items FROM keypup.milestone_forecasts
+UNION ALL SELECT 'delivery_weekly', sum(pull_requests_deployed), NULL FROM keypup.delivery_weekly
+UNION ALL SELECT 'deployment_metrics', pull_requests, NULL FROM keypup.deployment_metrics
+UNION ALL SELECT 'team_throughput_weekly', sum(pull_requests_merged), NULL FROM keypup.team_throughput_weekly;
+SHOW keypup.count_bots;
+SELECT * FROM pg_temp.sums ORDER BY view COLLATE "C";
+SET keypup.count_bots = off;
+SELECT * FROM pg_temp.sums ORDER BY view COLLATE "C";
+RESET keypup.count_bots;
+SELECT number, author_is_bot, due_on FROM keypup.issue_fields WHERE due_on IS NOT NULL ORDER BY number;
+DROP VIEW pg_temp.sums, pg_temp.viewed;
 DELETE FROM keypup.accounts;
 DROP EXTENSION keypup CASCADE;

@@ -55,6 +55,7 @@ int keypup_max_password_digests = 2;
 int keypup_max_password_digests_per_role = 0;
 int keypup_questions_per_minute = 120;
 int keypup_max_questions = 32;
+bool keypup_count_bots = true;
 
 void _PG_init(void);
 
@@ -165,6 +166,11 @@ define_settings(void)
 		/* A session that loads keypup by itself has no shared memory, and may not define such a setting. */
 		process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0, NULL, NULL,
 		NULL);
+	DefineCustomBoolVariable(
+		"keypup.count_bots",
+		"Whether views that sum over issues and pull requests count those that bots opened.",
+		"Views with a row for each have a column that says whether a bot opened it.",
+		&keypup_count_bots, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("keypup");
 }
 

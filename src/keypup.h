@@ -31,5 +31,6 @@ extern int keypup_max_password_digests; /* at once, in the server */
 extern int keypup_max_password_digests_per_role; /* 0: one less, at least one */
 extern int keypup_questions_per_minute; /* of an account, each kind */
 extern int keypup_max_questions; /* at once, in the server */
+extern bool keypup_count_bots; /* in sums over issues and pull requests */
 
 #endif

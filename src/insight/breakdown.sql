@@ -35,11 +35,12 @@ WITH zone AS MATERIALIZED (
   FROM (
     SELECT t.account_id, t.project_id, t.event, t.occurred_at, t.close_reason, NULL::interval AS lead_time, t.labels,
       t.type
-    FROM keypup.issue_transitions t
+    FROM keypup.issue_transitions t WHERE keypup.counts_bots() OR NOT t.author_is_bot
     UNION ALL
     SELECT i.account_id, i.project_id, 'led', i.closed_at, NULL, i.closed_at - i.created_at, i.labels, i.type
     FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at >= i.created_at
       AND (i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
+      AND (keypup.counts_bots() OR NOT i.author_is_bot)
   ) AS h
   JOIN zone z ON z.account_id = h.account_id
   CROSS JOIN LATERAL (
@@ -88,7 +89,8 @@ REVOKE ALL ON keypup.issue_throughput_by FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by TO keypup_member;
 COMMENT ON VIEW keypup.issue_throughput_by IS
   'One row a project, label or type, and week or month, from the first in which something happened to issues that have '
-  'it now, to now, those with nothing included. In the account''s time zone.';
+  'it now, to now, those with nothing included. In the account''s time zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.issue_throughput_by.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_throughput_by.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_throughput_by.project IS 'Name of the project.';
@@ -121,7 +123,8 @@ REVOKE ALL ON keypup.issue_throughput_by_label FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by_label TO keypup_member;
 COMMENT ON VIEW keypup.issue_throughput_by_label IS
   'One row a project, label and week, from the first in which something happened to issues that have the label now, to '
-  'now, those with nothing included.';
+  'now, those with nothing included. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_throughput_by_label.project IS 'Name of the project.';
@@ -153,7 +156,8 @@ REVOKE ALL ON keypup.issue_throughput_by_type FROM PUBLIC;
 GRANT SELECT ON keypup.issue_throughput_by_type TO keypup_member;
 COMMENT ON VIEW keypup.issue_throughput_by_type IS
   'One row a project, issue type and week, from the first in which something happened to issues that have the type '
-  'now, to now, those with nothing included.';
+  'now, to now, those with nothing included. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_throughput_by_type.project IS 'Name of the project.';
@@ -190,6 +194,7 @@ CROSS JOIN LATERAL (
   WITH transition AS MATERIALIZED (
     SELECT t.event, t.occurred_at AT TIME ZONE z.zone AS occurred_at FROM keypup.issue_transitions t
     WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
+      AND (keypup.counts_bots() OR NOT t.author_is_bot)
   )
   SELECT k.period, c.period_start::date AS period_start,
     c.period_start + ('1 ' || k.period)::interval <= now() AT TIME ZONE z.zone AS is_complete,
@@ -209,7 +214,8 @@ REVOKE ALL ON keypup.issue_reopen_rate FROM PUBLIC;
 GRANT SELECT ON keypup.issue_reopen_rate TO keypup_member;
 COMMENT ON VIEW keypup.issue_reopen_rate IS
   'One row a project and week, and one a project and month: how many closed issues were opened again, beside how many '
-  'were closed.';
+  'were closed. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_reopen_rate.project IS 'Name of the project.';
@@ -230,11 +236,13 @@ SELECT m.account_id, m.project_id, m.project, count(*) AS open_issues,
   justify_hours((percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.age))[3]) AS age_p90,
   max(m.age) AS oldest_age
 FROM keypup.issue_metrics m
-WHERE m.state = 'open'
+WHERE m.state = 'open' AND (keypup.counts_bots() OR NOT m.author_is_bot)
 GROUP BY m.account_id, m.project_id, m.project;
 REVOKE ALL ON keypup.issue_ageing FROM PUBLIC;
 GRANT SELECT ON keypup.issue_ageing TO keypup_member;
-COMMENT ON VIEW keypup.issue_ageing IS 'One row a project with open issues: how old they are now.';
+COMMENT ON VIEW keypup.issue_ageing IS
+  'One row a project with open issues: how old they are now. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.issue_ageing.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_ageing.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_ageing.project IS 'Name of the project.';

@@ -1,7 +1,8 @@
 -- insight/commit.sql: commits by person and day. doc/activity.md has the definitions.
 
 CREATE VIEW keypup.commits_daily WITH (security_invoker = true, security_barrier = true) AS
-SELECT a.account_id, c.project_id, j.name AS project, d.day, l.person_id,
+SELECT a.account_id, c.project_id, j.name AS project, d.day,
+  d.day < (now() AT TIME ZONE z.zone)::date AS is_complete, l.person_id,
   CASE WHEN l.person_id IS NULL THEN c.author END AS login,
   coalesce(min(l.person), min(c.author)) AS person, c.author_is_bot AS is_bot,
   count(DISTINCT c.commit_id) AS commits, count(DISTINCT c.pull_request_number) AS pull_requests
@@ -17,8 +18,8 @@ CROSS JOIN LATERAL (
 JOIN keypup.projects j ON j.account_id = c.account_id AND j.project_id = c.project_id
 LEFT JOIN keypup.person_logins l ON l.account_id = j.account_id AND l.connection_id = j.connection_id
   AND l.login = c.author
-GROUP BY a.account_id, c.project_id, j.name, d.day, l.person_id, CASE WHEN l.person_id IS NULL THEN c.author END,
-  c.author_is_bot;
+GROUP BY a.account_id, z.zone, c.project_id, j.name, d.day, l.person_id,
+  CASE WHEN l.person_id IS NULL THEN c.author END, c.author_is_bot;
 REVOKE ALL ON keypup.commits_daily FROM PUBLIC;
 GRANT SELECT ON keypup.commits_daily TO keypup_member;
 COMMENT ON VIEW keypup.commits_daily IS
@@ -29,6 +30,7 @@ COMMENT ON COLUMN keypup.commits_daily.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.commits_daily.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.commits_daily.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.commits_daily.day IS 'The day on which they were written, by their authors'' clocks.';
+COMMENT ON COLUMN keypup.commits_daily.is_complete IS 'Whether the day is over, in the account''s time zone.';
 COMMENT ON COLUMN keypup.commits_daily.person_id IS
   'The person; NULL for the provider''s bots, and where the provider knows nobody of the author''s address.';
 COMMENT ON COLUMN keypup.commits_daily.login IS 'Login of who is no person, as a bot is; NULL otherwise.';

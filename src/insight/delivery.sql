@@ -375,9 +375,11 @@ WITH fact AS (
     NULL::timestamptz AS recovered_at
   FROM keypup.production_deployments d
   UNION ALL
-  SELECT p.account_id, p.project_id, p.deployment_id, p.deployed_at, false, NULL, p.number, p.change_lead_time,
+  SELECT p.account_id, p.project_id, p.deployment_id, p.deployed_at, false, NULL, c.number, c.change_lead_time,
     CASE WHEN p.rework_reason IS NOT NULL THEN true WHEN NOT p.author_is_bot THEN false END, NULL, NULL
-  FROM keypup.pull_request_delivery p WHERE p.deployment_id IS NOT NULL
+  FROM keypup.pull_request_delivery p
+  LEFT JOIN LATERAL (SELECT p.number, p.change_lead_time WHERE keypup.counts_bots() OR NOT p.author_is_bot) AS c ON true
+  WHERE p.deployment_id IS NOT NULL
   UNION ALL
   SELECT i.account_id, i.project_id, i.deployment_id, i.deployed_at, false, NULL, NULL, NULL, NULL, i.number, CASE
     WHEN i.state = 'closed' THEN i.closed_at END FROM keypup.incidents i WHERE i.deployment_id IS NOT NULL
@@ -403,7 +405,9 @@ SELECT g.account_id, g.project_id, (g.deployment).project, (g.deployment).source
 FROM gathered g;
 REVOKE ALL ON keypup.deployment_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.deployment_metrics TO keypup_member;
-COMMENT ON VIEW keypup.deployment_metrics IS 'One row a delivery that ended: what it carried, and what broke after it.';
+COMMENT ON VIEW keypup.deployment_metrics IS
+  'One row a delivery that ended: what it carried, and what broke after it. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.deployment_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.deployment_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.deployment_metrics.project IS 'Name of the project.';

@@ -32,7 +32,8 @@ WITH zone AS MATERIALIZED (
   FROM keypup.production_deployments d
   UNION ALL
   SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.number, p.change_lead_time, NULL, NULL
-  FROM keypup.pull_request_delivery p WHERE p.deployed_at IS NOT NULL
+  FROM keypup.pull_request_delivery p
+  WHERE p.deployed_at IS NOT NULL AND (keypup.counts_bots() OR NOT p.author_is_bot)
   UNION ALL
   SELECT i.account_id, i.project_id, NULL, NULL, i.deployed_at, NULL, NULL, NULL, i.deployment_id, i.recovery_time
   FROM keypup.incidents i WHERE i.deployed_at IS NOT NULL
@@ -91,7 +92,8 @@ REVOKE ALL ON keypup.delivery FROM PUBLIC;
 GRANT SELECT ON keypup.delivery TO keypup_member;
 COMMENT ON VIEW keypup.delivery IS
   'One row a project and week, and one a project and month, from its first delivery to now, those with nothing '
-  'included. In the account''s time zone.';
+  'included. In the account''s time zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.delivery.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.delivery.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.delivery.project IS 'Name of the project.';
@@ -153,7 +155,8 @@ REVOKE ALL ON keypup.delivery_weekly FROM PUBLIC;
 GRANT SELECT ON keypup.delivery_weekly TO keypup_member;
 COMMENT ON VIEW keypup.delivery_weekly IS
   'One row a project and week, from its first delivery to now, those with nothing included. In the account''s time '
-  'zone.';
+  'zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.delivery_weekly.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.delivery_weekly.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.delivery_weekly.project IS 'Name of the project.';
@@ -214,7 +217,8 @@ REVOKE ALL ON keypup.delivery_monthly FROM PUBLIC;
 GRANT SELECT ON keypup.delivery_monthly TO keypup_member;
 COMMENT ON VIEW keypup.delivery_monthly IS
   'One row a project and month, from its first delivery to now, those with nothing included. In the account''s time '
-  'zone.';
+  'zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.delivery_monthly.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.delivery_monthly.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.delivery_monthly.project IS 'Name of the project.';
@@ -345,7 +349,8 @@ WITH zone AS MATERIALIZED (
   FROM keypup.production_deployments d WHERE d.deployed_at <= now()
   UNION ALL
   -- A day more than is counted, whatever the zone.
-  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL, p.change_lead_time, p.deployment_id,
+  SELECT p.account_id, p.project_id, NULL, NULL, p.deployed_at, NULL,
+    CASE WHEN keypup.counts_bots() OR NOT p.author_is_bot THEN p.change_lead_time END, p.deployment_id,
     CASE WHEN p.rework_reason IS NOT NULL THEN true WHEN NOT p.author_is_bot THEN false END, NULL, NULL
   FROM keypup.pull_request_delivery p WHERE p.deployed_at > now() - interval '92 days' AND p.deployed_at <= now()
   UNION ALL
@@ -408,7 +413,8 @@ GRANT SELECT ON keypup.dora_metrics TO keypup_member;
 COMMENT ON VIEW keypup.dora_metrics IS
   'One row a project that ever delivered, or tried to: DORA''s key metrics of the last 91 days (13 weeks), or since '
   'its first delivery or try, and the levels of four of them. Days are those of the account''s time zone, and the last '
-  'one is today.';
+  'one is today. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.dora_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.dora_metrics.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.dora_metrics.project IS 'Name of the project.';

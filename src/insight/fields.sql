@@ -31,7 +31,8 @@ LEFT JOIN LATERAL (
   WHERE p.state = 'open' AND n.account_id = p.account_id AND n.project_id = p.project_id AND n.number = p.number
   LIMIT 1) AS n ON true
 LEFT JOIN LATERAL (
-  SELECT min(m.due_on) AS due_on FROM keypup.milestones m
+  -- The provider keeps a day as a time of that day in UTC.
+  SELECT (min(m.due_on) AT TIME ZONE 'UTC')::date AS due_on FROM keypup.milestones m
   WHERE m.account_id = p.account_id AND m.project_id = p.project_id AND m.external_id = ANY (p.milestone_ids)) AS d
     ON true
 LEFT JOIN LATERAL (
@@ -72,7 +73,7 @@ COMMENT ON COLUMN keypup.pull_request_fields.created_at IS 'When it was opened.'
 COMMENT ON COLUMN keypup.pull_request_fields.updated_at IS 'When it last changed.';
 COMMENT ON COLUMN keypup.pull_request_fields.closed_at IS 'When it was closed or merged; NULL while open.';
 COMMENT ON COLUMN keypup.pull_request_fields.merged_at IS 'When it was merged; NULL if not.';
-COMMENT ON COLUMN keypup.pull_request_fields.due_on IS 'When its milestone is due; NULL without one.';
+COMMENT ON COLUMN keypup.pull_request_fields.due_on IS 'The day its milestone is due; NULL without one.';
 COMMENT ON COLUMN keypup.pull_request_fields.assigned_at IS
   'When somebody was first assigned; NULL where nobody was, or it was not read.';
 COMMENT ON COLUMN keypup.pull_request_fields.last_assigned_at IS 'When somebody was last assigned.';
@@ -104,8 +105,8 @@ COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_sub_types IS
   'The provider''s types of them, sorted, each once.';
 
 CREATE VIEW keypup.issue_status_spans WITH (security_invoker = true, security_barrier = true) AS
-SELECT t.account_id, t.project_id, t.number, t.place, CASE t.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name,
-  t.occurred_at AS start_at, t.end_at
+SELECT t.account_id, t.project_id, t.project, t.number, t.place,
+  CASE t.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name, t.occurred_at AS start_at, t.end_at
 FROM keypup.issue_transitions t;
 REVOKE ALL ON keypup.issue_status_spans FROM PUBLIC;
 GRANT SELECT ON keypup.issue_status_spans TO keypup_member;
@@ -113,6 +114,7 @@ COMMENT ON VIEW keypup.issue_status_spans IS
   'One row an issue and time in which it was open, or closed: they follow one another without a gap.';
 COMMENT ON COLUMN keypup.issue_status_spans.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_status_spans.project_id IS 'The project.';
+COMMENT ON COLUMN keypup.issue_status_spans.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_status_spans.number IS 'Number of the issue.';
 COMMENT ON COLUMN keypup.issue_status_spans.place IS 'Counts from 1.';
 COMMENT ON COLUMN keypup.issue_status_spans.name IS
@@ -170,7 +172,8 @@ LEFT JOIN LATERAL (
     ORDER BY s.place) AS timeline FROM keypup.issue_status_spans s
   WHERE s.account_id = j.account_id AND s.project_id = j.project_id AND s.number = i.number) AS t ON true
 LEFT JOIN LATERAL (
-  SELECT min(m.due_on) AS due_on FROM keypup.milestones m
+  -- The provider keeps a day as a time of that day in UTC.
+  SELECT (min(m.due_on) AT TIME ZONE 'UTC')::date AS due_on FROM keypup.milestones m
   WHERE m.account_id = j.account_id AND m.project_id = j.project_id AND m.external_id = ANY (i.milestone_ids)) AS d
     ON true
 LEFT JOIN LATERAL (
@@ -195,7 +198,7 @@ COMMENT ON COLUMN keypup.issue_fields.sub_type IS 'The type that the provider gi
 COMMENT ON COLUMN keypup.issue_fields.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.issue_fields.updated_at IS 'When it last changed.';
 COMMENT ON COLUMN keypup.issue_fields.closed_at IS 'When it was last closed; NULL while open.';
-COMMENT ON COLUMN keypup.issue_fields.due_on IS 'When its milestone is due; NULL without one.';
+COMMENT ON COLUMN keypup.issue_fields.due_on IS 'The day its milestone is due; NULL without one.';
 COMMENT ON COLUMN keypup.issue_fields.assigned_at IS
   'When somebody was first assigned; NULL where nobody was, or it was not read.';
 COMMENT ON COLUMN keypup.issue_fields.last_assigned_at IS 'When somebody was last assigned.';

@@ -18,6 +18,7 @@ CROSS JOIN LATERAL (
       count(*) FILTER (WHERE t.event = 'reopened') AS reopened
     FROM keypup.issue_transitions t
     WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
+      AND (keypup.counts_bots() OR NOT t.author_is_bot)
     GROUP BY (t.occurred_at AT TIME ZONE z.zone)::date
   )
   SELECT d.day::date AS day, d.day + interval '1 day' <= now() AT TIME ZONE z.zone AS is_complete,
@@ -33,7 +34,8 @@ REVOKE ALL ON keypup.issue_flow_daily FROM PUBLIC;
 GRANT SELECT ON keypup.issue_flow_daily TO keypup_member;
 COMMENT ON VIEW keypup.issue_flow_daily IS
   'One row a project and day, from its first issue to today: the cumulative flow. Days are those of the account''s '
-  'time zone.';
+  'time zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.issue_flow_daily.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_flow_daily.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_flow_daily.project IS 'Name of the project.';
@@ -81,6 +83,7 @@ CROSS JOIN LATERAL (
       count(*) FILTER (WHERE t.event = 'reopened') AS issues_reopened
     FROM keypup.issue_transitions t
     WHERE t.account_id = p.account_id AND t.project_id = p.project_id AND t.occurred_at <= now()
+      AND (keypup.counts_bots() OR NOT t.author_is_bot)
     GROUP BY date_trunc(k.period, t.occurred_at AT TIME ZONE z.zone)::date
   ), led AS (
     SELECT date_trunc(k.period, i.closed_at AT TIME ZONE z.zone)::date AS period_start,
@@ -89,6 +92,7 @@ CROSS JOIN LATERAL (
     WHERE i.account_id = p.account_id AND i.project_id = p.project_id
       AND i.deleted_at IS NULL AND i.state = 'closed' AND i.closed_at BETWEEN i.created_at AND now()
       AND (i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
+      AND (keypup.counts_bots() OR NOT i.author_is_bot)
     GROUP BY date_trunc(k.period, i.closed_at AT TIME ZONE z.zone)::date
   ), merged AS (
     SELECT date_trunc(k.period, c.merged_at AT TIME ZONE z.zone)::date AS period_start,
@@ -96,6 +100,7 @@ CROSS JOIN LATERAL (
         FILTER (WHERE c.cycle_time >= interval '0') AS cycle_times
     FROM keypup.pull_request_cycle c
     WHERE c.account_id = p.account_id AND c.project_id = p.project_id AND c.merged_at <= now()
+      AND (keypup.counts_bots() OR NOT c.author_is_bot)
     GROUP BY date_trunc(k.period, c.merged_at AT TIME ZONE z.zone)::date
   ), filled AS (
     SELECT d.start::date AS period_start, d.start + e.step <= now() AT TIME ZONE z.zone AS is_complete,
@@ -128,7 +133,8 @@ REVOKE ALL ON keypup.throughput FROM PUBLIC;
 GRANT SELECT ON keypup.throughput TO keypup_member;
 COMMENT ON VIEW keypup.throughput IS
   'One row a project and week, and one a project and month, from its first issue or merge to now, those with nothing '
-  'included. In the account''s time zone.';
+  'included. In the account''s time zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.throughput.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.throughput.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.throughput.project IS 'Name of the project.';
@@ -196,7 +202,8 @@ REVOKE ALL ON keypup.throughput_weekly FROM PUBLIC;
 GRANT SELECT ON keypup.throughput_weekly TO keypup_member;
 COMMENT ON VIEW keypup.throughput_weekly IS
   'One row a project and week, from its first issue or merge to now, those with nothing included. In the account''s '
-  'time zone.';
+  'time zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.throughput_weekly.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.throughput_weekly.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.throughput_weekly.project IS 'Name of the project.';
@@ -269,7 +276,8 @@ REVOKE ALL ON keypup.throughput_monthly FROM PUBLIC;
 GRANT SELECT ON keypup.throughput_monthly TO keypup_member;
 COMMENT ON VIEW keypup.throughput_monthly IS
   'One row a project and month, from its first issue or merge to now, those with nothing included. In the account''s '
-  'time zone.';
+  'time zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.throughput_monthly.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.throughput_monthly.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.throughput_monthly.project IS 'Name of the project.';
@@ -331,16 +339,17 @@ COMMENT ON COLUMN keypup.throughput_monthly.previous_cycle_time_p90 IS
 CREATE VIEW keypup.milestone_items WITH (security_invoker = true, security_barrier = true) AS
 SELECT m.account_id, m.project_id, p.name AS project, m.external_id AS milestone_id, m.number AS milestone_number,
   x.kind, x.number, x.created_at,
-  CASE WHEN x.state <> 'open' THEN greatest(coalesce(x.closed_at, x.updated_at), x.created_at) END AS done_at, x.key
+  CASE WHEN x.state <> 'open' THEN greatest(coalesce(x.closed_at, x.updated_at), x.created_at) END AS done_at, x.key,
+  x.author_is_bot
 FROM keypup.milestones m
 JOIN (
   SELECT i.account_id, i.project_id, u.milestone_id, 'issue' AS kind, i.number, i.key, i.state, i.created_at,
-    i.closed_at, i.updated_at
+    i.closed_at, i.updated_at, i.author_is_bot
   FROM keypup.issues i CROSS JOIN LATERAL (SELECT DISTINCT unnest(i.milestone_ids)) AS u (milestone_id)
   WHERE i.milestone_ids <> '{}' AND i.deleted_at IS NULL
   UNION ALL
   SELECT r.account_id, r.project_id, u.milestone_id, 'pull_request', r.number, r.key, r.state, r.created_at,
-    coalesce(r.merged_at, r.closed_at), r.updated_at
+    coalesce(r.merged_at, r.closed_at), r.updated_at, r.author_is_bot
   FROM keypup.pull_requests r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.milestone_ids)) AS u (milestone_id)
   WHERE r.milestone_ids <> '{}' AND r.deleted_at IS NULL
 ) AS x ON x.account_id = m.account_id AND x.project_id = m.project_id AND x.milestone_id = m.external_id
@@ -359,13 +368,15 @@ COMMENT ON COLUMN keypup.milestone_items.number IS 'Number of the item within th
 COMMENT ON COLUMN keypup.milestone_items.created_at IS 'When the item was opened.';
 COMMENT ON COLUMN keypup.milestone_items.done_at IS
   'When it was closed or merged, never before the opening; NULL while open.';
+COMMENT ON COLUMN keypup.milestone_items.author_is_bot IS 'Whether a bot opened the item.';
 COMMENT ON COLUMN keypup.milestone_items.key IS 'The item as people write it: #12, !12, PROJ-12.';
 
 CREATE VIEW keypup.milestone_progress WITH (security_invoker = true, security_barrier = true) AS
 -- Counted once, not once a milestone.
 WITH counted AS MATERIALIZED (
   SELECT x.account_id, x.project_id, x.milestone_id, count(*) AS scope, count(x.done_at) AS done
-  FROM keypup.milestone_items x GROUP BY x.account_id, x.project_id, x.milestone_id
+  FROM keypup.milestone_items x WHERE keypup.counts_bots() OR NOT x.author_is_bot
+  GROUP BY x.account_id, x.project_id, x.milestone_id
 ), dated AS (
   SELECT m.account_id, m.project_id, p.name AS project, m.external_id AS milestone_id, m.number AS milestone_number,
     m.title, m.state, m.closed_at,
@@ -385,7 +396,9 @@ FROM dated d
 LEFT JOIN counted c ON c.account_id = d.account_id AND c.project_id = d.project_id AND c.milestone_id = d.milestone_id;
 REVOKE ALL ON keypup.milestone_progress FROM PUBLIC;
 GRANT SELECT ON keypup.milestone_progress TO keypup_member;
-COMMENT ON VIEW keypup.milestone_progress IS 'One row a milestone: how much of it is done, and how late it is.';
+COMMENT ON VIEW keypup.milestone_progress IS
+  'One row a milestone: how much of it is done, and how late it is. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.milestone_progress.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.milestone_progress.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.milestone_progress.project IS 'Name of the project.';
@@ -415,6 +428,7 @@ CROSS JOIN LATERAL (
     FROM keypup.milestone_items x CROSS
     JOIN LATERAL (VALUES (x.created_at, 1, 0), (x.done_at, 0, 1)) AS h(occurred_at, scope, done)
     WHERE x.account_id = p.account_id AND x.project_id = p.project_id AND h.occurred_at <= now()
+      AND (keypup.counts_bots() OR NOT x.author_is_bot)
     GROUP BY x.milestone_id, (h.occurred_at AT TIME ZONE z.zone)::date
   ), calendar AS (
     SELECT m.external_id AS milestone_id, m.number AS milestone_number, m.title, d.day::date AS day
@@ -440,7 +454,8 @@ REVOKE ALL ON keypup.milestone_burnup FROM PUBLIC;
 GRANT SELECT ON keypup.milestone_burnup TO keypup_member;
 COMMENT ON VIEW keypup.milestone_burnup IS
   'One row a milestone and day, from its first item to its closing or today: the burn-up of what is in it now. Days '
-  'are those of the account''s time zone.';
+  'are those of the account''s time zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.milestone_burnup.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.milestone_burnup.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.milestone_burnup.project IS 'Name of the project.';

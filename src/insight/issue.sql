@@ -46,21 +46,22 @@ SELECT t.account_id, t.project_id, p.name AS project, t.number, t.event, t.occur
   -- An event has no reason: what was opened again after it may have been closed for another one.
   CASE WHEN t.event = 'closed' AND t.end_at IS NULL THEN CASE WHEN t.state_reason IN ('not_planned', 'duplicate')
     THEN t.state_reason ELSE 'completed' END END AS close_reason,
-  t.place, t.end_at, t.labels, t.type
+  t.place, t.end_at, t.labels, t.type, t.author_is_bot
 FROM (
   -- What most were is opened and closed, as the row says; what others were stands in transition_times.
   SELECT i.account_id, i.project_id, i.number, 'opened' AS event, i.created_at AS occurred_at, i.state_reason,
     1::bigint AS place, CASE WHEN i.transition_times IS NOT NULL THEN i.transition_times[2] WHEN i.state = 'closed'
-      THEN greatest(coalesce(i.closed_at, i.updated_at), i.created_at) END AS end_at, i.labels, i.type
+      THEN greatest(coalesce(i.closed_at, i.updated_at), i.created_at) END AS end_at, i.labels, i.type, i.author_is_bot
   FROM keypup.issues i WHERE i.deleted_at IS NULL
   UNION ALL
   SELECT i.account_id, i.project_id, i.number, 'closed',
     greatest(coalesce(i.closed_at, i.updated_at), i.created_at), i.state_reason, 2, NULL, i.labels,
-    i.type
+    i.type, i.author_is_bot
   FROM keypup.issues i WHERE i.state = 'closed' AND i.transition_times IS NULL AND i.deleted_at IS NULL
   UNION ALL
   SELECT i.account_id, i.project_id, i.number, CASE n.place % 2 WHEN 0 THEN 'closed' ELSE 'reopened' END,
-    n.occurred_at, i.state_reason, n.place, i.transition_times[n.place + 1], i.labels, i.type
+    n.occurred_at, i.state_reason, n.place, i.transition_times[n.place + 1], i.labels, i.type,
+    i.author_is_bot
   FROM keypup.issues i CROSS JOIN LATERAL unnest(i.transition_times) WITH ORDINALITY AS n(occurred_at, place)
   WHERE i.transition_times IS NOT NULL AND n.place > 1 AND i.deleted_at IS NULL
 ) AS t
@@ -85,6 +86,7 @@ COMMENT ON COLUMN keypup.issue_transitions.place IS 'Counts those of the issue f
 COMMENT ON COLUMN keypup.issue_transitions.end_at IS 'When the next one occurred; NULL in the last.';
 COMMENT ON COLUMN keypup.issue_transitions.labels IS 'The labels that the issue has now.';
 COMMENT ON COLUMN keypup.issue_transitions.type IS 'The type that the issue has now; NULL without one.';
+COMMENT ON COLUMN keypup.issue_transitions.author_is_bot IS 'Whether a bot opened the issue.';
 
 CREATE VIEW keypup.issue_metrics WITH (security_invoker = true, security_barrier = true) AS
 -- Each issue looks its own rows up by key, so that a time range reaches the index of issues. What resolves it stands at

@@ -18,12 +18,14 @@ CROSS JOIN LATERAL (
         END AS ended_at
       FROM keypup.issues i
       WHERE i.account_id = p.account_id AND i.project_id = p.project_id AND i.deleted_at IS NULL
+        AND (keypup.counts_bots() OR NOT i.author_is_bot)
       UNION ALL
       -- A merge is when it is dated, as in throughput, even before the opening.
       SELECT 'pull_request', r.created_at, r.state = 'merged', CASE WHEN r.state <> 'open'
         THEN coalesce(r.merged_at, greatest(coalesce(r.closed_at, r.updated_at), r.created_at)) END
       FROM keypup.pull_requests r
       WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL
+        AND (keypup.counts_bots() OR NOT r.author_is_bot)
     ) AS i
     CROSS JOIN LATERAL (VALUES (i.created_at, 1, 0, 0), (i.ended_at, 0, 1, CASE WHEN i.is_done THEN 1 ELSE 0 END))
       AS h (happened_at, opened, closed, done)
@@ -45,7 +47,8 @@ REVOKE ALL ON keypup.items_daily FROM PUBLIC;
 GRANT SELECT ON keypup.items_daily TO keypup_member;
 COMMENT ON VIEW keypup.items_daily IS
   'One row a project, kind of item and day, from the first item of the kind to today, those with nothing included. '
-  'Each item counts once as opened, and once as closed. Days are those of the account''s time zone.';
+  'Each item counts once as opened, and once as closed. Days are those of the account''s time zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.items_daily.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.items_daily.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.items_daily.project IS 'Name of the project.';
@@ -81,7 +84,9 @@ CROSS JOIN LATERAL (
     ) AS w
   ), remaining AS MATERIALIZED (
     SELECT x.milestone_id, count(*) AS open_items FROM keypup.milestone_items x
-    WHERE x.account_id = p.account_id AND x.project_id = p.project_id AND x.done_at IS NULL GROUP BY x.milestone_id
+    WHERE x.account_id = p.account_id AND x.project_id = p.project_id AND x.done_at IS NULL
+      AND (keypup.counts_bots() OR NOT x.author_is_bot)
+    GROUP BY x.milestone_id
   )
   SELECT m.external_id AS milestone_id, m.number AS milestone_number, m.title,
     -- The provider keeps a day as a time of that day in UTC.
@@ -99,7 +104,8 @@ REVOKE ALL ON keypup.milestone_forecasts FROM PUBLIC;
 GRANT SELECT ON keypup.milestone_forecasts TO keypup_member;
 COMMENT ON VIEW keypup.milestone_forecasts IS
   'One row an open milestone: when what is open in it now will be done, if the project goes on at the pace of its last '
-  'complete weeks, and does nothing else.';
+  'complete weeks, and does nothing else. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.milestone_forecasts.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.milestone_forecasts.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.milestone_forecasts.project IS 'Name of the project.';

@@ -9,10 +9,12 @@ WITH zone AS MATERIALIZED (
   FROM keypup.pull_request_cycle c
   CROSS JOIN LATERAL (VALUES ('cycle_time', c.merged_at, c.cycle_time),
     ('time_to_first_review', c.first_review_at, c.first_review_at - c.created_at)) AS x(metric, measured_at, span)
+  WHERE keypup.counts_bots() OR NOT c.author_is_bot
   UNION ALL
   SELECT i.account_id, i.project_id, 'lead_time', i.closed_at, i.closed_at - i.created_at
   FROM keypup.issues i WHERE i.deleted_at IS NULL AND i.state = 'closed'
     AND (i.state_reason IS NULL OR i.state_reason NOT IN ('not_planned', 'duplicate'))
+    AND (keypup.counts_bots() OR NOT i.author_is_bot)
 ), sample AS (
   SELECT m.account_id, m.project_id, m.metric, m.span,
     date_trunc('week', m.measured_at AT TIME ZONE z.zone)::date AS week, z.this_week
@@ -45,7 +47,8 @@ REVOKE ALL ON keypup.moving_percentiles FROM PUBLIC;
 GRANT SELECT ON keypup.moving_percentiles TO keypup_member;
 COMMENT ON VIEW keypup.moving_percentiles IS
   'One row a project, metric and week, from its first sample to now: percentiles over that week and the three before '
-  'it. In the account''s time zone.';
+  'it. In the account''s time zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.moving_percentiles.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.moving_percentiles.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.moving_percentiles.project IS 'Name of the project.';

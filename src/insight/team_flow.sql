@@ -14,7 +14,7 @@ WITH zone AS MATERIALIZED (
   JOIN zone z ON z.account_id = p.account_id
   LEFT JOIN member m ON m.account_id = p.account_id AND m.person_id = p.person_id AND p.merged_at >= m.joined_at
     AND (m.left_at IS NULL OR p.merged_at < m.left_at)
-  WHERE p.merged_at <= now() AND NOT p.author_is_bot
+  WHERE p.merged_at <= now() AND (keypup.counts_bots() OR NOT p.author_is_bot)
 ), counted AS (
   SELECT m.account_id, m.team, m.time_zone, m.week, count(*) AS pull_requests_merged,
     percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY m.cycle_time) AS cycle_times,
@@ -42,8 +42,8 @@ REVOKE ALL ON keypup.team_throughput_weekly FROM PUBLIC;
 GRANT SELECT ON keypup.team_throughput_weekly TO keypup_member;
 COMMENT ON VIEW keypup.team_throughput_weekly IS
   'One row an account, team and week, from the team''s first merge to now: pull requests of persons who were in the '
-  'team when these were merged. One without a team for those who were in none. In the account''s time zone; bots '
-  'are left out.';
+  'team when these were merged. One without a team for those who were in none. In the account''s time zone. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.team_throughput_weekly.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.team_throughput_weekly.team IS
   'The team; NULL for authors who were in none. What somebody in two teams merges is in the rows of both.';
@@ -77,7 +77,7 @@ WITH zone AS MATERIALIZED (
       AND i.connection_id = j.connection_id AND i.login = d.author
     WHERE j.account_id = d.account_id AND j.project_id = d.project_id
     ORDER BY i.person_id IS NULL, i.external_id LIMIT 1) AS l
-  WHERE d.deployed_at <= now() AND NOT d.author_is_bot
+  WHERE d.deployed_at <= now() AND (keypup.counts_bots() OR NOT d.author_is_bot)
 ), carried AS MATERIALIZED (
   -- All that there is: the first says from when on is counted. Once a team, though two logins of one person may both
   -- be in it.
@@ -139,7 +139,8 @@ REVOKE ALL ON keypup.team_dora_metrics FROM PUBLIC;
 GRANT SELECT ON keypup.team_dora_metrics TO keypup_member;
 COMMENT ON VIEW keypup.team_dora_metrics IS
   'One row a team: DORA''s key metrics of the last 13 weeks, of what persons who were in the team at the merge '
-  'have brought to production. What several teams brought is in the rows of each.';
+  'have brought to production. What several teams brought is in the rows of each. '
+  'What bots opened counts unless keypup.count_bots is off.';
 COMMENT ON COLUMN keypup.team_dora_metrics.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.team_dora_metrics.team IS 'The team.';
 COMMENT ON COLUMN keypup.team_dora_metrics.weeks_counted IS
