@@ -1,26 +1,39 @@
-# test/bench/analyst.pl PSQL …: measures the joins of test/bench/analyst, which says what.
+# test/bench/analyst.pl ENTRIES PSQL …: measures the joins of test/bench/analyst, which says what. ENTRIES: a file with a line a role: its name,
+# who logs in, and what it says at the beginning of each transaction, between bars.
 use strict;
 use warnings;
 
 $| = 1;
-my @psql = @ARGV;
+my ($entries, @psql) = @ARGV;
 my $limit = $ENV{LIMIT} // 60;
 my @roles = split ' ', $ENV{ROLES} // 'average';
+my $wants_pairs = $ENV{PAIRS} // 1;
 my $queries = $ENV{QUERIES} // 200;
 my $seed = $ENV{SEED} // 1;
 # The columns that views are joined by.
 my @keys = qw(account_id project_id connection_id number item_number milestone_number external_id deployment_id login person_id team label type day week_start month_start
   period_start period);
 
-# What psql answers to a script.
+my (%login, %enter);
+open my $in, '<', $entries or die "$entries: $!";
+foreach (<$in>)
+{
+	chomp;
+	my ($role, $login, $enter) = split /\|/;
+	($login{$role}, $enter{$role}) = ($login, $enter // '');
+}
+close $in;
+
+# What psql answers to queries, each in a transaction of the role's; what comes before and after each of them.
 sub answer
 {
-	my ($role, $script) = @_;
+	my ($role, $before, $after, @queries) = @_;
 	my $file = "$ENV{TMPDIR}/analyst.$$";
 	open my $out, '>', $file or die "$file: $!";
-	print $out $script;
+	print $out "\\set VERBOSITY terse\nSET statement_timeout = '${limit}s';\n";
+	print $out "BEGIN;\n\\o /dev/null\n$enter{$role}\n\\o\n$before$_;\n${after}COMMIT;\n" foreach @queries;
 	close $out;
-	open my $in, '-|', @psql, '-U', $role, '-f', $file or die "psql: $!";
+	open my $in, '-|', @psql, '-U', $login{$role}, '-f', $file or die "psql: $!";
 	my $reply = do { local $/; <$in> };
 	close $in;
 	unlink $file;
@@ -31,7 +44,7 @@ sub answer
 sub milliseconds
 {
 	my ($role, @queries) = @_;
-	my $reply = answer($role, "\\set VERBOSITY terse\nSET statement_timeout = '${limit}s';\n\\o /dev/null\n\\timing on\n" . join('', map { "$_;\n" } @queries));
+	my $reply = answer($role, "\\o /dev/null\n\\timing on\n", "\\timing off\n\\o\n", @queries);
 	my @times = $reply =~ /^Time: ([0-9.]+) ms/mg;
 	die "no time of: @queries\n$reply" unless @times == @queries;
 	return @times;
@@ -42,8 +55,8 @@ my (%columns, %type, %alone, %is_key);
 sub read_views
 {
 	my ($role) = @_;
-	%columns = %type = %alone = %is_key = ();
-	foreach (split /\n/, answer($role, <<'SQL'))
+	%columns = %type = %alone = ();
+	foreach (split /\n/, answer($role, '', '', <<'SQL'))
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind = 'v' AND c.relname !~ '_hours$' AND has_table_privilege('keypup_member', c.oid, 'SELECT')
@@ -73,7 +86,7 @@ sub shared_columns
 sub is_key
 {
 	my ($role, $view, @shared) = @_;
-	return $is_key{"$view @shared"} //= answer($role, "SELECT count(*) = count(DISTINCT (" . join(', ', @shared) . ")) FROM keypup.$view") =~ /^t/ ? 1 : 0;
+	return $is_key{"$view @shared"} //= answer($role, '', '', "SELECT count(*) = count(DISTINCT (" . join(', ', @shared) . ")) FROM keypup.$view") =~ /^t/ ? 1 : 0;
 }
 
 sub can_join
@@ -156,10 +169,14 @@ sub random_query
 	my $from = "keypup.$chosen[0] a";
 	foreach my $alias (qw(b c)[ 0 .. 1 + draw(2) - 1 ])
 	{
-		my @partners = grep { my $candidate = $_; my @shared = can_join($role, $chosen[0], $candidate); @shared > 0 } @views;
-		last unless @partners;
-		my $view = one_of(@partners);
-		my @shared = can_join($role, $chosen[0], $view);
+		# Tried one after the other: to ask of all what is a key takes longer than the queries.
+		my ($view, @shared);
+		foreach (1 .. 3 * @views)
+		{
+			$view = one_of(@views);
+			last if @shared = can_join($role, $chosen[0], $view);
+		}
+		last unless @shared;
 		$from .= ' ' . one_of('JOIN', 'LEFT JOIN') . " keypup.$view $alias ON " . join(' AND ', map { "$alias.$_ = a.$_" } @shared);
 		push @chosen, $view;
 	}
@@ -203,6 +220,6 @@ sub measure_random
 foreach my $role (@roles)
 {
 	read_views($role);
-	measure_pairs($role);
+	measure_pairs($role) if $wants_pairs;
 	measure_random($role);
 }
