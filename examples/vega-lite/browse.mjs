@@ -1,17 +1,20 @@
 // Opens the pages in Chromium: takes a picture of one, or does as told and writes what a person would read there.
 //   node browse.mjs --url http://localhost:8080/reviews --picture FILE.png [--width 390] [--height all]
 //   node browse.mjs --url http://localhost:8080 --steps '[{"follow": "Reviews"}, {"choose": {"project": "demo/two"}}, {"period": "26 weeks"}]' > pages.json
+// --colors dark: as on a device that is set to dark. --check: what axe finds on each page that not everybody can use.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 
-const READY = 30_000;
+const READY = 180_000;
 
 const { values: options } = parseArgs({ options: {
-  url: { type: 'string' }, picture: { type: 'string' }, width: { type: 'string', default: '1280' }, height: { type: 'string', default: '900' }, steps: { type: 'string', default: '[]' }, chromium: { type: 'string', default: '/usr/bin/chromium' },
+  url: { type: 'string' }, picture: { type: 'string' }, width: { type: 'string', default: '1280' }, height: { type: 'string', default: '900' }, colors: { type: 'string', default: 'light' },
+  steps: { type: 'string', default: '[]' }, check: { type: 'boolean', default: false }, chromium: { type: 'string', default: '/usr/bin/chromium' },
 } });
 
 /** What a browser does by itself is switched off, and no name but localhost is found: it asks nobody but the server of the pages. */
@@ -19,6 +22,7 @@ async function openBrowser(profile) {
   return chromium.launchPersistentContext(profile, {
     executablePath: options.chromium,
     viewport: { width: Number(options.width), height: options.height === 'all' ? 900 : Number(options.height) },
+    colorScheme: options.colors,
     // West of UTC, where days that are taken for midnights slip to the day before.
     timezoneId: 'America/Los_Angeles', locale: 'en-US',
     args: ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
@@ -88,17 +92,27 @@ function readPage(page) {
   });
 }
 
+/** What axe finds on the page: rule, part of the page and reason. */
+async function checkPage(page) {
+  await page.evaluate(readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'));
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 200)}: ${failureSummary}`));
+}
+
+const readAll = async (page) => ({ ...await readPage(page), ...(options.check ? { found: await checkPage(page) } : {}) });
+
 const profile = mkdtempSync(join(tmpdir(), 'pages.'));
 const browser = await openBrowser(profile);
 try {
   const page = browser.pages()[0] ?? await browser.newPage();
+  page.setDefaultTimeout(READY);
   const seen = watch(page, new URL(options.url).origin);
   await page.goto(options.url);
   await settled(page);
-  const pages = [await readPage(page)];
+  const pages = [await readAll(page)];
   for (const step of JSON.parse(options.steps)) {
     await perform(page, step);
-    pages.push(await readPage(page));
+    pages.push(await readAll(page));
   }
   if (options.picture) await page.screenshot({ path: options.picture, fullPage: options.height === 'all' });
   else console.log(JSON.stringify({ pages, ...seen }));

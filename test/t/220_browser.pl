@@ -67,7 +67,7 @@ query(q{INSERT INTO keypup.deployments (account_id, project_id, external_id, env
 	  CASE WHEN number % 12 <> 0 THEN merged_at + interval '3 hours' END, CASE WHEN number % 12 = 0 THEN merged_at + interval '3 hours' END
 	FROM keypup.pull_requests WHERE merged_at IS NOT NULL AND number % 2 = 0;
 	UPDATE keypup.issues SET state_reason = 'completed' WHERE state = 'closed';
-	SELECT keypup.set_incident_labels('acme', '{bug,enhancement}')});
+	SELECT keypup.set_incident_labels('acme', '{bug,enhancement}'), keypup.set_time_zone('acme', 'Asia/Kolkata')});
 my $account = query(q{SELECT account_id FROM keypup.accounts WHERE name = 'acme'});
 my %project = map { split /\|/ } split /\n/, query('SELECT name, project_id FROM keypup.projects');
 
@@ -91,7 +91,7 @@ sub browse
 	my ($url, @steps) = @_;
 	my @options = ref $url ? @$url : ('--url', $url);
 	my ($out, $error) = ('', '');
-	my $done = run([ 'node', "$folder/browse.mjs", @options, '--steps', encode_json(\@steps) ], '>', \$out, '2>', \$error, timeout(120));
+	my $done = run([ 'node', "$folder/browse.mjs", @options, '--steps', encode_json(\@steps) ], '>', \$out, '2>', \$error, timeout($PostgreSQL::Test::Utils::timeout_default));
 	ok($done, 'the browser did as told') or diag($error);
 	return decode_json($out);
 }
@@ -217,6 +217,11 @@ is(total($reviews_all, 'merged_without_review', 'reviewed') + total($reviews_all
 is(total($reviews_all, 'merged_without_review', 'without_review'), as_vera(q{SELECT count(*) FROM keypup.pull_requests p WHERE merged_at IS NOT NULL AND NOT EXISTS (SELECT FROM keypup.reviews r
 	WHERE (r.account_id, r.project_id, r.pull_request_number) = (p.account_id, p.project_id, p.number) AND NOT r.author_is_bot AND r.author IS DISTINCT FROM p.author AND r.state <> 'pending'
 	AND r.submitted_at BETWEEN p.ready_at AND p.merged_at)}), 'which it is, is right');
+# By weeks of the account's time zone, on every page.
+my @merges = map { [ $_->{week_start}, plain($_->{reviewed}) + plain($_->{without_review}) ] } @{ $reviews_all->{sections}{merged_without_review}{rows} };
+is(join("\n", map { "$_->[0] $_->[1]" } @merges),
+	as_vera(q{SELECT string_agg(week_start || ' ' || merged, E'\n' ORDER BY week_start DESC) FROM (SELECT date_trunc('week', merged_at AT TIME ZONE 'Asia/Kolkata')::date AS week_start, count(*) AS merged
+		FROM keypup.pull_requests WHERE state = 'merged' AND deleted_at IS NULL GROUP BY 1) x}), 'merges stand in the weeks of the account');
 is($flow_all->{numbers}{issues_open}, as_vera(q{SELECT count(*) FROM keypup.issues WHERE state = 'open'}), 'all open issues are counted');
 is($flow_all->{sections}{issue_flow}{rows}[0]{opened}, as_vera('SELECT count(*) FROM keypup.issues'), 'all issues are in the flow');
 is(scalar @{ $flow_all->{sections}{work_in_progress}{rows} }, as_vera(q{SELECT count(*) FROM keypup.pull_requests WHERE state = 'open'}), 'each open pull request is in the list');
@@ -276,6 +281,16 @@ is_deeply($_->{cut}, [], "$_->{title}: nothing is cut off") foreach $flow_all, $
 my $phone = browse([ '--width', 390, '--url', "$url/reviews?period=all" ], { follow => 'Flow' });
 my @cut = map { @{ $_->{cut} } } @{ $phone->{pages} };
 is_deeply([ grep { !/^\w+ div\.rows:/ || /^reviewer_pairs/ } @cut ], [], 'nor on a phone');
+# Everybody can use the pages: axe finds nothing, in the light and in the dark, on a desk and on a phone.
+foreach my $colors (qw(light dark))
+{
+	foreach my $width (1280, 390)
+	{
+		my $checked = browse([ '--check', '--colors', $colors, '--width', $width, '--url', "$url/flow" ], { follow => 'Reviews' }, { follow => 'Delivery' });
+		is_deeply($_->{found}, [], "$_->{title}: axe finds nothing, $colors, $width wide") foreach @{ $checked->{pages} };
+		is_deeply($checked->{errors}, [], 'and nothing else went wrong');
+	}
+}
 # A project at rest: where the period ends is said, and why.
 my $end = $reviews->{range} =~ s/.* to //r;
 is($_->{resting}, "Nothing has happened since $end: the period ends there, and not today.", "$_->{title}: it says that all is at rest") foreach $flow, $reviews;
@@ -298,7 +313,8 @@ is($empty->{pages}[0]{as_of}, 'No project is tracked yet.', 'and is told so');
 is($empty->{pages}[0]{resting}, undef, 'where nothing ever happened, nothing rests');
 is_deeply($empty->{errors}, [], 'without an error');
 unlike(join('', map { $_->{html} } @{ $empty->{pages} }), qr{demo/}, 'and no name');
-my $nobody = browse(serve('oscar'));
+my $nobody = browse([ '--check', '--url', serve('oscar') ]);
+is_deeply($nobody->{pages}[0]{found}, [], 'axe finds nothing where an error is shown');
 is_deeply($nobody->{pages}[0]{messages}, ['This database role is in no account of Keypup, or may not read its data.'], 'who is in no account is told that');
 
 # Who is in two accounts sees them one at a time; and what went wrong with the sync is told.

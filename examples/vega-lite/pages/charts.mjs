@@ -3,14 +3,18 @@
 // Okabe and Ito's colours, which people with any colour vision tell apart.
 export const COLORS = { blue: '#0072b2', orange: '#e69f00', green: '#009e73', vermilion: '#d55e00', purple: '#cc79a7', sky: '#56b4e9' };
 
-const CONFIG = {
+/** A colour of the pages' style sheet, which has others for the dark. */
+const pageColor = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+const makeConfig = () => ({
   background: null,
   font: 'system-ui, "DejaVu Sans", sans-serif',
   view: { stroke: null },
-  axis: { labelFontSize: 11, titleFontSize: 11, titleFontWeight: 'normal', labelColor: '#59636e', titleColor: '#59636e', gridColor: '#e6e9ec', domainColor: '#c4cad0', tickColor: '#c4cad0' },
-  legend: { orient: 'top', title: null, labelFontSize: 12, symbolType: 'square' },
-  header: { title: null, labelFontSize: 12, labelFontWeight: 600, labelAnchor: 'start', labelPadding: 4 },
-};
+  axis: { labelFontSize: 11, titleFontSize: 11, titleFontWeight: 'normal', labelColor: pageColor('quiet'), titleColor: pageColor('quiet'), gridColor: pageColor('grid'), domainColor: pageColor('line'), tickColor: pageColor('line') },
+  legend: { orient: 'top', title: null, labelFontSize: 12, labelColor: pageColor('ink'), symbolType: 'square' },
+  header: { title: null, labelFontSize: 12, labelFontWeight: 600, labelColor: pageColor('ink'), labelAnchor: 'start', labelPadding: 4 },
+  text: { color: pageColor('ink') },
+});
 
 export const DAY = 86_400_000;
 export const dateText = (milliseconds) => new Date(milliseconds).toISOString().slice(0, 10);
@@ -57,7 +61,7 @@ const overTime = (title, period) => ({
   field: 'at', type: 'quantitative', title, scale: { domain: [Date.parse(period.from), Date.parse(period.to) + DAY], nice: false, zero: false },
   axis: { grid: false, values: ticksOf(period), labelExpr: "utcFormat(datum.value, '%-d %b %y')", labelOverlap: true, labelFlush: true },
 });
-const withData = (values, specification) => ({ $schema: 'https://vega.github.io/schema/vega-lite/v6.json', config: CONFIG, data: { values }, width: 'container', height: 240, ...specification });
+const withData = (values, specification) => ({ $schema: 'https://vega.github.io/schema/vega-lite/v6.json', config: makeConfig(), data: { values }, width: 'container', height: 240, ...specification });
 
 // Half of the hours are below ten and some above a thousand: with a logarithmic scale, which has a place for 0, both are seen.
 const upward = (log, tickCount) => ({
@@ -108,7 +112,7 @@ export function weeks(rows, { x, xTitle, period, unit, yTitle, series }) {
     mark: { type: 'rect' },
     encoding: {
       x: overTime(xTitle, period), x2: { field: 'end' },
-      y: { field: 'bottom', type: 'quantitative', title: yTitle, axis: { tickMinStep: 1, tickCount: 6 } }, y2: { field: 'top' },
+      y: { field: 'bottom', type: 'quantitative', title: yTitle, axis: { tickMinStep: 1, tickCount: 6 }, scale: values.length > 0 ? {} : { domain: [0, 1] } }, y2: { field: 'top' },
       color: colored(series), ...marked,
     },
   });
@@ -161,7 +165,7 @@ export function pairs(rows, { down, across, value, unit, downTitle, acrossTitle,
   return withData(values, {
     height: Math.max(80, downNames.length * 22),
     layer: [
-      { mark: { type: 'rect', stroke: '#fff' }, encoding: { x, y, color: { field: value, type: 'quantitative', scale: { scheme: 'blues', domain: [0, high] }, legend: null }, ...marked } },
+      { mark: { type: 'rect', stroke: pageColor('card') }, encoding: { x, y, color: { field: value, type: 'quantitative', scale: { scheme: 'blues', domain: [0, high] }, legend: null }, ...marked } },
       { mark: { type: 'text', fontSize: 10, aria: false }, encoding: { x, y, text: { field: value }, color: { condition: { test: `datum[${JSON.stringify(value)}] > ${0.6 * high}`, value: '#fff' }, value: '#1b1f24' } } },
     ],
   });

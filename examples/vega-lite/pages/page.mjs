@@ -11,7 +11,7 @@ const PERIODS = [['13', '13 weeks'], ['26', '26 weeks'], ['52', '52 weeks'], ['a
 const path = location.pathname === '/' ? '/flow' : location.pathname;
 const page = pages[path];
 const filters = document.querySelector('#filters');
-const main = document.querySelector('main');
+const main = document.querySelector('#content');
 const chosen = Object.fromEntries(['account', 'project', 'period'].map((name) => [name, new URLSearchParams(location.search).get(name) ?? '']));
 let views = [];
 let drawing = 0;
@@ -76,6 +76,8 @@ async function drawChart(place, specification, title) {
   const view = new vega.View(vega.parse({ ...spec, description: title }, null, { ast: true }), { expr: expressionInterpreter, renderer: 'svg', container: place, hover: true });
   views.push(view);
   await view.runAsync();
+  // A mark without data has nothing to be read out.
+  for (const mark of place.querySelectorAll('g[role]:empty')) mark.setAttribute('aria-hidden', 'true');
 }
 
 /** A section with its place for a chart and for a table; filled by fillSection. */
@@ -160,6 +162,8 @@ async function start() {
     clearTimeout(waiting);
     waiting = setTimeout(() => { if (innerWidth !== width) { width = innerWidth; draw(); } }, 250);
   });
+  // Charts have the colours of the light or of the dark.
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
   await draw();
 }
 

@@ -101,12 +101,12 @@ const reviews = {
       chart: (rows) => pairs(rows, { down: 'author', across: 'reviewer', value: 'pull_requests', unit: 'pull requests', downTitle: 'Author', acrossTitle: 'Reviewer' }),
     },
     {
-      query: 'time_to_first_review', title: 'Time to first review', about: 'Hours from the opening to the first review by another person, by the week (UTC) of that review. On a logarithmic scale, since a few wait for very long.',
+      query: 'time_to_first_review', title: 'Time to first review', about: 'Hours from the opening to the first review by another person, by the week of that review. On a logarithmic scale, since a few wait for very long.',
       columns: [week, { name: 'pull_requests', title: 'Pull requests' }, ...inHours(percentiles)],
       chart: (rows, period) => lines(rows, { period, x: 'week_start', xTitle: 'Week of the first review', yTitle: 'Hours, logarithmic', unit: 'hours', series: percentiles, log: true }),
     },
     {
-      query: 'merged_without_review', title: 'Merged without a review', about: 'Pull requests merged by week (UTC), and how many of them nobody but the author had reviewed before the merge.',
+      query: 'merged_without_review', title: 'Merged without a review', about: 'Pull requests merged by week, and how many of them nobody but the author had reviewed before the merge.',
       columns: [week, ...reviewed, { name: 'percent_without_review', title: 'Without a review', unit: '%' }],
       chart: (rows, period) => weeks(rows, { period, x: 'week_start', xTitle: 'Week of the merge', yTitle: 'Pull requests merged', unit: 'pull requests', series: reviewed }),
     },

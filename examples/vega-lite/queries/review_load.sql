@@ -6,9 +6,10 @@ WITH load AS (
     round(extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY response_time)) / 3600, 1) AS response_p50,
     round(extract(epoch FROM percentile_cont(0.9) WITHIN GROUP (ORDER BY response_time)) / 3600, 1) AS response_p90
   FROM keypup.pull_request_reviews
+  JOIN keypup.accounts USING (account_id)
   WHERE account_id = nullif(:'account', '')::uuid
     AND (:'project' = '' OR project_id = nullif(:'project', '')::bigint)
-    AND (submitted_at AT TIME ZONE 'UTC')::date BETWEEN :'from'::date AND :'to'::date
+    AND (submitted_at AT TIME ZONE keypup.known_time_zone(time_zone))::date BETWEEN :'from'::date AND :'to'::date
     AND NOT is_bot
   GROUP BY person_id, person
 )

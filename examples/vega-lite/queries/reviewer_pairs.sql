@@ -4,9 +4,10 @@ WITH review AS (
     author_person_id, coalesce(author_person, 'deleted user') AS author_person, min(author) OVER (PARTITION BY author_person_id, author_person) AS author_login,
     person_id, coalesce(person, 'deleted user') AS person, min(login) OVER (PARTITION BY person_id, person) AS login
   FROM keypup.pull_request_reviews
+  JOIN keypup.accounts USING (account_id)
   WHERE account_id = nullif(:'account', '')::uuid
     AND (:'project' = '' OR project_id = nullif(:'project', '')::bigint)
-    AND (submitted_at AT TIME ZONE 'UTC')::date BETWEEN :'from'::date AND :'to'::date
+    AND (submitted_at AT TIME ZONE keypup.known_time_zone(time_zone))::date BETWEEN :'from'::date AND :'to'::date
     AND NOT is_bot AND NOT author_is_bot
 ), named AS (
   -- Persons of the same name are told apart by their logins.
