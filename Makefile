@@ -7,7 +7,7 @@ MODULE_big = keypup
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c)))
 
 # The install script is the rooms' SQL; order in a room says in what order its files are. A room uses those before it.
-ROOMS = account worker audit token http outside provider connection model sync grant provider/github operation right sign_in rotation \
+ROOMS = account worker audit token http outside provider connection model sync grant forward provider/github operation right sign_in rotation \
 	webhook insight installation
 ROOM_SQL = $(foreach room,$(ROOMS),$(addprefix src/$(room)/,$(shell cat $(srcdir)/src/$(room)/order)))
 

@@ -23,7 +23,7 @@ FROM (VALUES
   ('tokens.use', 2),
   ('settings.write', 3), ('users.read', 3), ('users.manage', 3), ('tokens.create', 3), ('tokens.rotate', 3),
   ('tokens.delete', 3), ('features.manage', 3), ('audit.read', 3), ('billing.manage', 3), ('support.grant', 3),
-  ('owners.manage', 4), ('account.delete', 4)) AS p(permission, rank)
+  ('owners.manage', 4), ('account.delete', 4), ('audit.forward', 4)) AS p(permission, rank)
 JOIN (VALUES ('viewer', 1), ('member', 2), ('admin', 3), ('owner', 4)) AS r(role, rank) ON r.rank >= p.rank;
 
 -- What an account's own roles may do. A role is there while it has a permission.

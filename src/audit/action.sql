@@ -89,6 +89,8 @@ INSERT INTO keypup.audit_actions (action, is_counted, description) VALUES
 ('key.destroy', false, 'A data key that seals nothing any more is destroyed.'),
 ('proxy.credentials', false, 'The user and password of the proxy are set, or taken away.'),
 ('setting.change', false, 'A setting of keypup is another than before, as the worker finds within a minute.'),
+('audit_sink.set', false, 'The log is forwarded to a sink, or the sink is shown another secret.'),
+('audit_sink.remove', false, 'It is forwarded there no more.'),
 ('audit.expire', false, 'Records of a day are dropped after keypup.audit_retention.'),
 ('audit.hold', false, 'An account''s log is kept until further notice.'),
 ('audit.release', false, 'That ends.');
@@ -97,5 +99,5 @@ INSERT INTO keypup.audit_actions (action, description)
 SELECT p.permission, 'Something that takes this permission is refused to who has it not.'
 FROM (VALUES ('data.read'), ('settings.read'), ('tokens.use'), ('settings.write'), ('users.read'), ('users.manage'),
   ('tokens.create'), ('tokens.rotate'), ('tokens.delete'), ('features.manage'), ('audit.read'), ('billing.manage'),
-  ('support.grant'), ('owners.manage'), ('account.delete')) AS p (permission)
+  ('support.grant'), ('owners.manage'), ('account.delete'), ('audit.forward')) AS p (permission)
 ON CONFLICT (action) DO NOTHING;

@@ -109,28 +109,28 @@ COMMENT ON FUNCTION keypup.seal_audit_log() IS
   'Seals up to a thousand records, in the order in which they were committed. For the worker, each second. Returns how '
   'many.';
 
-CREATE FUNCTION keypup.keep_audit_boundaries(partition regclass) RETURNS void
+CREATE FUNCTION keypup.keep_audit_boundaries(partition regclass, kept_accounts uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   EXECUTE format('INSERT INTO keypup.audit_boundaries (account_id, sequence, seal, key_id, proof) '
     'SELECT l.account_id, l.sequence, l.seal, l.seal_key, keypup.audit_proof($1, l.seal_key, l.account_id, l.sequence, '
     'l.seal) FROM %1$s l WHERE l.sequence IS NOT NULL '
-    'AND NOT EXISTS (SELECT FROM keypup.audit_holds h WHERE h.account_id = l.account_id) '
+    'AND l.account_id <> ALL ($2) '
     'AND NOT EXISTS (SELECT FROM %1$s n WHERE n.account_id = l.account_id '
     'AND n.sequence = l.sequence + 1) ON CONFLICT DO NOTHING', partition)
-    USING 'keypup audit boundary v1';
+    USING 'keypup audit boundary v1', kept_accounts;
   -- Those that led to what goes now.
   EXECUTE format('DELETE FROM keypup.audit_boundaries b USING %s l '
     'WHERE b.account_id = l.account_id '
     'AND l.sequence = b.sequence + 1 '
-    'AND NOT EXISTS (SELECT FROM keypup.audit_holds h WHERE h.account_id = l.account_id)',
-    partition);
+    'AND l.account_id <> ALL ($1)', partition) USING kept_accounts;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.keep_audit_boundaries(regclass) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.keep_audit_boundaries(regclass) IS
-  'Keeps of the records of a day that are about to be dropped the seals that others follow on.';
+REVOKE ALL ON FUNCTION keypup.keep_audit_boundaries(regclass, uuid[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.keep_audit_boundaries(regclass, uuid[]) IS
+  'Keeps of the records of a day that are about to be dropped the seals that others follow on; but for these '
+  'accounts, whose stay.';
 
 CREATE FUNCTION keypup.verify_audit(account text, OUT is_intact boolean, OUT records bigint, OUT sequence bigint,
   OUT record_id bigint, OUT problem text, OUT unsealed bigint)

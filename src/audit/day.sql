@@ -156,23 +156,23 @@ COMMENT ON FUNCTION keypup.clock_is_steady() IS
   'Whether the clock has gone on for an hour without a leap: of more than ten minutes from one minute to the next, or '
   'back. A server that was down begins anew.';
 
-CREATE FUNCTION keypup.expire_audit_day(day date, partition regclass) RETURNS void
+CREATE FUNCTION keypup.expire_audit_day(day date, partition regclass) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  -- Looked up once: it must be the same throughout.
+  kept uuid[] := keypup.kept_accounts(partition);
   expired bigint;
   held bigint;
 BEGIN
-  EXECUTE format('SELECT count(*) FILTER (WHERE h.account_id IS NULL), count(h.account_id) FROM %s l '
-    'LEFT JOIN keypup.audit_holds h ON h.account_id = l.account_id', partition)
-    INTO expired, held;
+  EXECUTE format('SELECT count(*) FILTER (WHERE l.account_id <> ALL ($1)), count(*) FILTER (WHERE l.account_id = ANY '
+    '($1)) FROM %s l', partition) INTO expired, held USING kept;
   IF held > 0 AND expired = 0 THEN
-    RETURN;
+    RETURN false;
   END IF;
-  PERFORM keypup.keep_audit_boundaries(partition);
+  PERFORM keypup.keep_audit_boundaries(partition, kept);
   IF held > 0 THEN
-    EXECUTE format('DELETE FROM %s l WHERE NOT EXISTS (SELECT FROM keypup.audit_holds h '
-      'WHERE h.account_id = l.account_id)', partition);
+    EXECUTE format('DELETE FROM %s l WHERE l.account_id <> ALL ($1)', partition) USING kept;
   ELSE
     EXECUTE format('DROP TABLE %s', partition);
   END IF;
@@ -180,11 +180,13 @@ BEGIN
     PERFORM keypup.record_work(NULL::uuid, 'audit.expire',
       format('%s: %s records, %s are held', day, expired, held));
   END IF;
+  RETURN true;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.expire_audit_day(date, regclass) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.expire_audit_day(date, regclass) IS
-  'Drops the records of a day: its partition, or where there is a legal hold what belongs to other accounts.';
+  'Drops the records of a day: its partition, or where there is a legal hold, or records that are not yet forwarded, '
+  'what belongs to other accounts. Returns whether there was any.';
 
 CREATE FUNCTION keypup.expire_audit_log() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -196,10 +198,13 @@ BEGIN
   FOR expired IN
     SELECT d.day, d.partition FROM keypup.audit_days() d
     WHERE (d.day + 1)::timestamp AT TIME ZONE 'UTC' <= now() - current_setting('keypup.audit_retention')::interval
-    ORDER BY d.day LIMIT 10
+    ORDER BY d.day
   LOOP
-    PERFORM keypup.expire_audit_day(expired.day, expired.partition);
-    how_many := how_many + 1;
+    EXIT WHEN how_many = 10;
+    -- Days that are kept are in no other's way.
+    IF keypup.expire_audit_day(expired.day, expired.partition) THEN
+      how_many := how_many + 1;
+    END IF;
   END LOOP;
   RETURN how_many;
 END

@@ -72,6 +72,7 @@ BEGIN
   roles := ARRAY(SELECT m.member FROM keypup.members m
                  WHERE m.account_id = the_account AND m.kind = 'database_role' ORDER BY m.member);
   DELETE FROM keypup.connections c WHERE c.account_id = the_account;
+  DELETE FROM keypup.audit_sinks s WHERE s.account_id = the_account;
   DELETE FROM keypup.accounts a WHERE a.account_id = the_account;
   PERFORM keypup.let_out(r.role) FROM unnest(roles) AS r (role);
 END
@@ -81,5 +82,5 @@ GRANT EXECUTE ON FUNCTION keypup.drop_account(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.drop_account(text) IS
   'Ends an account and forgets it. First its data keys are destroyed; then go all connections, as by disconnect, '
   'people and teams, members and their sessions, passwords, second factors, roles and limits, identity providers, API '
-  'keys, consents to support. Of database roles whose last membership it was, what add_member granted is taken back. '
+  'keys, consents to support, sinks of its audit log. Of database roles whose last membership it was, what add_member granted is taken back. '
   'Its audit log stays, with this as its last record, for superusers to read.';

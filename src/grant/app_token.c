@@ -166,7 +166,7 @@ read_claimed_token(Runner *runner, uint64 row)
 	bool isnull;
 
 	sent->request.take_reply = take_token;
-	sent->request.is_beside_sync = true;
+	sent->request.purpose = BESIDE_SYNC;
 	sent->account = *DatumGetUUIDP(read_field(row, 1, &isnull));
 	sent->connection = *DatumGetUUIDP(read_field(row, 2, &isnull));
 	strlcpy(sent->provider, TextDatumGetCString(read_field(row, 3, &isnull)),

@@ -313,7 +313,8 @@ close_request(Request *request)
 	free_header_lines(request->proxy_header_lines);
 	free_wiped(request->body.text);
 	free_wiped(request->headers.text);
-	free(request->sent_body);
+	/* An assertion that is exchanged for a token is one. */
+	free_wiped(request->sent_body);
 	free(request->reply_headers);
 	free(request);
 }

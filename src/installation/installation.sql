@@ -260,6 +260,30 @@ BEGIN
         'SELECT keypup.resume_connections();'
       FROM keypup.halted_connections h WHERE h.phase = 'restored' $$),
 
+    ('audit_forwarding', $$
+      SELECT b.late = 0,
+        CASE WHEN b.sinks = 0 THEN 'the audit log is not forwarded'
+             WHEN b.late = 0 THEN format('%s sinks get the audit log', b.sinks)
+             ELSE format('%s of %s sinks are an hour behind: %s; the oldest record that is kept for them is %s days '
+               'old, keypup.audit_retention is %s', b.late, b.sinks, b.names, extract(day FROM now() - b.first_at),
+               current_setting('keypup.audit_retention')) END,
+        'SELECT * FROM keypup.audit_forwarding has why. What is not forwarded is kept; keypup.remove_audit_sink ends '
+        'that.'
+      FROM (
+        SELECT count(*) AS sinks, count(*) FILTER (WHERE o.at < now() - interval '1 hour') AS late,
+          string_agg(quote_ident(s.name), ', ' ORDER BY s.name) FILTER (WHERE o.at < now() - interval '1 hour')
+            AS names,
+          min(o.at) AS first_at
+        FROM keypup.audit_sinks s
+        LEFT JOIN LATERAL (
+          SELECT min((
+            SELECT r.occurred_at FROM keypup.audit_log r WHERE r.account_id = l.of_account AND r.sequence > l.sent
+            ORDER BY r.sequence LIMIT 1)) AS at
+          FROM keypup.audit_backlog l WHERE l.account_id = s.account_id AND l.sink_id = s.sink_id
+        ) o ON true
+        WHERE s.origin = keypup.this_database()
+      ) b $$),
+
     ('commit', $$
       SELECT NOT c.waits,
         CASE WHEN c.waits

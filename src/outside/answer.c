@@ -50,7 +50,7 @@ make_outside_request(Runner *runner, const pg_uuid_t *account, uint64 ticket,
 	OutsideRequest *outside = MemoryContextAllocZero(runner->steps.context, sizeof(OutsideRequest));
 
 	outside->request.take_reply = take_reply;
-	outside->request.is_beside_sync = true;
+	outside->request.purpose = BESIDE_SYNC;
 	outside->account = *account;
 	outside->ticket = ticket;
 	return outside;
@@ -145,7 +145,7 @@ busy_accounts(Runner *runner)
 
 	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
 	{
-		if (count_under_way(runner, true, &sent->account) >= MAX_KEY_SETS_OF_ACCOUNT)
+		if (count_under_way(runner, BESIDE_SYNC, &sent->account) >= MAX_KEY_SETS_OF_ACCOUNT)
 			busy = accumArrayResult(busy, UUIDPGetDatum(&sent->account), false, UUIDOID,
 									CurrentMemoryContext);
 	}
@@ -172,7 +172,7 @@ fetch_key_sets(Runner *runner, const Question *question)
 		values[1] = PointerGetDatum(
 			cstring_to_text_with_len((const char *) question->bytes, question->length));
 	}
-	values[2] = Int32GetDatum(MAX_KEY_SETS - count_under_way(runner, true, NULL));
+	values[2] = Int32GetDatum(MAX_KEY_SETS - count_under_way(runner, BESIDE_SYNC, NULL));
 	if (question != NULL || DatumGetInt32(values[2]) < 1)
 		values[2] = Int32GetDatum(question != NULL);
 	values[3] = busy_accounts(runner);
@@ -350,7 +350,8 @@ answer_questions(Runner *runner)
 	TimestampTz now = GetCurrentTimestamp();
 	Question question;
 
-	while (count_under_way(runner, true, NULL) < MAX_OUTSIDE_REQUESTS && take_question(&question))
+	while (count_under_way(runner, BESIDE_SYNC, NULL) < MAX_OUTSIDE_REQUESTS &&
+		   take_question(&question))
 	{
 		if (strcmp(question.kind, "key_set") == 0)
 			fetch_key_sets(runner, &question);

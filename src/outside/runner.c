@@ -134,13 +134,13 @@ dispatch_request(Runner *runner, const pg_uuid_t *account, const HttpRequest *wa
 }
 
 int
-count_under_way(Runner *runner, bool beside_sync, const pg_uuid_t *account)
+count_under_way(Runner *runner, RequestPurpose purpose, const pg_uuid_t *account)
 {
 	int count = 0;
 
 	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
 	{
-		if (sent->is_beside_sync == beside_sync &&
+		if (sent->purpose == purpose &&
 			(account == NULL || memcmp(&sent->account, account, sizeof(*account)) == 0))
 			count++;
 	}
@@ -154,12 +154,12 @@ count_slow_under_way(Runner *runner)
 
 	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
 	{
-		if (!sent->is_beside_sync)
+		if (sent->purpose == FOR_SYNC)
 			note_wait(&sent->account, sent->sent_at);
 	}
 	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
 	{
-		if (!sent->is_beside_sync && is_slow(&sent->account))
+		if (sent->purpose == FOR_SYNC && is_slow(&sent->account))
 			count++;
 	}
 	return count;
@@ -168,12 +168,12 @@ count_slow_under_way(Runner *runner)
 Datum
 accounts_under_way(Runner *runner)
 {
-	Datum *accounts = palloc(sizeof(Datum) * Max(count_under_way(runner, false, NULL), 1));
+	Datum *accounts = palloc(sizeof(Datum) * Max(count_under_way(runner, FOR_SYNC, NULL), 1));
 	int count = 0;
 
 	for (SentRequest *sent = runner->under_way; sent != NULL; sent = sent->next)
 	{
-		if (!sent->is_beside_sync)
+		if (sent->purpose == FOR_SYNC)
 			accounts[count++] = UUIDPGetDatum(&sent->account);
 	}
 	return PointerGetDatum(
@@ -229,7 +229,9 @@ exchange(Runner *runner, long timeout)
 		SentRequest *sent = reply->caller;
 
 		show_worker_state(WORKER_STORING);
-		note_reply(judge_reply(reply));
+		/* A sink says nothing of the sync. */
+		if (sent->purpose != FOR_FORWARDING)
+			note_reply(judge_reply(reply));
 		end_request(runner, sent);
 		sent->take_reply(runner, sent, reply);
 		pfree(sent);

@@ -34,13 +34,21 @@ typedef struct Runner
 	TimestampTz put_back_at; /* when that was last tried */
 } Runner;
 
+/* What a request is for. Those of one purpose take no place of another's. */
+typedef enum RequestPurpose
+{
+	FOR_SYNC,
+	BESIDE_SYNC, /* sessions wait for it, or the sync will */
+	FOR_FORWARDING /* of the audit log */
+} RequestPurpose;
+
 /* A request that is under way. The first member of its sender's own struct. */
 typedef struct SentRequest
 {
 	void (*take_reply)(Runner *runner, struct SentRequest *sent, HttpReply *reply);
 	pg_uuid_t account; /* filled in when it is sent */
 	TimestampTz sent_at; /* likewise */
-	bool is_beside_sync; /* beside the sync */
+	RequestPurpose purpose;
 	struct SentRequest *next; /* of those that are under way */
 } SentRequest;
 
@@ -72,10 +80,9 @@ extern void dispatch_request(Runner *runner, const pg_uuid_t *account, const Htt
 
 /*
  * count_under_way
- *		How many requests of the sync are under way, or how many beside it; of an
- *		account, where one is given.
+ *		How many requests of a purpose are under way; of an account, where one is given.
  */
-extern int count_under_way(Runner *runner, bool beside_sync, const pg_uuid_t *account);
+extern int count_under_way(Runner *runner, RequestPurpose purpose, const pg_uuid_t *account);
 
 /*
  * count_slow_under_way

@@ -146,6 +146,31 @@ COMMENT ON FUNCTION keypup.reseal_totp_seeds(integer) IS
   'Seals so many seeds of one-time codes again that are under a key which is active no more. Returns how many were '
   'tried.';
 
+CREATE FUNCTION keypup.reseal_sink_secrets(how_many integer) RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH old AS MATERIALIZED (
+    SELECT s.account_id, s.sink_id, s.purpose
+    FROM keypup.audit_sink_secrets s JOIN keypup.data_keys k ON k.key_id = s.key_id
+    WHERE k.state = 'decrypt_only' AND coalesce(s.reseal_failed_at < now() - interval '1 minute', true)
+    LIMIT how_many
+    FOR UPDATE OF s SKIP LOCKED
+  ), stored AS (
+    UPDATE keypup.audit_sink_secrets s
+    SET (envelope, revision, reseal_failed_at) = (
+      SELECT r.envelope, r.revision, r.failed_at
+      FROM keypup.reseal_record(s.envelope, s.revision,
+        keypup.audit_sink_context(s.account_id, s.sink_id, s.revision, s.purpose),
+        keypup.audit_sink_context(s.account_id, s.sink_id, s.revision + 1, s.purpose)) r)
+    FROM old o WHERE s.account_id = o.account_id AND s.sink_id = o.sink_id AND s.purpose = o.purpose
+    RETURNING 1
+  )
+  SELECT count(*) FROM stored
+$$;
+REVOKE ALL ON FUNCTION keypup.reseal_sink_secrets(integer) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.reseal_sink_secrets(integer) IS
+  'Seals so many secrets of sinks again that are under a key which is active no more. Returns how many were tried.';
+
 CREATE FUNCTION keypup.reseal_tokens(how_many integer) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -166,6 +191,7 @@ AS $$
     RETURNING 1
   )
   SELECT (SELECT count(*) FROM stored) + keypup.reseal_proxy_credentials() + keypup.reseal_totp_seeds(how_many)
+    + keypup.reseal_sink_secrets(how_many)
 $$;
 REVOKE ALL ON FUNCTION keypup.reseal_tokens(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.reseal_tokens(integer) TO keypup_worker;
@@ -214,6 +240,7 @@ BEGIN
   SELECT k.state, k.account_id INTO found_key FROM keypup.data_keys k WHERE k.key_id = key;
   SELECT (SELECT count(*) FROM keypup.connection_tokens t WHERE t.key_id = key)
     + (SELECT count(*) FROM keypup.totp_seeds s WHERE s.key_id = key)
+    + (SELECT count(*) FROM keypup.audit_sink_secrets s WHERE s.key_id = key)
     + (SELECT count(*) FROM keypup.proxy_credentials p WHERE p.key_id = key) INTO records;
   IF found_key.state IS NULL OR found_key.state = 'destroyed' THEN
     RAISE EXCEPTION 'data key % does not exist', key USING ERRCODE = 'undefined_object',
@@ -253,6 +280,8 @@ BEGIN
   -- Whoever seals a token again holds the token first, and then its key. No answer to a request that is under way with
   -- one of them counts any more.
   UPDATE keypup.connection_tokens t SET revision = t.revision + 1 WHERE t.account_id = destroy_account_keys.account_id;
+  UPDATE keypup.audit_sink_secrets s SET revision = s.revision + 1
+  WHERE s.account_id = destroy_account_keys.account_id;
   LOOP
     -- A token that is being sealed goes with the others: its transaction is waited for.
     -- The older first, as those come to hold them who seal while keys are rotated.
@@ -313,7 +342,9 @@ AS $$
     SELECT t.key_id, count(*) AS records, count(t.reseal_failed_at) AS damaged
     FROM (SELECT c.key_id, c.reseal_failed_at FROM keypup.connection_tokens c
           UNION ALL
-          SELECT d.key_id, d.reseal_failed_at FROM keypup.totp_seeds d) t
+          SELECT d.key_id, d.reseal_failed_at FROM keypup.totp_seeds d
+          UNION ALL
+          SELECT x.key_id, x.reseal_failed_at FROM keypup.audit_sink_secrets x) t
     GROUP BY t.key_id
     UNION ALL
     SELECT p.key_id, 1, count(p.reseal_failed_at) FROM keypup.proxy_credentials p WHERE p.envelope IS NOT NULL
@@ -353,7 +384,8 @@ COMMENT ON COLUMN keypup.key_status.state IS 'active, decrypt_only (its records 
 COMMENT ON COLUMN keypup.key_status.kek_id IS 'Number of the key in the key file that wraps it.';
 COMMENT ON COLUMN keypup.key_status.created_at IS 'When it was made.';
 COMMENT ON COLUMN keypup.key_status.records IS
-  'Tokens and seeds of one-time codes sealed with it; NULL for callers'' own tables, which keypup does not know.';
+  'Tokens, seeds of one-time codes and secrets of sinks sealed with it; NULL for callers'' own tables, which keypup '
+  'does not know.';
 COMMENT ON COLUMN keypup.key_status.damaged_records IS
   'Those that could not be opened to be sealed again; they are tried every minute.';
 COMMENT ON COLUMN keypup.key_status.encryptions_at_most IS

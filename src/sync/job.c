@@ -418,7 +418,7 @@ send_due_jobs(Runner *runner)
 	 */
 	claim.leaves_slow_out = slow >= keypup_max_requests;
 	claim.room = 2 * keypup_max_requests - Min(slow, keypup_max_requests) -
-				 (count_under_way(runner, false, NULL) - slow);
+				 (count_under_way(runner, FOR_SYNC, NULL) - slow);
 	if (claim.room <= 0)
 		return 0;
 

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "forward/forward.h"
 #include "grant/app_token.h"
 #include "keypup.h"
 #include "outside/answer.h"
@@ -239,6 +240,7 @@ work(Worker *worker)
 	answer_questions(worker->runner);
 	busy = exchange(worker->runner, EXCHANGE_MILLISECONDS) || busy;
 	busy = store_refusals(&worker->upkeep_steps) || busy;
+	busy = forward_audit_log(worker->runner) || busy;
 	record_token_uses(&worker->upkeep_steps, false);
 	worker->rewraps = worker->rewraps && do_upkeep(&worker->upkeep_steps, REWRAP_DATA_KEYS);
 	worker->reseals = worker->reseals && do_upkeep(&worker->upkeep_steps, RESEAL_TOKENS);

@@ -157,7 +157,8 @@ my %calls = (
 	set_rework_labels => [ q{'pairs', ARRAY['x']}, 'settings.write' ], set_blocked_labels => [ q{'pairs', ARRAY['x']}, 'settings.write' ], set_working_hours => [ q{'pairs', '{Mo-Fr 08:00-17:00}'}, 'settings.write' ], set_holidays => [ q{'pairs', '{2026-12-25}'}, 'settings.write' ], connect => [ q{'pairs', 'svn', 'x'}, 'tokens.create' ], connect_app => [ q{'pairs', 'svn', 'x', 1, 'x'}, 'tokens.create' ],
 	set_webhook_secret => [ q{'pairs', 'github', 'x'}, 'tokens.create' ], replace_token => [ q{'pairs', 'github', NULL}, 'tokens.rotate' ], replace_app_key => [ q{'pairs', 'github', NULL}, 'tokens.rotate' ], rotate_keys => [ q{'pairs'}, 'tokens.rotate' ],
 	merge_people => [ q{'pairs', 'a', 'b'}, 'users.manage' ], split_person => [ q{'pairs', 'a'}, 'users.manage' ], merge_verified_people => [ q{'pairs'}, 'users.manage' ], set_team => [ q{'pairs', 't', '{}'}, 'users.manage' ],
-	mark_bot => [ q{'pairs', 'a'}, 'users.manage' ], unmark_bot => [ q{'pairs', 'a'}, 'users.manage' ], verify_audit => [ q{'pairs'}, 'audit.read' ]);
+	mark_bot => [ q{'pairs', 'a'}, 'users.manage' ], unmark_bot => [ q{'pairs', 'a'}, 'users.manage' ], verify_audit => [ q{'pairs'}, 'audit.read' ],
+	set_audit_sink => [ q{'pairs', 'siem', 'otlp', 'https://collector.example'}, 'audit.forward' ], remove_audit_sink => [ q{'pairs', 'siem'}, 'audit.forward' ]);
 # These show nobody's rights: who asks is found by what is shown.
 my %by_proof = map { $_ => 1 } qw(accept_membership sign_in sign_in_with_password sign_in_with_provider enroll_totp confirm_totp remove_totp);
 my @functions = split /\n/, query(q{SELECT DISTINCT p.proname FROM pg_proc p WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.prokind = 'f' AND p.proargnames[1] = 'account'

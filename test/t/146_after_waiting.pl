@@ -43,6 +43,7 @@ query(qq{CREATE EXTENSION keypup; CREATE ROLE olga LOGIN; CREATE ROLE bob LOGIN;
 	INSERT INTO keypup.identities (account_id, connection_id, external_id, login, kind, person_id)
 	SELECT c.account_id, c.connection_id, 'U_' || CASE n WHEN 5 THEN 4 ELSE n END, 'login' || n, 'user', md5(a.name || n)::uuid FROM keypup.connections c JOIN keypup.accounts a USING (account_id), generate_series(1, 5) n WHERE c.name = CASE n WHEN 5 THEN 'second' ELSE 'github' END});
 query(q{SELECT keypup.merge_people('acme', 'login3', 'login1'), keypup.set_team('acme', 'core', ARRAY['login1']), keypup.mark_bot('acme', 'login4')});
+query(q{SELECT keypup.set_audit_sink('acme', 'kept', 'otlp', 'https://collector.example')});
 my $consent = query(q{SELECT keypup.grant_support('acme', 'sam', 'looks at a sync', '1 hour')});
 my $prefix = substr(query(q{SELECT keypup.create_api_key('acme', 'k', 'viewer')}), 0, 15);
 
@@ -57,7 +58,8 @@ my %calls = (
 	connect => qq{'acme', 'github', '$token', '$url', 'third'}, connect_app => qq{'acme', 'github', '7', 99, $pem, '$url', 'fourth'}, set_webhook_secret => q{'acme', 'github', repeat('fedcba9876543210', 2)},
 	replace_token => qq{'acme', 'github', '${token}new'}, replace_app_key => qq{'acme', 'app', $pem}, rotate_keys => q{'acme'},
 	merge_people => q{'acme', 'login2', 'login1'}, split_person => q{'acme', 'login3'}, merge_verified_people => q{'acme'}, set_team => q{'acme', 'core', ARRAY['login1', 'login2']},
-	mark_bot => q{'acme', 'login2'}, unmark_bot => q{'acme', 'login4'});
+	mark_bot => q{'acme', 'login2'}, unmark_bot => q{'acme', 'login4'},
+	set_audit_sink => q{'acme', 'siem', 'otlp', 'https://collector.example'}, remove_audit_sink => q{'acme', 'kept'});
 # What is asked of the worker, and what shows nobody's rights, is for other tests (145, 144).
 my %elsewhere = map { $_ => 1 } qw(verify_audit discover accept_membership sign_in sign_in_with_password sign_in_with_provider enroll_totp confirm_totp remove_totp);
 my @functions = split /\n/, query(q{SELECT DISTINCT p.proname FROM pg_proc p WHERE p.pronamespace = 'keypup'::regnamespace AND p.provolatile = 'v' AND p.prokind = 'f' AND p.proargnames[1] = 'account'

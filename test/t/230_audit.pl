@@ -98,6 +98,8 @@ my @calls = (
 	[ destroy_key => q{SELECT keypup.destroy_key(key_id, true) FROM keypup.data_keys WHERE account_id IS NULL AND state = 'decrypt_only'}, 'key.destroy' ],
 	[ set_proxy_credentials => q{SELECT keypup.set_proxy_credentials('user', 'secret')}, 'proxy.credentials' ],
 	[ hold_audit_log => q{SELECT keypup.hold_audit_log('acme', 'a case before a court'), keypup.hold_audit_log('acme', NULL)}, 'audit.hold audit.release' ],
+	[ set_audit_sink => q{SELECT keypup.set_audit_sink('acme', 'siem', 'otlp', 'https://collector.example', 'api-key: 0123456789abcdef')}, 'audit_sink.set' ],
+	[ remove_audit_sink => q{SELECT keypup.remove_audit_sink('acme', 'siem')}, 'audit_sink.remove' ],
 	[ resume_connections => undef ],
 	[ untrack => q{SELECT keypup.untrack('acme', 'demo/one')}, 'project.untrack' ],
 	[ remove_member => q{SELECT keypup.remove_member('acme', 'mia')}, 'member.remove' ],
