@@ -168,6 +168,20 @@ REVOKE ALL ON FUNCTION keypup.end_after(interval, interval) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.end_after(interval, interval) IS
   'When that ends which begins now and lasts so long; NULL where it would not last at all, or longer than at_most.';
 
+-- Row-level security without a policy keeps out also whoever may read or write all tables.
+CREATE FUNCTION keypup.close_table(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', relation);
+  EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
+  EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', relation);
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.close_table(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.close_table(regclass) IS
+  'Closes a table to everybody but superusers; policies and grants then open of it what they say.';
+
 CREATE FUNCTION keypup.protect_table(relation regclass, permission text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -182,9 +196,7 @@ BEGIN
     (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'account_id')) IS NULL THEN
     EXECUTE format('COMMENT ON COLUMN %s.account_id IS %L', relation, 'The account.');
   END IF;
-  EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', relation);
-  EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
-  EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', relation);
+  PERFORM keypup.close_table(relation);
   EXECUTE format('GRANT SELECT ON %s TO keypup_member', relation);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO keypup_worker', relation);
   EXECUTE format('CREATE POLICY member_reads ON %s FOR SELECT TO keypup_member USING (%s)', relation, guard);

@@ -9,11 +9,9 @@ COMMENT ON TABLE keypup.role_permissions IS 'What each built-in role may do in a
 COMMENT ON COLUMN keypup.role_permissions.role IS 'owner, admin, member or viewer.';
 COMMENT ON COLUMN keypup.role_permissions.permission IS
   'One right, as subject.action; tokens can be created, used, rotated and deleted, never read.';
-REVOKE ALL ON keypup.role_permissions FROM PUBLIC;
 GRANT SELECT ON keypup.role_permissions TO keypup_member;
 -- Read by all, and written by nobody, also of those who may write all tables.
-ALTER TABLE keypup.role_permissions ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.role_permissions FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.role_permissions');
 CREATE POLICY member_reads ON keypup.role_permissions FOR SELECT TO keypup_member USING (true);
 
 INSERT INTO keypup.role_permissions (role, permission)

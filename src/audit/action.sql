@@ -11,11 +11,9 @@ COMMENT ON COLUMN keypup.audit_actions.action IS 'As in audit_log: subject.actio
 COMMENT ON COLUMN keypup.audit_actions.is_counted IS
   'Whether what is done again soon is counted in one record; what is refused always is.';
 COMMENT ON COLUMN keypup.audit_actions.description IS 'When it is recorded.';
-REVOKE ALL ON keypup.audit_actions FROM PUBLIC;
 GRANT SELECT ON keypup.audit_actions TO keypup_member;
 -- Read by all, and written by nobody, also of those who may write all tables.
-ALTER TABLE keypup.audit_actions ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.audit_actions FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.audit_actions');
 CREATE POLICY member_reads ON keypup.audit_actions FOR SELECT TO keypup_member USING (true);
 
 INSERT INTO keypup.audit_actions (action, is_counted, description) VALUES

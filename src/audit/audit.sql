@@ -66,9 +66,7 @@ CREATE UNIQUE INDEX audit_log_other_sequence ON keypup.audit_log_other (account_
 CREATE INDEX audit_log_other_unsealed ON keypup.audit_log_other (record_id) WHERE sequence IS NULL;
 COMMENT ON TABLE keypup.audit_log_other IS
   'Records of days that have no partition yet, as before the worker makes it. Read audit_log.';
-REVOKE ALL ON keypup.audit_log_other FROM PUBLIC;
-ALTER TABLE keypup.audit_log_other ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.audit_log_other FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.audit_log_other');
 
 -- Not in SQL, which would plan it anew for each sign-in.
 CREATE FUNCTION keypup.record_action(account_id uuid, action text, detail text, actor_kind text, actor text)

@@ -21,28 +21,17 @@ COMMENT ON COLUMN keypup.audit_heads.sequence IS 'Number of its last sealed reco
 COMMENT ON COLUMN keypup.audit_heads.seal IS 'Seal of that record.';
 COMMENT ON COLUMN keypup.audit_heads.proof IS 'HMAC over the three, which only who has the key can compute.';
 COMMENT ON COLUMN keypup.audit_heads.key_id IS 'The data key that it was computed with.';
-REVOKE ALL ON keypup.audit_heads FROM PUBLIC;
-ALTER TABLE keypup.audit_heads ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.audit_heads FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.audit_heads');
 
 CREATE TABLE keypup.audit_boundaries (
-  account_id uuid NOT NULL,
-  sequence bigint NOT NULL,
-  seal bytea NOT NULL CHECK (octet_length(seal) = 32),
-  proof bytea NOT NULL CHECK (octet_length(proof) = 32),
-  key_id integer NOT NULL,
+  LIKE keypup.audit_heads INCLUDING CONSTRAINTS INCLUDING COMMENTS,
   PRIMARY KEY (account_id, sequence)
 );
 COMMENT ON TABLE keypup.audit_boundaries IS
   'Where records have expired: the last seal before one that is kept, from which the rest verifies. Granted to nobody.';
-COMMENT ON COLUMN keypup.audit_boundaries.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.audit_boundaries.sequence IS 'Number of the record that has expired.';
 COMMENT ON COLUMN keypup.audit_boundaries.seal IS 'Its seal.';
-COMMENT ON COLUMN keypup.audit_boundaries.proof IS 'HMAC over the three, which only who has the key can compute.';
-COMMENT ON COLUMN keypup.audit_boundaries.key_id IS 'The data key that it was computed with.';
-REVOKE ALL ON keypup.audit_boundaries FROM PUBLIC;
-ALTER TABLE keypup.audit_boundaries ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.audit_boundaries FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.audit_boundaries');
 
 CREATE FUNCTION keypup.seal_audit_records(key integer, how_many integer) RETURNS bigint
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'keypup_seal_audit_records';
@@ -131,31 +120,3 @@ REVOKE ALL ON FUNCTION keypup.keep_audit_boundaries(regclass, uuid[]) FROM PUBLI
 COMMENT ON FUNCTION keypup.keep_audit_boundaries(regclass, uuid[]) IS
   'Keeps of the records of a day that are about to be dropped the seals that others follow on; but for these '
   'accounts, whose stay.';
-
-CREATE FUNCTION keypup.verify_audit(account text, OUT is_intact boolean, OUT records bigint, OUT sequence bigint,
-  OUT record_id bigint, OUT problem text, OUT unsealed bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  the_account uuid;
-BEGIN
-  SELECT a.account_id INTO the_account FROM keypup.accounts a WHERE a.name = account;
-  IF the_account IS NULL AND account ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
-    the_account := account::uuid;
-  END IF;
-  IF the_account IS NULL OR NOT keypup.has_permission(the_account, 'audit.read') THEN
-    PERFORM keypup.note_refusal(the_account, 'audit.read', 'verify_audit');
-    RAISE EXCEPTION 'permission denied for account "%"', account USING ERRCODE = 'insufficient_privilege',
-      HINT = 'It takes the permission audit.read; an account that was dropped is named by its account_id.';
-  END IF;
-  SELECT c.records, c.sequence, c.record_id, c.problem, c.problem IS NULL
-  INTO records, sequence, record_id, problem, is_intact FROM keypup.check_audit_chain(the_account) c;
-  SELECT count(*) INTO unsealed FROM keypup.audit_log l WHERE l.account_id = the_account AND l.sequence IS NULL;
-END
-$$;
-REVOKE ALL ON FUNCTION keypup.verify_audit(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.verify_audit(text) TO keypup_member;
-COMMENT ON FUNCTION keypup.verify_audit(text) IS
-  'Whether the account''s audit log is as it was sealed: how many records are, up to which number; otherwise the '
-  'number of the first that is not, its record_id where it is there, and what is wrong. Records are sealed within a '
-  'second or, while they are counted on, when that ends: unsealed says how many are not yet. Takes audit.read.';

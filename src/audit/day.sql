@@ -13,9 +13,7 @@ COMMENT ON TABLE keypup.audit_clock IS
 COMMENT ON COLUMN keypup.audit_clock.only_row IS 'There is one row.';
 COMMENT ON COLUMN keypup.audit_clock.steady_since IS 'The clock has not leapt since then.';
 COMMENT ON COLUMN keypup.audit_clock.seen_at IS 'When the worker last looked at it.';
-REVOKE ALL ON keypup.audit_clock FROM PUBLIC;
-ALTER TABLE keypup.audit_clock ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.audit_clock FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.audit_clock');
 
 -- It outlives the account.
 CREATE TABLE keypup.audit_holds (
@@ -89,9 +87,7 @@ BEGIN
   EXECUTE format('CREATE TABLE keypup.%I (LIKE keypup.audit_log_other INCLUDING DEFAULTS INCLUDING CONSTRAINTS '
     'INCLUDING INDEXES)', partition);
   EXECUTE format('COMMENT ON TABLE keypup.%I IS ''Records of one day. Read audit_log.''', partition);
-  EXECUTE format('REVOKE ALL ON keypup.%I FROM PUBLIC', partition);
-  EXECUTE format('ALTER TABLE keypup.%I ENABLE ROW LEVEL SECURITY', partition);
-  EXECUTE format('ALTER TABLE keypup.%I FORCE ROW LEVEL SECURITY', partition);
+  PERFORM keypup.close_table(format('keypup.%I', partition)::regclass);
   -- What came before its partition goes there.
   EXECUTE format('WITH moved AS (DELETE FROM keypup.audit_log_other o WHERE o.record_id >= %s AND o.record_id < %s '
     'RETURNING o.*) INSERT INTO keypup.%I SELECT m.* FROM moved m', first_id, end_id, partition);

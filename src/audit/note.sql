@@ -116,9 +116,7 @@ CREATE TABLE keypup.audit_settings (
 COMMENT ON TABLE keypup.audit_settings IS 'The settings as the worker last saw them. Granted to nobody.';
 COMMENT ON COLUMN keypup.audit_settings.name IS 'Name of the setting.';
 COMMENT ON COLUMN keypup.audit_settings.digest IS 'SHA-256 of its value.';
-REVOKE ALL ON keypup.audit_settings FROM PUBLIC;
-ALTER TABLE keypup.audit_settings ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.audit_settings FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.audit_settings');
 
 CREATE FUNCTION keypup.record_settings() RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

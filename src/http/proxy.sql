@@ -11,9 +11,7 @@ CREATE TABLE keypup.proxy_credentials (
 );
 ALTER TABLE keypup.proxy_credentials
   ALTER COLUMN envelope SET STORAGE EXTERNAL, ALTER COLUMN envelope SET STATISTICS 0;
-REVOKE ALL ON keypup.proxy_credentials FROM PUBLIC;
-ALTER TABLE keypup.proxy_credentials ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.proxy_credentials FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.proxy_credentials');
 COMMENT ON TABLE keypup.proxy_credentials IS
   'User and password for the proxy, sealed. Granted to nobody; the worker opens them for one request.';
 COMMENT ON COLUMN keypup.proxy_credentials.is_only_row IS 'There is one row at most.';

@@ -80,10 +80,8 @@ COMMENT ON TABLE keypup.wanted_rights IS
   'read.';
 COMMENT ON COLUMN keypup.wanted_rights.role_name IS 'keypup_member or keypup_worker.';
 COMMENT ON COLUMN keypup.wanted_rights.statement IS 'The statement that gives the right.';
-REVOKE ALL ON keypup.wanted_rights FROM PUBLIC;
 -- Its statements are run by superusers: row-level security keeps out whoever may write all tables.
-ALTER TABLE keypup.wanted_rights ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.wanted_rights FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.wanted_rights');
 -- All other objects are there by now. A script that updates the extension writes this anew at its end.
 INSERT INTO keypup.wanted_rights (role_name, statement)
 SELECT r.role_name, r.statement FROM keypup.held_rights() r;

@@ -54,11 +54,9 @@ COMMENT ON COLUMN keypup.providers.batched_kinds IS
 COMMENT ON COLUMN keypup.providers.refusable IS
   'What a token may be refused though it may read the project, as [[name in sync_state.refused_fields, what people '
   'call it], …].';
-REVOKE ALL ON keypup.providers FROM PUBLIC;
 GRANT SELECT ON keypup.providers TO keypup_member, keypup_worker;
 -- The same for all who may read it; nobody may write.
-ALTER TABLE keypup.providers ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.providers FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.providers');
 CREATE POLICY all_read ON keypup.providers FOR SELECT TO keypup_member, keypup_worker USING (true);
 
 CREATE VIEW keypup.provider_capabilities WITH (security_invoker = true, security_barrier = true) AS

@@ -51,9 +51,7 @@ COMMENT ON COLUMN keypup.opened_roles.gave_membership IS 'Whether keypup granted
 COMMENT ON COLUMN keypup.opened_roles.gave_usage IS 'Whether keypup granted it USAGE on the schema, which it had not.';
 COMMENT ON COLUMN keypup.opened_roles.asked_by IS
   'The transaction for which it was granted, in another, before that one had ended; NULL: it was granted in that one.';
-REVOKE ALL ON keypup.opened_roles FROM PUBLIC;
-ALTER TABLE keypup.opened_roles ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.opened_roles FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.opened_roles');
 
 CREATE FUNCTION keypup.has_usage(role_id oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

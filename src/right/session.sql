@@ -292,10 +292,11 @@ AS $$
     UPDATE keypup.api_keys k SET last_used_at = f.at FROM free f
     WHERE k.account_id = f.account_id AND k.prefix = f.prefix
   )
-  SELECT count(keypup.record_action(f.account_id, 'api_key.use', NULL::text, 'api_key', f.prefix)) * 0
+  SELECT count(keypup.record_action(f.account_id, 'api_key.use', NULL::text, 'api_key', f.prefix))
   FROM free f WHERE f.is_first
 $$;
 REVOKE ALL ON FUNCTION keypup.note_key_uses() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.note_key_uses() TO keypup_worker;
 COMMENT ON FUNCTION keypup.note_key_uses() IS
-  'Writes down when API keys were last used, and records the first time of a day. For the worker.';
+  'Writes down when API keys were last used, and records the first time of a day. For the worker. Returns how many of '
+  'these there were.';

@@ -16,6 +16,8 @@
 #include "sync/token_use.h"
 
 #define PAUSE_MILLISECONDS 60000
+/* A connection whose token was not used for so long is forgotten: it may be gone. */
+#define MEMORY_MILLISECONDS 3600000
 
 typedef struct TokenOfConnection
 {
@@ -116,6 +118,25 @@ record_due_token_uses(void)
 	}
 }
 
+static void
+forget_old_uses(TimestampTz now)
+{
+	TokenUse **place = &newest;
+
+	while (*place != NULL)
+	{
+		TokenUse *use = *place;
+
+		if (use->times > 0 || !TimestampDifferenceExceeds(use->last_at, now, MEMORY_MILLISECONDS))
+		{
+			place = &use->next;
+			continue;
+		}
+		*place = use->next;
+		(void) hash_search(uses, &use->token, HASH_REMOVE, NULL);
+	}
+}
+
 void
 record_token_uses(Steps *steps, bool all)
 {
@@ -124,6 +145,7 @@ record_token_uses(Steps *steps, bool all)
 	if (unrecorded == 0)
 		return;
 	now = GetCurrentTimestamp();
+	forget_old_uses(now);
 	for (TokenUse *use = newest; use != NULL; use = use->next)
 	{
 		if (use->times == 0 || (!all && !is_due(use, now)))

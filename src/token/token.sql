@@ -18,9 +18,7 @@ CREATE TABLE keypup.data_keys (
 ALTER TABLE keypup.data_keys ALTER COLUMN wrapped SET STORAGE EXTERNAL, ALTER COLUMN wrapped SET STATISTICS 0;
 CREATE UNIQUE INDEX data_keys_active ON keypup.data_keys (account_id) NULLS NOT DISTINCT WHERE state = 'active';
 CREATE INDEX data_keys_account ON keypup.data_keys (account_id);
-REVOKE ALL ON keypup.data_keys FROM PUBLIC;
-ALTER TABLE keypup.data_keys ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.data_keys FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.data_keys');
 COMMENT ON TABLE keypup.data_keys IS
   'Keys that tokens are sealed with, each wrapped by a key of the key file. Granted to nobody.';
 COMMENT ON COLUMN keypup.data_keys.key_id IS 'The number that stands in the envelopes sealed with it; drawn at random.';
