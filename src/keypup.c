@@ -48,6 +48,7 @@ int keypup_full_reread_interval = 90 * 86400;
 int keypup_deletion_delay = 3600;
 int keypup_sync_interval = 300;
 int keypup_audit_retention = 30 * 86400;
+int keypup_audit_checkpoint_interval = 3600;
 int keypup_audit_count_interval = 60;
 int keypup_change_timeout = 60;
 int keypup_bcrypt_cost = 12;
@@ -134,6 +135,12 @@ define_settings(void)
 							"How long the same refusal is counted in one record of the audit log.",
 							"Then it has another record.", &keypup_audit_count_interval, 60, 1,
 							3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"keypup.audit_checkpoint_interval",
+		"How often the worker signs where the chains of the audit log end.",
+		"Where records were sealed since. What a backup of the tables could undo unseen is so much.",
+		&keypup_audit_checkpoint_interval, 3600, 1, 7 * 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
+		NULL);
 	DefineCustomIntVariable(
 		"keypup.change_timeout",
 		"How long a transaction that has changed something may stay open; then its session ends.",

@@ -24,6 +24,7 @@ extern int keypup_sweep_interval;
 extern int keypup_full_reread_interval;
 extern int keypup_deletion_delay;
 extern int keypup_audit_retention; /* seconds, as the next */
+extern int keypup_audit_checkpoint_interval;
 extern int keypup_audit_count_interval;
 extern int keypup_change_timeout; /* seconds; 0: none */
 extern int keypup_bcrypt_cost; /* log2 of bcrypt's rounds */

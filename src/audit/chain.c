@@ -10,6 +10,7 @@
 
 #include <openssl/crypto.h>
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -162,30 +163,32 @@ keypup_seal_audit_records(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < count; i++)
 	{
-		HeapTuple row = rows->vals[i];
+		Datum columns_of_row[MAX_COLUMNS];
+		bool nulls[MAX_COLUMNS];
 		bool isnull;
-		pg_uuid_t *account = DatumGetUUIDP(SPI_getbinval(row, rows->tupdesc, 1, &isnull));
+		pg_uuid_t *account;
 		pg_uuid_t *next =
 			i + 1 == count
 				? NULL
 				: DatumGetUUIDP(SPI_getbinval(rows->vals[i + 1], rows->tupdesc, 1, &isnull));
-		Datum head = SPI_getbinval(row, rows->tupdesc, FIRST_OTHER + 1, &isnull);
 
+		heap_deform_tuple(rows->vals[i], rows->tupdesc, columns_of_row, nulls);
+		account = DatumGetUUIDP(columns_of_row[0]);
 		if (i == 0 || sealed.is_last[i - 1])
 		{
 			memset(seal, 0, SEAL_BYTES);
 			sequence = 0;
-			if (!isnull)
+			if (!nulls[FIRST_OTHER])
 			{
-				copy_bytes(seal, head, SEAL_BYTES);
-				sequence = DatumGetInt64(SPI_getbinval(row, rows->tupdesc, FIRST_OTHER, &isnull));
+				copy_bytes(seal, columns_of_row[FIRST_OTHER], SEAL_BYTES);
+				sequence = DatumGetInt64(columns_of_row[FIRST_OTHER - 1]);
 			}
 		}
 		sequence++;
-		compute_seal(mac, seal, sequence, row, rows->tupdesc, seal);
+		compute_seal(mac, seal, sequence, columns_of_row, nulls, seal);
 		sealed.accounts[i] = UUIDPGetDatum(account);
-		sealed.records[i] = SPI_getbinval(row, rows->tupdesc, 2, &isnull);
-		sealed.times[i] = SPI_getbinval(row, rows->tupdesc, SEALED_TIMES, &isnull);
+		sealed.records[i] = columns_of_row[SEALED_RECORD - 1];
+		sealed.times[i] = columns_of_row[SEALED_TIMES - 1];
 		sealed.sequences[i] = Int64GetDatum(sequence);
 		sealed.seals[i] = make_bytea(seal, SEAL_BYTES);
 		sealed.is_last[i] = next == NULL || memcmp(account, next, sizeof(*account)) != 0;
@@ -270,15 +273,19 @@ fail_check(Check *check, int64 sequence, int64 record, const char *problem)
 static void
 check_row(Check *check, HeapTuple row, TupleDesc columns)
 {
-	bool isnull;
-	int64 sequence = DatumGetInt64(SPI_getbinval(row, columns, FIRST_OTHER, &isnull));
-	int64 record = DatumGetInt64(SPI_getbinval(row, columns, SEALED_RECORD, &isnull));
-	int32 key_id;
+	Datum values[MAX_COLUMNS];
+	bool nulls[MAX_COLUMNS];
+	int64 sequence;
+	int64 record;
 	EVP_MAC_CTX *mac;
 	uint8 before[SEAL_BYTES];
 	uint8 seal[SEAL_BYTES];
 	Datum stored;
 
+	heap_deform_tuple(row, columns, values, nulls);
+	sequence = DatumGetInt64(values[FIRST_OTHER - 1]);
+	record = DatumGetInt64(values[SEALED_RECORD - 1]);
+	stored = values[FIRST_OTHER];
 	memcpy(before, check->seal, SEAL_BYTES);
 	if (sequence <= check->sequence)
 	{
@@ -292,16 +299,16 @@ check_row(Check *check, HeapTuple row, TupleDesc columns)
 		fail_check(check, check->sequence + 1, 0, "it is missing");
 		return;
 	}
-	key_id = DatumGetInt32(SPI_getbinval(row, columns, FIRST_OTHER + 2, &isnull));
-	mac = isnull ? NULL : find_audit_key(check->keys, key_id);
+	mac = nulls[FIRST_OTHER + 1]
+			  ? NULL
+			  : find_audit_key(check->keys, DatumGetInt32(values[FIRST_OTHER + 1]));
 	if (mac == NULL)
 	{
 		fail_check(check, sequence, record, "the key that it was sealed with is not there");
 		return;
 	}
-	compute_seal(mac, before, sequence, row, columns, seal);
-	stored = SPI_getbinval(row, columns, FIRST_OTHER + 1, &isnull);
-	if (isnull || VARSIZE_ANY_EXHDR(DatumGetByteaPP(stored)) != SEAL_BYTES ||
+	compute_seal(mac, before, sequence, values, nulls, seal);
+	if (nulls[FIRST_OTHER] || VARSIZE_ANY_EXHDR(DatumGetByteaPP(stored)) != SEAL_BYTES ||
 		CRYPTO_memcmp(VARDATA_ANY(DatumGetByteaPP(stored)), seal, SEAL_BYTES) != 0)
 	{
 		fail_check(check, sequence, record, "it is not as it was sealed");

@@ -19,6 +19,8 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "libpq/pqformat.h"
 #include "port/pg_bswap.h"
 
 #include "audit/seal.h"
@@ -111,17 +113,48 @@ copy_bytes(uint8 *into, Datum value, Size length)
 	memcpy(into, VARDATA_ANY(bytes), length);
 }
 
-EVP_MAC_CTX *
-find_audit_key(AuditKeys *keys, int32 key_id)
+bool
+derive_audit_key(int32 key_id, const char *purpose, uint8 *derived)
 {
 	SPITupleTable *rows = SPI_tuptable;
 	Oid types[] = {INT4OID};
 	Datum values[] = {Int32GetDatum(key_id)};
 	WrappedKey wrapped = {.key_id = (uint32) key_id};
-	uint8 derived[SEAL_BYTES];
-	EVP_MAC_CTX *mac = NULL;
-	Secret *secret;
+	bool found;
 	bool isnull;
+
+	/* Not read-only: it may have been made just now. */
+	SPI_execute_with_args("SELECT k.kek_id, k.wrapped, k.check_value FROM keypup.data_keys k"
+						  " WHERE k.key_id OPERATOR(pg_catalog.=) $1"
+						  " AND k.account_id OPERATOR(pg_catalog.=) keypup.audit_key_account()"
+						  " AND k.state OPERATOR(pg_catalog.<>) 'destroyed'",
+						  1, types, values, NULL, false, 1);
+	found = SPI_processed == 1;
+	if (found)
+	{
+		Secret *secret;
+		bool is_derived;
+
+		wrapped.kek_id = (uint32) DatumGetInt32(read_field(0, 1, &isnull));
+		copy_bytes(wrapped.wrapped, read_field(0, 2, &isnull), WRAPPED_KEY_BYTES);
+		copy_bytes(wrapped.check_value, read_field(0, 3, &isnull), CHECK_VALUE_BYTES);
+		secret = unwrap_key(&wrapped);
+		is_derived = derive_key(secret->bytes, purpose, derived);
+		wipe_secret(secret);
+		if (!is_derived)
+			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+							errmsg("could not derive a key of the audit log")));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	SPI_tuptable = rows;
+	return found;
+}
+
+EVP_MAC_CTX *
+find_audit_key(AuditKeys *keys, int32 key_id)
+{
+	uint8 derived[SEAL_BYTES];
+	EVP_MAC_CTX *mac;
 
 	for (int i = 0; i < keys->count; i++)
 	{
@@ -131,30 +164,15 @@ find_audit_key(AuditKeys *keys, int32 key_id)
 	if (keys->count == MAX_KEYS)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("the audit log is sealed with more than %d keys", MAX_KEYS)));
-	/* Not read-only: it may have been made just now. */
-	SPI_execute_with_args("SELECT k.kek_id, k.wrapped, k.check_value FROM keypup.data_keys k"
-						  " WHERE k.key_id OPERATOR(pg_catalog.=) $1"
-						  " AND k.account_id OPERATOR(pg_catalog.=) keypup.audit_key_account()"
-						  " AND k.state OPERATOR(pg_catalog.<>) 'destroyed'",
-						  1, types, values, NULL, false, 1);
-	if (SPI_processed == 1)
-	{
-		wrapped.kek_id = (uint32) DatumGetInt32(read_field(0, 1, &isnull));
-		copy_bytes(wrapped.wrapped, read_field(0, 2, &isnull), WRAPPED_KEY_BYTES);
-		copy_bytes(wrapped.check_value, read_field(0, 3, &isnull), CHECK_VALUE_BYTES);
-		secret = unwrap_key(&wrapped);
-		if (derive_key(secret->bytes, "keypup audit records v1", derived))
-			mac = start_mac(derived);
-		OPENSSL_cleanse(derived, sizeof(derived));
-		wipe_secret(secret);
-		if (mac == NULL)
-			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-							errmsg("could not derive the key of the audit log")));
-		keys->keys[keys->count].key_id = key_id;
-		keys->keys[keys->count++].mac = mac;
-	}
-	SPI_freetuptable(SPI_tuptable);
-	SPI_tuptable = rows;
+	if (!derive_audit_key(key_id, "keypup audit records v1", derived))
+		return NULL;
+	mac = start_mac(derived);
+	OPENSSL_cleanse(derived, sizeof(derived));
+	if (mac == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+						errmsg("could not compute seals of the audit log")));
+	keys->keys[keys->count].key_id = key_id;
+	keys->keys[keys->count++].mac = mac;
 	return mac;
 }
 
@@ -193,29 +211,32 @@ end_seal(EVP_MAC_CTX *mac, uint8 *seal)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a seal")));
 }
 
+/* All in one piece: each call of OpenSSL costs as much as hashing a field. */
 void
-compute_seal(EVP_MAC_CTX *mac, const uint8 *before, int64 sequence, HeapTuple row,
-			 TupleDesc columns, uint8 *seal)
+compute_seal(EVP_MAC_CTX *mac, const uint8 *before, int64 sequence, const Datum *values,
+			 const bool *nulls, uint8 *seal)
 {
-	bool isnull;
+	StringInfoData bytes;
 
-	start_seal(mac, "keypup audit record v1");
-	add_bytes(mac, before, SEAL_BYTES);
-	add_number(mac, sequence);
-	add_bytes(mac, DatumGetUUIDP(SPI_getbinval(row, columns, 1, &isnull))->data, UUID_LEN);
+	initStringInfo(&bytes);
+	appendBinaryStringInfo(&bytes, (const char *) before, SEAL_BYTES);
+	pq_sendint64(&bytes, (uint64) sequence);
+	appendBinaryStringInfo(&bytes, (const char *) DatumGetUUIDP(values[0])->data, UUID_LEN);
 	for (int i = 0; i < NUMBERS; i++)
-		add_number(mac, DatumGetInt64(SPI_getbinval(row, columns, FIRST_NUMBER + i, &isnull)));
+		pq_sendint64(&bytes, (uint64) DatumGetInt64(values[FIRST_NUMBER - 1 + i]));
 	for (int i = 0; i < TEXTS; i++)
 	{
-		Datum value = SPI_getbinval(row, columns, FIRST_TEXT + i, &isnull);
-		text *words = isnull ? NULL : DatumGetTextPP(value);
-		uint32 length = pg_hton32(isnull ? PG_UINT32_MAX : (uint32) VARSIZE_ANY_EXHDR(words));
+		bool isnull = nulls[FIRST_TEXT - 1 + i];
+		text *words = isnull ? NULL : DatumGetTextPP(values[FIRST_TEXT - 1 + i]);
 
-		add_bytes(mac, &length, sizeof(length));
+		pq_sendint32(&bytes, isnull ? PG_UINT32_MAX : (uint32) VARSIZE_ANY_EXHDR(words));
 		if (!isnull)
-			add_bytes(mac, VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words));
+			appendBinaryStringInfo(&bytes, VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words));
 	}
+	start_seal(mac, "keypup audit record v1");
+	add_bytes(mac, bytes.data, (Size) bytes.len);
 	end_seal(mac, seal);
+	pfree(bytes.data);
 }
 
 void

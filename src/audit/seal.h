@@ -7,8 +7,6 @@
 
 #include <openssl/evp.h>
 
-#include "access/htup.h"
-#include "access/tupdesc.h"
 #include "utils/uuid.h"
 
 #define SEAL_BYTES 32
@@ -20,6 +18,16 @@
 #define SEALED_RECORD 2
 #define SEALED_TIMES 5
 #define FIRST_OTHER 15
+/* With up to three of those. */
+#define MAX_COLUMNS 17
+
+/*
+ * derive_audit_key
+ *		A key of SEAL_BYTES for one purpose, of a data key of the audit log, for the
+ *		caller to wipe; within SPI. Returns false where there is no such key, or no
+ *		more. Raises internal_error, and what unwrap_key does.
+ */
+extern bool derive_audit_key(int32 key_id, const char *purpose, uint8 *derived);
 
 /* Keys of one call; freed with its memory. */
 typedef struct AuditKeys AuditKeys;
@@ -38,11 +46,11 @@ extern EVP_MAC_CTX *require_audit_key(AuditKeys *keys, int32 key_id);
 
 /*
  * compute_seal
- *		The seal of a row that begins with SEALED_COLUMNS, behind the seal before;
- *		sequence is its number in the account. All of SEAL_BYTES.
+ *		The seal of a row whose values begin with SEALED_COLUMNS, behind the seal
+ *		before; sequence is its number in the account. All of SEAL_BYTES.
  */
-extern void compute_seal(EVP_MAC_CTX *mac, const uint8 *before, int64 sequence, HeapTuple row,
-						 TupleDesc columns, uint8 *seal);
+extern void compute_seal(EVP_MAC_CTX *mac, const uint8 *before, int64 sequence, const Datum *values,
+						 const bool *nulls, uint8 *seal);
 
 /*
  * compute_proof

@@ -253,7 +253,10 @@ BEGIN
       USING ERRCODE = 'object_in_use', HINT = 'The worker seals them again under the active key; key_status shows how '
         'many remain.';
   ELSIF found_key.account_id = keypup.audit_key_account()
-    AND EXISTS (SELECT FROM keypup.audit_log l WHERE l.seal_key = key) THEN
+    AND (EXISTS (SELECT FROM keypup.audit_log l WHERE l.seal_key = key)
+      OR EXISTS (SELECT FROM keypup.audit_heads h WHERE h.key_id = key)
+      OR EXISTS (SELECT FROM keypup.audit_boundaries b WHERE b.key_id = key)
+      OR EXISTS (SELECT FROM keypup.audit_checkpoints c WHERE c.key_id = key)) THEN
     RAISE EXCEPTION 'data key % proves records of the audit log', key USING ERRCODE = 'object_in_use',
       HINT = 'It can be destroyed when they have expired.';
   ELSIF found_key.account_id IS NULL AND NOT callers_records_are_gone THEN

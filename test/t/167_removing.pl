@@ -107,7 +107,7 @@ is(query(q{SELECT count(*) FROM keypup.people p WHERE account_id = (SELECT accou
 cmp_ok(query(q{SELECT count(*) FROM keypup.team_people}), '>', 0, 'the team has its members still');
 is(query(q{SELECT count(*) FROM keypup.identity_providers}), '0', 'nobody signs in by it any more');
 is(as('olga', q{SELECT keypup.disconnect('acme', 'twin')}), '', 'the second one goes');
-is(rows_of('account_id', q{SELECT account_id FROM keypup.accounts WHERE name = 'acme'}) =~ s/(audit_heads|audit_log|data_keys|account_role_permissions|members|accounts|teams):\d+ ?//gr, '', 'of what came by connections nothing is left');
+is(rows_of('account_id', q{SELECT account_id FROM keypup.accounts WHERE name = 'acme'}) =~ s/(audit_heads|audit_checkpoint_heads|audit_log|data_keys|account_role_permissions|members|accounts|teams):\d+ ?//gr, '', 'of what came by connections nothing is left');
 is(as('olga', q{SELECT keypup.disconnect('acme', 'twin')}), 'the account has no connection', 'nor a connection');
 
 # --- an account, while the worker and a CALL are at it ---
@@ -128,12 +128,12 @@ my ($call_out, $call_error) = ('', '');
 my $call = start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', q{CALL keypup.sync('acme', 'demo/quiet')} ], '>', \$call_out, '2>', \$call_error);
 ok(becomes(sprintf($in_flight, 'busy')) && becomes(sprintf($in_flight =~ s/> 1/> 0/r, 'quiet')), 'the worker and a CALL wait for answers');
 is(as('olga', q{SELECT keypup.drop_account('acme')}), '', 'an owner drops the account');
-is(rows_of('account_id', "'$account'") =~ s/(audit_heads:1 )?audit_log:\d+ data_keys:\d+//r, '', 'no row of it is left but the audit log and what its keys were');
+is(rows_of('account_id', "'$account'") =~ s/(audit_(checkpoint_)?heads:\d+ )*audit_log:\d+ data_keys:\d+//r, '', 'no row of it is left but the audit log and what its keys were');
 is(query("SELECT count(*) FROM keypup.data_keys WHERE account_id = '$account' AND (state <> 'destroyed' OR wrapped IS NOT NULL)"), '0', 'which are destroyed');
 finish $call;
 unlike($call_error, qr/ERROR|WARNING/, 'the CALL ends without an error');
 ok(becomes(q{SELECT sum(requests_in_flight) = 0 FROM keypup.worker_status}), 'the answers come');
-is(rows_of('account_id', "'$account'") =~ s/(audit_heads:1 )?audit_log:\d+ data_keys:\d+//r, '', 'and are dropped');
+is(rows_of('account_id', "'$account'") =~ s/(audit_(checkpoint_)?heads:\d+ )*audit_log:\d+ data_keys:\d+//r, '', 'and are dropped');
 is(workers(), $workers, 'the workers are those that were there');
 is(query("SELECT actor || ': ' || detail FROM keypup.audit_log WHERE account_id = '$account' AND action = 'account.drop'"), 'olga: "acme": 2 connections, 7 projects, 6 members', 'the last record of its audit log says who did it');
 is(query("SELECT max(record_id) = max(record_id) FILTER (WHERE action = 'account.drop') AND count(*) > 10 FROM keypup.audit_log WHERE account_id = '$account'"), 't', 'and the log is there, whole');
