@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "audit/gap.h"
 #include "audit/refusal.h"
 #include "http/pace.h"
 #include "http/proxy.h"
@@ -201,6 +202,7 @@ _PG_init(void)
 		register_throttle();
 		register_paces();
 		register_refusals();
+		register_gaps();
 		register_ids();
 	}
 }

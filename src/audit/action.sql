@@ -88,6 +88,7 @@ INSERT INTO keypup.audit_actions (action, is_counted, description) VALUES
 ('proxy.credentials', false, 'The user and password of the proxy are set, or taken away.'),
 ('setting.change', false, 'A setting of keypup is another than before, as the worker finds within a minute.'),
 ('audit.checkpoint', false, 'Where all chains of the log end is signed: the note is the detail.'),
+('audit.gap', true, 'So many records were lost on their way into the log, and why.'),
 ('audit_sink.set', false, 'The log is forwarded to a sink, or the sink is shown another secret.'),
 ('audit_sink.remove', false, 'It is forwarded there no more.'),
 ('audit.expire', false, 'Records of a day are dropped after keypup.audit_retention.'),

@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "audit/gap.h"
 #include "audit/refusal.h"
 #include "compat.h"
 #include "right/current_user.h"
@@ -261,7 +262,10 @@ note(const Refusal *refusal, int patience)
 		waited += PAUSE_MILLISECONDS;
 	}
 	if (room == NO_ROOM)
+	{
 		write_to_log(refusal, "could not note for the audit log");
+		count_lost_note();
+	}
 	else if (room == ROOM_AND_LOG)
 		write_to_log(refusal, "on a standby notes");
 	else

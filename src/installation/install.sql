@@ -10,7 +10,7 @@ BEGIN
   FOR relation IN SELECT c.oid FROM pg_catalog.pg_class c
                   WHERE c.relnamespace = 'keypup'::pg_catalog.regnamespace AND c.relkind IN ('r', 'S')
                     AND c.relname NOT IN ('role_permissions', 'providers', 'wanted_rights', 'audit_actions',
-                      'audit_clock', 'audit_settings')
+                      'audit_clock', 'audit_settings', 'audit_gaps', 'audit_losses')
                   ORDER BY c.oid LOOP
     PERFORM pg_catalog.pg_extension_config_dump(relation, '');
   END LOOP;

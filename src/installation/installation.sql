@@ -87,6 +87,17 @@ BEGIN
       ) k
       LEFT JOIN LATERAL keypup.count_unopenable_keys(k.records) u ON k.keys > 0 $$),
 
+    -- The worker seals within seconds, and says nothing where it cannot. Where none can be, others say that.
+    ('audit_seals', $$
+      SELECT count(*) = 0 OR pg_is_in_recovery() OR NOT (SELECT b.preloaded FROM keypup.library() b),
+        CASE WHEN count(*) = 0 THEN 'every record of the audit log is sealed'
+             ELSE format('%s records of the audit log are not sealed, the first since %s', count(*),
+               min(coalesce(l.counts_until, l.last_at))) END,
+        'The workers seal them when they run, and have the key: see workers, key and data_keys.'
+      FROM keypup.audit_log l
+      WHERE l.sequence IS NULL AND l.last_at < now() - interval '1 minute'
+        AND coalesce(l.counts_until < now() - interval '1 minute', true) $$),
+
     ('ca_file', 'SELECT c.ok, c.detail, c.remedy FROM keypup.check_ca_file() c'),
 
     ('ssl', $$

@@ -28,6 +28,7 @@ static const char *const statements[] = {
 	[MERGE_PEOPLE] = "SELECT keypup.merge_verified_people_of_accounts()",
 	[KEEP_ROLES] = "SELECT keypup.keep_roles() OPERATOR(pg_catalog.+) keypup.note_key_uses()",
 	[KEEP_AUDIT_DAYS] = "SELECT keypup.keep_audit_days()",
+	[RECORD_AUDIT_GAPS] = "SELECT keypup.record_audit_gaps()",
 	[SEAL_AUDIT_LOG] = "SELECT keypup.seal_audit_log()",
 	[WRITE_AUDIT_CHECKPOINT] = "SELECT keypup.write_audit_checkpoint()"};
 

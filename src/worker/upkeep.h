@@ -15,6 +15,7 @@ typedef enum Upkeep
 	MERGE_PEOPLE, /* whose logins are one person by rule */
 	KEEP_ROLES, /* what they were granted, and their oids */
 	KEEP_AUDIT_DAYS, /* partitions of the audit log: those that are needed, and no others */
+	RECORD_AUDIT_GAPS, /* what was lost on its way into it */
 	SEAL_AUDIT_LOG, /* what was committed since */
 	WRITE_AUDIT_CHECKPOINT /* of what was sealed since */
 } Upkeep;

@@ -218,6 +218,7 @@ look_what_is_due(Worker *worker)
 		(void) do_upkeep(&worker->upkeep_steps, MERGE_PEOPLE);
 		(void) do_upkeep(&worker->upkeep_steps, KEEP_ROLES);
 		(void) do_upkeep(&worker->upkeep_steps, KEEP_AUDIT_DAYS);
+		(void) do_upkeep(&worker->upkeep_steps, RECORD_AUDIT_GAPS);
 		(void) do_upkeep(&worker->upkeep_steps, WRITE_AUDIT_CHECKPOINT);
 		worker->merged_at = worker->looked_at;
 	}

@@ -116,7 +116,7 @@ my @relations = map { [ split /\|/ ] } split /\n/, query(q{
 	WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1});
 cmp_ok(scalar @relations, '>=', 25, scalar(@relations) . ' tables are tried for ' . @users . ' users');
 is(query(q{SELECT string_agg(c.relname, ' ') FROM pg_class c WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-	AND c.relname NOT IN ('role_permissions', 'providers', 'wanted_rights', 'opened_roles', 'data_keys', 'proxy_credentials', 'audit_clock', 'audit_settings', 'audit_heads', 'audit_boundaries', 'audit_checkpoints', 'audit_checkpoint_heads', 'audit_sinks', 'audit_sink_positions', 'audit_sink_secrets')
+	AND c.relname NOT IN ('role_permissions', 'providers', 'wanted_rights', 'opened_roles', 'data_keys', 'proxy_credentials', 'audit_clock', 'audit_settings', 'audit_heads', 'audit_boundaries', 'audit_checkpoints', 'audit_checkpoint_heads', 'audit_gaps', 'audit_sinks', 'audit_sink_positions', 'audit_sink_secrets')
 	AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = 'keypup' AND p.tablename = c.relname)}), '', 'every table has its policies');
 # Of people whoever is limited to a project sees those whose logins stand in it.
 my $identities = q{SELECT i.%s FROM keypup.identities i WHERE i.account_id = t.account_id AND (i.connection_id, i.login) IN (SELECT p.connection_id, l.login FROM keypup.project_logins l JOIN keypup.projects p USING (account_id, project_id) WHERE p.account_id = t.account_id AND p.name = '%s')};
