@@ -51,9 +51,7 @@ COMMENT ON COLUMN keypup.audit_sinks.last_error_at IS 'When that was.';
 COMMENT ON COLUMN keypup.audit_sinks.last_sent_at IS 'When it last took records.';
 COMMENT ON COLUMN keypup.audit_sinks.sent_records IS 'How many it has taken.';
 COMMENT ON COLUMN keypup.audit_sinks.rejected_records IS 'How many it has refused for good.';
-REVOKE ALL ON keypup.audit_sinks FROM PUBLIC;
-ALTER TABLE keypup.audit_sinks ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.audit_sinks FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.audit_sinks');
 
 CREATE TABLE keypup.audit_sink_positions (
   account_id uuid NOT NULL,
@@ -70,9 +68,7 @@ COMMENT ON COLUMN keypup.audit_sink_positions.sink_id IS 'The sink.';
 COMMENT ON COLUMN keypup.audit_sink_positions.of_account IS 'Whose records they are.';
 COMMENT ON COLUMN keypup.audit_sink_positions.sequence IS 'Number of the last record that it has taken.';
 COMMENT ON COLUMN keypup.audit_sink_positions.sent_at IS 'When it took that.';
-REVOKE ALL ON keypup.audit_sink_positions FROM PUBLIC;
-ALTER TABLE keypup.audit_sink_positions ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.audit_sink_positions FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.audit_sink_positions');
 
 CREATE TABLE keypup.audit_sink_secrets (
   account_id uuid NOT NULL,
@@ -102,9 +98,7 @@ COMMENT ON COLUMN keypup.audit_sink_secrets.key_id IS 'The data key that it is s
 COMMENT ON COLUMN keypup.audit_sink_secrets.expires_at IS 'Until when it is accepted; NULL: until it is replaced.';
 COMMENT ON COLUMN keypup.audit_sink_secrets.reseal_failed_at IS
   'When it last could not be opened to be sealed again; NULL when all is well.';
-REVOKE ALL ON keypup.audit_sink_secrets FROM PUBLIC;
-ALTER TABLE keypup.audit_sink_secrets ENABLE ROW LEVEL SECURITY;
-ALTER TABLE keypup.audit_sink_secrets FORCE ROW LEVEL SECURITY;
+SELECT keypup.close_table('keypup.audit_sink_secrets');
 
 CREATE FUNCTION keypup.audit_sink_context(account_id uuid, sink_id bigint, revision bigint, purpose text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
