@@ -91,14 +91,13 @@ BEGIN
   -- What came before its partition goes there.
   EXECUTE format('WITH moved AS (DELETE FROM keypup.audit_log_other o WHERE o.record_id >= %s AND o.record_id < %s '
     'RETURNING o.*) INSERT INTO keypup.%I SELECT m.* FROM moved m', first_id, end_id, partition);
-  -- Attached, not made as a partition: that would lock the log against readers.
   EXECUTE format('ALTER TABLE keypup.audit_log ATTACH PARTITION keypup.%I FOR VALUES FROM (%s) TO (%s)', partition,
     first_id, end_id);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.make_audit_day(date) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.make_audit_day(date) IS
-  'Makes the partition of a day, with what there is of it already. The caller has locked audit_log_other.';
+  'Makes the partition of a day, with what there is of it already. The caller has locked audit_log.';
 
 CREATE FUNCTION keypup.make_audit_days() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -123,8 +122,9 @@ BEGIN
   IF cardinality(missing) = 0 THEN
     RETURN 0;
   END IF;
-  LOCK TABLE keypup.audit_log IN SHARE ROW EXCLUSIVE MODE;
-  LOCK TABLE keypup.audit_log_other IN ACCESS EXCLUSIVE MODE;
+  -- The whole, not only what records are moved out of: who has planned without the new partitions and waits for that
+  -- one would read it when they are gone from there.
+  LOCK TABLE keypup.audit_log IN ACCESS EXCLUSIVE MODE;
   PERFORM keypup.make_audit_day(m.day) FROM unnest(missing) AS m (day);
   RETURN cardinality(missing);
 END

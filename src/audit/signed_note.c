@@ -9,6 +9,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "lib/stringinfo.h"
 #include "port/pg_bswap.h"
 
 #include "audit/signed_note.h"
@@ -81,16 +82,14 @@ encode_public_key(const uint8 *seed, uint8 *encoded)
 static uint32
 compute_key_id(const char *name, const uint8 *encoded)
 {
-	Size name_length = strlen(name);
-	Size length = name_length + 1 + 1 + NOTE_KEY_BYTES;
-	char *input = palloc(length);
+	StringInfoData input;
 	uint8 digest[EVP_MAX_MD_SIZE];
 	uint32 key_id;
 
-	memcpy(input, name, name_length);
-	input[name_length] = '\n';
-	memcpy(input + name_length + 1, encoded, 1 + NOTE_KEY_BYTES);
-	require(EVP_Digest(input, length, digest, NULL, EVP_sha256(), NULL) == 1);
+	initStringInfo(&input);
+	appendStringInfo(&input, "%s\n", name);
+	appendBinaryStringInfo(&input, (const char *) encoded, 1 + NOTE_KEY_BYTES);
+	require(EVP_Digest(input.data, (size_t) input.len, digest, NULL, EVP_sha256(), NULL) == 1);
 	memcpy(&key_id, digest, KEY_ID_BYTES);
 	return pg_ntoh32(key_id);
 }

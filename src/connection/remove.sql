@@ -82,5 +82,5 @@ GRANT EXECUTE ON FUNCTION keypup.drop_account(text) TO keypup_member;
 COMMENT ON FUNCTION keypup.drop_account(text) IS
   'Ends an account and forgets it. First its data keys are destroyed; then go all connections, as by disconnect, '
   'people and teams, members and their sessions, passwords, second factors, roles and limits, identity providers, API '
-  'keys, consents to support, sinks of its audit log. Of database roles whose last membership it was, what add_member granted is taken back. '
-  'Its audit log stays, with this as its last record, for superusers to read.';
+  'keys, consents to support, sinks of its audit log. Of database roles whose last membership it was, what add_member '
+  'granted is taken back. Its audit log stays, with this as its last record, for superusers to read.';

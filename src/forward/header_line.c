@@ -9,6 +9,8 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
+#include "compat.h"
+
 PG_FUNCTION_INFO_V1(keypup_check_header_line);
 
 #define MAX_LINE_BYTES 4096

@@ -88,6 +88,6 @@ is($cores->(), $cores_before, 'which left no core dump');
 # Nobody has the vault's functions but those to whom they are granted.
 is(query(q{SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p JOIN pg_roles r ON NOT r.rolsuper AND r.rolname !~ '^pg_'
 	WHERE p.pronamespace = 'keypup'::regnamespace AND p.proname ~ 'token|crypt|_key' AND p.proname !~ '^replace_token$|^mentioned_keys$|api_key$|key_sets?$' AND has_function_privilege(r.oid, p.oid, 'EXECUTE')}),
-	'app_token_failed claim_app_tokens list_keys next_app_token next_sink_token note_key_uses record_token_use renew_refused_token replace_app_key reseal_tokens rewrap_data_keys rotate_keys store_app_token take_sink_token token_context want_app_token', 'of the vault, members may list, rotate and give another, and the worker may tend: nobody may seal or open');
+	'app_token_failed audit_checkpoint_key claim_app_tokens list_keys next_app_token next_sink_token note_key_uses record_token_use renew_refused_token replace_app_key reseal_tokens rewrap_data_keys rotate_keys store_app_token take_sink_token token_context want_app_token', 'of the vault, members may list, rotate and give another, and the worker may tend: nobody may seal or open');
 $node->stop;
 done_testing();

@@ -89,7 +89,7 @@ is(scalar(() = slurp_file($standby->logfile) =~ /keypup on a standby notes that 
 $node->stop('immediate');
 $standby->promote;
 ok($standby->poll_query_until('postgres', sprintf($workers, 1)), 'after promotion the worker starts without a restart');
-ok($standby->poll_query_until('postgres', q{SELECT count(*) = 3 AND sum(times) = 3 FROM keypup.audit_log WHERE action = 'support.read' AND actor = 'sam'}), 'and what support read on the standby is recorded');
+ok($standby->poll_query_until('postgres', q{SELECT count(*) = 3 FROM keypup.audit_log WHERE action = 'support.read' AND actor = 'sam'}), 'and what support read on the standby is a record of each session');
 control($github, 'change', { repository => 'demo/w1', change => 'comment', number => 1, at => '2030-01-01T00:00:00Z' });
 $standby->safe_psql('postgres', q{UPDATE keypup.sync_state SET next_run_at = now()});
 ok($standby->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_error IS NULL AND next_run_at > now()) FROM keypup.sync_status}), 'and goes on with the sync');

@@ -101,7 +101,10 @@ sub waits
 		'restored|the connection was made in another database, of which this is a copy|Where this one is to read in its place, an operator calls keypup.resume_connections.|t|', "$database: sync_status says why nothing is read");
 	is($ask->(q{SELECT ok, detail, remedy FROM keypup.check_installation() WHERE check_name = 'copy'}),
 		'f|2 connections wait, as this is a copy of the database that reads; if it is to read in its place, they are resumed|SELECT keypup.resume_connections();', "$database: so does check_installation");
-	like($told->($_), $copy, "$database: $_ says so, too") foreach q{CALL keypup.sync('acme')}, q{CALL keypup.sync('acme', 'github/demo/one')}, q{SELECT * FROM keypup.discover('acme', 'github')}, q{SELECT * FROM keypup.discover('acme', 'app')}, $session_of_person;
+	like($told->($_), $copy, "$database: $_ says so, too") foreach q{CALL keypup.sync('acme')}, q{CALL keypup.sync('acme', 'github/demo/one')}, q{SELECT * FROM keypup.discover('acme', 'github')}, q{SELECT * FROM keypup.discover('acme', 'app')};
+	# Who signs in has proven nothing: why not is for the account to read.
+	like($told->($session_of_person), qr/the provider could not be asked.*The account's audit log says why/s, "$database: nobody signs in by a provider");
+	ok($server->poll_query_until($database, q{SELECT EXISTS (SELECT FROM keypup.audit_log WHERE action = 'session.start' AND detail ~ 'the connection was made in another database, of which this is a copy')}), "$database: the audit log says why");
 	$ask->(qq{SELECT keypup.create_account('here'), keypup.connect('here', 'github', '$person{token}', '$github->{url}'); SELECT keypup.track('here', 'demo/two')});
 	ok($server->poll_query_until($database, q{SELECT phase = 'idle' AND last_run_finished_at IS NOT NULL FROM keypup.sync_status WHERE account = 'here'}), "$database: a connection that is made there reads");
 	$ask->(q{UPDATE keypup.sync_state SET next_run_at = now() FROM keypup.projects p WHERE p.project_id = sync_state.project_id AND p.name = 'demo/two'});

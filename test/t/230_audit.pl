@@ -3,6 +3,7 @@ use strict;
 use warnings;
 
 use FindBin;
+use IPC::Run qw(start);
 use JSON::PP;
 use lib "$FindBin::RealBin/../lib";
 use KeypupTest;
@@ -219,6 +220,21 @@ is($node->safe_psql('copy', q{SELECT count(*) > 50 AND count(*) = (SELECT count(
 is($node->safe_psql('copy', q{SELECT count(*) FROM pg_class c WHERE relispartition AND relnamespace = 'keypup'::regnamespace AND NOT (relrowsecurity AND relforcerowsecurity)}), '0', 'guarded as it was');
 $node->safe_psql('copy', q{SELECT keypup.create_account('there'); SELECT keypup.keep_audit_days()});
 is($node->safe_psql('copy', q{SELECT count(*) FROM keypup.audit_log_other}), '0', 'and goes on');
+
+# --- who reads while days are made ---
+
+query('CREATE DATABASE made');
+query('ALTER DATABASE made SET keypup.workers = 0');
+$node->safe_psql('made', q{CREATE EXTENSION keypup; SELECT keypup.create_account('made')});
+my $day_maker = $node->background_psql('made');
+$day_maker->query_safe('BEGIN; SELECT keypup.make_audit_days()');
+my %waiting = (out => '', err => '');
+$waiting{process} = start([ 'psql', '-XAtq', '-d', $node->connstr('made'), '-c', 'SELECT count(*) FROM keypup.audit_log' ], '<', \undef, '>', \$waiting{out}, '2>', \$waiting{err});
+ok($node->poll_query_until('made', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = 'made' AND wait_event_type = 'Lock' AND query ~ '^SELECT count'}), 'somebody reads the log while its records get their partition, and waits');
+$day_maker->query_safe('COMMIT');
+$day_maker->quit;
+$waiting{process}->finish;
+is("$waiting{out}$waiting{err}", $node->safe_psql('made', 'SELECT count(*) FROM keypup.audit_log') . "\n", 'and sees all of them');
 query('DROP EXTENSION keypup');
 is(query(q{SELECT count(*) FROM pg_class WHERE relname ~ '^audit_log'}), '0', 'DROP EXTENSION takes its partitions along');
 $node->stop;
