@@ -143,7 +143,8 @@ DECLARE
   key_file jsonb;
 BEGIN
   BEGIN
-    key_file := secret::jsonb;
+    -- One has two to three thousand bytes.
+    key_file := CASE WHEN octet_length(secret) <= 16384 THEN secret::jsonb END;
   EXCEPTION WHEN OTHERS THEN key_file := NULL;
   END;
   project := key_file ->> 'project_id';

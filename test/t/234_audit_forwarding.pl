@@ -69,6 +69,7 @@ foreach my $case (
 	[ olga => q{'acme', 'siem', 'google', NULL, 's3cr3t-probe'}, qr/the key of the service account cannot be used/, 'a key that is not JSON' ],
 	[ olga => q{'acme', 'siem', 'google', NULL, '["s3cr3t-probe"]'}, qr/the key of the service account cannot be used/, 'a key that is no object' ],
 	[ olga => q{'acme', 'siem', 'google', NULL, } . key_file(private_key => 's3cr3t-probe'), qr/the key of the service account cannot be used/, 'a key that is none' ],
+	[ olga => q{'acme', 'siem', 'google', NULL, } . key_file(more => 's3cr3t-probe' x 2000), qr/the key of the service account cannot be used/, 'a file that is too long for a key' ],
 	[ olga => q{'acme', 'siem', 'google', NULL, } . key_file(token_uri => 'http://s3cr3t-probe.example/'), qr/only https is used/, 'tokens by http' ],
 	[ olga => q{'acme', 'siem', 'google', NULL, } . key_file() . q{, 'logs'}, qr/log_name is malformed/, 'a log that Google cannot have' ],
 	[ adam => qq{'acme', 'siem', $otlp}, qr/does not exist, or you may not do this/, 'an admin' ],
