@@ -125,7 +125,8 @@ BEGIN
       AND (busy.slow < 8 OR NOT s.is_slow)
       AND EXISTS (SELECT FROM keypup.audit_backlog b WHERE b.account_id = s.account_id AND b.sink_id = s.sink_id)
     ORDER BY s.claimed_at NULLS FIRST
-    LIMIT least(4, 32 - busy.sinks)
+    -- Workers that claim at once may have gone beyond.
+    LIMIT greatest(0, least(4, 32 - busy.sinks))
     FOR UPDATE OF s SKIP LOCKED
   LOOP
     SELECT x.envelope, keypup.audit_sink_context(x.account_id, x.sink_id, x.revision, x.purpose) AS context INTO shown
