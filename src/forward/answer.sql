@@ -155,9 +155,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'the sink is gone' USING ERRCODE = 'undefined_object';
   END IF;
-  SELECT greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, max(x.revision) + 1) INTO revision
-  FROM keypup.audit_sink_secrets x
-  WHERE x.account_id = next_sink_token.account_id AND x.sink_id = next_sink_token.sink_id;
+  revision := keypup.next_sink_revision(account_id, sink_id);
   context := keypup.audit_sink_context(account_id, sink_id, revision, 'access_token');
 END
 $$;

@@ -162,17 +162,25 @@ REVOKE ALL ON FUNCTION keypup.read_service_account(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.read_service_account(text) IS
   'What stands in the key file of a service account. Granted to nobody.';
 
+-- Rises even when the last one was taken away, so that no older envelope opens again.
+CREATE FUNCTION keypup.next_sink_revision(account_id uuid, sink_id bigint) RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, max(s.revision) + 1)
+  FROM keypup.audit_sink_secrets s
+  WHERE s.account_id = next_sink_revision.account_id AND s.sink_id = next_sink_revision.sink_id
+$$;
+REVOKE ALL ON FUNCTION keypup.next_sink_revision(uuid, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.next_sink_revision(uuid, bigint) IS 'The revision of the next secret that a sink gets.';
+
 CREATE FUNCTION keypup.store_sink_secret(account_id uuid, sink_id bigint, purpose text, secret text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  -- Rises even when the last one was taken away, so that no older envelope opens again.
-  new_revision bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+  new_revision bigint := keypup.next_sink_revision(account_id, sink_id);
   context text;
   sealed bytea;
 BEGIN
-  SELECT greatest(new_revision, max(s.revision) + 1) INTO new_revision FROM keypup.audit_sink_secrets s
-  WHERE s.account_id = store_sink_secret.account_id AND s.sink_id = store_sink_secret.sink_id;
   DELETE FROM keypup.audit_sink_secrets s
   WHERE s.account_id = store_sink_secret.account_id AND s.sink_id = store_sink_secret.sink_id;
   IF secret IS NULL THEN
