@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server as_role plant_overloads literal
+our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server crash_server as_role plant_overloads literal
 	compare_with_truth differences keep_truth differing);
 
 # What a session in the background answers ends, with PostgreSQL 16, in a line break of its own.
@@ -130,6 +130,22 @@ jit = off
 $configuration
 CONF
 	return $node;
+}
+
+# Ends process $pid of the server at once, and returns when the server has noticed, has started anew and answers: until then it may still
+# answer, and a psql that is refused may be gone before the question is written to it, which Perl dies of.
+sub crash_server
+{
+	my ($node, $pid) = @_;
+	my $give_up = time + $PostgreSQL::Test::Utils::timeout_default;
+	kill 'KILL', $pid;
+	while (time < $give_up)
+	{
+		my ($code, $out) = eval { $node->psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid") };
+		return if defined $code && $code == 0 && $out eq '0';
+		usleep(10_000);
+	}
+	die 'the server did not come back';
 }
 
 sub literal { my $text = shift; $text =~ s/'/''/g; return "'$text'"; }

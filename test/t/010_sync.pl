@@ -57,9 +57,7 @@ query("SELECT keypup.track('acme', '$_')") foreach sort keys %repositories;
 ok($node->poll_query_until('postgres', q{SELECT count(*) > 200 FROM keypup.pull_requests}), 'the worker starts by itself');
 my $worker = query(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'keypup worker'});
 like($worker, qr/^\d+$/, 'one worker is at work');
-kill 'KILL', $worker;
-usleep(500_000);
-ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back after kill -9 of the worker');
+crash_server($node, $worker);
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}),
 	'the sync finishes after kill -9') or diag(query('SELECT * FROM keypup.sync_status'));
 is(query('SELECT count(*) FROM keypup.sync_jobs'), '0', 'no job is left');

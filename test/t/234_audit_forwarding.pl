@@ -122,7 +122,7 @@ foreach my $i (1 .. 3)
 {
 	my $worker = query(q{SELECT coalesce(min(pid), 0) FROM pg_stat_activity WHERE backend_type = 'keypup worker'});
 	usleep(1000 * (100 + rand 900));
-	kill 'KILL', $worker if $worker > 0;
+	crash_server($node, $worker) if $worker > 0;
 	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'keypup worker' AND pid <> $worker"), 'the worker is killed');
 	act(50, 'other');
 }
