@@ -220,7 +220,7 @@ BEGIN
         FROM keypup.provider_functions(p.provider) f
         -- Where the role is missing, that is what is wrong.
         CROSS JOIN LATERAL (
-          SELECT f.is_needed_for <> 'webhook'
+          SELECT f.is_needed_for IS DISTINCT FROM 'webhook'
             AND NOT has_function_privilege(to_regrole('keypup_worker')::oid, f.routine::oid, 'EXECUTE') AS may_not
         ) AS m
       ) AS f (problem, remedy) $$),

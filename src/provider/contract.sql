@@ -32,9 +32,9 @@ AS $$
       'boolean', 'sync',
      'Stores the page that answers a job, and queues what comes next. Whether the job has ended; otherwise it was put '
      'off, or split.'),
-    ('settle', 'account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text', 'void', 'sync',
+    ('settle', 'account uuid, connection uuid, project bigint, kind text, headers jsonb, verdict text', 'void', NULL,
      'The last of each answer, whatever it means.'),
-    ('failures', 'account uuid, project bigint, kind text, arguments jsonb, failures jsonb', 'jsonb', 'sync',
+    ('failures', 'account uuid, project bigint, kind text, arguments jsonb, failures jsonb', 'jsonb', NULL,
      'What of a job could not be read, [{asked, why, number}], as keypup.set_aside takes it: one thing at least.'),
     ('reread', 'account uuid, project bigint, item bigint', 'boolean', 'sync',
      'Has the item of a number, or all of a project, read again in the run that has begun. Whether there is such an '
@@ -68,7 +68,24 @@ REVOKE ALL ON FUNCTION keypup.provider_contract() FROM PUBLIC;
 COMMENT ON FUNCTION keypup.provider_contract() IS
   'The functions of a provider: name, after the provider''s and an underscore; arguments and result, as PostgreSQL '
   'prints them; what needs it (sync: every provider; discover, sign_in: those that offer it; app, webhook: those that '
-  'have them); and what it is for.';
+  'have them; NULL: it may be left out, and keypup.default_NAME is called); and what it is for.';
+
+-- What stands for a function that a provider leaves out.
+CREATE FUNCTION keypup.default_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb,
+  verdict text)
+RETURNS void
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS '';
+CREATE FUNCTION keypup.default_failures(account uuid, project bigint, kind text, arguments jsonb, failures jsonb)
+  RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '[]'::jsonb $$;
+REVOKE ALL ON FUNCTION keypup.default_settle(uuid, uuid, bigint, text, jsonb, text),
+  keypup.default_failures(uuid, bigint, text, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.default_settle(uuid, uuid, bigint, text, jsonb, text),
+  keypup.default_failures(uuid, bigint, text, jsonb, jsonb) TO keypup_worker;
+COMMENT ON FUNCTION keypup.default_settle(uuid, uuid, bigint, text, jsonb, text) IS
+  'settle of a provider that has none: nothing is left to do.';
+COMMENT ON FUNCTION keypup.default_failures(uuid, bigint, text, jsonb, jsonb) IS
+  'failures of a provider that has none: nothing is set aside.';
 
 CREATE FUNCTION keypup.provider_functions(provider text, OUT routine regprocedure, OUT is_needed_for text,
   OUT code text, OUT fault text, OUT detail text, OUT hint text)
@@ -81,7 +98,7 @@ AS $$
     SELECT c.*, format('%s_%s', p.provider, c.name) AS full_name,
       format('Make keypup.%s_%s(%s) RETURNS %s.', p.provider, c.name, c.arguments, c.result) AS making
     FROM keypup.provider_contract() WITH ORDINALITY AS c (name, arguments, result, is_needed_for, purpose, position)
-    WHERE c.is_needed_for = 'sync'
+    WHERE coalesce(c.is_needed_for, 'sync') = 'sync'
       OR c.is_needed_for = ANY (p.offers)
       OR (c.is_needed_for = 'app' AND p.grant_kind = 'app')
       OR (c.is_needed_for = 'webhook' AND p.webhook_signature IS NOT NULL)
@@ -115,12 +132,12 @@ AS $$
     ) AS v (position, applies, code, fault, detail, hint)
     WHERE v.applies ORDER BY v.position LIMIT 1
   ) AS k ON true
-  WHERE p.provider = provider_functions.provider
+  WHERE p.provider = provider_functions.provider AND (f.oid IS NOT NULL OR w.is_needed_for IS NOT NULL)
   ORDER BY w.position
 $$;
 REVOKE ALL ON FUNCTION keypup.provider_functions(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.provider_functions(text) IS
-  'The functions that a provider needs, and what is wrong with each: it is missing, has another signature, or whoever '
+  'The functions that a provider needs or has, and what is wrong with each: it is missing, has another signature, or whoever '
   'changes it or calls it would have more than the worker has. fault is NULL where nothing is.';
 
 CREATE FUNCTION keypup.check_provider(provider text) RETURNS void
@@ -137,7 +154,7 @@ BEGIN
       RAISE EXCEPTION '%', its.fault USING ERRCODE = its.code, DETAIL = its.detail, HINT = its.hint;
     END IF;
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', its.routine);
-    IF its.is_needed_for <> 'webhook' THEN
+    IF its.is_needed_for IS DISTINCT FROM 'webhook' THEN
       EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO keypup_worker', its.routine);
     END IF;
   END LOOP;

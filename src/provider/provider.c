@@ -75,12 +75,19 @@ typedef struct Callee
 	FmgrInfo function;
 } Callee;
 
+static List *
+function_name(const char *provider, const char *verb)
+{
+	return list_make2(makeString("keypup"), makeString(psprintf("%s%s", provider, verb)));
+}
+
 static void
 find_callee(FunctionCallInfo fcinfo, Callee *callee, const char *provider)
 {
 	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
 	Form_pg_proc form;
-	List *name;
+	const char *verb;
+	Oid function;
 	Oid types[FUNC_MAX_ARGS];
 	int nargs;
 
@@ -89,19 +96,22 @@ find_callee(FunctionCallInfo fcinfo, Callee *callee, const char *provider)
 	form = (Form_pg_proc) GETSTRUCT(tuple);
 	nargs = form->pronargs - 1;
 	memcpy(types, form->proargtypes.values + 1, sizeof(Oid) * nargs);
-	name = list_make2(
-		makeString("keypup"),
-		makeString(psprintf("%s%s", provider, NameStr(form->proname) + strlen("provider"))));
+	verb = pstrdup(NameStr(form->proname) + strlen("provider"));
 	ReleaseSysCache(tuple);
-	fmgr_info_cxt(LookupFuncName(name, nargs, types, false), &callee->function,
-				  fcinfo->flinfo->fn_mcxt);
+	function = LookupFuncName(function_name(provider, verb), nargs, types, true);
+	if (!OidIsValid(function))
+		function = LookupFuncName(function_name("default", verb), nargs, types, true);
+	if (!OidIsValid(function))
+		/* Raises the error that names it. */
+		LookupFuncName(function_name(provider, verb), nargs, types, false);
+	fmgr_info_cxt(function, &callee->function, fcinfo->flinfo->fn_mcxt);
 	strlcpy(callee->provider, provider, sizeof(callee->provider));
 }
 
 /*
  * keypup.provider_VERB(provider, ...) calls keypup.PROVIDER_VERB(...). Called as a function, and not
  * by a statement: that would be planned each time, and have what is passed as its
- * parameters, for the log.
+ * parameters, for the log. Where the provider has none, keypup.default_VERB is.
  */
 Datum
 keypup_call_provider(PG_FUNCTION_ARGS)

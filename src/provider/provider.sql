@@ -2,7 +2,9 @@
 -- in a folder of its own. All that differs between providers and is not in one of those functions stands here.
 
 CREATE TABLE keypup.providers (
-  provider text PRIMARY KEY CHECK (provider COLLATE "C" ~ '^[a-z][a-z0-9]{0,14}$'),
+  -- keypup.provider_page and keypup.default_settle are nobody's.
+  provider text PRIMARY KEY
+    CHECK (provider COLLATE "C" ~ '^[a-z][a-z0-9]{0,14}$' AND provider NOT IN ('provider', 'default')),
   title text NOT NULL,
   default_url text,
   project_pattern text NOT NULL,

@@ -50,12 +50,15 @@ sub make_function
 	query("CREATE OR REPLACE FUNCTION keypup.fake_$name(" . ($as{arguments} // $arguments) . ') RETURNS ' . ($as{result} // $result) . ' LANGUAGE sql ' . ($as{more} // '')
 		. ' SET search_path = pg_catalog, pg_temp AS $$ ' . ($as{body} // $body) . ' $$');
 }
-foreach my $name (qw(request verdict learn page settle failures reread))
+foreach my $name (qw(request verdict learn page reread))
 {
 	like(refused(q{SELECT keypup.check_provider('fake')}), qr/ERROR:  (42883: )?provider "fake" has no function keypup\.fake_$name\n.*HINT:  Make keypup\.fake_$name\(/s, "one that lacks its function $name is refused, which is named");
 	make_function($name);
 }
 is(refused(q{SELECT keypup.check_provider('fake')}), 'nothing', 'one that has them all is not');
+is(query(q{SELECT keypup.provider_failures('fake', NULL, NULL, NULL, '{}', '[]'), keypup.provider_settle('fake', NULL, NULL, NULL, NULL, NULL, 'page')}), '[]|', 'what it may leave out does nothing');
+make_function($_) foreach qw(settle failures);
+is(refused(q{SELECT keypup.check_provider('fake')}), 'nothing', 'and may be there');
 is(query(q{SELECT bool_and(NOT has_function_privilege('public', p.oid, 'EXECUTE') AND has_function_privilege('keypup_worker', p.oid, 'EXECUTE'))
 	FROM pg_proc p WHERE p.pronamespace = 'keypup'::regnamespace AND p.proname LIKE 'fake%'}), 't', 'and the worker may call them, and nobody else');
 

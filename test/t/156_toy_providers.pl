@@ -26,7 +26,7 @@ foreach my $provider (qw(tracker board))
 	query(join "\n", map { slurp_file("test/provider/$provider/$_") } split ' ', slurp_file("test/provider/$provider/order"));
 }
 is(query(q{SELECT string_agg(provider, ' ' ORDER BY provider) FROM keypup.providers}), 'board github tracker', 'a provider is a row, and functions that fit the contract');
-foreach my $is_missing ('verdict(integer, jsonb, jsonb, text)', 'reread(uuid, bigint, bigint)', 'settle(uuid, uuid, bigint, text, jsonb, text)')
+foreach my $is_missing ('verdict(integer, jsonb, jsonb, text)', 'reread(uuid, bigint, bigint)', 'learn(uuid, bigint, integer, jsonb, jsonb, keypup.verdict)')
 {
 	my ($name) = $is_missing =~ /^(\w+)/;
 	like(as_role($node, scalar(getpwuid($<)), "BEGIN; DROP FUNCTION keypup.tracker_$is_missing; SELECT keypup.check_provider('tracker'); ROLLBACK"),
@@ -266,7 +266,7 @@ with_function($verdict, q{DECLARE v keypup.verdict; BEGIN v.verdict := 'failed';
 with_function($verdict, q{DECLARE v keypup.verdict; BEGIN RETURN v; END}, sub { like(query(sprintf $told, 'tracker'), qr{^Tracker's answer cannot be used / }, 'nor is no verdict a page') });
 with_function($verdict, q{DECLARE v keypup.verdict; BEGIN v.verdict := 'paused'; RETURN v; END}, sub { is(query($blocked), 't', 'a pause has an end') });
 with_function($verdict, q{DECLARE v keypup.verdict; BEGIN v.verdict := 'paused'; v.retry_at := 'infinity'; RETURN v; END}, sub { is(query($blocked), 't', 'within an hour') });
-foreach my $function ($verdict, 'tracker_page(uuid, bigint, jsonb, jsonb, integer, integer)', 'tracker_settle(uuid, uuid, bigint, text, jsonb, text)', 'tracker_request(uuid, bigint)')
+foreach my $function ($verdict, 'tracker_page(uuid, bigint, jsonb, jsonb, integer, integer)', 'default_settle(uuid, uuid, bigint, text, jsonb, text)', 'tracker_request(uuid, bigint)')
 {
 	change_all();
 	my $before = query('SELECT md5(string_agg(i::text, $$ $$ ORDER BY i::text)) FROM keypup.issues i JOIN keypup.projects USING (account_id, project_id) JOIN keypup.connections c USING (account_id, connection_id) WHERE c.provider = $$tracker$$');

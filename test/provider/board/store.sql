@@ -66,11 +66,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION keypup.board_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb,
-  verdict text)
-RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS '';
-
 -- A page of cards that is asked for in vain is asked for again by the next run, with what comes after it.
 CREATE FUNCTION keypup.board_failures(account uuid, project bigint, kind text, arguments jsonb, failures jsonb)
   RETURNS jsonb

@@ -121,15 +121,6 @@ BEGIN
 END
 $$;
 
--- Nothing is left to do, and no job asks for less than it did.
-CREATE FUNCTION keypup.tracker_settle(account uuid, connection uuid, project bigint, kind text, headers jsonb,
-  verdict text)
-RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS '';
-CREATE FUNCTION keypup.tracker_failures(account uuid, project bigint, kind text, arguments jsonb, failures jsonb)
-  RETURNS jsonb
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '[]'::jsonb $$;
-
 SELECT keypup.check_provider('tracker');
 -- Those of its own it calls as keypup_worker, too.
 REVOKE ALL ON FUNCTION keypup.tracker_shapes(), keypup.tracker_category(text),
