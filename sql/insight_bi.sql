@@ -76,8 +76,9 @@ SELECT view FROM pg_temp.viewed GROUP BY view HAVING bool_or(name IN ('day', 'we
 -- What bots opened: an issue, of two that are open, and a pull request, of two that are merged and deployed.
 SELECT account_id AS paris, project_id FROM keypup.projects JOIN keypup.accounts a USING (account_id) WHERE a.name = 'bi paris' \gset
 INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, due_on) VALUES (:'paris', :'project_id', 'M', 1, 'M', 'open', '2024-06-30');
-INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, author, author_is_bot, labels, milestone_ids, created_at, updated_at)
-SELECT :'paris', :'project_id', n, n, '#' || n, 'open', 'open', 'ann', n = 4, '{bug}', '{M}', '2024-04-02', '2024-04-02' FROM generate_series(3, 4) n;
+INSERT INTO keypup.sprints (account_id, project_id, external_id, name, state) VALUES (:'paris', :'project_id', 'S', 'S', 'active');
+INSERT INTO keypup.issues (account_id, project_id, number, external_id, key, title, state, author, author_is_bot, labels, milestone_ids, sprint_ids, created_at, updated_at)
+SELECT :'paris', :'project_id', n, n, '#' || n, 'open', 'open', 'ann', n = 4, '{bug}', '{M}', '{S}', '2024-04-02', '2024-04-02' FROM generate_series(3, 4) n;
 INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, author, author_is_bot, milestone_ids, created_at, updated_at, ready_at, closed_at, merged_at, first_commit_at)
 SELECT :'paris', :'project_id', n, n, '#' || n, 'merged', 'merged', false, 'ann', n = 6, '{M}', '2024-04-02', '2024-04-03', '2024-04-02', '2024-04-03', '2024-04-03', '2024-04-01' FROM generate_series(5, 6) n;
 INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at) VALUES (:'paris', :'project_id', 'D', 'production', 'active', '2024-04-04', '2024-04-04', '2024-04-04');
@@ -93,6 +94,7 @@ UNION ALL SELECT 'moving_percentiles', max(samples) FILTER (WHERE metric = 'cycl
 UNION ALL SELECT 'milestone_progress', done, scope - done FROM keypup.milestone_progress
 UNION ALL SELECT 'milestone_burnup', max(done), max(scope) - max(done) FROM keypup.milestone_burnup
 UNION ALL SELECT 'milestone_forecasts', NULL, open_items FROM keypup.milestone_forecasts
+UNION ALL SELECT 'sprint_forecasts', NULL, open_items FROM keypup.sprint_forecasts
 UNION ALL SELECT 'delivery_weekly', sum(pull_requests_deployed), NULL FROM keypup.delivery_weekly
 UNION ALL SELECT 'deployment_metrics', pull_requests, NULL FROM keypup.deployment_metrics
 UNION ALL SELECT 'team_throughput_weekly', sum(pull_requests_merged), NULL FROM keypup.team_throughput_weekly;

@@ -184,6 +184,28 @@ DO $$ DECLARE week timestamptz := date_trunc('week', now()); BEGIN
 END $$;
 SELECT project, milestone_id, milestone_number AS number, due_on, open_items AS open, weeks_counted AS weeks, pace_p50, round(pace_p85::numeric, 4) AS pace_p85, done_on_p50 - (now() AT TIME ZONE 'UTC')::date AS days_p50, done_on_p85 - (now() AT TIME ZONE 'UTC')::date AS days_p85
 FROM keypup.milestone_forecasts WHERE account_id = :'pace' ORDER BY 1, 3;
+-- Issues alone are in sprints: of a/pace 9, 9, 8, 8 … 4, 4 were closed, the median is 6.5, the 15th percentile 4 + 0.65 * 1. Now ends in ten days: 13 open issues take 14 and 91 / 4.65 = 19.6 days, and by then 9.3 and 6.6 are done. Next begins in 14 days:
+-- two of its issues are also of now, and count for next alone; they take 14 / 6.5 = 2.2 and 3.01 days from its start. Late should have ended yesterday, endless has no end. a/slow closed one in each second week. In Auckland (13 hours ahead, 12 in winter) noon in UTC is the
+-- next day.
+BEGIN;
+INSERT INTO keypup.sprints (account_id, project_id, external_id, name, state, starts_at, ends_at)
+SELECT p.account_id, p.project_id, s.name, s.name, s.state, d.noon + s.starts * interval '1 day', d.noon + s.ends * interval '1 day'
+FROM keypup.projects p, (SELECT (date_trunc('day', now() AT TIME ZONE 'UTC') + interval '12 hours') AT TIME ZONE 'UTC' AS noon) AS d,
+  (VALUES ('a/pace', 'before', 'closed', -18, -4), ('a/pace', 'now', 'active', -4, 10), ('a/pace', 'next', 'future', 14, 28), ('a/pace', 'late', 'active', -15, -1), ('a/pace', 'endless', 'active', NULL, NULL), ('a/slow', 'now', 'active', -4, 10),
+    ('a/slow', 'some day', 'future', NULL, NULL), ('a/new', 'now', 'active', 0, 14), ('a/idle', 'over', 'closed', -18, -4)) AS s(project, name, state, starts, ends)
+WHERE p.account_id = :'pace' AND p.name = s.project;
+DO $$ BEGIN PERFORM pg_temp.add_items('a/pace', 7000, 2, NULL, NULL), pg_temp.add_items('a/pace', 7100, 1, NULL, NULL), pg_temp.add_items('a/slow', 7000, 1, NULL, NULL), pg_temp.add_items('a/new', 7000, 1, NULL, NULL); END $$;
+UPDATE keypup.issues i SET sprint_ids = CASE WHEN i.number > 7100 THEN '{late}'::text[] WHEN i.number > 7000 AND p.name = 'a/pace' THEN '{now,next}' ELSE '{before,now}' END
+FROM keypup.projects p WHERE p.project_id = i.project_id AND i.account_id = :'pace' AND (i.number > 7000 OR i.number BETWEEN 6001 AND 6013 AND p.name = 'a/pace') AND i.number < 9000;
+CREATE VIEW pg_temp.sprinting AS
+SELECT f.project, f.sprint, f.state, f.starts_on - d.today AS starts, f.ends_on - d.today AS ends, f.open_items AS open, f.weeks_counted AS weeks, f.pace_p50, round(f.pace_p85::numeric, 4) AS pace_p85,
+  f.done_on_p50 - d.today AS days_p50, f.done_on_p85 - d.today AS days_p85, f.done_by_end_p50 AS by_end_p50, f.done_by_end_p85 AS by_end_p85
+FROM keypup.sprint_forecasts f, (SELECT (now() AT TIME ZONE 'UTC')::date AS today) AS d WHERE f.account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'pace');
+SELECT * FROM pg_temp.sprinting ORDER BY 1, 2;
+SELECT keypup.set_time_zone('pace', 'Pacific/Auckland');
+SELECT f.starts_on - s.starts_at::date AS starts, f.ends_on - s.ends_at::date AS ends FROM keypup.sprint_forecasts f JOIN keypup.sprints s ON s.account_id = f.account_id AND s.project_id = f.project_id AND s.external_id = f.sprint_id WHERE f.project = 'a/pace' AND f.sprint = 'now';
+ROLLBACK;
+SELECT keypup.days_at_pace(13, 6.5) AS exact, keypup.days_at_pace(13, 0) AS never, keypup.days_at_pace(3000, 0.6) AS long, keypup.days_at_pace(3000, 0.01) AS centuries, keypup.items_at_pace(5, -3, 7) AS late, keypup.items_at_pace(5, 3, 7) AS three, keypup.items_at_pace(5, 9, 7) AS at_most, keypup.items_at_pace(5, NULL, 7) AS no_end;
 DELETE FROM keypup.accounts WHERE name = 'pace';
 
 -- In Paris 4 opens on the 9th at 0:30; in New York 3 opens on the 6th.

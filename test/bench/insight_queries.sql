@@ -389,6 +389,9 @@ LEFT JOIN counted c ON c.account_id = b.account_id AND c.project_id = b.project_
 -- view: milestone_forecasts
 SELECT project, milestone_number, open_items, pace_p50, done_on_p50, done_on_p85 FROM keypup.milestone_forecasts;
 
+-- view: sprint_forecasts
+SELECT project, sprint, open_items, pace_p50, done_on_p50, done_by_end_p85 FROM keypup.sprint_forecasts;
+
 -- view: milestone_items
 SELECT project_id, milestone_number, kind, number, done_at FROM keypup.milestone_items WHERE created_at >= now() - interval '90 days';
 -- by hand

@@ -126,5 +126,59 @@ cmp_ok(query(q{SELECT count(*) FROM keypup.issue_metrics WHERE close_reason = 'n
 none(q{SELECT project FROM keypup.milestone_burnup b JOIN keypup.accounts a ON a.account_id = b.account_id WHERE b.is_complete <> (b.day < (now() AT TIME ZONE a.time_zone)::date)}, 'a day of a burn-up is complete when it is over');
 cmp_ok(query('SELECT count(*) FROM keypup.milestone_burnup'), '>', 0, 'there are burn-ups');
 is(query(q{SELECT count(*) FROM keypup.throughput_weekly WHERE extract(isodow FROM week_start) <> 1}), '0', 'weeks start on Monday');
+# How often forecasts held. As of every second Monday of the real histories, by what the weeks before give: of 5, 10 and 20 items of any kind, as in a
+# milestone, the day on which they are done; of the next two weeks, as in a sprint, how many issues are done. What the history does not tell to its end does not count. In most weeks fewer
+# than one issue was closed, and for two weeks nothing is promised: the even chance is asked of those where something is; of the sure promise there are too few of these.
+SKIP:
+{
+	skip 'shared/data is not here: no real histories', 10 unless -d $shared;
+	query(q{SELECT keypup.set_time_zone('acme', 'UTC')});
+	query(<<~'SQL');
+		CREATE TABLE closed AS
+		SELECT d.account_id, d.project_id, d.kind, d.day, d.items_closed
+		FROM keypup.items_daily d JOIN keypup.projects p USING (account_id, project_id)
+		WHERE p.name <> 'demo/generated' AND d.items_closed > 0;
+		CREATE TABLE mondays AS
+		SELECT h.account_id, h.project_id, h.kinds, m.day::date, h.last_day, w.weeks_counted, w.pace_p50, w.pace_p85
+		FROM (
+		  SELECT account_id, project_id, kinds, date_trunc('week', min(day)::timestamp) AS first_week, max(day) AS last_day
+		  FROM closed JOIN (VALUES (ARRAY['issue', 'pull_request']), (ARRAY['issue'])) AS k(kinds) ON kind = ANY (kinds)
+		  GROUP BY 1, 2, 3) AS h
+		CROSS JOIN LATERAL generate_series(h.first_week + interval '91 days', h.last_day::timestamp, interval '14 days') AS m(day)
+		CROSS JOIN LATERAL keypup.pace_before(h.account_id, h.project_id, h.kinds, m.day::date) AS w;
+		CREATE TABLE held AS
+		SELECT 'the day' AS what, f.percent, a.day <= m.day + keypup.days_at_pace(n.items, f.pace) AS held
+		FROM mondays m
+		CROSS JOIN (VALUES (5::bigint), (10), (20)) AS n(items)
+		CROSS JOIN LATERAL (VALUES (50, m.pace_p50), (85, m.pace_p85)) AS f(percent, pace)
+		CROSS JOIN LATERAL (
+		  SELECT min(s.day) AS day
+		  FROM (SELECT c.day, sum(sum(c.items_closed)) OVER (ORDER BY c.day) AS so_far FROM closed c
+		    WHERE c.account_id = m.account_id AND c.project_id = m.project_id AND c.kind = ANY (m.kinds) AND c.day >= m.day GROUP BY c.day) AS s
+		  WHERE s.so_far >= n.items) AS a
+		WHERE cardinality(m.kinds) = 2 AND f.pace > 0 AND a.day IS NOT NULL
+		UNION ALL
+		SELECT w.what, f.percent, a.items >= n.items
+		FROM mondays m
+		CROSS JOIN LATERAL (VALUES (50, m.pace_p50), (85, m.pace_p85)) AS f(percent, pace)
+		CROSS JOIN LATERAL (
+		  SELECT coalesce(sum(c.items_closed), 0) AS items FROM closed c
+		  WHERE c.account_id = m.account_id AND c.project_id = m.project_id AND c.kind = ANY (m.kinds) AND c.day >= m.day AND c.day < m.day + 14) AS a
+		CROSS JOIN LATERAL (SELECT keypup.items_at_pace(1000, 14, f.pace) AS items) AS n
+		JOIN (VALUES ('two weeks', 0), ('something in two weeks', 1)) AS w(what, least_items) ON n.items >= w.least_items
+		WHERE m.kinds = ARRAY['issue'] AND m.day + 14 <= m.last_day;
+		SQL
+	diag query(q{SELECT string_agg(format('%s at %s %%: %s forecasts, %s %% held', what, percent, n, held), '; ') FROM (SELECT what, percent, count(*) AS n, round(100.0 * count(*) FILTER (WHERE held) / count(*)) AS held FROM held GROUP BY 1, 2 ORDER BY 1, 2) x});
+	foreach my $bound ([ 'the day', 50, 50, 80, 500 ], [ 'the day', 85, 70, 100, 200 ], [ 'something in two weeks', 50, 40, 80, 90 ], [ 'two weeks', 85, 85, 100, 500 ])
+	{
+		my ($what, $percent, $least, $most, $windows) = @$bound;
+		my ($count, $held) = split /\|/, query("SELECT count(*), round(100.0 * count(*) FILTER (WHERE held) / count(*)) FROM held WHERE what = '$what' AND percent = $percent");
+		cmp_ok($count, '>=', $windows, "$what: there are forecasts of $percent % in the histories");
+		ok($held >= $least && $held <= $most, "$what: $least to $most % of the forecasts of $percent % held");
+	}
+	is(query('SELECT count(*) FROM mondays WHERE weeks_counted <> 12'), '0', 'each went by twelve weeks');
+	my $forecast = q{SELECT (w.weeks_counted, w.pace_p50, w.pace_p85) FROM keypup.projects p, keypup.pace_before(p.account_id, p.project_id, '{issue,pull_request}', %s) w WHERE p.name = 'demo/generated'};
+	is(query(sprintf $forecast, q{(now() AT TIME ZONE 'UTC')::date + 700}), '(0,,)', 'weeks to come do not count as weeks without anything');
+}
 $node->stop;
 done_testing();
