@@ -60,14 +60,24 @@ INSERT INTO keypup.identities (account_id, connection_id, external_id, login, ki
 FROM (VALUES ('ann', 1), ('ann-home', 1), ('bob', 2), ('robot', 3)) AS v(login, n);
 SELECT count(*) FROM keypup.store_pull_request_commits(:'account', :'project_id', ARRAY(SELECT ROW(n, n || id, id, author, false, pg_temp.at(minutes))::keypup.provided_pull_request_commits
   FROM (VALUES (4, 'k1', 'ann', 0), (4, 'k2', 'ann-home', 10), (4, 'k3', 'bob', 20), (4, 'k4', 'bob', 1410), (5, 'k4', 'bob', 1410), (5, 'k5', NULL, 30), (5, 'k6', 'robot', 40)) AS v(n, id, author, minutes)));
-SELECT project, day, person, login, is_bot, commits, pull_requests FROM keypup.commits_daily WHERE account_id = :'account' ORDER BY day, person;
+SELECT project, day, person, login, is_bot, commits, pull_requests FROM keypup.commits_daily WHERE account_id = :'account' AND commits > 0 ORDER BY day, person;
+-- Each day from the first pull request that is not deleted, not from the first commit, until today has one row without a person and login: nobody knows who wrote k5, which is in it. A clock of long ago makes no days, nor does a project of which no commits are read.
+BEGIN;
+INSERT INTO keypup.pull_request_commits (account_id, project_id, pull_request_number, external_id, commit_id, author, authored_at) VALUES (:'account', :'project_id', 5, 'old', 'old', 'ann', '4000-01-01 BC');
+INSERT INTO keypup.projects (account_id, connection_id, name, tracked_by) VALUES (:'account', :'connection_id', 'a/unread', 'me') RETURNING project_id AS unread \gset
+INSERT INTO keypup.pull_requests (account_id, project_id, number, external_id, key, title, state, is_draft, created_at, updated_at) VALUES (:'account', :'unread', 1, 1, 1, 'one', 'open', false, now(), now());
+SELECT p.name, count(d.day) = count(DISTINCT d.day) AS each_once, min(d.day) = (SELECT (min(r.created_at) AT TIME ZONE 'UTC')::date FROM keypup.pull_requests r WHERE r.account_id = p.account_id AND r.project_id = p.project_id AND r.deleted_at IS NULL) AS from_first,
+  max(d.day) = (now() AT TIME ZONE 'UTC')::date AS until_today, count(*) = max(d.day) - min(d.day) + 1 AS no_gap, sum(d.commits) AS commits, count(*) FILTER (WHERE NOT d.is_complete) AS under_way
+FROM keypup.projects p LEFT JOIN keypup.commits_daily d ON d.account_id = p.account_id AND d.project_id = p.project_id AND d.person IS NULL WHERE p.account_id = :'account' GROUP BY p.account_id, p.project_id, p.name ORDER BY p.name;
+SELECT day, person, commits FROM keypup.commits_daily WHERE account_id = :'account' AND day < '0001-01-01';
+ROLLBACK;
 SELECT keypup.set_time_zone('built', 'Europe/Paris'), keypup.mark_bot('built', 'robot');
 SELECT day, person, is_bot, commits, pull_requests FROM keypup.commits_daily WHERE account_id = :'account' AND person IN ('Bob', 'Robot') ORDER BY day, person;
 -- What is gone is gone with its pull request; a deleted one is in no view.
 UPDATE keypup.pull_requests SET deleted_at = now() WHERE account_id = :'account' AND number = 1;
 DELETE FROM keypup.pull_requests WHERE account_id = :'account' AND number = 3;
 DELETE FROM keypup.pull_requests WHERE account_id = :'account' AND number = 4;
-SELECT day, person, commits, pull_requests FROM keypup.commits_daily WHERE account_id = :'account' ORDER BY day, person;
+SELECT day, person, commits, pull_requests FROM keypup.commits_daily WHERE account_id = :'account' AND commits > 0 ORDER BY day, person;
 SELECT DISTINCT number FROM keypup.pull_request_builds WHERE account_id = :'account' ORDER BY number;
 SELECT count(*) FROM keypup.pull_request_merge_states WHERE account_id = :'account' AND pull_request_number = 3;
 DELETE FROM keypup.accounts WHERE account_id = :'account';

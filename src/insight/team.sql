@@ -32,6 +32,9 @@ CROSS JOIN LATERAL (
     FROM member m
     WHERE m.account_id = w.account_id AND m.joined_at < w.ends_at AND w.starts_at <= now()
     GROUP BY m.team
+    UNION ALL
+    -- Who is in none has one in each week.
+    SELECT NULL, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE w.starts_at <= now()
   ) AS x
   GROUP BY x.team, x.is_bot
 ) AS r;
@@ -39,8 +42,8 @@ REVOKE ALL ON keypup.team_review_load FROM PUBLIC;
 GRANT SELECT ON keypup.team_review_load TO keypup_member;
 COMMENT ON VIEW keypup.team_review_load IS
   'One row an account, team and ISO week, from the first with somebody in the team to now, those with nothing '
-  'included: what persons who were in the team then reviewed. One without a team for those who were in none, in weeks '
-  'with any. '
+  'included: what persons who were in the team then reviewed. One without a team for those who were in none, from the '
+  'account''s first review on. '
   'Weeks are those of the account''s time zone.';
 COMMENT ON COLUMN keypup.team_review_load.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.team_review_load.team IS
