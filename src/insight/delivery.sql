@@ -144,13 +144,16 @@ SELECT s.account_id, s.project_id, s.project, s.source, d.external_id, d.environ
 FROM keypup.delivery_sources s
 CROSS JOIN LATERAL (
   -- The first of a change stands for it.
-  SELECT (g.first).external_id, (g.first).environment, g.environments, (g.first).ref AS name,
+  SELECT (g.first).external_id, (g.first).environment, CASE WHEN cardinality(g.environments) > 1
+      THEN (SELECT count(DISTINCT e.name) FROM unnest(g.environments) AS e (name))
+      ELSE coalesce(cardinality(g.environments), 0) END AS environments, (g.first).ref AS name,
     (g.first).creator, (g.first).creator_is_bot, (g.first).created_at AS started_at,
     coalesce(g.succeeded_at, g.failed_at) AS deployed_at, (g.first).commit_at, g.succeeded_at IS NOT NULL AS succeeded
   FROM (
-    SELECT (array_agg(c.deployment ORDER BY c.created_at, c.external_id COLLATE "C"))[1] AS first,
+    -- Most changes are one deployment: an aggregate with an order, or DISTINCT, would sort for each.
+    SELECT (array_agg(c.deployment))[array_position(array_agg(c.turn), min(c.turn))] AS first,
       min(c.succeeded_at) AS succeeded_at, min(c.failed_at) AS failed_at,
-      count(DISTINCT lower(lower(c.environment COLLATE "C") COLLATE "default"))
+      array_agg(lower(lower(c.environment COLLATE "C") COLLATE "default"))
         FILTER (WHERE c.succeeded_at IS NOT NULL) AS environments
     FROM (
       -- A change goes on from window to window until one in which it succeeds.
@@ -168,6 +171,8 @@ CROSS JOIN LATERAL (
           FROM (
             SELECT d AS deployment, d.external_id, d.environment, d.ref, d.created_at, d.commit_at, d.succeeded_at,
               d.failed_at, o.alone,
+              row_number() OVER (PARTITION BY d.commit_at, d.ref, o.alone
+                ORDER BY d.created_at, d.external_id COLLATE "C") AS turn,
               -- A try that failed lasts until then.
               d.created_at - lag(CASE WHEN d.succeeded_at IS NULL THEN greatest(d.created_at, d.failed_at)
                 ELSE d.created_at END) OVER (PARTITION BY d.commit_at, d.ref, o.alone
