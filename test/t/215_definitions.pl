@@ -42,6 +42,13 @@ is(join("\n", grep { /\bMISSING\b/ } @database), '', 'nothing is without a defin
 my $explained = join '', map { slurp_file($_) } grep { !m{/definitions\.md$} } glob('doc/*.md');
 is(join(' ', grep { $explained !~ /\b\Q$_\E\b/ } map { /^## (\w+)/ } @database), '', 'every view is named in a page that explains it');
 
+# What the page for BI tools names is there.
+my %there = map { $_ => 1 } split(/\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace UNION SELECT proname FROM pg_proc WHERE pronamespace = 'keypup'::regnamespace
+	UNION SELECT attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = 'keypup'::regnamespace UNION SELECT unnest(string_to_array(name, '.')) FROM pg_settings})), qw(bi_tool node_id percentile_cont security_invoker);
+my @named = map { /\b[a-z]+(?:_[a-z0-9]+)+\b/g } slurp_file('doc/bi-tools.md') =~ /`([^`]+)`/g;
+cmp_ok(scalar @named, '>', 20, 'doc/bi-tools.md names views, columns and functions');
+is(join(' ', grep { !$there{$_} } @named), '', 'and each is there');
+
 my %action = map { $_ => 1 } join('', map { slurp_file($_) } glob('src/*/*.sql')) =~ /(?:record_action|record_durably|note_refusal)\([^;]*?'([a-z_]+\.[a-z_]+)'/g;
 cmp_ok(scalar(keys %action), '>', 40, 'dozens of actions are recorded');
 my $audit = slurp_file('doc/audit.md');
