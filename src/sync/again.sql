@@ -7,9 +7,10 @@ CREATE FUNCTION keypup.split_job(the_job keypup.sync_jobs, items jsonb, after in
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   WITH half AS (
-    INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, in_run, queued_at, due_at, arguments)
+    INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, in_run, queued_at, due_at, batch_size,
+      arguments)
     SELECT the_job.account_id, the_job.connection_id, the_job.project_id, the_job.kind, the_job.in_run,
-      the_job.queued_at, now() + after, the_job.arguments - 'is_open'
+      the_job.queued_at, now() + after, greatest(1, the_job.batch_size / 2), the_job.arguments - 'is_open'
         || jsonb_build_object('items', jsonb_agg(e.item ORDER BY e.position))
     FROM jsonb_array_elements(items) WITH ORDINALITY AS e (item, position)
     GROUP BY e.position <= jsonb_array_length(items) / 2

@@ -3,7 +3,7 @@
 -- account of the job.
 
 -- How much the connection may ask at once from now on, and what is left of its budget.
-CREATE FUNCTION keypup.pace_connection(account uuid, connection uuid, is_batch boolean, v keypup.verdict, title text,
+CREATE FUNCTION keypup.pace_connection(account uuid, connection uuid, asked_size integer, v keypup.verdict, title text,
   milliseconds integer, OUT rate_limit bigint, OUT rate_remaining bigint, OUT rate_reset_at timestamptz,
   OUT blocked_until timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -49,20 +49,20 @@ BEGIN
                          AND (c.slowed_at IS NULL
                            OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
                        THEN now() ELSE c.slowed_at END,
-      batch_size = CASE WHEN NOT is_batch THEN c.batch_size
-                        WHEN outcome = 'smaller' THEN greatest(1, c.batch_size / 2)
-                        WHEN outcome <> 'page' THEN c.batch_size
-                        WHEN milliseconds < 3000 THEN least(31, c.batch_size + 5)
-                        WHEN milliseconds > 6000 THEN greatest(5, c.batch_size - 5)
+      -- By the size that was asked with, so that all answers of one size change it once.
+      batch_size = CASE WHEN asked_size IS NULL OR outcome NOT IN ('page', 'smaller') THEN c.batch_size
+                        WHEN outcome = 'smaller' THEN least(c.batch_size, greatest(1, asked_size / 2))
+                        WHEN milliseconds > 6000 THEN least(c.batch_size, greatest(5, asked_size - 5))
+                        WHEN milliseconds < 3000 AND asked_size = c.batch_size THEN least(31, c.batch_size + 5)
                         ELSE c.batch_size END
   WHERE c.account_id = account AND c.connection_id = connection;
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) TO keypup_worker;
-COMMENT ON FUNCTION keypup.pace_connection(uuid, uuid, boolean, keypup.verdict, text, integer) IS
-  'Adapts a connection to an answer: requests in flight, size of batches, pause. Returns what else uses the token '
-  'must know.';
+REVOKE ALL ON FUNCTION keypup.pace_connection(uuid, uuid, integer, keypup.verdict, text, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.pace_connection(uuid, uuid, integer, keypup.verdict, text, integer) TO keypup_worker;
+COMMENT ON FUNCTION keypup.pace_connection(uuid, uuid, integer, keypup.verdict, text, integer) IS
+  'Adapts a connection to an answer: requests in flight, size of batches, pause. asked_size: batch_size of the job, '
+  'where it asks for several things. Returns what else uses the token must know.';
 
 -- For whoever stores what is in it: what was stored since then may be newer.
 CREATE FUNCTION keypup.answer_asked_at(account uuid, project bigint) RETURNS timestamptz
@@ -92,7 +92,7 @@ DECLARE
   has_ended boolean;
 BEGIN
   SELECT j.project_id, j.connection_id, j.kind, j.asked_at, j.doubt, p.provider, p.title, p.first_kind,
-    j.kind = ANY (p.batched_kinds) AS is_batch INTO the_job
+    CASE WHEN j.kind = ANY (p.batched_kinds) THEN j.batch_size END AS asked_size INTO the_job
   FROM keypup.connections c
   JOIN keypup.sync_jobs j USING (account_id, connection_id)
   JOIN keypup.providers p USING (provider)
@@ -195,7 +195,7 @@ BEGIN
     v.is_admitted := false;
   END IF;
   SELECT p.* INTO rate_limit, rate_remaining, rate_reset_at, blocked_until
-  FROM keypup.pace_connection(account, the_job.connection_id, the_job.is_batch, v, the_job.title, milliseconds) p;
+  FROM keypup.pace_connection(account, the_job.connection_id, the_job.asked_size, v, the_job.title, milliseconds) p;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.take_answer(uuid, bigint, integer, integer, jsonb, jsonb, text, text, integer, bigint,

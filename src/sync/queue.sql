@@ -7,15 +7,17 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run, due_at, is_open,
-    queued_at)
+    batch_size, queued_at)
   SELECT account, p.connection_id, p.project_id, queue_job.kind, queue_job.arguments,
     coalesce(queue_job.in_run,
       EXISTS (SELECT FROM keypup.sync_jobs j WHERE j.account_id = account AND j.project_id = project AND j.in_run)),
-    queue_job.due_at, queue_job.is_open,
+    queue_job.due_at, queue_job.is_open, c.batch_size,
     greatest(queue_job.due_at, (
       SELECT max(j.queued_at) FROM keypup.sync_jobs j
       WHERE j.account_id = account AND j.project_id = project) + interval '1 second')
-  FROM keypup.projects p WHERE p.account_id = account AND p.project_id = project;
+  FROM keypup.projects p
+  JOIN keypup.connections c USING (account_id, connection_id)
+  WHERE p.account_id = account AND p.project_id = project;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.queue_job(uuid, bigint, text, jsonb, boolean, timestamptz, boolean) FROM PUBLIC;

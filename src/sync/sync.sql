@@ -79,6 +79,7 @@ CREATE TABLE keypup.sync_jobs (
   asked_at timestamptz,
   doubt timestamptz,
   is_open boolean NOT NULL DEFAULT false,
+  batch_size integer,
   PRIMARY KEY (account_id, job_id),
   FOREIGN KEY (account_id, connection_id) REFERENCES keypup.connections ON DELETE CASCADE,
   FOREIGN KEY (account_id, project_id) REFERENCES keypup.projects ON DELETE CASCADE
@@ -109,11 +110,14 @@ COMMENT ON COLUMN keypup.sync_jobs.doubt IS
   'refusal.';
 COMMENT ON COLUMN keypup.sync_jobs.is_open IS
   'Whether more may be added to it while it waits: what it asks for does not fill a request.';
+COMMENT ON COLUMN keypup.sync_jobs.batch_size IS
+  'The connection''s batch_size when it was queued, halved with the job: how quickly it is answered tells whether that '
+  'is the right one. NULL: it was not made to that size.';
 SELECT keypup.protect_table('keypup.sync_jobs', 'settings.read');
 -- The numbers of jobs and leases count those of all accounts.
 REVOKE SELECT ON keypup.sync_jobs FROM keypup_member;
 GRANT SELECT (account_id, connection_id, project_id, kind, arguments, in_run, due_at, queued_at, attempts, may_pass,
-  asked_at, doubt, is_open)
+  asked_at, doubt, is_open, batch_size)
   ON keypup.sync_jobs TO keypup_member;
 
 CREATE SEQUENCE keypup.sync_leases AS integer CYCLE;
