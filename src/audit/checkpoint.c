@@ -175,25 +175,72 @@ read_kept_checkpoint(HeapTuple row, TupleDesc columns, KeptCheckpoint *kept)
 	kept->subtrees = SPI_getbinval(row, columns, 5, &isnull);
 }
 
+/*
+ * The key that has signed the checkpoint before: few keys sign many checkpoints,
+ * one after the other. Wiped with its memory.
+ */
+typedef struct SigningKey
+{
+	MemoryContextCallback callback;
+	int32 key_id;
+	char *verifier_key; /* NULL: none yet */
+	char *origin;
+	uint8 seed[SEAL_BYTES];
+} SigningKey;
+
+static void
+wipe_signing_key(void *argument)
+{
+	OPENSSL_cleanse(((SigningKey *) argument)->seed, SEAL_BYTES);
+}
+
+static SigningKey *
+make_signing_key(void)
+{
+	SigningKey *key = palloc0(sizeof(SigningKey));
+
+	key->callback.func = wipe_signing_key;
+	key->callback.arg = key;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &key->callback);
+	return key;
+}
+
+/* Returns false where there is no such key, or no more. */
+static bool
+use_signing_key(SigningKey *key, int32 key_id, const char *origin)
+{
+	MemoryContext context;
+
+	if (key->verifier_key != NULL && key->key_id == key_id && strcmp(key->origin, origin) == 0)
+		return true;
+	key->verifier_key = NULL;
+	if (!derive_audit_key(key_id, "keypup audit checkpoints v1", key->seed))
+		return false;
+	context = MemoryContextSwitchTo(GetMemoryChunkContext(key));
+	key->key_id = key_id;
+	key->origin = pstrdup(origin);
+	key->verifier_key = make_verifier_key(origin, key->seed);
+	MemoryContextSwitchTo(context);
+	return true;
+}
+
 /* Ed25519 signs the same with the same: the note must be what would be written now. */
 static const char *
-check_note(const Tree *tree, const KeptCheckpoint *kept)
+check_note(const Tree *tree, const KeptCheckpoint *kept, SigningKey *key)
 {
 	char *origin = pnstrdup(kept->note, strcspn(kept->note, "\n"));
-	uint8 seed[SEAL_BYTES];
-	bool is_same;
 
-	if (!derive_audit_key(kept->key_id, "keypup audit checkpoints v1", seed))
+	if (!use_signing_key(key, kept->key_id, origin))
 		return "the key that it was signed with is not there";
-	is_same = strcmp(make_checkpoint(tree, origin, seed), kept->note) == 0 &&
-			  strcmp(make_verifier_key(origin, seed), kept->verifier_key) == 0;
-	OPENSSL_cleanse(seed, sizeof(seed));
-	return is_same ? NULL : "it is not as it was signed";
+	return strcmp(make_checkpoint(tree, origin, key->seed), kept->note) == 0 &&
+				   strcmp(key->verifier_key, kept->verifier_key) == 0
+			   ? NULL
+			   : "it is not as it was signed";
 }
 
 /* tree: as of the checkpoint before; of nothing before the first, whose leaves may have expired. */
 static const char *
-check_kept_checkpoint(Tree *tree, const KeptCheckpoint *kept, bool is_first)
+check_kept_checkpoint(Tree *tree, const KeptCheckpoint *kept, SigningKey *key, bool is_first)
 {
 	Tree stored;
 
@@ -206,7 +253,7 @@ check_kept_checkpoint(Tree *tree, const KeptCheckpoint *kept, bool is_first)
 	if (memcmp(tree->subtrees, stored.subtrees,
 			   (Size) count_subtrees(tree->size) * TREE_HASH_BYTES) != 0)
 		return "where a chain ended is not as it was signed";
-	return check_note(tree, kept);
+	return check_note(tree, kept, key);
 }
 
 /* OUT checkpoints bigint, OUT tree_size bigint, OUT problem text */
@@ -216,6 +263,7 @@ keypup_check_audit_checkpoints(PG_FUNCTION_ARGS)
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext step;
 	Tree tree = {0};
+	SigningKey *key;
 	const char *problem = NULL;
 	int64 checked = 0;
 	SPITupleTable *rows;
@@ -227,6 +275,7 @@ keypup_check_audit_checkpoints(PG_FUNCTION_ARGS)
 				" FROM keypup.audit_checkpoints c ORDER BY c.tree_size",
 				true, 0);
 	rows = SPI_tuptable;
+	key = make_signing_key();
 	step = AllocSetContextCreate(CurrentMemoryContext, "keypup checkpoint", ALLOCSET_DEFAULT_SIZES);
 	for (uint64 i = 0, count = SPI_processed; i < count && problem == NULL; i++)
 	{
@@ -234,7 +283,7 @@ keypup_check_audit_checkpoints(PG_FUNCTION_ARGS)
 		MemoryContext outer = MemoryContextSwitchTo(step);
 
 		read_kept_checkpoint(rows->vals[i], rows->tupdesc, &kept);
-		problem = check_kept_checkpoint(&tree, &kept, i == 0);
+		problem = check_kept_checkpoint(&tree, &kept, key, i == 0);
 		values[1] = Int64GetDatum((int64) kept.size);
 		checked += problem == NULL;
 		MemoryContextSwitchTo(outer);

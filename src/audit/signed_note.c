@@ -66,16 +66,23 @@ open_key(const uint8 *seed)
 }
 
 /* The kind of the key and the public key. */
+static bool
+read_public_key(EVP_PKEY *key, uint8 *encoded)
+{
+	size_t length = NOTE_KEY_BYTES;
+
+	encoded[0] = ED25519_TYPE;
+	return EVP_PKEY_get_raw_public_key(key, encoded + 1, &length) == 1 && length == NOTE_KEY_BYTES;
+}
+
 static void
 encode_public_key(const uint8 *seed, uint8 *encoded)
 {
 	EVP_PKEY *key = open_key(seed);
-	size_t length = NOTE_KEY_BYTES;
-	bool found = EVP_PKEY_get_raw_public_key(key, encoded + 1, &length) == 1;
+	bool found = read_public_key(key, encoded);
 
 	EVP_PKEY_free(key);
-	encoded[0] = ED25519_TYPE;
-	require(found && length == NOTE_KEY_BYTES);
+	require(found);
 }
 
 /* The first bytes of SHA-256(name, newline, kind of the key, public key). */
@@ -112,22 +119,19 @@ sign_note(const char *text, const char *name, const uint8 *seed)
 	uint8 encoded[1 + NOTE_KEY_BYTES];
 	uint8 signature[KEY_ID_BYTES + NOTE_SIGNATURE_BYTES];
 	size_t length = NOTE_SIGNATURE_BYTES;
+	EVP_PKEY *key = open_key(seed);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	bool is_signed = context != NULL && read_public_key(key, encoded) &&
+					 EVP_DigestSignInit(context, NULL, NULL, NULL, key) == 1 &&
+					 EVP_DigestSign(context, signature + KEY_ID_BYTES, &length,
+									(const unsigned char *) text, strlen(text)) == 1;
 	uint32 key_id;
-	EVP_MD_CTX *context;
-	EVP_PKEY *key;
-	bool is_signed;
 
-	encode_public_key(seed, encoded);
-	key_id = pg_hton32(compute_key_id(name, encoded));
-	memcpy(signature, &key_id, KEY_ID_BYTES);
-	key = open_key(seed);
-	context = EVP_MD_CTX_new();
-	is_signed = context != NULL && EVP_DigestSignInit(context, NULL, NULL, NULL, key) == 1 &&
-				EVP_DigestSign(context, signature + KEY_ID_BYTES, &length,
-							   (const unsigned char *) text, strlen(text)) == 1;
 	EVP_MD_CTX_free(context);
 	EVP_PKEY_free(key);
 	require(is_signed && length == NOTE_SIGNATURE_BYTES);
+	key_id = pg_hton32(compute_key_id(name, encoded));
+	memcpy(signature, &key_id, KEY_ID_BYTES);
 	return psprintf("%s\n" SIGNATURE_MARK "%s %s\n", text, name,
 					encode_base64(signature, sizeof(signature)));
 }
