@@ -73,6 +73,8 @@ COMMENT ON FUNCTION keypup.active_audit_key() IS 'The data key to seal records w
 CREATE FUNCTION keypup.seal_audit_log() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
 AS $$
+DECLARE
+  how_many bigint;
 BEGIN
   IF NOT EXISTS (
     SELECT FROM keypup.audit_log l
@@ -86,7 +88,9 @@ BEGIN
     ON CONFLICT DO NOTHING;
     RETURN 0;
   END IF;
-  RETURN coalesce(keypup.seal_audit_records(keypup.active_audit_key(), 1000), 0);
+  how_many := coalesce(keypup.seal_audit_records(keypup.active_audit_key(), 1000), 0);
+  UPDATE keypup.audit_clock SET seals = seals + 1 WHERE how_many > 0;
+  RETURN how_many;
 EXCEPTION
   -- Somebody holds the log, or counts on; or there is no key yet, which verify_audit tells.
   WHEN lock_not_available OR serialization_failure OR config_file_error THEN RETURN 0;

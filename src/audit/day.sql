@@ -5,14 +5,16 @@
 CREATE TABLE keypup.audit_clock (
   only_row boolean NOT NULL DEFAULT true PRIMARY KEY CHECK (only_row),
   steady_since timestamptz NOT NULL,
-  seen_at timestamptz NOT NULL
+  seen_at timestamptz NOT NULL,
+  seals bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE keypup.audit_clock IS
   'Since when the clock goes on without a leap, as the worker sees it each minute. Nothing is dropped before that is '
-  'an hour. Granted to nobody.';
+  'an hour. Who seals records locks its row. Granted to nobody.';
 COMMENT ON COLUMN keypup.audit_clock.only_row IS 'There is one row.';
 COMMENT ON COLUMN keypup.audit_clock.steady_since IS 'The clock has not leapt since then.';
 COMMENT ON COLUMN keypup.audit_clock.seen_at IS 'When the worker last looked at it.';
+COMMENT ON COLUMN keypup.audit_clock.seals IS 'How many times records were sealed: what follows on that looks at it.';
 SELECT keypup.close_table('keypup.audit_clock');
 
 -- It outlives the account.

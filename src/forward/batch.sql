@@ -1,16 +1,26 @@
 -- forward/batch.sql: what is sent next, and to which sink. A sink has one request under way: so records of an account
 -- arrive in their order.
 
--- What is older than the first record that is kept is no longer there to be sent.
+-- What is older than the first record that is kept is no longer there to be sent. An account's sink is looked up by its
+-- account; the operator's have those of all.
 CREATE VIEW keypup.audit_backlog WITH (security_invoker = true) AS
-SELECT s.account_id, s.sink_id, h.account_id AS of_account, p.sent_at, h.sequence AS sealed,
-  coalesce(p.sequence, (SELECT min(b.sequence) FROM keypup.audit_boundaries b WHERE b.account_id = h.account_id), 0)
+SELECT b.account_id, b.sink_id, b.of_account, p.sent_at, b.sealed,
+  coalesce(p.sequence, (SELECT min(k.sequence) FROM keypup.audit_boundaries k WHERE k.account_id = b.of_account), 0)
     AS sent
-FROM keypup.audit_sinks s
-JOIN keypup.audit_heads h ON s.account_id IN (h.account_id, '00000000-0000-0000-0000-000000000000')
+FROM (
+  SELECT s.account_id, s.sink_id, h.account_id AS of_account, h.sequence AS sealed
+  FROM keypup.audit_sinks s
+  JOIN keypup.audit_heads h ON h.account_id = s.account_id
+  WHERE s.account_id <> '00000000-0000-0000-0000-000000000000' AND s.origin = keypup.this_database()
+  UNION ALL
+  SELECT s.account_id, s.sink_id, h.account_id, h.sequence
+  FROM keypup.audit_sinks s
+  CROSS JOIN keypup.audit_heads h
+  WHERE s.account_id = '00000000-0000-0000-0000-000000000000' AND s.origin = keypup.this_database()
+) AS b
 LEFT JOIN keypup.audit_sink_positions p
-  ON p.account_id = s.account_id AND p.sink_id = s.sink_id AND p.of_account = h.account_id
-WHERE h.sequence > coalesce(p.sequence, 0) AND s.origin = keypup.this_database();
+  ON p.account_id = b.account_id AND p.sink_id = b.sink_id AND p.of_account = b.of_account
+WHERE b.sealed > coalesce(p.sequence, 0);
 REVOKE ALL ON keypup.audit_backlog FROM PUBLIC;
 COMMENT ON VIEW keypup.audit_backlog IS
   'Which sink has not taken all sealed records of which account. Granted to nobody.';
@@ -47,6 +57,7 @@ DECLARE
   parts text[] := '{}';
   behind record;
   part record;
+  next bigint;
 BEGIN
   records := 0;
   progress := '{}';
@@ -64,8 +75,9 @@ BEGIN
         SELECT l.sequence, CASE sink.kind WHEN 'otlp' THEN keypup.audit_record_otlp(l)
           WHEN 'google' THEN keypup.audit_record_google(l, behind.name)
           ELSE keypup.audit_record_json(l, behind.name) END AS entry
-        FROM (SELECT k.* FROM keypup.audit_log k WHERE k.account_id = behind.of_account AND k.sequence > behind.sent
-              ORDER BY k.sequence LIMIT sink.batch_size - records) l
+        FROM keypup.audit_log l
+        WHERE l.account_id = behind.of_account AND l.sequence > behind.sent
+          AND l.sequence <= behind.sent + sink.batch_size - records
       ) e
     ) f
     WHERE f.bytes <= bytes_left;
@@ -76,11 +88,14 @@ BEGIN
         WHEN 'otlp' THEN keypup.audit_records_otlp(behind.of_account, behind.name, part.entries)
         ELSE part.entries END;
       progress := progress || jsonb_build_object(behind.of_account::text, part.last);
-    ELSIF NOT EXISTS (SELECT FROM keypup.audit_log k
-      WHERE k.account_id = behind.of_account AND k.sequence > behind.sent) THEN
-      -- Nothing of it is there: verify_audit tells.
-      PERFORM keypup.advance_audit_sink(sink.account_id, sink.sink_id,
-        jsonb_build_object(behind.of_account::text, behind.sealed));
+    ELSE
+      SELECT min(k.sequence) INTO next FROM keypup.audit_log k
+      WHERE k.account_id = behind.of_account AND k.sequence > behind.sent;
+      -- Those up to the next have expired, or verify_audit tells.
+      IF next IS DISTINCT FROM behind.sent + 1 THEN
+        PERFORM keypup.advance_audit_sink(sink.account_id, sink.sink_id,
+          jsonb_build_object(behind.of_account::text, coalesce(next - 1, behind.sealed)));
+      END IF;
     END IF;
     EXIT WHEN records >= sink.batch_size OR bytes_left < 10000;
   END LOOP;
@@ -111,10 +126,22 @@ DECLARE
   sink keypup.audit_sinks;
   shown record;
   now_at timestamptz := clock_timestamp();
+  sealed_times bigint;
 BEGIN
   IF NOT EXISTS (SELECT FROM keypup.audit_sinks) THEN
     RETURN;
   END IF;
+  -- To ask whether there is anything for a sink of all accounts costs as much as there are accounts: it is asked once
+  -- after records were sealed. Read before, so that what is sealed meanwhile is asked about the next time.
+  SELECT c.seals INTO sealed_times FROM keypup.audit_clock c;
+  UPDATE keypup.audit_sinks s SET forwarded_seals = sealed_times
+  FROM (
+    SELECT o.sink_id FROM keypup.audit_sinks o
+    WHERE o.account_id = '00000000-0000-0000-0000-000000000000' AND o.forwarded_seals IS DISTINCT FROM sealed_times
+      AND NOT EXISTS (SELECT FROM keypup.audit_backlog b WHERE b.account_id = o.account_id AND b.sink_id = o.sink_id)
+    FOR UPDATE SKIP LOCKED
+  ) w
+  WHERE s.account_id = '00000000-0000-0000-0000-000000000000' AND s.sink_id = w.sink_id;
   leases := ARRAY(SELECT keypup.live_leases());
   SELECT count(*) AS sinks, count(*) FILTER (WHERE s.is_slow) AS slow INTO busy FROM keypup.audit_sinks s
   WHERE s.lease_id = ANY (leases) AND s.claimed_at > now_at - interval '1 minute';
@@ -123,6 +150,7 @@ BEGIN
     WHERE s.next_attempt_at <= now_at AND s.account_id <> ALL (accounts_set_aside)
       AND (s.lease_id IS NULL OR s.lease_id <> ALL (leases) OR s.claimed_at < now_at - interval '1 minute')
       AND (busy.slow < 8 OR NOT s.is_slow)
+      AND (s.account_id <> '00000000-0000-0000-0000-000000000000' OR s.forwarded_seals IS DISTINCT FROM sealed_times)
       AND EXISTS (SELECT FROM keypup.audit_backlog b WHERE b.account_id = s.account_id AND b.sink_id = s.sink_id)
     ORDER BY s.claimed_at NULLS FIRST
     -- Workers that claim at once may have gone beyond.

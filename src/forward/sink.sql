@@ -13,6 +13,7 @@ CREATE TABLE keypup.audit_sinks (
   token_url text,
   origin text NOT NULL DEFAULT keypup.this_database(),
   batch_size integer NOT NULL DEFAULT 500 CHECK (batch_size > 0),
+  forwarded_seals bigint,
   lease_id bigint,
   claimed_at timestamptz,
   is_slow boolean NOT NULL DEFAULT false,
@@ -40,6 +41,8 @@ COMMENT ON COLUMN keypup.audit_sinks.origin IS
   'The database in which it was set, as in connections: a copy forwards nothing before it is set there.';
 COMMENT ON COLUMN keypup.audit_sinks.batch_size IS
   'How many records a request has at most; fewer after one was too large.';
+COMMENT ON COLUMN keypup.audit_sinks.forwarded_seals IS
+  'The audit_clock.seals at which the operator''s sink had everything; NULL: never.';
 COMMENT ON COLUMN keypup.audit_sinks.lease_id IS 'The worker whose request is under way.';
 COMMENT ON COLUMN keypup.audit_sinks.claimed_at IS 'When the last request began.';
 COMMENT ON COLUMN keypup.audit_sinks.is_slow IS 'Whether the last answer took long: those that are share a few places.';
@@ -272,7 +275,8 @@ BEGIN
   VALUES (the_account, set_audit_sink.name, set_audit_sink.kind, the_url, the_log, email, token_address)
   ON CONFLICT ON CONSTRAINT audit_sinks_account_id_name_key DO UPDATE SET client_email = excluded.client_email,
     token_url = excluded.token_url, origin = excluded.origin, failures = 0, next_attempt_at = now(), last_error = NULL,
-    last_error_hint = NULL, last_error_at = NULL, batch_size = excluded.batch_size
+    last_error_hint = NULL, last_error_at = NULL, batch_size = excluded.batch_size,
+    forwarded_seals = NULL
   RETURNING s.sink_id INTO the_id;
   PERFORM keypup.store_sink_secret(the_account, the_id,
     CASE WHEN kind = 'google' THEN 'service_account_key' ELSE 'header' END, shown);

@@ -94,6 +94,10 @@ like(as_role($node, 'olga', qq{SELECT keypup.set_audit_sink('acme', 'siem', $otl
 act(1200);
 act(700, 'other');
 becomes("SELECT $all_sent)", 'everything is forwarded');
+becomes(q{SELECT bool_and(s.forwarded_seals = c.seals) FROM keypup.audit_sinks s, keypup.audit_clock c WHERE s.account_id = '00000000-0000-0000-0000-000000000000'}, 'sinks of all accounts are not asked about again before more is sealed');
+is(query(q{BEGIN; INSERT INTO keypup.audit_sinks (account_id, name, kind, url) SELECT account_id, 'late', 'otlp', 'https://late.example' FROM keypup.accounts WHERE name = 'acme';
+	DELETE FROM keypup.audit_log l USING keypup.audit_heads h WHERE h.account_id = l.account_id AND l.sequence <= h.sequence - 3;
+	SELECT b.records FROM keypup.audit_sinks s, keypup.make_audit_batch(s) b WHERE s.name = 'late'; SELECT b.records FROM keypup.audit_sinks s, keypup.make_audit_batch(s) b WHERE s.name = 'late'}), "0\n3", 'where more records are gone than a request has, the next has those behind');
 is(arrived('otlp', q{account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')}), '', 'OTLP: the records of the account');
 is(arrived('google', 'true'), '', 'Google: those of all accounts, and of none');
 my $state = state();
