@@ -172,13 +172,15 @@ foreach my $user ([ 'outsider', 'oscar2' ], [ 'removed member', 'gone' ])
 diag("$cells cells were tried");
 
 # Views show what their tables show.
-foreach my $view (split /\n/, query(q{SELECT relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind = 'v' AND has_table_privilege('keypup_member', oid, 'SELECT') AND relname NOT IN ('key_status', 'audit_forwarding', 'roles', 'orphaned_members', 'second_factors')
+foreach my $view (split /\n/, query(q{SELECT relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind = 'v' AND has_table_privilege('keypup_member', oid, 'SELECT') AND relname NOT IN ('key_status', 'audit_forwarding', 'audit_daily', 'roles', 'orphaned_members', 'second_factors')
 	AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = pg_class.oid AND a.attname = 'account_id')}))
 {
 	my $truth = query("SELECT count(*) FROM keypup.$view WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')");
 	is(as('vera', "SELECT count(*), count(DISTINCT account_id) FROM keypup.$view"), "$truth|1", "view $view: a viewer sees the own account's $truth rows");
 	is(as('old', "SELECT count(*) FROM keypup.$view"), '0', "view $view: whose consent has ended sees none");
 }
+
+is(as($_->[0], 'SELECT count(*) > 0, count(DISTINCT account_id) FROM keypup.audit_daily'), $_->[1], "view audit_daily: $_->[0] sees what audit.read lets them") foreach [ vera => 'f|0' ], [ adam => 't|1' ], [ old => 'f|0' ];
 
 # The policies cost one look at the rights and an index: for every table that a member reads.
 my @planless = grep {

@@ -14,7 +14,9 @@ use Test::More;
 use Time::Local qw(timegm);
 
 # Panels that rightly have no row here, and why.
-my %empty = ('Keypup: sync: What went wrong in the time range' => 'the sync went well');
+my %empty = ('Keypup: sync: What went wrong in the time range' => 'the sync went well', 'Keypup: sync: Sign-ins and refusals by day' => 'a viewer may not read the audit log');
+# Who sees rows there.
+my %reader = ('Keypup: sync: Sign-ins and refusals by day' => 'adam');
 
 my $folder = "$FindBin::RealBin/../../examples/grafana";
 my $token = 'ghp_dashboards0123456789';
@@ -27,10 +29,10 @@ $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
 
 query('CREATE EXTENSION keypup');
-query('CREATE ROLE vera LOGIN; CREATE ROLE otto LOGIN; CREATE ROLE mona LOGIN; GRANT pg_monitor TO mona');
+query('CREATE ROLE vera LOGIN; CREATE ROLE otto LOGIN; CREATE ROLE adam LOGIN; CREATE ROLE mona LOGIN; GRANT pg_monitor TO mona');
 query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', '$token', '$github->{url}'), keypup.create_account('void')});
 query("SELECT keypup.track('acme', '$_')") foreach 'demo/one', 'demo/two';
-query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer')});
+query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer'); SELECT keypup.add_member('acme', 'adam', 'admin')});
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
 $node->safe_psql('postgres', 'ANALYZE');    # autovacuum would get to it, in a minute
 # An incident by a label that there is, and a deployment of these days: what was made up ends before them.
@@ -191,6 +193,7 @@ foreach my $file (@files)
 			if ($empty{$what})
 			{
 				is($out, '0', "$what: is empty, as $empty{$what}");
+				cmp_ok((rows($reader{$what}, 'SELECT count(*) FROM (' . interpolate($sql, %chosen) . ') x'))[0] || 0, '>', 0, "$what: has rows for who may") if $reader{$what};
 			}
 			else
 			{

@@ -133,6 +133,15 @@ is(query(q{SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg
 	AND p.proname <> ALL ('{} '::text || '{NAMES}'::text[])} =~ s/'\{\} '::text \|\| '\{NAMES\}'/"'{" . join(',', sort keys %seen) . "}'"/er), '', 'and no function is left out');
 is(query(q{SELECT string_agg(DISTINCT l.action, ' ') FROM keypup.audit_log l WHERE l.action NOT IN (SELECT a.action FROM keypup.audit_actions a)}), '', 'audit_actions has each of them');
 is(query(q{SELECT count(*) FROM keypup.audit_log l WHERE l::text ~ 'ghp_|a secret|BEGIN |horse|0123456789abcdef|user:secret'}), '0', 'no record has a secret');
+# By day, as dashboards have it: all that the log has, with rows of days without anything.
+query(q{INSERT INTO keypup.audit_log (account_id, record_id, occurred_at, last_at, times, action, outcome, database_role) SELECT account_id, keypup.record_id_at(t), t, t, 7, 'session.start', 'refused', 'x' FROM keypup.accounts, (SELECT now() - interval '3 days') x (t) WHERE name = 'acme'});
+my $by_day = q{SELECT day, action, outcome, times FROM keypup.audit_daily WHERE account = 'acme' AND times > 0};
+my $counted = qq{SELECT (occurred_at AT TIME ZONE 'Europe/Paris')::date, action, outcome, sum(times)::bigint FROM keypup.audit_log WHERE account_id = $account AND occurred_at <= now() GROUP BY 1, 2, 3};
+is(as_role($node, 'olga', "SELECT count(*) FROM (($by_day EXCEPT $counted) UNION ALL ($counted EXCEPT $by_day)) x"), '0', 'audit_daily has what the log has, by days of the account');
+is(as_role($node, 'olga', q{SELECT count(*) = count(DISTINCT (action, outcome)) * count(DISTINCT day), max(day) - min(day) + 1 = count(DISTINCT day), max(day) = (now() AT TIME ZONE 'Europe/Paris')::date, sum(times) FILTER (WHERE action = 'session.start' AND outcome = 'refused') >= 7 FROM keypup.audit_daily WHERE account = 'acme'}), 't|t|t|t', 'and rows of days without it');
+query(q{SELECT keypup.add_member('acme', 'mia', 'viewer')});
+is(as_role($node, 'mia', 'SELECT count(*) FROM keypup.accounts') . as_role($node, 'mia', 'SELECT count(*) FROM keypup.audit_daily'), '10', 'a viewer, who may not read the log, sees none');
+query(q{SELECT keypup.remove_member('acme', 'mia')});
 # Whoever ends a CALL before it does has used the token.
 control($github, 'settings', { latency_ms => 5000 });
 query(q{SELECT keypup.create_account('haste'); SELECT keypup.add_member('haste', 'olga', 'owner'), keypup.connect('haste', 'github', '} . $token . q{', '} . $url . q{'); ALTER SYSTEM SET keypup.workers = 0; SELECT pg_reload_conf()});
