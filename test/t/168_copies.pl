@@ -114,7 +114,8 @@ sub waits
 	return;
 }
 
-my $second = new_server($github, "shared_preload_libraries = 'keypup'\n", name => 'second');
+# Made by initdb, which draws its identifier, and not as a copy of the folder of which production's is one.
+my $second = new_server($github, "shared_preload_libraries = 'keypup'\n", name => 'second', extra => ['--data-checksums']);
 $second->start;
 $second->safe_psql('postgres', 'CREATE ROLE olga LOGIN');
 waits($second, 'postgres', restore($second, 'postgres'));
