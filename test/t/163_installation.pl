@@ -279,7 +279,7 @@ $node->stop;
 my $crowded = new_server($github, "shared_preload_libraries = 'keypup'\nmax_worker_processes = 5\nfsync = off\n", name => 'crowded', allows_streaming => 1);
 $crowded->start;
 $crowded->safe_psql('postgres', 'CREATE EXTENSION keypup');
-$crowded->safe_psql('postgres', "CREATE DATABASE d$_ TEMPLATE postgres") foreach 1 .. 6;
+$crowded->safe_psql('postgres', "CREATE DATABASE d$_ TEMPLATE postgres STRATEGY file_copy") foreach 1 .. 6;
 my $starved = q{FROM keypup.list_databases() d JOIN pg_database USING (oid) WHERE no_slot_since IS NOT NULL};
 $starved =~ s/USING \(oid\)/p ON p.oid = d.database_id/;
 ok($crowded->poll_query_until('postgres', "SELECT count(*) = 4 $starved"), 'with five processes, the launcher and one of PostgreSQL\'s own among them, three of seven databases have a worker');
