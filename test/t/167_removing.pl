@@ -40,7 +40,7 @@ sub rows_of
 	my ($column, $value) = @_;
 	my @tables = split /\n/, query("SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = '$column'
 		WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1");
-	return join ' ', map { my $count = query("SELECT count(*) FROM keypup.$_ WHERE $column IN ($value)"); $count > 0 ? "$_:$count" : () } @tables;
+	return query(join(' UNION ALL ', map { "SELECT '$_:' || count(*) FROM keypup.$_ WHERE $column IN ($value) HAVING count(*) > 0" } @tables) . ' ORDER BY 1') =~ tr/\n/ /r;
 }
 sub workers { return query(q{SELECT string_agg(pid::text, ' ' ORDER BY number) FROM keypup.worker_status WHERE database IS NOT NULL}); }
 sub requests { return decode_json(control($github, 'counters'))->{requests}; }

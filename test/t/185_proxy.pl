@@ -65,8 +65,7 @@ sub fails { return ($node->psql('postgres', $_[0]))[2]; }
 sub set
 {
 	my (%settings) = @_;
-	query(qq{ALTER SYSTEM SET "keypup.$_" = } . literal($settings{$_})) foreach sort keys %settings;
-	query('SELECT pg_reload_conf()');
+	query(join '; ', (map { qq{ALTER SYSTEM SET "keypup.$_" = } . literal($settings{$_}) } sort keys %settings), 'SELECT pg_reload_conf()');
 	$node->poll_query_until('postgres', join ' AND ', q{SELECT true}, map { "current_setting('keypup.$_') = " . literal($settings{$_}) } sort keys %settings) or die;
 }
 sub counters { return decode_json(control($_[0], 'counters')); }
@@ -117,12 +116,13 @@ sub connect_to
 sub sync_says
 {
 	my ($url) = @_;
-	query(q{UPDATE keypup.connections SET state = 'new', blocked_until = NULL, refused_at = NULL, retry_at = NULL; UPDATE keypup.sync_state SET last_error = NULL, last_error_hint = NULL;
+	my $new_url = defined $url ? 'base_url = ' . literal($url) . ',' : '';
+	my ($code, $out, $error) = $node->psql('postgres', qq{UPDATE keypup.connections SET $new_url state = 'new', blocked_until = NULL, refused_at = NULL, retry_at = NULL; UPDATE keypup.sync_state SET last_error = NULL, last_error_hint = NULL;
 		DELETE FROM keypup.sync_jobs;
-		INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, attempts) SELECT account_id, connection_id, project_id, 'repository', 8 FROM keypup.projects});
-	query("UPDATE keypup.connections SET base_url = '$url'") if defined $url;
-	$node->psql('postgres', q{SET statement_timeout = '90s'; CALL keypup.sync('acme')});
-	return query(q{SELECT concat_ws(' / ', last_error, last_error_hint) FROM keypup.sync_status});
+		INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, attempts) SELECT account_id, connection_id, project_id, 'repository', 8 FROM keypup.projects;
+		SELECT 'prepared'; SET statement_timeout = '90s'; CALL keypup.sync('acme'); SELECT concat_ws(' / ', last_error, last_error_hint) FROM keypup.sync_status}, on_error_stop => 0);
+	$out =~ s/^prepared\n?// or die $error;
+	return $out;
 }
 
 # The whole sync, by CALL, of a host that this server knows nothing of.
