@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server crash_server as_role plant_overloads literal
+our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server crash_server as_role asking_as plant_overloads literal
 	compare_with_truth differences keep_truth differing);
 
 # A data folder is a copy of the one that dev/run_tests has made, unless a test has options of its own for it: initdb takes a second of a
@@ -172,6 +172,22 @@ sub as_role
 	my ($code, $out, $error) = $node->psql('postgres', $sql, connstr => $node->connstr('postgres') . " user=$role", on_error_stop => 0);
 	$out .= $1 while $error =~ /ERROR:  (.*)$/mg;
 	return $out;
+}
+
+# The same for many statements: a function that answers one, or "error: …". One connection and transaction, begun by these statements;
+# whatever a statement did is undone.
+sub asking_as
+{
+	my ($node, $role, @first) = @_;
+	my $connection = DirectQuery::connect_to($node->connstr('postgres') . " user=$role") or die DBI->errstr;
+	$connection->do($_) or die $connection->errstr foreach 'BEGIN', @first;
+	return sub {
+		my ($sql) = @_;
+		$connection->do('SAVEPOINT before');
+		my ($answer, $error) = DirectQuery::ask($connection, $sql);
+		$connection->do('ROLLBACK TO before');
+		return !defined $error ? join("\n", @$answer) : $error =~ /ERROR:  (.*)$/m ? "error: $1" : "error: $error";
+	};
 }
 
 # What somebody would plant who may create in schema keypup: beside its functions others of the same names, which PostgreSQL prefers where

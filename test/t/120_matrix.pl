@@ -27,21 +27,6 @@ sub as
 	return $error =~ /ERROR:  (.*)$/m ? "error: $1" : $out =~ s/^\s+//r;
 }
 
-# The same for many statements: one connection and transaction, begun by these statements, and whatever a statement did is undone.
-sub asking_as
-{
-	my ($role, @first) = @_;
-	my $connection = DirectQuery::connect_to($node->connstr('postgres') . " user=$role") or die DBI->errstr;
-	$connection->do($_) or die $connection->errstr foreach 'BEGIN', @first;
-	return sub {
-		my ($sql) = @_;
-		$connection->do('SAVEPOINT before');
-		my ($answer, $error) = DirectQuery::ask($connection, $sql);
-		$connection->do('ROLLBACK TO before');
-		return !defined $error ? join("\n", @$answer) : $error =~ /ERROR:  (.*)$/m ? "error: $1" : "error: $error";
-	};
-}
-
 # Two accounts with the same repositories, so that everything but the account is alike.
 query('CREATE EXTENSION keypup');
 query("CREATE ROLE $_ LOGIN") foreach qw(olga adam mia vera lim auditor gone oscar bella sam old app);
@@ -137,7 +122,7 @@ foreach my $user (@users)
 	my ($name, $role, $first, $account, $held, $project) = @$user;
 	my %held = map { $_ => 1 } split / /, $held;
 	my @wrong;
-	my $ask = asking_as($role, $first || ());
+	my $ask = asking_as($node, $role, $first || ());
 	foreach my $relation (@relations)
 	{
 		my ($table, $permission, $has_project, $readable, $column) = @$relation;
@@ -166,19 +151,22 @@ foreach my $user (@users)
 foreach my $user ([ 'outsider', 'oscar2' ], [ 'removed member', 'gone' ])
 {
 	query("CREATE ROLE $user->[1] LOGIN") if $user->[1] eq 'oscar2';
-	is(scalar(grep { as($user->[1], "SELECT count(*) FROM keypup.$_->[0]") ne 'error: permission denied for schema keypup' } @relations), 0, "$user->[0]: nothing at all");
+	my $ask = asking_as($node, $user->[1]);
+	is(scalar(grep { $ask->("SELECT count(*) FROM keypup.$_->[0]") ne 'error: permission denied for schema keypup' } @relations), 0, "$user->[0]: nothing at all");
 	$cells += @relations;
 }
 diag("$cells cells were tried");
 
 # Views show what their tables show.
+my ($everything, $vera, $old) = map { asking_as($node, $_) } query('SELECT current_user'), 'vera', 'old';
 foreach my $view (split /\n/, query(q{SELECT relname FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind = 'v' AND has_table_privilege('keypup_member', oid, 'SELECT') AND relname NOT IN ('key_status', 'audit_forwarding', 'audit_daily', 'roles', 'orphaned_members', 'second_factors')
 	AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = pg_class.oid AND a.attname = 'account_id')}))
 {
-	my $truth = query("SELECT count(*) FROM keypup.$view WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')");
-	is(as('vera', "SELECT count(*), count(DISTINCT account_id) FROM keypup.$view"), "$truth|1", "view $view: a viewer sees the own account's $truth rows");
-	is(as('old', "SELECT count(*) FROM keypup.$view"), '0', "view $view: whose consent has ended sees none");
+	my $truth = $everything->("SELECT count(*) FROM keypup.$view WHERE account_id = (SELECT account_id FROM keypup.accounts WHERE name = 'acme')");
+	is($vera->("SELECT count(*), count(DISTINCT account_id) FROM keypup.$view"), "$truth|1", "view $view: a viewer sees the own account's $truth rows");
+	is($old->("SELECT count(*) FROM keypup.$view"), '0', "view $view: whose consent has ended sees none");
 }
+undef $_ foreach $everything, $vera, $old;
 
 is(as($_->[0], 'SELECT count(*) > 0, count(DISTINCT account_id) FROM keypup.audit_daily'), $_->[1], "view audit_daily: $_->[0] sees what audit.read lets them") foreach [ vera => 'f|0' ], [ adam => 't|1' ], [ old => 'f|0' ];
 
