@@ -32,8 +32,7 @@ sub set_address { open my $handle, '>', $rebind or die; print $handle "$_[0]\n";
 sub query { return $node->safe_psql('postgres', $_[0]); }
 sub allow
 {
-	query("ALTER SYSTEM SET keypup.private_hosts = '$_[0]'");
-	query('SELECT pg_reload_conf()');
+	query("ALTER SYSTEM SET keypup.private_hosts = '$_[0]'; SELECT pg_reload_conf()");
 	$node->poll_query_until('postgres', "SELECT current_setting('keypup.private_hosts') = '$_[0]'") or die;
 }
 query('CREATE EXTENSION keypup');
@@ -43,9 +42,7 @@ my $proxy_select = IO::Select->new($proxy);
 sub proxy_heard { my $count = 0; while ($proxy_select->can_read(0)) { $proxy->accept; $count++; } return $count; }
 sub list_proxy_hosts
 {
-	query("ALTER SYSTEM SET keypup.proxy = 'http://127.0.0.1:$proxy_port'");
-	query("ALTER SYSTEM SET keypup.proxy_hosts = '$_[0]'");
-	query('SELECT pg_reload_conf()');
+	query("ALTER SYSTEM SET keypup.proxy = 'http://127.0.0.1:$proxy_port'; ALTER SYSTEM SET keypup.proxy_hosts = '$_[0]'; SELECT pg_reload_conf()");
 	$node->poll_query_until('postgres', "SELECT current_setting('keypup.proxy_hosts') = '$_[0]'") or die;
 }
 list_proxy_hosts('api.github.com');
@@ -56,13 +53,14 @@ query(qq{SELECT keypup.connect('acme', 'github', '$token', '$github->{url}'); SE
 sub ask_at
 {
 	my ($url) = @_;
-	$url =~ s/'/''/g;
-	query(qq{UPDATE keypup.connections SET base_url = E'$url', state = 'new', blocked_until = NULL, refused_at = NULL, retry_at = NULL; UPDATE keypup.sync_state SET last_error = NULL;
+	my $literal = ($url =~ /\\/ ? 'E' : '') . literal($url);
+	my ($code, $out, $error) = $node->psql('postgres', qq{UPDATE keypup.connections SET base_url = $literal, state = 'new', blocked_until = NULL, refused_at = NULL, retry_at = NULL; UPDATE keypup.sync_state SET last_error = NULL;
 		DELETE FROM keypup.sync_jobs;
 		-- It has failed often: CALL does not wait for the next try.
-		INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, attempts) SELECT account_id, connection_id, project_id, 'repository', 8 FROM keypup.projects});
-	$node->psql('postgres', q{SET statement_timeout = '90s'; CALL keypup.sync('acme')});
-	return query('SELECT last_error FROM keypup.sync_status');
+		INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, attempts) SELECT account_id, connection_id, project_id, 'repository', 8 FROM keypup.projects RETURNING 'prepared';
+		SET statement_timeout = '90s'; CALL keypup.sync('acme'); SELECT last_error FROM keypup.sync_status}, on_error_stop => 0);
+	$out =~ s/^prepared\n?// or die $error;
+	return $out;
 }
 
 # Whoever listens here shall hear nothing.
@@ -267,9 +265,11 @@ foreach my $bad ('x\r\nHost: evil', 'x\ny', 'x\ry', 'x\ty', 'x y', "x\xc3\xa9")
 query('CREATE ROLE mallory LOGIN');
 my @relations = split /\n/, query(q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'S')});
 cmp_ok(scalar(@relations), '>', 20, 'all relations of the extension are looked at');
-my @readable = grep { as_role($node, 'mallory', "SELECT count(*) FROM $_") !~ /permission denied/ } @relations;
+my $mallory = asking_as($node, 'mallory');
+my @readable = grep { $mallory->("SELECT count(*) FROM $_") !~ /^error: permission denied/ } @relations;
 is("@readable", '', 'whoever has no role reads none');
-is(join('', map { query("SELECT t::text FROM $_ t WHERE t::text ~* 'ATTACKPROBE|authorization:|bearer ' LIMIT 1") } split /\n/, query(q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind IN ('r', 'v')})), '', 'no table has the token, or a header with it');
+undef $mallory;
+is(query(join '; ', map { "SELECT t::text FROM $_ t WHERE t::text ~* 'ATTACKPROBE|authorization:|bearer ' LIMIT 1" } split /\n/, query(q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'keypup'::regnamespace AND relkind IN ('r', 'v')})), '', 'no table has the token, or a header with it');
 
 # Well again.
 is(ask_at($github->{url}), '', 'with the right address the sync completes');
