@@ -63,17 +63,17 @@ SELECT pg_temp.queue('pull_requests', 1, 3);
 SELECT pg_temp.queue('issues', 3, 5);
 TABLE pg_temp.waiting;
 -- What is full goes, and the rest waits.
-SELECT pg_temp.queue('issues', 6, 100);
+SELECT pg_temp.queue('issues', 6, 118);
 TABLE pg_temp.waiting;
 -- What somebody is at, what has failed, and what is no part of the run, is left alone.
 UPDATE keypup.sync_jobs SET lease_id = 1000000 WHERE is_open AND kind = 'issues';
 UPDATE keypup.sync_jobs SET attempts = 1 WHERE is_open AND kind = 'pull_requests';
-SELECT pg_temp.queue('issues', 101, 102), pg_temp.queue('pull_requests', 4, 5), pg_temp.queue('issues', 103, 104, false);
+SELECT pg_temp.queue('issues', 119, 120), pg_temp.queue('pull_requests', 4, 5), pg_temp.queue('issues', 121, 122, false);
 TABLE pg_temp.waiting;
 -- No more can come: it is due.
 DELETE FROM keypup.sync_jobs WHERE kind = 'repository';
 SELECT keypup.github_end_waiting('00000000-0000-0000-0000-000000000001', 1, 'repository');
 TABLE pg_temp.waiting;
-SELECT pg_temp.queue('issues', 105, 106);
+SELECT pg_temp.queue('issues', 123, 124);
 TABLE pg_temp.waiting;
 ROLLBACK;

@@ -20,7 +20,7 @@ CREATE TABLE keypup.connections (
   rate_reset_at timestamptz,
   concurrency double precision NOT NULL DEFAULT 64 CHECK (concurrency >= 1),
   slowed_at timestamptz,
-  batch_size integer NOT NULL DEFAULT 31 CHECK (batch_size BETWEEN 1 AND 31),
+  batch_size integer NOT NULL DEFAULT 68 CHECK (batch_size BETWEEN 1 AND 93),
   missing_fields text[] NOT NULL DEFAULT '{}',
   scopes text,
   can_write boolean,
@@ -61,7 +61,8 @@ COMMENT ON COLUMN keypup.connections.concurrency IS
   'many when the provider asks for less, and more again with each answer.';
 COMMENT ON COLUMN keypup.connections.slowed_at IS 'When it was last halved; NULL when it never was.';
 COMMENT ON COLUMN keypup.connections.batch_size IS
-  'Pull requests that one request asks for: grows with quick answers, shrinks with slow ones.';
+  'Pull requests that one request asks for: grows with quick answers, shrinks with slow ones, once for all that were '
+  'asked for with it.';
 COMMENT ON COLUMN keypup.connections.missing_fields IS
   'What this server''s API lacks, as Type.field: an older GitHub Enterprise Server. It is not asked for.';
 COMMENT ON COLUMN keypup.connections.scopes IS

@@ -49,11 +49,12 @@ BEGIN
                          AND (c.slowed_at IS NULL
                            OR c.slowed_at < now() - make_interval(secs => milliseconds / 1000.0))
                        THEN now() ELSE c.slowed_at END,
-      -- By the size that was asked with, so that all answers of one size change it once.
+      -- By the size that was asked with, so that all answers of one size change it once; and by as much as its time
+      -- promises to be neither quick nor slow.
       batch_size = CASE WHEN asked_size IS NULL OR outcome NOT IN ('page', 'smaller') THEN c.batch_size
                         WHEN outcome = 'smaller' THEN least(c.batch_size, greatest(1, asked_size / 2))
-                        WHEN milliseconds > 6000 THEN least(c.batch_size, greatest(5, asked_size - 5))
-                        WHEN milliseconds < 3000 AND asked_size = c.batch_size THEN least(31, c.batch_size + 5)
+                        WHEN milliseconds > 6000 THEN least(c.batch_size, greatest(5, asked_size * 2 / 3))
+                        WHEN milliseconds < 3000 AND asked_size = c.batch_size THEN least(93, c.batch_size * 3 / 2 + 1)
                         ELSE c.batch_size END
   WHERE c.account_id = account AND c.connection_id = connection;
 END

@@ -88,10 +88,10 @@ BEGIN
   FROM (SELECT CASE WHEN jsonb_typeof(reply -> 'errors') = 'array' THEN reply -> 'errors'
                     WHEN keypup.github_has_errors(reply) THEN jsonb_build_array(reply -> 'errors')
                     ELSE '[]' END) AS a (list)
-  -- One for each of the two hundred numbers that a request asks for, and some more; of what is beyond them, one that
+  -- One for each of the four hundred numbers that a request asks for, and some more; of what is beyond them, one that
   -- covers all.
-  CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_array_length(a.list) > 250
-    THEN jsonb_path_query_array(a.list, '$[0 to 249]') || '{"message": "more than 250 errors"}'
+  CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_array_length(a.list) > 450
+    THEN jsonb_path_query_array(a.list, '$[0 to 449]') || '{"message": "more than 450 errors"}'
     ELSE a.list END) AS e (error)
   CROSS JOIN LATERAL (
     SELECT CASE WHEN jsonb_typeof(e.error -> 'path') = 'array' AND e.error -> 'path' <> '[]'

@@ -12,11 +12,11 @@ BEGIN
     ELSE '{}' END;
 END
 $$;
--- A request asks for up to 249 lists, which GitHub counts as two points, and for fewer where its answers are slow: a
--- pull request has eight, and three more that tell how it stands; an issue three; a page of threads one for each; a
--- long page of one list counts as twelve.
--- Jobs of a kind for things. What does not fill a request joins what waits of the same kind, and waits a second for
--- more, or until none can come; how pull requests stand, on which nothing else waits, ten seconds.
+-- A request asks for up to 544 lists, which GitHub counts as five points; for up to 744 (seven) where its answers are
+-- quick, and for fewer where they are slow: a pull request has eight, and three more that tell how it stands; an issue
+-- three; a page of threads one for each; a long page of one list counts as twelve.
+-- Jobs of a kind for things. What does not fill a request joins what waits of the same kind, and waits for more, or
+-- until none can come: a second, since further pages wait on it; these, and how pull requests stand, ten.
 CREATE FUNCTION keypup.github_queue_parts(account uuid, project bigint, kind text, things jsonb, in_run boolean)
   RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -75,7 +75,7 @@ BEGIN
   IF used > 0 THEN
     PERFORM keypup.queue_job(account, project, kind, jsonb_build_object('items', to_jsonb(part)), in_run,
       now() + CASE WHEN NOT joins OR NOT keypup.github_finds_more(account, project, kind) THEN interval '0'
-        WHEN kind = 'merge_states' THEN interval '10 seconds' ELSE interval '1 second' END, joins);
+        WHEN kind IN ('nested_pages', 'merge_states') THEN interval '10 seconds' ELSE interval '1 second' END, joins);
   END IF;
 END
 $$;
@@ -146,9 +146,9 @@ GRANT EXECUTE ON FUNCTION keypup.github_queue_pages(uuid, bigint, jsonb) TO keyp
 COMMENT ON FUNCTION keypup.github_queue_pages(uuid, bigint, jsonb) IS
   'Queues the reading of pages of nested lists of pull requests and issues, or of threads.';
 
--- In a first reading items need not be found page after page: all numbers from the newest on are asked for at once, two
--- hundred for a point. A number that nothing has is answered with NOT_FOUND. Where most of them have nothing, the lists
--- are read to their ends.
+-- In a first reading items need not be found page after page: all numbers from the newest on are asked for at once,
+-- four hundred for a point. A number that nothing has is answered with NOT_FOUND. Where most of them have nothing, the
+-- lists are read to their ends.
 CREATE FUNCTION keypup.github_queue_numbers(account uuid, project bigint, repository jsonb) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -172,7 +172,7 @@ BEGIN
   PERFORM keypup.queue_job(account, project, 'numbers', q.arguments, true, now(), false)
   FROM (
     SELECT jsonb_build_object('items', jsonb_agg(n.number ORDER BY n.number DESC)) AS arguments
-    FROM (SELECT g.number, (row_number() OVER (ORDER BY g.number DESC) - 1) / 200 AS part
+    FROM (SELECT g.number, (row_number() OVER (ORDER BY g.number DESC) - 1) / 400 AS part
           FROM generate_series(1, highest) AS g (number) WHERE g.number <> ALL (listed)) AS n
     GROUP BY n.part ORDER BY n.part) AS q;
   RETURN true;
