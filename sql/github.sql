@@ -77,3 +77,38 @@ FROM unnest(ARRAY['repository_by_name', 'repository_by_id', 'repository_fields',
   unnest(ARRAY['diffHunk', 'path', 'line', 'files', 'patch', 'blob', 'text', 'object', 'tree', 'body', 'bodyText', 'bodyHTML', 'message', 'email', 'tempCloneToken',
   'description', 'descriptionHTML', 'shortDescriptionHTML', 'releaseAssets', 'payload', 'logUrl', 'environmentUrl']) AS w(word)
 WHERE keypup.github_query(q.name) IS NULL OR keypup.github_query(q.name) ~ ('\m' || w.word || '\M');
+
+-- Issues of a page are written once, with what follows from their comments and events; a page that tells the same writes nothing.
+SELECT keypup.create_account('once') AS account \gset
+INSERT INTO keypup.connections (account_id, provider, name, base_url, created_by) VALUES (:'account', 'github', 'github', 'https://api.github.com', 'me');
+INSERT INTO keypup.projects (account_id, connection_id, name, external_id, tracked_by)
+SELECT account_id, connection_id, 'o/once', 'R', 'me' FROM keypup.connections WHERE account_id = :'account' RETURNING project_id \gset
+INSERT INTO keypup.sync_state (account_id, project_id) VALUES (:'account', :'project_id');
+CREATE FUNCTION pg_temp.store_issue(account uuid, project bigint, changes jsonb DEFAULT '{}', OUT written bigint, OUT written_again bigint) LANGUAGE plpgsql AS $$
+DECLARE
+  -- What a session has counted is not set back at once.
+  written_before bigint := pg_stat_get_xact_tuples_inserted('keypup.issues'::regclass);
+  written_again_before bigint := pg_stat_get_xact_tuples_updated('keypup.issues'::regclass);
+BEGIN
+  PERFORM keypup.github_store_rows(account, project, 'issues', jsonb_build_array('{"number": 1, "fullDatabaseId": 1, "id": "I", "url": "u", "title": "t", "state": "CLOSED",
+    "author": {"login": "ann", "__typename": "User"}, "createdAt": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-05T00:00:00Z", "closedAt": "2026-01-05T00:00:00Z",
+    "labels": {"nodes": [], "pageInfo": {"hasNextPage": false}}, "assignees": {"nodes": [], "pageInfo": {"hasNextPage": false}},
+    "timelineItems": {"nodes": [{"__typename": "ClosedEvent", "id": "E", "actor": {"login": "bob"}, "createdAt": "2026-01-05T00:00:00Z"},
+      {"__typename": "IssueComment", "fullDatabaseId": 1, "author": {"login": "bob", "__typename": "User"}, "createdAt": "2026-01-02T00:00:00Z", "updatedAt": "2026-01-02T00:00:00Z", "url": "u"}],
+      "pageInfo": {"hasNextPage": false}}}'::jsonb || changes), now());
+  written := pg_stat_get_xact_tuples_inserted('keypup.issues'::regclass) - written_before;
+  written_again := pg_stat_get_xact_tuples_updated('keypup.issues'::regclass) - written_again_before;
+END
+$$;
+CREATE VIEW pg_temp.stored_issue AS
+SELECT i.title, i.closed_by, i.first_response_at, i.comment_count, (SELECT count(*) FROM keypup.comments c WHERE c.account_id = i.account_id AND c.project_id = i.project_id) AS comments
+FROM keypup.issues i JOIN keypup.accounts a USING (account_id) WHERE a.name = 'once';
+SELECT * FROM pg_temp.store_issue(:'account', :'project_id');
+SELECT * FROM pg_temp.store_issue(:'account', :'project_id');
+SELECT * FROM pg_temp.stored_issue;
+-- A comment less, and a title: one more version. What is older changes neither the issue nor its comments.
+SELECT * FROM pg_temp.store_issue(:'account', :'project_id', '{"title": "new", "updatedAt": "2026-01-06T00:00:00Z", "timelineItems": {"nodes": [], "pageInfo": {"hasNextPage": false}}}');
+SELECT * FROM pg_temp.store_issue(:'account', :'project_id');
+SELECT * FROM pg_temp.stored_issue;
+SELECT f.reason FROM keypup.sync_failures f WHERE f.project_id = :'project_id';
+DELETE FROM keypup.accounts WHERE account_id = :'account';

@@ -17,12 +17,13 @@ WHERE c.relnamespace = 'keypup'::regnamespace AND c.relkind IN ('r', 'v', 'p') A
   AND (obj_description(c.oid, 'pg_class') IS NULL OR col_description(c.oid, a.attnum) IS NULL)
 ORDER BY 1, 2;
 
--- Functions without a comment, or with an open search path: none.
+-- Functions without a comment, or with an open search path: none. What is written BEGIN ATOMIC looked its names up when it
+-- was created.
 SELECT p.oid::regprocedure
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.pronamespace = 'keypup'::regnamespace
   AND (obj_description(p.oid, 'pg_proc') IS NULL
-       OR (l.lanname NOT IN ('c', 'internal') AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)));
+       OR (l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)));
 
 -- What PUBLIC may do: nothing.
 SELECT p.oid::regprocedure FROM pg_proc p

@@ -28,7 +28,13 @@ SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(1, '#1
 UPDATE keypup.issues SET updated_at = now() + interval '10 years' WHERE project_id = :'app' AND number = 2;
 SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(2, '#2', 'now', '2026-01-01Z')]);
 SELECT * FROM pg_temp.stored ORDER BY number;
-SELECT keypup.overtaken_items(:'account', :'app', 'issues', '{1,2,3}', '{2026-01-01Z,2026-01-01Z,2026-01-01Z}'), keypup.overtaken_items(:'account', :'app', 'pull_requests', '{1}', '{2026-01-01Z}');
+SELECT keypup.overtaken_items(:'account', :'app', 'issues', '{1,2,3}', '{1,2,3}', '{2026-01-01Z,2026-01-01Z,2026-01-01Z}') AS older, keypup.overtaken_items(:'account', :'app', 'pull_requests', '{1}', '{1}', '{2026-01-01Z}') AS of_others,
+  keypup.overtaken_items(:'account', :'app', 'issues', '{1}', '{another}', '{2026-01-01Z}') AS another;
+-- As the row itself is taken, so are its lists: after a time of the future, too.
+BEGIN;
+UPDATE keypup.issues SET updated_at = now() + interval '10 years' WHERE project_id = :'app' AND number = 1;
+SELECT keypup.overtaken_items(:'account', :'app', 'issues', '{1}', '{1}', '{2026-01-01Z}') AS after_the_future;
+ROLLBACK;
 -- What was deleted and is there after all; no rows; and a list that nobody knows.
 UPDATE keypup.issues SET deleted_at = now() WHERE project_id = :'app' AND number = 1;
 SELECT * FROM keypup.store_issues(:'account', :'app', ARRAY[pg_temp.issue(1, '#1', 'one', '2026-01-02Z')]);

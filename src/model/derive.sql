@@ -201,68 +201,84 @@ COMMENT ON FUNCTION keypup.derive_for_people(uuid, uuid[]) IS
   'Brings the pull requests and issues of these persons up to date with which logins are one person. Granted to '
   'nobody.';
 
+-- Of an issue that is about to be stored (store.sql), as of one that is: its comments and events may come before it, so
+-- that it is written once. Its names were looked up when it was created, and it has no search_path: so it becomes part
+-- of the query that calls it.
+CREATE FUNCTION keypup.derived_issue(account uuid, project bigint, its_number bigint, its_author text, its_state text,
+  opened_at timestamptz, changed_at timestamptz, closed_at timestamptz)
+RETURNS TABLE (closed_by text, first_response_at timestamptz, transition_times timestamptz[], comment_count bigint)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+  SELECT CASE WHEN its_state = 'closed' THEN (
+      SELECT e.actor FROM keypup.timeline_events e
+      WHERE e.account_id = account AND e.project_id = project AND e.item_number = its_number
+        AND e.item_kind = 'issue' AND e.event = 'closed'
+      ORDER BY e.occurred_at DESC, e.external_id DESC LIMIT 1) END,
+    commented.first_response_at, moved.transition_times, commented.comment_count
+  FROM (
+    SELECT array_agg(o.login) AS logins
+    FROM keypup.identities a
+    JOIN keypup.identities o ON o.account_id = a.account_id AND o.person_id = a.person_id
+      AND o.connection_id = a.connection_id
+    WHERE a.account_id = account AND a.login = its_author AND o.login <> a.login
+      AND a.connection_id = (SELECT p.connection_id FROM keypup.projects p
+                             WHERE p.account_id = account AND p.project_id = project)
+  ) AS own
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS comment_count,
+           -- Comments that came along with an issue from another project are older than it.
+           min(c.created_at) FILTER (WHERE NOT c.author_is_bot AND c.author IS DISTINCT FROM its_author
+             AND NOT coalesce(c.author = ANY (own.logins), false)
+             AND c.created_at >= opened_at) AS first_response_at
+    FROM keypup.comments c
+    WHERE c.account_id = account AND c.project_id = project AND c.item_number = its_number AND c.item_kind = 'issue'
+  ) AS commented
+  -- Only what changes the state counts: closing a closed issue again, with another reason, does not. None comes
+  -- before the opening, or before the one that it follows; and the issue's own state has the last word: an event may
+  -- be missing.
+  CROSS JOIN LATERAL (
+    SELECT nullif(array_agg(t.occurred_at ORDER BY t.place), CASE its_state WHEN 'open' THEN ARRAY[opened_at]
+      ELSE ARRAY[opened_at, greatest(coalesce(closed_at, changed_at), opened_at)] END) AS transition_times
+    FROM (
+      SELECT h.event, row_number() OVER w AS place, lag(h.event) OVER w AS event_before,
+        max(h.occurred_at) OVER w AS occurred_at
+      FROM (
+        SELECT 0 AS part, 'opened' AS event, opened_at AS occurred_at
+        UNION ALL
+        SELECT 1, e.event, e.occurred_at
+        FROM keypup.timeline_events e
+        WHERE e.account_id = account AND e.project_id = project AND e.item_number = its_number
+          AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
+        UNION ALL
+        SELECT 2, CASE its_state WHEN 'closed' THEN 'closed' ELSE 'reopened' END,
+          CASE its_state WHEN 'closed' THEN coalesce(closed_at, changed_at) ELSE changed_at END
+      ) AS h
+      WINDOW w AS (ORDER BY h.part, h.occurred_at, h.event)
+    ) AS t
+    WHERE t.event = 'opened' OR (t.event = 'closed') = (t.event_before <> 'closed')
+  ) AS moved;
+END;
+REVOKE ALL ON FUNCTION
+  keypup.derived_issue(uuid, bigint, bigint, text, text, timestamptz, timestamptz, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+  keypup.derived_issue(uuid, bigint, bigint, text, text, timestamptz, timestamptz, timestamptz) TO keypup_worker;
+COMMENT ON FUNCTION keypup.derived_issue(uuid, bigint, bigint, text, text, timestamptz, timestamptz, timestamptz) IS
+  'Counts and times of an issue by its comments and events.';
+
 CREATE FUNCTION keypup.derive_issues(account uuid, project bigint, numbers bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-  connection uuid := (SELECT p.connection_id FROM keypup.projects p WHERE p.account_id = account
-    AND p.project_id = project);
 BEGIN
-  WITH derived AS (
-    SELECT i.ctid AS row, commented.comment_count, commented.first_response_at, moved.transition_times,
-           CASE WHEN i.state = 'closed' THEN (
-             SELECT e.actor FROM keypup.timeline_events e
-             WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number
-               AND e.item_kind = 'issue' AND e.event = 'closed'
-             ORDER BY e.occurred_at DESC, e.external_id DESC LIMIT 1) END AS closed_by
-    FROM keypup.issues i
-    CROSS JOIN LATERAL (
-      SELECT array_agg(o.login) AS logins
-      FROM keypup.identities a
-      JOIN keypup.identities o ON o.account_id = a.account_id AND o.person_id = a.person_id
-        AND o.connection_id = a.connection_id
-      WHERE a.account_id = account AND a.connection_id = connection AND a.login = i.author AND o.login <> a.login
-    ) AS own
-    CROSS JOIN LATERAL (
-      SELECT count(*) AS comment_count,
-             -- Comments that came along with an issue from another project are older than it.
-             min(c.created_at) FILTER (WHERE NOT c.author_is_bot AND c.author IS DISTINCT FROM i.author
-               AND NOT coalesce(c.author = ANY (own.logins), false)
-               AND c.created_at >= i.created_at) AS first_response_at
-      FROM keypup.comments c
-      WHERE c.account_id = i.account_id AND c.project_id = i.project_id AND c.item_number = i.number
-        AND c.item_kind = 'issue'
-    ) AS commented
-    -- Only what changes the state counts: closing a closed issue again, with another reason, does not. None comes
-    -- before the opening, or before the one that it follows; and the issue's own state has the last word: an event may
-    -- be missing.
-    LEFT JOIN LATERAL (
-      SELECT nullif(array_agg(t.occurred_at ORDER BY t.place), CASE i.state WHEN 'open' THEN ARRAY[i.created_at]
-        ELSE ARRAY[i.created_at, greatest(coalesce(i.closed_at, i.updated_at), i.created_at)] END) AS transition_times
-      FROM (
-        SELECT h.event, row_number() OVER w AS place, lag(h.event) OVER w AS event_before,
-          max(h.occurred_at) OVER w AS occurred_at
-        FROM (
-          SELECT 0 AS part, 'opened' AS event, i.created_at AS occurred_at
-          UNION ALL
-          SELECT 1, e.event, e.occurred_at
-          FROM keypup.timeline_events e
-          WHERE e.account_id = i.account_id AND e.project_id = i.project_id AND e.item_number = i.number
-            AND e.item_kind = 'issue' AND e.event IN ('closed', 'reopened')
-          UNION ALL
-          SELECT 2, CASE i.state WHEN 'closed' THEN 'closed' ELSE 'reopened' END,
-            CASE i.state WHEN 'closed' THEN coalesce(i.closed_at, i.updated_at) ELSE i.updated_at END
-        ) AS h
-        WINDOW w AS (ORDER BY h.part, h.occurred_at, h.event)
-      ) AS t
-      WHERE t.event = 'opened' OR (t.event = 'closed') = (t.event_before <> 'closed')
-    ) AS moved ON true
-    WHERE i.account_id = account AND i.project_id = project AND i.number = ANY (numbers)
-  )
   UPDATE keypup.issues i
   SET comment_count = d.comment_count, first_response_at = d.first_response_at, closed_by = d.closed_by,
     transition_times = d.transition_times
-  FROM derived d
+  FROM (
+    SELECT o.ctid AS row, d.*
+    FROM keypup.issues o
+    CROSS JOIN LATERAL keypup.derived_issue(account, project, o.number, o.author, o.state, o.created_at, o.updated_at,
+      o.closed_at) AS d
+    WHERE o.account_id = account AND o.project_id = project AND o.number = ANY (numbers)
+  ) AS d
   WHERE i.ctid = d.row
     AND (i.comment_count, i.first_response_at, i.closed_by, i.transition_times)
       IS DISTINCT FROM (d.comment_count, d.first_response_at, d.closed_by, d.transition_times);

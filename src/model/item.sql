@@ -223,7 +223,7 @@ CREATE TABLE keypup.issues (
   -- PostgreSQL has times without end, and years of six digits; no provider's clock has.
   CHECK (least(created_at, updated_at, closed_at) >= '0001-01-01 00:00:00+00'
     AND greatest(created_at, updated_at, closed_at) < '10000-01-01 00:00:00+00')
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 95);
 CREATE INDEX issues_created ON keypup.issues (account_id, created_at);
 CREATE INDEX issues_closed ON keypup.issues (account_id, closed_at);
 -- For keys that others mention; '#12' nobody looks for without its project.

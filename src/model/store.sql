@@ -39,7 +39,10 @@ $$;
 REVOKE ALL ON FUNCTION keypup.page_checks(text, text[], boolean) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.page_checks(text, text[], boolean) IS 'What a store function does first.';
 
-CREATE FUNCTION keypup.define_store(stored regclass, derived text[] DEFAULT '{}') RETURNS void
+-- derivation: a call that gives the derived columns of a row r, where they follow from rows that were stored before it;
+-- otherwise whoever stores these fills the columns.
+CREATE FUNCTION keypup.define_store(stored regclass, derived text[] DEFAULT '{}', derivation text DEFAULT NULL)
+  RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -47,6 +50,7 @@ DECLARE
   keys text[];
   keys_in_order text;
   provided text[];
+  written text[];
   lists text[];
   deleted_at text[];
   has_times boolean;
@@ -73,6 +77,11 @@ BEGIN
       ELSE format('r.%I', u.name) END, ', ' ORDER BY u.position)
   INTO values_of_rows
   FROM unnest(provided) WITH ORDINALITY AS u (name, position);
+  written := provided;
+  IF derivation IS NOT NULL THEN
+    written := provided || derived;
+    values_of_rows := values_of_rows || ', ' || keypup.column_list(derived, 'd');
+  END IF;
 
   EXECUTE format('CREATE TYPE keypup.provided_%s AS (%s)', name, (
     SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
@@ -91,7 +100,7 @@ BEGIN
       END IF;%2$s%12$s
       RETURN QUERY
       INSERT INTO keypup.%1$s AS o (account_id, project_id, %3$s)
-      SELECT DISTINCT ON (%4$s) account, project, %5$s FROM unnest(rows) AS r ORDER BY %4$s%6$s
+      SELECT DISTINCT ON (%4$s) account, project, %5$s FROM unnest(rows) AS r%13$s ORDER BY %4$s%6$s
       ON CONFLICT (account_id, project_id, %7$s) DO UPDATE
       SET (%8$s) = ROW(%9$s)
       WHERE %10$s(%11$s) IS DISTINCT FROM (%9$s)
@@ -99,20 +108,21 @@ BEGIN
     END
     $body$ $definition$,
     name, CASE WHEN lists IS NOT NULL THEN keypup.page_checks(name, lists, keys = '{number}') ELSE '' END,
-    keypup.column_list(provided, NULL), keys_in_order, values_of_rows,
+    keypup.column_list(written, NULL), keys_in_order, values_of_rows,
     -- Of what a page has twice, the newer.
     CASE WHEN has_times THEN ', r.updated_at DESC NULLS LAST' ELSE '' END,
     keypup.column_list(keys, NULL),
     -- What is stored again is there.
-    keypup.column_list(provided || deleted_at, NULL),
-    keypup.column_list(provided, 'excluded') || CASE WHEN deleted_at <> '{}' THEN ', NULL::timestamptz' ELSE '' END,
+    keypup.column_list(written || deleted_at, NULL),
+    keypup.column_list(written, 'excluded') || CASE WHEN deleted_at <> '{}' THEN ', NULL::timestamptz' ELSE '' END,
     -- Who has no time is taken as it comes. A time of the future would keep all others out until then, and one of
     -- another thing that had the number before says nothing.
     CASE WHEN has_times THEN $guard$NOT coalesce(excluded.updated_at < o.updated_at AND o.external_id
         = excluded.external_id AND o.updated_at <= now() + interval '1 day', false) AND $guard$ ELSE '' END,
-    keypup.column_list(provided || deleted_at, 'o'),
+    keypup.column_list(written || deleted_at, 'o'),
     CASE WHEN values_of_rows LIKE '%(marked)%' THEN $marks$
-      marked := keypup.marked_bots(account, project);$marks$ ELSE '' END);
+      marked := keypup.marked_bots(account, project);$marks$ ELSE '' END,
+    coalesce(' CROSS JOIN LATERAL ' || derivation || ' AS d', ''));
 
   EXECUTE format('REVOKE ALL ON TYPE keypup.provided_%s FROM PUBLIC', name);
   EXECUTE format('REVOKE ALL ON FUNCTION keypup.store_%1$s(uuid, bigint, keypup.provided_%1$s[]) FROM PUBLIC', name);
@@ -126,35 +136,38 @@ BEGIN
       'new or were changed.', name));
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.define_store(regclass, text[]) FROM PUBLIC;
-COMMENT ON FUNCTION keypup.define_store(regclass, text[]) IS
+REVOKE ALL ON FUNCTION keypup.define_store(regclass, text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.define_store(regclass, text[], text) IS
   'Makes type provided_TABLE and function store_TABLE of a table of the model; derived: columns that no provider '
-  'gives.';
+  'gives, derivation: what gives them.';
 
--- An answer that was overtaken by a later one tells nothing of an item's lists, either.
-CREATE FUNCTION keypup.overtaken_items(account uuid, project bigint, kind text, numbers bigint[], times timestamptz[])
-  RETURNS bigint[]
+-- An answer that was overtaken by a later one tells nothing of an item's lists, either: the rule is that of the store
+-- function.
+CREATE FUNCTION keypup.overtaken_items(account uuid, project bigint, kind text, numbers bigint[], ids text[],
+  times timestamptz[]) RETURNS bigint[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN ARRAY(
     SELECT n.number
-    FROM unnest(numbers, times) AS n (number, updated_at)
+    FROM unnest(numbers, ids, times) AS n (number, external_id, updated_at)
     CROSS JOIN LATERAL (
-      SELECT p.updated_at FROM keypup.pull_requests p
+      SELECT p.external_id, p.updated_at FROM keypup.pull_requests p
       WHERE kind = 'pull_requests' AND p.account_id = account AND p.project_id = project AND p.number = n.number
       UNION ALL
-      SELECT i.updated_at FROM keypup.issues i
+      SELECT i.external_id, i.updated_at FROM keypup.issues i
       WHERE kind = 'issues' AND i.account_id = account AND i.project_id = project AND i.number = n.number
       LIMIT 1
     ) AS o
-    WHERE o.updated_at > n.updated_at);
+    WHERE o.updated_at > n.updated_at AND o.external_id = n.external_id
+      AND o.updated_at <= now() + interval '1 day');
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.overtaken_items(uuid, bigint, text, bigint[], timestamptz[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.overtaken_items(uuid, bigint, text, bigint[], timestamptz[]) TO keypup_worker;
-COMMENT ON FUNCTION keypup.overtaken_items(uuid, bigint, text, bigint[], timestamptz[]) IS
-  'The numbers of those pull_requests or issues of which something newer is stored than was read at these times.';
+REVOKE ALL ON FUNCTION keypup.overtaken_items(uuid, bigint, text, bigint[], text[], timestamptz[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.overtaken_items(uuid, bigint, text, bigint[], text[], timestamptz[]) TO keypup_worker;
+COMMENT ON FUNCTION keypup.overtaken_items(uuid, bigint, text, bigint[], text[], timestamptz[]) IS
+  'The numbers of those pull_requests or issues of which something newer is stored than was read at these times. ids: '
+  'their external_id.';
 
 SELECT keypup.define_store('keypup.labels', '{named_at}');
 SELECT keypup.define_store('keypup.milestones', '{open_items,closed_items,named_at}');
@@ -162,7 +175,8 @@ SELECT keypup.define_store('keypup.sprints');
 SELECT keypup.define_store('keypup.pull_requests',
   '{ready_at,draft_spans,review_requested_at,first_review_at,first_approval_at,first_response_at,review_count,'
   'comment_count}');
-SELECT keypup.define_store('keypup.issues', '{closed_by,first_response_at,transition_times,comment_count}');
+SELECT keypup.define_store('keypup.issues', '{closed_by,first_response_at,transition_times,comment_count}',
+  'keypup.derived_issue(account, project, r.number, r.author, r.state, r.created_at, r.updated_at, r.closed_at)');
 SELECT keypup.define_store('keypup.reviews', '{comment_count,is_by_author,dismissed_state,dismissed_at}');
 SELECT keypup.define_store('keypup.comments');
 SELECT keypup.define_store('keypup.timeline_events');

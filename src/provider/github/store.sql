@@ -89,8 +89,10 @@ LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN (
-    SELECT keypup.overtaken_items(account, project, kind, array_agg(n.number), array_agg(n.updated_at))
-    FROM keypup.json_rows(nodes, '', '{number,updatedAt}'::text[]) AS n (number bigint, updated_at timestamptz));
+    SELECT keypup.overtaken_items(account, project, kind, array_agg(n.number), array_agg(n.external_id),
+      array_agg(n.updated_at))
+    FROM keypup.json_rows(nodes, '', '{number,fullDatabaseId,updatedAt}'::text[])
+      AS n (number bigint, external_id text, updated_at timestamptz));
 END
 $$;
 CREATE FUNCTION keypup.github_without(nodes jsonb, overtaken bigint[]) RETURNS jsonb
@@ -186,8 +188,14 @@ CREATE FUNCTION keypup.github_store_issues(account uuid, project bigint, reposit
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  overtaken bigint[];
+  overtaken bigint[] := keypup.github_overtaken(account, project, 'issues', nodes);
+  pages jsonb;
 BEGIN
+  IF overtaken <> '{}' THEN
+    nodes := keypup.github_without(nodes, overtaken);
+  END IF;
+  -- What follows from comments and events is written with the issue, in one version of its row: so they come first.
+  pages := keypup.github_store_nested(account, project, repository, 'issue', nodes);
   PERFORM keypup.store_issues(account, project, ARRAY(
     SELECT ROW(n.number, '#' || n.number, n.external_id, n.id, n.url, n.title, lower(n.state COLLATE "C"),
       lower(n.state_reason COLLATE "C"), NULL, NULL, NULL, NULL, NULL, NULL, NULL,
@@ -207,14 +215,7 @@ BEGIN
       SELECT o.labels, o.assignees FROM keypup.issues o
       WHERE o.account_id = account AND o.project_id = project AND o.number = n.number LIMIT 1
     ) AS o ON n.labels_go_on OR n.assignees_go_on));
-  overtaken := keypup.github_overtaken(account, project, 'issues', nodes);
-  IF overtaken <> '{}' THEN
-    nodes := keypup.github_without(nodes, overtaken);
-  END IF;
-  PERFORM keypup.github_queue_pages(account, project,
-    keypup.github_store_nested(account, project, repository, 'issue', nodes));
-  PERFORM keypup.derive_issues(account, project,
-    ARRAY(SELECT n.number FROM keypup.json_rows(nodes, '', '{number}'::text[]) AS n (number bigint)));
+  PERFORM keypup.github_queue_pages(account, project, pages);
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.github_store_issues(uuid, bigint, text, jsonb, timestamptz) FROM PUBLIC;
