@@ -25,8 +25,15 @@ BEGIN
     sequence := coalesce(compared.sequence, sequence);
     problem := compared.problem;
   END IF;
-  is_intact := problem IS NULL;
   SELECT count(*) INTO unsealed FROM keypup.audit_log l WHERE l.account_id = the_account AND l.sequence IS NULL;
+  -- An account has a record from its first moment on, and where its chain ends stays when all have expired.
+  IF problem IS NULL AND records + unsealed = 0
+    AND EXISTS (SELECT FROM keypup.accounts a WHERE a.account_id = the_account)
+    AND NOT EXISTS (SELECT FROM keypup.audit_heads h WHERE h.account_id = the_account)
+  THEN
+    problem := 'where the chain ends is not known any more';
+  END IF;
+  is_intact := problem IS NULL;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.verify_audit(text, text) FROM PUBLIC;
