@@ -6,7 +6,8 @@ CREATE TABLE keypup.audit_clock (
   only_row boolean NOT NULL DEFAULT true PRIMARY KEY CHECK (only_row),
   steady_since timestamptz NOT NULL,
   seen_at timestamptz NOT NULL,
-  seals bigint NOT NULL DEFAULT 0
+  seals bigint NOT NULL DEFAULT 0,
+  blocked_since timestamptz
 );
 COMMENT ON TABLE keypup.audit_clock IS
   'Since when the clock goes on without a leap, as the worker sees it each minute. Nothing is dropped before that is '
@@ -15,6 +16,8 @@ COMMENT ON COLUMN keypup.audit_clock.only_row IS 'There is one row.';
 COMMENT ON COLUMN keypup.audit_clock.steady_since IS 'The clock has not leapt since then.';
 COMMENT ON COLUMN keypup.audit_clock.seen_at IS 'When the worker last looked at it.';
 COMMENT ON COLUMN keypup.audit_clock.seals IS 'How many times records were sealed: what follows on that looks at it.';
+COMMENT ON COLUMN keypup.audit_clock.blocked_since IS
+  'Since when days could not be made or dropped, as somebody reads the log in an open transaction; NULL: they could.';
 SELECT keypup.close_table('keypup.audit_clock');
 
 -- It outlives the account.
@@ -217,18 +220,21 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   how_many bigint := 0;
+  is_blocked boolean := false;
 BEGIN
   PERFORM keypup.record_settings();
   BEGIN
     how_many := keypup.make_audit_days();
-  EXCEPTION WHEN lock_not_available OR deadlock_detected THEN NULL;
+  EXCEPTION WHEN lock_not_available OR deadlock_detected THEN is_blocked := true;
   END;
   IF keypup.clock_is_steady() THEN
     BEGIN
       how_many := how_many + keypup.expire_audit_log();
-    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN NULL;
+    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN is_blocked := true;
     END;
   END IF;
+  UPDATE keypup.audit_clock SET blocked_since = CASE WHEN is_blocked THEN clock_timestamp() END
+  WHERE (blocked_since IS NOT NULL) <> is_blocked;
   RETURN how_many;
 END
 $$;

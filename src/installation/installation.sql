@@ -90,13 +90,45 @@ BEGIN
     -- The worker seals within seconds, and says nothing where it cannot. Where none can be, others say that.
     ('audit_seals', $$
       SELECT count(*) = 0 OR pg_is_in_recovery() OR NOT (SELECT b.preloaded FROM keypup.library() b),
-        CASE WHEN count(*) = 0 THEN 'every record of the audit log is sealed'
+        CASE WHEN count(*) = 0
+             THEN 'every record of the audit log is sealed; '
+               || CASE WHEN EXISTS (SELECT FROM keypup.audit_sinks s
+                       WHERE s.account_id = '00000000-0000-0000-0000-000000000000'
+                         AND s.origin = keypup.this_database())
+                       THEN 'its checkpoints are forwarded'
+                       ELSE 'keep a checkpoint elsewhere, as it shows that none was taken away: SELECT note FROM '
+                         'keypup.audit_checkpoints ORDER BY tree_size DESC LIMIT 1' END
              ELSE format('%s records of the audit log are not sealed, the first since %s', count(*),
-               min(coalesce(l.counts_until, l.last_at))) END,
+               min(coalesce(c.ends_at, l.last_at))) END,
         'The workers seal them when they run, and have the key: see workers, key and data_keys.'
       FROM keypup.audit_log l
+      -- Nothing is counted on for longer: what says so was changed.
+      CROSS JOIN LATERAL (
+        SELECT CASE WHEN l.counts_until IS NOT NULL
+          THEN least(l.counts_until, l.occurred_at + interval '1 hour') END AS ends_at) c
       WHERE l.sequence IS NULL AND l.last_at < now() - interval '1 minute'
-        AND coalesce(l.counts_until < now() - interval '1 minute', true) $$),
+        AND coalesce(c.ends_at < now() - interval '1 minute', true) $$),
+
+    -- Days are made three ahead, and dropped within minutes: an hour is a reader that has been forgotten.
+    ('audit_days', $$
+      SELECT coalesce(c.blocked_since > now() - interval '1 hour', true),
+        CASE WHEN c.blocked_since > now() - interval '1 hour' OR c.blocked_since IS NULL
+             THEN 'days of the audit log are made and dropped as they should'
+             ELSE format('days of the audit log could not be made or dropped since %s%s', c.blocked_since,
+               ': the log is read in a transaction of process ' || r.pid) END,
+        coalesce('End that transaction, or have it ended: SELECT pg_terminate_backend(' || r.pid || ');',
+          'SELECT * FROM pg_prepared_xacts shows transactions that no process has any more.')
+      FROM (SELECT max(k.blocked_since) AS blocked_since FROM keypup.audit_clock k) c
+      LEFT JOIN LATERAL (
+        SELECT l.pid
+        FROM pg_locks l
+        JOIN pg_class t ON t.oid = l.relation
+        LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+        WHERE l.granted AND l.pid <> pg_backend_pid() AND t.relnamespace = 'keypup'::regnamespace
+          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND t.relname ~ '^audit_log(_\d{8}|_other)?$'
+        ORDER BY a.xact_start, l.pid LIMIT 1
+      ) r ON true $$),
 
     ('ca_file', 'SELECT c.ok, c.detail, c.remedy FROM keypup.check_ca_file() c'),
 

@@ -14,7 +14,7 @@ use Time::HiRes qw(usleep);
 
 my $token = 'ghp_INSTALLPROBE0123456789';
 my $github = start_github($token, '--generate', 'demo/small:pulls=4,issues=3,seed=8');
-my @checks = qw(preload version encoding configuration key data_keys audit_seals ca_file ssl roles schema providers members launcher workers worker_processes copy audit_forwarding commit autovacuum);
+my @checks = qw(preload version encoding configuration key data_keys audit_seals audit_days ca_file ssl roles schema providers members launcher workers worker_processes copy audit_forwarding commit autovacuum);
 
 # The rows of check_installation that are not well: name, ok, detail, remedy.
 sub findings

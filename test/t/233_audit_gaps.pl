@@ -82,6 +82,23 @@ query(q{INSERT INTO keypup.audit_log (account_id, record_id, occurred_at, last_a
 is(query($seals), 'f|t|The workers seal them when they run, and have the key: see workers, key and data_keys.', 'check_installation tells what is not sealed as its key is gone, and since when');
 open $handle, '>', $file or die; print $handle $keys; close $handle;
 ok($node->poll_query_until('postgres', $seals, 't|f|'), 'and nothing when it is back');
+# T45: what is said to be counted on for ever would never be sealed.
+my $endless = q{INSERT INTO keypup.audit_log (account_id, occurred_at, last_at, counts_until, action, outcome, database_role) SELECT '00000000-0000-0000-0000-000000000000', t, t, 'infinity', 'session.end', 'done', 'x' FROM (SELECT now() - interval '2 hours') x (t)};
+is(query("BEGIN; $endless; $seals") =~ s/\|[^|]*$//r, 'f|t', 'T45: a record that is kept from its seal is told');
+
+# Who reads the log in an open transaction holds up its days.
+my $days = q{SELECT ok, detail, remedy FROM keypup.check_installation() WHERE check_name = 'audit_days'};
+my $reader = $node->background_psql('postgres');
+my $pid = $reader->query_safe('BEGIN; SELECT count(*) FROM keypup.audit_log \g /dev/null
+SELECT pg_backend_pid()');
+query(q{INSERT INTO keypup.audit_log (account_id, record_id, occurred_at, last_at, action, outcome, database_role) SELECT '00000000-0000-0000-0000-000000000000', keypup.record_id_at(t), t, t, 'session.end', 'done', 'x' FROM (SELECT now() - interval '9 days') x (t)});
+ok($node->poll_query_until('postgres', q{SELECT blocked_since IS NOT NULL FROM keypup.audit_clock, keypup.keep_audit_days()}), 'a day is not made while somebody reads');
+is(query($days), 't|days of the audit log are made and dropped as they should|', 'which is nothing to tell in the first hour');
+query(q{UPDATE keypup.audit_clock SET blocked_since = '2026-01-02 03:04:05+00'});
+is(query("SET TimeZone = 'UTC'; $days"), "f|days of the audit log could not be made or dropped since 2026-01-02 03:04:05+00: the log is read in a transaction of process $pid|End that transaction, or have it ended: SELECT pg_terminate_backend($pid);", 'and then is');
+$reader->quit;
+ok($node->poll_query_until('postgres', q{SELECT blocked_since IS NULL FROM keypup.audit_clock, keypup.keep_audit_days()}), 'when that has ended, days are made');
+is(query($days) =~ s/\|.*//r, 't', 'and all is well');
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|segfault|could not do its upkeep/, 'nothing of it has failed');
 done_testing();
