@@ -13,8 +13,13 @@
  * ours, forgets its parameters for all that comes after: auto_explain asks for
  * them when the execution ends. The executor has its own reference to them.
  *
+ * What others log before a statement is executed (pgaudit.log_parameter) cannot
+ * be kept back: there, such a statement is refused when it is planned, and a
+ * call whose plan was kept when it is made.
+ *
  * What PostgreSQL itself logs about a statement's protocol messages
- * (log_parameter_max_length) cannot be kept back here: see doc/tokens.md.
+ * (log_parameter_max_length) cannot be kept back here, nor refused, as it may be
+ * logged before: see doc/tokens.md.
  */
 #include "postgres.h"
 
@@ -27,6 +32,8 @@
 #include "funcapi.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/planner.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
@@ -38,6 +45,9 @@
 static const char *const secret_names[] = {"token",		  "secret",	 "password", "old_password",
 										   "private_key", "api_key", "id_token", "user_token",
 										   "handle",	  "code",	 "body"};
+
+/* Settings, on or off, of extensions that log parameters before a statement is executed. */
+static const char *const logging_settings[] = {"pgaudit.log_parameter"};
 
 typedef struct KnownFunction
 {
@@ -136,6 +146,35 @@ forget_functions(Datum argument, int cache, uint32 hash)
 		(void) hash_search(known_functions, &known->function, HASH_REMOVE, NULL);
 }
 
+/* --- what would log them --- */
+
+/* The setting that has parameters logged before a statement is executed, or NULL. */
+static const char *
+find_logging(void)
+{
+	for (Size i = 0; i < lengthof(logging_settings); i++)
+	{
+		const char *value = GetConfigOption(logging_settings[i], true, false);
+		bool is_on;
+
+		if (value != NULL && parse_bool(value, &is_on) && is_on)
+			return logging_settings[i];
+	}
+	return NULL;
+}
+
+static void
+refuse_logging(const char *setting)
+{
+	if (setting != NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("secrets would be written to the server's log"),
+						errdetail("%s is on.", setting),
+						errhint("A superuser sets it to off, as with ALTER ROLE, for who passes "
+								"secrets."),
+						errhidestmt(true)));
+}
+
 /* --- planning --- */
 
 static bool
@@ -160,8 +199,13 @@ passes_secret(Node *node, void *context)
 static PlannedStmt *
 plan_without_secrets(Query *query, const char *text, int cursor_options, ParamListInfo parameters)
 {
-	if (parameters != NULL && passes_secret((Node *) query, NULL))
+	const char *setting = find_logging();
+
+	if ((parameters != NULL || setting != NULL) && passes_secret((Node *) query, NULL))
+	{
+		refuse_logging(setting);
 		parameters = NULL;
+	}
 	return previous_planner ? previous_planner(query, text, cursor_options, parameters)
 							: standard_planner(query, text, cursor_options, parameters);
 }
@@ -189,7 +233,10 @@ static void
 note_call(FmgrHookEventType event, FmgrInfo *function, Datum *state)
 {
 	if (event == FHET_START && takes_secret(function->fn_oid))
+	{
+		refuse_logging(find_logging());
 		secrets_taken++;
+	}
 	if (previous_call_hook != NULL)
 		previous_call_hook(event, function, state);
 }

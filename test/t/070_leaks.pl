@@ -210,6 +210,8 @@ my @rows = (
 	[ 'L8: auto_explain and generic plans', { %explaining_all },
 		{ plan_cache_mode => 'force_generic_plan' }, $plan_of_connect ],
 	[ 'L9: pgaudit', { 'pgaudit.log' => 'all', map { ("pgaudit.$_" => 'on') } qw(log_statement log_relation log_catalog) }, {}, qr/AUDIT: SESSION[^\n]*keypup\.connect[^\n]*<not logged>/ ]);
+# With pgaudit.log_parameter such statements are refused, before they are logged.
+my $refused = [ 'L9: pgaudit.log_parameter', { 'pgaudit.log' => 'all', 'pgaudit.log_parameter' => 'on' } ];
 
 my $connect = q{SELECT keypup.connect($1, 'github', $2, 'https://localhost:1', $3)};
 my $insert = q{INSERT INTO mine VALUES ($1, keypup.encrypt_token($2, 'mine'))};
@@ -263,6 +265,12 @@ my @ends = (
 		bound($_[0], q{SELECT keypup.replace_app_key('acme', $1, $2)}, $connected, probe()) } ],
 	[ 'sets a webhook\'s secret', qr/^$/, sub {
 		bound($_[0], q{SELECT keypup.set_webhook_secret('acme', $1, $2)}, $connected, probe()) } ],
+	[ 'sets a sink of the audit log, with its header', qr/^$/, sub {
+		bound($_[0], q{SELECT keypup.set_audit_sink('acme', 'siem', 'otlp', 'https://localhost:1', $1)}, 'api-key: ' . probe()) } ],
+	[ 'has a header that is none', qr/no line of a request's headers/, sub {
+		bound($_[0], q{SELECT keypup.set_audit_sink('acme', 'siem', 'otlp', 'https://localhost:1', $1)}, probe()) } ],
+	[ 'has a service account whose key is none', qr/the key of the service account cannot be used/, sub {
+		bound($_[0], q{SELECT keypup.set_audit_sink('acme', 'cloud', 'google', NULL, $1)}, '{"type": "service_account", "project_id": "p", "client_email": "a@p.iam.gserviceaccount.com", "token_uri": "https://localhost:1/", "private_key": "' . probe() . '"}') } ],
 	[ 'sets a password', qr/^$/, sub {
 		$password = probe();
 		bound($_[0], q{SELECT keypup.set_password('acme', 'ann', $1)}, $password) } ],
@@ -386,6 +394,18 @@ foreach my $row (@rows)
 		$database->disconnect;
 	}
 }
+SKIP:
+{
+	skip 'pgaudit is not here', 1 unless $has{pgaudit};
+	($step, my $settings) = @$refused;
+	configure($settings);
+	my $database = session();
+	my $replace = q{SELECT keypup.replace_token('acme', $1, $2)};
+	my @wrong = grep { $_ !~ /secrets would be written to the server's log/ } bound($database, $connect, 'acme', probe(), 'logged'), bound($database, $replace, $connected, probe()),
+		map { bound($database, $_->[2], probe()) } @of_one_parameter;
+	is(join('; ', @wrong), '', "$step: such statements are refused");
+	$database->disconnect;
+}
 configure({});
 
 # The places. Each answers the steps whose probes it shows, and whether there was anything to see.
@@ -476,7 +496,8 @@ my @broken = (
 	$explains_parameters ? [ 'auto_explain.log_parameter_max_length', { explaining() }, sub {
 		$_[0]->do('SET plan_cache_mode = force_generic_plan');
 		bound($_[0], 'SELECT $1::text', probe()); } ] : (),
-	$has{pgaudit} ? [ 'pgaudit.log_parameter', { 'pgaudit.log' => 'all', 'pgaudit.log_parameter' => 'on' }, $connects ] : ());
+	$has{pgaudit} ? [ 'pgaudit.log_parameter, a statement that calls none of our functions', { 'pgaudit.log' => 'all', 'pgaudit.log_parameter' => 'on' },
+		sub { bound($_[0], q{INSERT INTO planted VALUES (0, $1)}, probe()) } ] : ());
 foreach my $row (@broken)
 {
 	($step, my ($settings, $do)) = @$row;
