@@ -31,13 +31,16 @@ BEGIN
   IF failure IS NOT NULL THEN
     reason := failure;
     hint := failure_hint;
-  ELSIF status BETWEEN 200 AND 299 AND jsonb_typeof(reply) = 'object' THEN
+  ELSIF status BETWEEN 200 AND 299 
+    AND (CASE WHEN jsonb_typeof(reply) = 'object' THEN reply - 'partialSuccess' = '{}'
+              ELSE kind = 'otlp' AND is_empty END)
+  THEN
     word := reply -> 'partialSuccess' ->> 'rejectedLogRecords';
-    rejected := CASE WHEN kind = 'otlp' AND word ~ '^[0-9]{1,9}$' THEN least(word::bigint, records) ELSE 0 END;
-  ELSIF kind = 'otlp' AND status BETWEEN 200 AND 299 AND is_empty THEN
-    rejected := 0;
+    rejected := CASE WHEN kind = 'otlp' AND word ~ '^[0-9]{1,20}$' THEN least(word::numeric, records) ELSE 0 END;
   ELSIF status BETWEEN 200 AND 299 THEN
-    reason := format('it answers %s, but not in JSON', status);
+    -- Whoever else stands there, as a proxy's page to sign in, has not taken them.
+    reason := format('it answers %s, but not as %s has it', status,
+      CASE kind WHEN 'otlp' THEN 'OTLP' ELSE 'Google' END);
     hint := CASE kind WHEN 'otlp' THEN 'Check the URL: a receiver of OTLP/HTTP takes logs at /v1/logs below it.'
       ELSE 'Check the URL, and whether something stands in between.' END;
   ELSE

@@ -2,7 +2,8 @@
 //   node receiver.mjs --dir FOLDER [--unchecked]
 // It prints {"port", "url", "ca_file", "control"}. Each request is held against the published schema; what does not fit is answered 400
 // and kept in wrong. POST control/set {NAME: {fault, every, header, public_key, lives, most}}: every k-th request of NAME meets the fault:
-// 429, 503, 400, 401, redirect, html, empty, partial, reset (before it is read), drop (when its records are stored), hang. POST control/clear: all
+// 429, bare (429 without Retry-After), 503, 400, 401, redirect, html, json (of somebody else), half (of a reply), empty, partial, many (more rejected than
+// there were), reset (before it is read), drop (when its records are stored), hang. POST control/clear: all
 // records are forgotten. GET control/state: {NAME: {requests, records, tokens, largest}, wrong}; GET control/records?NAME: [[account, sequence, id], …].
 
 import { createServer as createHttpServer } from 'node:http';
@@ -60,6 +61,8 @@ function exchange(sink, text, url) {
 
 const FAULTS = {
   429: [429, { error: { code: 429, status: 'RESOURCE_EXHAUSTED' } }, { 'Retry-After': '1' }],
+  bare: [429, {}],
+  json: [200, { message: 'please sign in' }],
   503: [503, {}, { 'Retry-After': '1' }],
   400: [400, { error: { code: 400, status: 'INVALID_ARGUMENT', message: 'ECHO' } }],
   401: [401, {}],
@@ -86,7 +89,9 @@ function answer(sink, path, request, text, socket) {
   if (partial) records = records.slice(1);
   sink.records.push(...records);
   if (meets && fault === 'drop') { socket.destroy(); return undefined; }
+  if (meets && fault === 'half') return [200, '{"partialSuccess":', { 'Content-Length': 100 }];
   if (meets && fault === 'empty') return [200, ''];
+  if (meets && fault === 'many') return [200, { partialSuccess: { rejectedLogRecords: '12345678901234567890' } }];
   if (partial && google) return [400, { error: { code: 400, status: 'INVALID_ARGUMENT', details: [{ '@type': 'type.googleapis.com/google.logging.v2.WriteLogEntriesPartialErrors', logEntryErrors: { 0: { code: 3 } } }] } }];
   return [200, google ? {} : { partialSuccess: partial ? { rejectedLogRecords: '1', errorMessage: 'one is too old' } : {} }];
 }
@@ -107,7 +112,9 @@ const server = createServer({ cert, key }, async (request, response) => {
     const given = answer(sink, path, request, text, request.socket);
     if (!given) return;
     const [status, body, headers] = given;
-    response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(typeof body === 'string' ? body : JSON.stringify(body));
+    response.writeHead(status, { 'Content-Type': 'application/json', ...headers });
+    if (headers?.['Content-Length']) response.write(body, () => request.socket.destroy());
+    else response.end(typeof body === 'string' ? body : JSON.stringify(body));
   } catch (error) {
     if (request.errored || request.aborted) return;
     wrong.push(`${request.url}: ${error.message}`);

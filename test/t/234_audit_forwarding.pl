@@ -152,12 +152,15 @@ sub fault
 }
 fault(otlp => { fault => '429' }, 'it answers 429', 'too much to do', '429 with Retry-After');
 fault(otlp => { fault => '503' }, 'it answers 503', 'being restarted', '503');
-fault(otlp => { fault => 'html' }, 'it answers 200, but not in JSON', 'Check the URL', 'HTML');
+fault(otlp => { fault => 'html' }, 'it answers 200, but not as OTLP has it', 'Check the URL', 'HTML');
+fault(otlp => { fault => 'json' }, 'it answers 200, but not as OTLP has it', 'Check the URL', 'what somebody else says in JSON');
+fault(otlp => { fault => 'bare' }, 'it answers 429', 'too much to do', '429 without Retry-After');
+fault(otlp => { fault => 'half' }, '.', '', 'half a reply');
 fault(otlp => { fault => 'redirect' }, 'it answers 302', 'another address', 'a redirect');
 fault(otlp => { header => [ 'authorization', 'other' ] }, 'it answers 401', 'header', 'a header that it does not accept');
 fault(google => { fault => '400' }, 'it answers 400 \(INVALID_ARGUMENT\)', 'kept', 'a refusal');
 fault(google => { fault => 'reset' }, '.', '', 'a reset');
-fault(google => { fault => 'html' }, 'it answers 200, but not in JSON', 'Check the URL', 'HTML');
+fault(google => { fault => 'html' }, 'it answers 200, but not as Google has it', 'Check the URL', 'HTML');
 set(google => { public_key => $another }, otlp => { header => [ 'authorization', $header ], fault => 'partial' });
 query(q{DELETE FROM keypup.audit_sink_secrets WHERE purpose = 'access_token'});
 act(5);
@@ -166,6 +169,10 @@ becomes(q{SELECT rejected_records > 0 AND lag_records = 0 AND last_error IS NULL
 set(google => { public_key => $public, fault => 'partial' }, otlp => { header => [ 'authorization', $header ], fault => 'empty' });
 query('UPDATE keypup.audit_sinks SET next_attempt_at = now()');
 becomes(q{SELECT rejected_records > 0 AND lag_records = 0 AND last_error IS NULL FROM keypup.audit_forwarding WHERE sink = 'cloud'}, 'Google: likewise');
+set(google => { public_key => $public }, otlp => { header => [ 'authorization', $header ], fault => 'many' });
+my $rejected = query(q{SELECT rejected_records FROM keypup.audit_forwarding WHERE sink = 'siem'});
+act(3);
+becomes("SELECT rejected_records = $rejected + 3 AND lag_records = 0 FROM keypup.audit_forwarding WHERE sink = 'siem'", 'OTLP: more than there were are all of them');
 like(slurp_file($node->logfile), qr/has rejected 1 of \d+ records/, 'and the server\'s log has it');
 set(google => { public_key => $public, most => 30 }, otlp => { header => [ 'authorization', $header ] });
 act(200);
