@@ -73,6 +73,11 @@ SELECT name, string_agg(DISTINCT type, ', ' ORDER BY type) AS types FROM pg_temp
 SELECT view FROM pg_temp.viewed GROUP BY view HAVING bool_or(name = 'project_id') AND NOT bool_or(name = 'project') ORDER BY view;
 SELECT view FROM pg_temp.viewed GROUP BY view HAVING bool_or(name IN ('day', 'week_start', 'month_start', 'period_start')) AND NOT bool_or(name = 'is_complete') ORDER BY view;
 
+-- A condition on the person leaves the join with persons an outer one: as an inner one it would be the first, and all the rest be computed again for each login.
+CREATE FUNCTION pg_temp.plan(query text) RETURNS text LANGUAGE plpgsql AS $$ DECLARE line text; plan text := ''; BEGIN FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP plan := plan || line || chr(10); END LOOP; RETURN plan; END $$;
+SELECT v, pg_temp.plan(format('SELECT count(*) FROM keypup.%I WHERE person_id IS NOT NULL', v)) ~ '(Left|Right) Join' AS is_outer FROM unnest('{activity_events,commits_daily}'::text[]) v;
+DROP FUNCTION pg_temp.plan(text);
+
 -- What bots opened: an issue, of two that are open, and a pull request, of two that are merged and deployed.
 SELECT account_id AS paris, project_id FROM keypup.projects JOIN keypup.accounts a USING (account_id) WHERE a.name = 'bi paris' \gset
 INSERT INTO keypup.milestones (account_id, project_id, external_id, number, title, state, due_on) VALUES (:'paris', :'project_id', 'M', 1, 'M', 'open', '2024-06-30');

@@ -5,7 +5,9 @@ CREATE VIEW keypup.activity_events WITH (security_invoker = true, security_barri
 -- estimate makes this a join of whole histories. What changes nothing is no row: a second closing in a row, or a
 -- reopening of what is open.
 SELECT h.account_id, h.project_id, j.name AS project, h.item_kind, h.item_number, h.action, h.occurred_at, h.actor,
-  h.subject, coalesce(h.is_bot, l.is_bot, false) AS is_bot, l.person_id, coalesce(l.person, h.actor) AS person
+  h.subject, coalesce(h.is_bot, l.is_bot, false) AS is_bot,
+  -- CASE, so that a condition on the person leaves the join an outer one: else all is computed again for each login.
+  CASE WHEN h.actor IS NOT NULL THEN l.person_id END AS person_id, coalesce(l.person, h.actor) AS person
 FROM keypup.accounts a
 CROSS JOIN LATERAL (
   SELECT i.account_id, i.project_id, 'issue' AS item_kind, i.number AS item_number, 'CREATED' AS action,

@@ -4,15 +4,17 @@
 CREATE VIEW keypup.issue_labels WITH (security_invoker = true, security_barrier = true) AS
 SELECT m.account_id, m.project_id, m.project, m.number, l.label, m.type, m.state, m.close_reason, m.created_at,
   m.closed_at, m.lead_time, m.first_response_time, m.age, m.times_reopened
-FROM keypup.issue_metrics m CROSS JOIN LATERAL unnest(m.labels) AS l(label);
+FROM keypup.issue_metrics m
+CROSS JOIN LATERAL unnest(CASE WHEN cardinality(m.labels) > 0 THEN m.labels ELSE ARRAY[NULL::text] END) AS l(label);
 REVOKE ALL ON keypup.issue_labels FROM PUBLIC;
 GRANT SELECT ON keypup.issue_labels TO keypup_member;
-COMMENT ON VIEW keypup.issue_labels IS 'One row an issue that is not deleted and a label that it has now.';
+COMMENT ON VIEW keypup.issue_labels IS
+  'One row an issue that is not deleted and a label that it has now; one without a label for those without any.';
 COMMENT ON COLUMN keypup.issue_labels.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.issue_labels.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.issue_labels.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_labels.number IS 'Number of the issue.';
-COMMENT ON COLUMN keypup.issue_labels.label IS 'Name of the label.';
+COMMENT ON COLUMN keypup.issue_labels.label IS 'Name of the label; NULL where it has none.';
 COMMENT ON COLUMN keypup.issue_labels.type IS 'The type that the provider gives the issue; NULL without one.';
 COMMENT ON COLUMN keypup.issue_labels.state IS 'open or closed.';
 COMMENT ON COLUMN keypup.issue_labels.close_reason IS 'As in issue_metrics.';

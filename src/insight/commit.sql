@@ -6,7 +6,9 @@ SELECT w.account_id, w.project_id, w.project, w.day, w.day < w.today AS is_compl
   coalesce(min(w.person), min(w.author)) AS person, w.author_is_bot AS is_bot,
   count(DISTINCT w.commit_id) AS commits, count(DISTINCT w.pull_request_number) AS pull_requests
 FROM (
-  SELECT a.account_id, c.project_id, j.name AS project, d.day, z.today, l.person_id, l.person, c.author,
+  -- CASE, so that a condition on the person leaves the join an outer one: else all is computed again for each login.
+  SELECT a.account_id, c.project_id, j.name AS project, d.day, z.today,
+    CASE WHEN c.author IS NOT NULL THEN l.person_id END AS person_id, l.person, c.author,
     c.author_is_bot, c.commit_id, c.pull_request_number
   FROM keypup.accounts a
   CROSS JOIN LATERAL (

@@ -1025,7 +1025,7 @@ SELECT project, label, number, lead_time, times_reopened FROM keypup.issue_label
 SELECT p.name, l.label, i.number, CASE WHEN i.state = 'closed' AND i.closed_at >= i.created_at THEN i.closed_at - i.created_at END, b.times_reopened
 FROM keypup.issues i
 JOIN keypup.projects p ON p.account_id = i.account_id AND p.project_id = i.project_id
-CROSS JOIN LATERAL unnest(i.labels) AS l(label)
+CROSS JOIN LATERAL unnest(CASE WHEN i.labels = '{}' THEN ARRAY[NULL] ELSE i.labels END) AS l(label)
 LEFT JOIN LATERAL (
   SELECT count(*) FILTER (WHERE x.event = 'reopened' AND x.event_before = 'closed') AS times_reopened
   FROM (SELECT e.event, lag(e.event) OVER (ORDER BY e.occurred_at, e.event) AS event_before FROM keypup.timeline_events e
@@ -1225,9 +1225,9 @@ WITH member AS MATERIALIZED (
   FROM timed t LEFT JOIN member m ON m.person_id = t.person_id AND t.submitted_at >= m.joined_at AND (m.left_at IS NULL OR t.submitted_at < m.left_at)
   WHERE t.week >= (now() - interval '90 days')::date
   UNION ALL
-  -- Everybody joined before.
+  -- Everybody joined before; who is in no team has a row, too.
   SELECT DISTINCT m.team, w.week::date, NULL::bigint, NULL::bigint, NULL, NULL::uuid, NULL, NULL::timestamptz, NULL::interval
-  FROM member m CROSS JOIN keypup.accounts a
+  FROM (SELECT team FROM member UNION ALL SELECT NULL) AS m CROSS JOIN keypup.accounts a
   CROSS JOIN LATERAL generate_series(date_trunc('week', (now() - interval '84 days') AT TIME ZONE a.time_zone), now() AT TIME ZONE a.time_zone, interval '7 days') AS w(week)
 )
 SELECT t.team, t.week, count(DISTINCT coalesce(t.person_id::text, t.author, '')) FILTER (WHERE t.number IS NOT NULL), count(t.number), count(DISTINCT (t.project_id, t.number)) FILTER (WHERE t.number IS NOT NULL),

@@ -143,11 +143,11 @@ function percentile(values, twentieths) {
   const low = Math.floor(place / 20);
   return ((20 * sorted[low] + (place % 20) * ((sorted[low + 1] ?? sorted[low]) - sorted[low])) / 20).toFixed(2);
 }
-// A team has a row each week, from the first review of the account, or of when somebody joined, to now.
+// A team has a row each week, from the first review of the account, or of when somebody joined, to now; who is in none has one from the first review on.
 const beginnings = truth.pullRequests.flatMap((pull) => pull.reviews).map((review) => seconds(review.submittedAt)).filter((at) => at !== null);
 if (beginnings.length) {
-  for (const team of new Set(memberships.map((member) => member.team))) {
-    const joined = Math.min(...memberships.filter((member) => member.team === team).map((member) => member.from));
+  for (const team of new Set(['-', ...memberships.map((member) => member.team)])) {
+    const joined = team === '-' ? 0 : Math.min(...memberships.filter((member) => member.team === team).map((member) => member.from));
     for (let week = mondayOf(Math.max(joined, Math.min(...beginnings))); week <= mondayOf(Date.now() / 1000); week += WEEK) group(load, `${team} f ${week}`, () => ({ reviewers: new Set(), reviews: 0, pulls: new Set(), first: 0, responses: [] }));
   }
 }
