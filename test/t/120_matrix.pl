@@ -61,6 +61,7 @@ query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kin
 	UPDATE keypup.identities SET name = 'Two Words';
 	INSERT INTO keypup.teams (account_id, team) SELECT account_id, 'core' FROM keypup.accounts;
 	INSERT INTO keypup.team_members (account_id, team, person_id) SELECT account_id, 'core', person_id FROM keypup.people;
+	INSERT INTO keypup.sprints (account_id, project_id, external_id, name, state) SELECT account_id, project_id, 'S1', 'Sprint 1', 'active' FROM keypup.projects;
 	INSERT INTO keypup.deployments (account_id, project_id, external_id, environment, state, created_at, updated_at, succeeded_at)
 	SELECT account_id, project_id, 'D' || n, 'production', 'active', t, t, t FROM keypup.projects, generate_series(1, 5) n, LATERAL (SELECT now() - n * interval '1 day' AS t) x;
 	INSERT INTO keypup.releases (account_id, project_id, external_id, tag_name, is_draft, is_prerelease, created_at, published_at, updated_at)
