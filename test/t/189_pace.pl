@@ -33,10 +33,9 @@ begin_anew();
 faults({ match => { operation => 'KeypupPullRequests' }, delay_ms => 6500 });
 cmp_ok(reread(), '<=', $wave + 1, 'all answers to as many are slow');
 cmp_ok(batch_size(), '<', $size, 'they tell that this is too much');
-cmp_ok(batch_size(), '>', $size / 2, 'and once');
+cmp_ok(batch_size(), '>=', int($size / 4), 'and not each of them once more');
 faults();
 cmp_ok(reread(), '<=', 2 * $wave, 'so not many more requests follow');
-cmp_ok(batch_size(), '<=', $size, 'these are quick, and tell no more than once that it may be more');
 
 begin_anew();
 faults({ match => { operation => 'KeypupPullRequests', times => 2 * $wave }, status => 502, body => { message => 'timeout' } }, { match => { operation => 'KeypupPullRequests' }, late => JSON::PP::true });
