@@ -112,6 +112,11 @@ is(as('olga', q{SELECT keypup.disconnect('acme', 'twin')}), 'the account has no 
 
 # --- an account, while the worker and a CALL are at it ---
 
+# A sink that takes nothing, and one of all accounts.
+is(as('olga', qq{SELECT keypup.set_audit_sink('acme', 'siem', 'otlp', '$github->{url}', 'api-key: 0123456789abcdef')}), '', 'its log is forwarded');
+query(q{SELECT keypup.set_audit_sink(NULL, 'log', 'log')});
+ok(becomes(q{SELECT count(*) = 1 FROM keypup.audit_forwarding WHERE sink = 'siem' AND failures > 0}), 'which fails');
+is(query(q{SELECT count(*) FROM keypup.audit_sink_secrets x JOIN keypup.accounts a USING (account_id) WHERE a.name = 'acme'}), '1', 'and its secret is kept');
 connect_and_track('acme', 'busy', @busy);
 connect_and_track('acme', 'quiet', 'demo/quiet');
 my $key = query(q{SELECT keypup.create_api_key('acme', 'k', 'viewer')});
@@ -129,12 +134,14 @@ my $call = start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', q{CA
 ok(becomes(sprintf($in_flight, 'busy')) && becomes(sprintf($in_flight =~ s/> 1/> 0/r, 'quiet')), 'the worker and a CALL wait for answers');
 is(as('olga', q{SELECT keypup.drop_account('acme')}), '', 'an owner drops the account');
 is(rows_of('account_id', "'$account'") =~ s/(audit_(checkpoint_)?heads:\d+ )*audit_log:\d+ data_keys:\d+//r, '', 'no row of it is left but the audit log and what its keys were');
+ok(becomes("SELECT p.sequence = h.sequence FROM keypup.audit_sink_positions p JOIN keypup.audit_heads h ON h.account_id = p.of_account WHERE p.of_account = '$account' AND NOT EXISTS (SELECT FROM keypup.audit_log l WHERE l.account_id = '$account' AND l.sequence IS NULL AND l.counts_until IS NULL)"), 'the sink of all accounts gets its last records');
 is(query("SELECT count(*) FROM keypup.data_keys WHERE account_id = '$account' AND (state <> 'destroyed' OR wrapped IS NOT NULL)"), '0', 'which are destroyed');
 finish $call;
 unlike($call_error, qr/ERROR|WARNING/, 'the CALL ends without an error');
 ok(becomes(q{SELECT sum(requests_in_flight) = 0 FROM keypup.worker_status}), 'the answers come');
 is(rows_of('account_id', "'$account'") =~ s/(audit_(checkpoint_)?heads:\d+ )*audit_log:\d+ data_keys:\d+//r, '', 'and are dropped');
 is(workers(), $workers, 'the workers are those that were there');
+query(q{SELECT keypup.remove_audit_sink(NULL, 'log')});
 is(query("SELECT actor || ': ' || detail FROM keypup.audit_log WHERE account_id = '$account' AND action = 'account.drop'"), 'olga: "acme": 2 connections, 7 projects, 6 members', 'the last record of its audit log says who did it');
 is(query("SELECT max(record_id) = max(record_id) FILTER (WHERE action = 'account.drop') AND count(*) > 10 FROM keypup.audit_log WHERE account_id = '$account'"), 't', 'and the log is there, whole');
 ok(becomes(q{SELECT NOT has_schema_privilege('olga', 'keypup', 'USAGE')}), 'whose last membership it was has soon no way in any more');
