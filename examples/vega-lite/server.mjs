@@ -25,7 +25,7 @@ const HEADERS = {
 
 // Every path that is served: nothing else of the disk can be asked for.
 const files = new Map([
-  ...['/', '/flow', '/reviews', '/delivery'].map((path) => [path, 'pages/index.html']),
+  ...['/', '/flow', '/reviews', '/delivery', '/access'].map((path) => [path, 'pages/index.html']),
   ...['page.mjs', 'sections.mjs', 'charts.mjs', 'tables.mjs', 'vega_util.mjs', 'style.css'].map((name) => [`/${name}`, `pages/${name}`]),
   ['/vega.js', 'node_modules/vega/build/vega.min.js'],
   ['/vega-lite.js', 'node_modules/vega-lite/build/vega-lite.min.js'],

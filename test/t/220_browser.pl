@@ -32,7 +32,7 @@ my $dir = tempdir(CLEANUP => 1);
 make_certificates();
 unlink $node->data_dir . '/pg_hba.conf';
 # Over the network only by TLS and password.
-append_to_file($node->data_dir . '/pg_hba.conf', "local all all trust\nhostssl all vera,otto,oscar,dora,boss 127.0.0.1/32 scram-sha-256\n");
+append_to_file($node->data_dir . '/pg_hba.conf', "local all all trust\nhostssl all vera,otto,oscar,dora,adam,boss 127.0.0.1/32 scram-sha-256\n");
 $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
 
@@ -54,11 +54,11 @@ sub make_certificates
 }
 
 query('CREATE EXTENSION keypup');
-query("CREATE ROLE $_ LOGIN PASSWORD '$password'") foreach qw(vera otto oscar dora);
+query("CREATE ROLE $_ LOGIN PASSWORD '$password'") foreach qw(vera otto oscar dora adam);
 query("CREATE ROLE boss LOGIN SUPERUSER PASSWORD '$password'");
 query(qq{SELECT keypup.create_account('acme'), keypup.connect('acme', 'github', '$token', '$github->{url}'), keypup.create_account('void')});
 query("SELECT keypup.track('acme', '$_')") foreach 'demo/one', 'demo/two';
-query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer'); SELECT keypup.add_member(a, 'dora', 'viewer') FROM unnest(ARRAY['acme', 'void']) a});
+query(q{SELECT keypup.add_member('acme', 'vera', 'viewer'); SELECT keypup.add_member('void', 'otto', 'viewer'); SELECT keypup.add_member(a, 'dora', 'viewer') FROM unnest(ARRAY['acme', 'void']) a; SELECT keypup.add_member('acme', 'adam', 'admin')});
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
 # Deployments a while after each second merge, every sixth of which fails; what is labelled as a bug is an incident, and none of these was
 # closed as not planned.
@@ -135,7 +135,8 @@ my %series = (
 	deployment_frequency => [ 'deployments', deployments => 'Succeeded', failed_deployments => 'Failed' ],
 	lead_time_for_changes => [ 'hours', p50 => 'Median', p75 => '75th percentile', p90 => '90th percentile' ],
 	change_failure_rate => [ '%', percent_failed => 'Change failure rate' ],
-	recovery_time => [ 'hours', p50 => 'Median', longest => 'Longest' ]);
+	recovery_time => [ 'hours', p50 => 'Median', longest => 'Longest' ],
+	sign_ins_and_refusals => [ '', sign_ins => 'Sign-ins', refused_sign_ins => 'Refused sign-ins', other_refusals => 'Other refusals' ]);
 my %is_stacked = map { $_ => 1 } qw(merged_without_review deployment_frequency);
 
 sub counted { my ($value, $unit) = @_; return $value == 1 ? "$value " . $unit =~ s/s$//r : "$value $unit"; }
@@ -166,7 +167,7 @@ sub compare
 {
 	my ($page, $what, $role, %filter) = @_;
 	@filter{qw(from to)} = split / to /, $page->{range};
-	my ($row) = rows($role, { flow => 'flow_numbers', reviews => 'review_numbers', delivery => 'delivery_numbers' }->{ $page->{address} =~ s{^/(\w+).*}{$1}r }, %filter);
+	my ($row) = rows($role, { flow => 'flow_numbers', reviews => 'review_numbers', delivery => 'delivery_numbers', access => 'access_numbers' }->{ $page->{address} =~ s{^/(\w+).*}{$1}r }, %filter);
 	my %shown = map { $_ => plain($page->{numbers}{$_}) =~ s/ (hours|%)$//r } keys %{ $page->{numbers} };
 	is_deeply(\%shown, { map { $_ => defined $row->{$_} ? plain($row->{$_}) : '–' } keys %$row }, "$what: the numbers above");
 	foreach my $name (sort keys %{ $page->{sections} })
@@ -205,6 +206,9 @@ compare($reviews_all, 'reviews, all time', 'vera', account => $account);
 compare($delivery, 'delivery', 'vera', account => $account);
 compare($delivery_all, 'delivery, all time', 'vera', account => $account);
 compare($delivery_one, 'delivery of one project', 'vera', account => $account, project => $project{'demo/one'});
+my (undef, $access) = @{ browse(serve('adam'), { follow => 'Access' })->{pages} };
+compare($access, 'access, as an admin', 'adam', account => $account);
+is((browse($url, { follow => 'Access' })->{pages}[1]{sections}{sign_ins_and_refusals}{message}), 'No records that you may see: it takes the permission audit.read, which owners and admins have.', 'a viewer is told why there are none');
 is($flow_again->{html} =~ s/vega-?\w*\d+//gr, $flow->{html} =~ s/vega-?\w*\d+//gr, 'going there and back shows the same');
 
 # And the queries say what the tables do.

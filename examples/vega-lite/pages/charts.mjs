@@ -46,7 +46,7 @@ function ticksOf({ from, to }) {
   const weeks = (end - start) / DAY / 7;
   const ticks = [];
   if (weeks <= 30) {
-    for (let day = start; day <= end; day += Math.ceil(weeks / 8) * 7 * DAY) ticks.push(day);
+    for (let day = start; day <= end; day += Math.max(1, Math.ceil(weeks / 8)) * 7 * DAY) ticks.push(day);
   } else {
     const step = [1, 2, 3, 6, 12, 24].find((months) => weeks / 4.3 / months <= 9) ?? 60;
     const first = new Date(start).getUTCFullYear();

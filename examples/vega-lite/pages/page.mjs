@@ -85,11 +85,11 @@ function makeSection({ query, title, about, isWide }) {
   return element('section', { id: query, ...(isWide ? { class: 'wide' } : {}) }, element('h2', {}, title), element('p', { class: 'about' }, about), element('div', { class: 'both' }, message('Reading …')));
 }
 
-async function fillSection(place, { query, title, columns, chart }, values) {
+async function fillSection(place, { query, title, columns, chart, empty = 'No data yet in this period.' }, values) {
   const both = place.querySelector('.both');
   try {
     const rows = await read(query, values);
-    if (rows.length === 0) return both.replaceChildren(message('No data yet in this period.'));
+    if (rows.length === 0) return both.replaceChildren(message(empty));
     const drawn = element('div', { class: 'chart' });
     const table = element('div', { class: 'rows', tabindex: '0' }, makeTable(columns, rows, title));
     both.replaceChildren(drawn, table);

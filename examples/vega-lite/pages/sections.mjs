@@ -36,6 +36,11 @@ const deployments = [
 ];
 const failures = [{ name: 'percent_failed', title: 'Change failure rate', color: COLORS.vermilion }];
 const recovery = [{ name: 'p50', title: 'Median', color: COLORS.blue }, { name: 'longest', title: 'Longest', color: COLORS.vermilion }];
+const signIns = [
+  { name: 'sign_ins', title: 'Sign-ins', color: COLORS.blue },
+  { name: 'refused_sign_ins', title: 'Refused sign-ins', color: COLORS.vermilion },
+  { name: 'other_refusals', title: 'Other refusals', color: COLORS.orange },
+];
 
 const flow = {
   title: 'Flow',
@@ -148,5 +153,25 @@ const delivery = {
   ],
 };
 
+const access = {
+  title: 'Access',
+  numbers: {
+    query: 'access_numbers',
+    columns: [
+      { name: 'sign_ins', title: 'sign-ins' },
+      { name: 'refused_sign_ins', title: 'refused sign-ins' },
+      { name: 'other_refusals', title: 'other refusals' },
+    ],
+  },
+  sections: [
+    {
+      query: 'sign_ins_and_refusals', title: 'Sign-ins and refusals', about: 'How often somebody signed in, and was refused it or anything else, by day: as long as the audit log is kept, whatever the period.', isWide: true,
+      empty: 'No records that you may see: it takes the permission audit.read, which owners and admins have.',
+      columns: [{ name: 'day', title: 'Day' }, ...signIns],
+      chart: (rows) => smallLines(rows, { period: { from: rows.at(-1).day, to: rows[0].day }, x: 'day', xTitle: 'Day', yTitle: 'a day', series: signIns }),
+    },
+  ],
+};
+
 /** By path. */
-export const pages = { '/flow': flow, '/reviews': reviews, '/delivery': delivery };
+export const pages = { '/flow': flow, '/reviews': reviews, '/delivery': delivery, '/access': access };
