@@ -19,15 +19,16 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server crash_server as_role asking_as plant_overloads literal
 	compare_with_truth differences keep_truth differing);
 
-# A data folder is a copy of the one that dev/run_tests has made, unless a test has options of its own for it: initdb takes a second of a
-# processor, and is run for each server otherwise. PostgreSQL 17 does the same where a test has no options at all.
+# The data folder of a test's first server is a copy of the one that dev/run_tests has made, unless the test has options of its own for it:
+# initdb takes a second of a processor. PostgreSQL 17 does the same where a test has no options at all. A second server must be
+# told from the first, by its system identifier.
 {
 	no warnings 'redefine';
 	my $init = \&PostgreSQL::Test::Cluster::init;
 	*PostgreSQL::Test::Cluster::init = sub {
 		my ($node, %options) = @_;
 		my $template = $ENV{KEYPUP_DATA_TEMPLATE};
-		return $init->(@_) unless defined $template && "@{ $options{extra} // [] }" eq '--encoding=UTF8 --locale=C';
+		return $init->(@_) unless defined $template && $node->name eq 'main' && "@{ $options{extra} // [] }" eq '--encoding=UTF8 --locale=C';
 		my $run = \&PostgreSQL::Test::Utils::system_or_bail;
 		local *PostgreSQL::Test::Utils::system_or_bail = sub { return $run->($_[0] eq 'initdb' ? ('cp', '-RPp', $template, $node->data_dir) : @_); };
 		return $init->(@_);

@@ -114,8 +114,7 @@ sub waits
 	return;
 }
 
-# Made by initdb, which draws its identifier, and not as a copy of the folder of which production's is one.
-my $second = new_server($github, "shared_preload_libraries = 'keypup'\n", name => 'second', extra => ['--data-checksums']);
+my $second = new_server($github, "shared_preload_libraries = 'keypup'\n", name => 'second');
 $second->start;
 $second->safe_psql('postgres', 'CREATE ROLE olga LOGIN');
 waits($second, 'postgres', restore($second, 'postgres'));
