@@ -137,8 +137,8 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.provider_functions(text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.provider_functions(text) IS
-  'The functions that a provider needs or has, and what is wrong with each: it is missing, has another signature, or whoever '
-  'changes it or calls it would have more than the worker has. fault is NULL where nothing is.';
+  'The functions that a provider needs or has, and what is wrong with each: it is missing, has another signature, or '
+  'whoever changes it or calls it would have more than the worker has. fault is NULL where nothing is.';
 
 CREATE FUNCTION keypup.check_provider(provider text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -100,18 +100,23 @@ test('values of a loaded file are kept', async (t) => {
   }
 });
 
-test('fifty pull requests with all that hangs on them take well under 100 ms', async (t) => {
+test('fifty pull requests with all that hangs on them take less than fifty requests for one', async (t) => {
   if (!QUERIES || !DATA) return t.skip('no ../shared beside the checkout');
   const lists = JSON.parse(readFileSync(join(QUERIES, 'variables.json'), 'utf8'));
   const query = readFileSync(join(QUERIES, '11_pull_requests_by_id.graphql'), 'utf8');
-  const variables = variablesFor('11', truths[1], lists);
-  const times = [];
-  for (let i = 0; i < 7; i += 1) {
+  const fifty = variablesFor('11', truths[1], lists);
+  const one = { ...fifty, ids: fifty.ids.slice(0, 1) };
+  const took = async (variables) => {
     const start = performance.now();
     await client.data(query, variables);
-    times.push(performance.now() - start);
+    return performance.now() - start;
+  };
+  // In turn, and the quickest of each: whatever else the machine does meets both.
+  const times = { one: Infinity, fifty: Infinity };
+  for (let i = 0; i < 7; i += 1) {
+    times.one = Math.min(times.one, await took(one));
+    times.fifty = Math.min(times.fifty, await took(fifty));
   }
-  times.sort((a, b) => a - b);
-  t.diagnostic(`median ${times[3].toFixed(1)} ms`);
-  assert.ok(times[0] < 100, `fastest of 7: ${times[0]} ms`);
+  t.diagnostic(`one: ${times.one.toFixed(1)} ms, fifty: ${times.fifty.toFixed(1)} ms`);
+  assert.ok(times.fifty < 50 * times.one);
 });
