@@ -31,7 +31,7 @@ BEGIN
   IF failure IS NOT NULL THEN
     reason := failure;
     hint := failure_hint;
-  ELSIF status BETWEEN 200 AND 299 
+  ELSIF status BETWEEN 200 AND 299
     AND (CASE WHEN jsonb_typeof(reply) = 'object' THEN reply - 'partialSuccess' = '{}'
               ELSE kind = 'otlp' AND is_empty END)
   THEN
