@@ -33,6 +33,9 @@ PG_FUNCTION_INFO_V1(keypup_open_audit_checkpoint);
 #define LEAVES_AT_ONCE 1000
 #define LEAF_BYTES (UUID_LEN + sizeof(int64) + SEAL_BYTES)
 
+/* What the keys that sign are derived for; other purposes have other keys. */
+#define SIGNING_PURPOSE "keypup audit checkpoints v1"
+
 /* --- leaves --- */
 
 static void
@@ -91,7 +94,7 @@ add_heads(Tree *tree, uint64 size, bool read_only)
 static void
 require_signing_key(int32 key_id, uint8 *seed)
 {
-	if (!derive_audit_key(key_id, "keypup audit checkpoints v1", seed))
+	if (!derive_audit_key(key_id, SIGNING_PURPOSE, seed))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("data key %d is none of the audit log", key_id)));
 }
@@ -214,7 +217,7 @@ use_signing_key(SigningKey *key, int32 key_id, const char *origin)
 	if (key->verifier_key != NULL && key->key_id == key_id && strcmp(key->origin, origin) == 0)
 		return true;
 	key->verifier_key = NULL;
-	if (!derive_audit_key(key_id, "keypup audit checkpoints v1", key->seed))
+	if (!derive_audit_key(key_id, SIGNING_PURPOSE, key->seed))
 		return false;
 	context = MemoryContextSwitchTo(GetMemoryChunkContext(key));
 	key->key_id = key_id;

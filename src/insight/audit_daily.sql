@@ -3,7 +3,9 @@
 CREATE VIEW keypup.audit_daily WITH (security_invoker = true, security_barrier = true) AS
 SELECT a.account_id, a.name AS account, f.day, f.is_complete, f.action, f.outcome, f.times
 FROM keypup.accounts a
-CROSS JOIN LATERAL (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS z
+CROSS JOIN LATERAL (
+  SELECT k.zone, (now() AT TIME ZONE k.zone)::date AS today
+  FROM (SELECT keypup.known_time_zone(a.time_zone) AS zone OFFSET 0) AS k) AS z
 CROSS JOIN LATERAL (
   WITH counted AS (
     SELECT (l.occurred_at AT TIME ZONE z.zone)::date AS day, l.action, l.outcome, sum(l.times)::bigint AS times
@@ -11,10 +13,9 @@ CROSS JOIN LATERAL (
     WHERE l.account_id = a.account_id AND l.occurred_at <= now()
     GROUP BY (l.occurred_at AT TIME ZONE z.zone)::date, l.action, l.outcome
   )
-  SELECT d.day::date AS day, d.day + interval '1 day' <= now() AT TIME ZONE z.zone AS is_complete, k.action, k.outcome,
-    coalesce(c.times, 0) AS times
-  FROM generate_series((SELECT min(c.day) FROM counted c)::timestamp, (now() AT TIME ZONE z.zone)::date::timestamp,
-    interval '1 day') AS d(day)
+  SELECT d.day::date AS day, d.day::date < z.today AS is_complete, k.action, k.outcome, coalesce(c.times, 0) AS times
+  FROM keypup.period_starts((SELECT min(c.day) FROM counted c)::timestamp, z.today::timestamp, interval '1 day')
+    AS d(day)
   CROSS JOIN (SELECT DISTINCT c.action, c.outcome FROM counted c) AS k
   LEFT JOIN counted c ON c.day = d.day::date AND c.action = k.action AND c.outcome = k.outcome
 ) AS f;
