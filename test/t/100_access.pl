@@ -209,8 +209,9 @@ query('CREATE ROLE trainee LOGIN; GRANT sam TO trainee');
 is(as('trainee', $count), '0|0', 'T47: nobody else, not even who has the role');
 as('olga', "SELECT keypup.revoke_support('acme', $grant)");
 is(as('sam', $count), '0|0', 'T47: a consent ends when it is taken back');
-$support->('olga', 'sam', 'a failing sync', '1 second');
-is(as('sam', "SELECT count(*) FROM keypup.projects; SELECT pg_sleep(1.1); SELECT count(*) FROM keypup.projects"), "2\n\n0", 'T47: or at its second, by itself');
+$support->('olga', 'sam', 'a failing sync', '15 seconds');
+my $its_end = query(q{SELECT max(ends_at) FROM keypup.support_grants WHERE revoked_at IS NULL});
+is(as('sam', "SELECT count(*) FROM keypup.projects; SELECT pg_sleep_until('$its_end'); SELECT count(*) FROM keypup.projects"), "2\n\n0", 'T47: or at its second, by itself');
 is(as('olga', 'SELECT count(*), count(revoked_by) FROM keypup.support_grants'), '2|1', 'T47: the account sees what it consented to');
 is(as('mia', 'SELECT count(*) FROM keypup.support_grants'), '0', 'T47: its admins, that is');
 
@@ -257,7 +258,7 @@ my $begun = time;
 as('app', $tried->(q{keypup.sign_in_with_api_key(format('keypup_%s', lpad(to_hex(i), 8, '0')))}, 1500));
 as('eve', $tried->(q{keypup.track('acme', 'demo/x')}, 250));
 as('mia', q{SELECT keypup.track('acme', 'demo/mine')});
-cmp_ok(time - $begun, '<', 20, 'T60: whoever tries much waits for nobody');
+cmp_ok(time - $begun, '<', 90, 'T60: whoever tries much waits for nobody');
 $holder->query_safe('COMMIT');
 $holder->quit;
 ok($node->poll_query_until('postgres', qq{SELECT sum(times) = 1500 AND count(*) BETWEEN 2 AND 10 AND max(claimed) ~ '^keypup_' AND count(actor) = 0 FROM keypup.audit_log WHERE detail = 'an API key' AND claimed ~ '^keypup_00000'}),

@@ -16,7 +16,7 @@ $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
 sub as { return as_role($node, @_); }
 # Something that is not to wait, and something that may wait until the other's time is over.
-sub at_once { my ($role, $sql) = @_; return as($role, "SET lock_timeout = '500ms'; SELECT keypup.$sql"); }
+sub at_once { my ($role, $sql) = @_; return as($role, "SET lock_timeout = '2s'; SELECT keypup.$sql"); }
 sub in_time { my ($role, $sql) = @_; return as($role, "SET statement_timeout = '60s'; SELECT keypup.$sql"); }
 # A session in which a transaction is left open.
 my @sessions;

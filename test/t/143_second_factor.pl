@@ -219,10 +219,10 @@ pass(3600);
 my $open = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'app' ]);
 $open->query('BEGIN');
 like($open->query("SELECT keypup.sign_in_with_password('acme', 'cyd', '$right', '$recovery{cyd}[0]', 'at cyd''s')"), $handle, 'a sign-in with a recovery code is left open');
-is(as('olga', q{SET lock_timeout = '500ms'; BEGIN; SELECT keypup.reset_totp('acme', 'cyd'); ROLLBACK}), '', 'beside which the person\'s app is reset');
+is(as('olga', q{SET lock_timeout = '10s'; BEGIN; SELECT keypup.reset_totp('acme', 'cyd'); ROLLBACK}), '', 'beside which the person\'s app is reset');
 $open->query('ROLLBACK; BEGIN');
 like($open->query("SELECT keypup.enroll_totp('acme', 'cyd', '$right', '$recovery{cyd}[1]', 'at cyd''s')"), qr/otpauth/, 'as is an enrollment');
-is(as('olga', q{SET lock_timeout = '500ms'; SELECT keypup.add_person('acme', 'new', 'viewer')}), '', 'beside which people are added');
+is(as('olga', q{SET lock_timeout = '10s'; SELECT keypup.add_person('acme', 'new', 'viewer')}), '', 'beside which people are added');
 $open->quit;
 
 # --- nobody reads the seed ---

@@ -111,7 +111,7 @@ query(qq{SELECT keypup.create_account('dune'), keypup.add_member('dune', 'olga',
 as('olga', $map->('readers', 'viewer'));
 $holds->query('BEGIN');
 my ($first) = $holds->query($sign_in->('in a group')) =~ /($handle)/;
-is(as('olga', "SET lock_timeout = '500ms'; " . $map->('readers', undef)), '', 'a group is taken back while somebody signs in by it, for whom nobody waits');
+is(as('olga', "SET lock_timeout = '10s'; " . $map->('readers', undef)), '', 'a group is taken back while somebody signs in by it, for whom nobody waits');
 $holds->query('COMMIT');
 like(as('app', "SELECT keypup.use_session('$first')"), qr{^session is not valid}, 'who is nobody by that');
 

@@ -166,7 +166,7 @@ leaves_nothing('nor do 1,000 questions', sub { ask(1000) });
 
 control($github, 'settings', { faults => [ { match => { operation => 'KeypupProjects', times => 1 }, delay_ms => 1500 } ] });
 my ($out, $error) = ('', '');
-my $asks = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT pg_backend_pid()', '-c', q{SELECT count(*) FROM keypup.discover('acme')} ], '>', \$out, '2>', \$error, IPC::Run::timeout(30));
+my $asks = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT pg_backend_pid()', '-c', q{SELECT count(*) FROM keypup.discover('acme')} ], '>', \$out, '2>', \$error, IPC::Run::timeout(180));
 IPC::Run::pump($asks) until $out =~ /^(\d+)\n/;
 my $session = $1;
 ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $session"), 'a session waits for its answer');

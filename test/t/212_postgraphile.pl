@@ -115,7 +115,7 @@ foreach my $case ([ 'a superuser', qr/"boss" sees every account/, PGUSER => 'bos
 	my ($what, $pattern, %more) = @$case;
 	local %ENV = (%ENV, environment(%more));
 	my ($out, $error) = ('', '');
-	ok(!run([ 'node', "$folder/server.mjs" ], '>', \$out, '2>', \$error, timeout(60)), "$what: it does not start");
+	ok(!run([ 'node', "$folder/server.mjs" ], '>', \$out, '2>', \$error, timeout(180)), "$what: it does not start");
 	like($error, $pattern, "$what: and says why");
 }
 $node->stop;

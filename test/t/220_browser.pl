@@ -104,7 +104,7 @@ sub rows
 	local %ENV = (%ENV, environment($role));
 	my ($out, $error) = ('', '');
 	my @variables = map { ('-v', "$_=" . ($value{$_} // '')) } qw(account project from to);
-	run([ 'psql', '-AXqt', '-v', 'ON_ERROR_STOP=1', @variables ], '<', \"SELECT row_to_json(x) FROM (\n$sql\n) x;", '>', \$out, '2>', \$error, timeout(60)) or die "$name: $error";
+	run([ 'psql', '-AXqt', '-v', 'ON_ERROR_STOP=1', @variables ], '<', \"SELECT row_to_json(x) FROM (\n$sql\n) x;", '>', \$out, '2>', \$error, timeout(180)) or die "$name: $error";
 	return map { decode_json($_) } split /\n/, $out;
 }
 
@@ -350,7 +350,7 @@ foreach my $case ([ 'another authority', qr/certificate|self-signed/i, environme
 	my ($what, $pattern, %environment) = @$case;
 	local %ENV = (%ENV, %environment);
 	my ($out, $error) = ('', '');
-	ok(!run([ 'node', "$folder/server.mjs" ], '>', \$out, '2>', \$error, timeout(30)), "$what: it does not start");
+	ok(!run([ 'node', "$folder/server.mjs" ], '>', \$out, '2>', \$error, timeout(180)), "$what: it does not start");
 	like($error, $pattern, "$what: and says why");
 	is($out, '', "$what: nothing is served");
 	unlike($error, qr/$password/, "$what: no password is told");
