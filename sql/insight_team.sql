@@ -86,6 +86,38 @@ SELECT team, sum(pull_requests_merged) FROM keypup.team_throughput_weekly GROUP 
 SELECT login, team, merged_by_rule FROM keypup.person_logins ORDER BY 1;
 RESET ROLE;
 
+-- And that is asked once while it must be the same, and no longer: in one transaction others come, are taken back, and the limit changes.
+INSERT INTO keypup.identities (account_id, connection_id, external_id, login, kind) SELECT :'account', :'connection_id', n, n, 'user' FROM unnest('{new1,new2,other}'::text[]) n;
+UPDATE keypup.pull_requests SET merged_by = 'other' WHERE account_id = :'account' AND project_id <> :young;
+CREATE FUNCTION pg_temp.logins_seen() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  seen text;
+BEGIN
+  SET LOCAL ROLE team_limited;
+  SELECT string_agg(login, ' ' ORDER BY login) INTO seen FROM keypup.identities;
+  RESET ROLE;
+  RETURN seen;
+END
+$$;
+BEGIN;
+SELECT pg_temp.logins_seen();
+UPDATE keypup.pull_requests SET merged_by = 'new1' WHERE account_id = :'account' AND project_id = :young AND number = 4;
+SELECT pg_temp.logins_seen();
+SAVEPOINT s;
+UPDATE keypup.pull_requests SET merged_by = 'new2' WHERE account_id = :'account' AND project_id = :young AND number = 5;
+SELECT pg_temp.logins_seen();
+ROLLBACK TO s;
+SELECT pg_temp.logins_seen();
+SELECT keypup.limit_member('team', 'team_limited', ARRAY(SELECT name FROM keypup.projects WHERE account_id = :'account' AND project_id <> :young));
+SELECT pg_temp.logins_seen() LIKE '%other%' AS others;
+SELECT keypup.limit_member('team', 'team_limited', '{}');
+SELECT pg_temp.logins_seen();
+ROLLBACK;
+SELECT pg_temp.logins_seen();
+UPDATE keypup.pull_requests SET merged_by = 'new2' WHERE account_id = :'account' AND project_id = :young AND number = 5;
+SELECT pg_temp.logins_seen();
+UPDATE keypup.pull_requests SET merged_by = NULL WHERE account_id = :'account' AND merged_by IN ('new1', 'new2', 'other');
+
 -- Who is named while logins are one person is in the team under that login, also when the merge is taken back: later has Eve then, and merged both.
 SELECT keypup.set_team('team', 'later', '{zoe2}'), keypup.set_team('team', 'merged', '{zoe}');
 SELECT team, string_agg(p.name, ', ' ORDER BY p.name) AS members FROM keypup.team_people t JOIN keypup.people p USING (account_id, person_id) WHERE account_id = :'account' AND team IN ('daily', 'later', 'merged') GROUP BY 1 ORDER BY 1;

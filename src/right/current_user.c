@@ -22,6 +22,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -37,7 +38,6 @@
 
 PG_FUNCTION_INFO_V1(keypup_my_accounts);
 PG_FUNCTION_INFO_V1(keypup_my_projects);
-PG_FUNCTION_INFO_V1(keypup_my_logins);
 PG_FUNCTION_INFO_V1(keypup_sees_all_projects);
 PG_FUNCTION_INFO_V1(keypup_has_permission);
 PG_FUNCTION_INFO_V1(keypup_has_permission_now);
@@ -87,14 +87,9 @@ static bool job_account_is_set = false;
 	"p.account_id AND l.limit_id OPERATOR(pg_catalog.=) y.limit_id"                                \
 	" AND l.project_id OPERATOR(pg_catalog.=) p.project_id)))"
 
-#define PROJECTS "SELECT p.project_id FROM keypup.projects p WHERE" IN_PROJECT
-
-/* A login is somebody at one connection: elsewhere it may be somebody else. */
-#define LOGINS                                                                                     \
-	"SELECT DISTINCT p.account_id, p.connection_id, g.login FROM keypup.projects p"                \
-	" JOIN keypup.project_logins g ON g.account_id OPERATOR(pg_catalog.=) p.account_id"            \
-	" AND g.project_id OPERATOR(pg_catalog.=) p.project_id"                                        \
-	" WHERE g.login IS NOT NULL AND" IN_PROJECT
+#define PROJECTS                                                                                   \
+	"SELECT pg_catalog.array_agg(p.project_id ORDER BY p.project_id)"                              \
+	" FROM keypup.projects p WHERE" IN_PROJECT
 
 /* What is asked, of a role and of a session. */
 typedef struct Question
@@ -111,7 +106,6 @@ typedef struct Question
 
 static Question accounts_question = QUESTION(ACCOUNTS, ACCOUNTS_END);
 static Question projects_question = QUESTION(PROJECTS, IN_PROJECT_END);
-static Question logins_question = QUESTION(LOGINS, IN_PROJECT_END);
 
 Oid
 owner_of_extension_function(Oid function)
@@ -175,11 +169,7 @@ ask(Oid owner, Question *question, Datum permission, Snapshot snapshot)
 typedef struct AskedWhen
 {
 	Oid user;
-	TransactionId xmin;
-	TransactionId xmax;
-	uint32 xcnt;
-	int32 subxcnt;
-	CommandId curcid;
+	SeenWhen seen;
 	SessionIdentity session;
 	char permission[MAX_PERMISSION]; /* empty: none */
 	bool of_session;
@@ -199,11 +189,19 @@ typedef struct Answer
 
 static Answer answers[KEPT_ANSWERS];
 
+SeenWhen
+seen_now(void)
+{
+	Snapshot snapshot = GetActiveSnapshot();
+
+	return (SeenWhen){snapshot->xmin, snapshot->xmax, snapshot->xcnt, snapshot->subxcnt,
+					  snapshot->curcid};
+}
+
 static void
 describe_question(AskedWhen *when, const char *permission, Oid user)
 {
 	const SessionIdentity *session = session_of_user(user);
-	Snapshot snapshot = GetActiveSnapshot();
 
 	memset(when, 0, sizeof(*when));
 	strlcpy(when->permission, permission, MAX_PERMISSION);
@@ -211,11 +209,7 @@ describe_question(AskedWhen *when, const char *permission, Oid user)
 	when->of_session = session != NULL;
 	if (session != NULL)
 		when->session = *session;
-	when->xmin = snapshot->xmin;
-	when->xmax = snapshot->xmax;
-	when->xcnt = snapshot->xcnt;
-	when->subxcnt = snapshot->subxcnt;
-	when->curcid = snapshot->curcid;
+	when->seen = seen_now();
 }
 
 static void
@@ -298,43 +292,43 @@ keypup_my_accounts(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-#define MAX_COLUMNS 3
-
-/* The rows of the answer are the function's. */
-static Datum
-answer_question_with_rows(FunctionCallInfo fcinfo, Question *question)
+ArrayType *
+projects_of_current_user(Oid owner, Datum permission)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext context = CurrentMemoryContext;
+	ArrayType *projects = NULL;
+	bool isnull;
 
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
-	if (ask(owner_of_extension_function(fcinfo->flinfo->fn_oid), question, PG_GETARG_DATUM(0),
-			InvalidSnapshot))
+	if (ask(owner, &projects_question, permission, InvalidSnapshot))
 	{
-		for (uint64 row = 0; row < SPI_processed; row++)
-		{
-			Datum values[MAX_COLUMNS];
-			bool nulls[MAX_COLUMNS];
+		Datum found = read_field(0, 1, &isnull);
 
-			for (int i = 0; i < result->setDesc->natts; i++)
-				values[i] = read_field(row, i + 1, &nulls[i]);
-			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-		}
+		MemoryContextSwitchTo(context);
+		if (!isnull)
+			projects = DatumGetArrayTypePCopy(found);
 	}
 	SPI_finish();
-	return (Datum) 0;
+	return projects;
 }
 
 Datum
 keypup_my_projects(PG_FUNCTION_ARGS)
 {
-	return answer_question_with_rows(fcinfo, &projects_question);
-}
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ArrayType *projects = projects_of_current_user(
+		owner_of_extension_function(fcinfo->flinfo->fn_oid), PG_GETARG_DATUM(0));
+	Datum *project_ids = NULL;
+	bool isnull = false;
+	int count = 0;
 
-Datum
-keypup_my_logins(PG_FUNCTION_ARGS)
-{
-	return answer_question_with_rows(fcinfo, &logins_question);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	if (projects != NULL)
+		deconstruct_array(projects, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+						  &project_ids, NULL, &count);
+	for (int i = 0; i < count; i++)
+		tuplestore_putvalues(result->setResult, result->setDesc, &project_ids[i], &isnull);
+	return (Datum) 0;
 }
 
 Datum

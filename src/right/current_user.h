@@ -6,6 +6,7 @@
 #define KEYPUP_CURRENT_USER_H
 
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
@@ -50,6 +51,34 @@ extern text *find_session_holder(const SessionIdentity *session, text **kind, Sn
  * unless there is none; may be NULL.
  */
 extern text *name_current_user(Oid owner, text **kind);
+
+/*
+ * What of a snapshot tells that nothing was committed and nothing changed by
+ * ourselves since another. Compared as bytes: there is no padding.
+ */
+typedef struct SeenWhen
+{
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32 xcnt;
+	int32 subxcnt;
+	CommandId curcid;
+} SeenWhen;
+
+/*
+ * seen_now
+ *		That of the active snapshot.
+ */
+extern SeenWhen seen_now(void);
+
+/*
+ * projects_of_current_user
+ *		The projects in which the current user has the permission, a text: a bigint[]
+ *		in ascending order, palloc'd; NULL when there is none.
+ *
+ * owner: of the extension.
+ */
+extern ArrayType *projects_of_current_user(Oid owner, Datum permission);
 
 /*
  * end_of_call
