@@ -70,7 +70,7 @@ SELECT r.who, r.view, r.form, format('%s rows', r.rows) FROM readings r WHERE r.
 ORDER BY 1, 2, 3;
 
 -- Nothing at all.
-CALL pg_temp.read_views();
+CALL pg_temp.read_views(once => true);
 SELECT * FROM pg_temp.problems;
 
 -- An account without a project, one whose project is empty, one with a single pull request: where the day begins first, and last.
@@ -196,10 +196,10 @@ UPDATE keypup.accounts SET time_zone = 'Mars/Base' WHERE name = 'odd';
 
 -- The great project is tracked no more; then a connection that is gone.
 SELECT keypup.untrack('odd', 'a/b');
-CALL pg_temp.read_views();
+CALL pg_temp.read_views(once => true);
 SELECT * FROM pg_temp.problems;
 DELETE FROM keypup.connections WHERE account_id = :'account';
-CALL pg_temp.read_views();
+CALL pg_temp.read_views(once => true);
 SELECT * FROM pg_temp.problems;
 
 DELETE FROM keypup.accounts;
