@@ -110,6 +110,23 @@ control($github, 'settings', { faults => [] });
 query(q{CALL keypup.sync('acme', 'demo/main')});
 is(query(q{SELECT last_error IS NULL FROM keypup.sync_status WHERE project = 'demo/main'}), 't', 'and when it may be read again the sync goes on');
 
+# Or it may not be read any more while a run is at it: then nothing of it is there, whatever is asked for.
+my $all_is_gone = { path => 'nodes.*', type => 'NOT_FOUND', message => 'Could not resolve to a node' };
+my $deleted = q{SELECT (SELECT count(*) FROM keypup.issues WHERE deleted_at IS NOT NULL) + (SELECT count(*) FROM keypup.pull_requests WHERE deleted_at IS NOT NULL)};
+my $deleted_before = query($deleted);
+control($github, 'settings', { faults => [ (map { { match => { operation => $_ }, nulls => [ $all_is_gone ] } } qw(KeypupPullRequests KeypupIssues KeypupMergeStates)),
+	{ match => { operation => 'KeypupExistence' }, nulls => [ $all_is_gone, { %$all_is_gone, path => 'node' } ] } ] });
+query(q{UPDATE keypup.sync_state SET next_recheck_at = now() WHERE project_id = (SELECT project_id FROM keypup.projects WHERE name = 'demo/main')});
+query(q{CALL keypup.sync('acme', 'demo/main')});
+ok($node->poll_query_until('postgres', qq{WITH w AS (UPDATE keypup.sync_jobs SET due_at = least(due_at, now() + interval '1 second') WHERE kind = 'existence' AND lease_id IS NULL)
+	SELECT ($deleted) > $deleted_before OR EXISTS (SELECT FROM keypup.sync_status WHERE project = 'demo/main' AND last_error ~ 'does not exist, or the token may not read it')}), 'a repository that may not be read any more in the middle of a run is an error, too');
+is(query($deleted), $deleted_before, 'and nothing of it counts as deleted');
+control($github, 'settings', { faults => [] });
+ok($node->poll_query_until('postgres', q{WITH w AS (UPDATE keypup.sync_jobs SET due_at = least(due_at, now() + interval '1 second') WHERE kind = 'existence' AND lease_id IS NULL)
+	SELECT count(*) = 0 FROM keypup.sync_jobs WHERE kind = 'existence'}), 'when it may be read again, what was asked for is there');
+is(query($deleted), $deleted_before, 'all of it');
+query(q{CALL keypup.sync('acme', 'demo/main')});
+
 # A name is used again by another repository: ids tell them apart.
 change('many/r9', 'rename', to => 'many/moved');
 control($github, 'repository', { generate => 'many/r9:pulls=5,issues=5,seed=99' });

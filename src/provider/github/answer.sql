@@ -178,8 +178,10 @@ BEGIN
 
   judged := keypup.github_judge(the_job.kind, the_job.arguments, reply, refused);
   IF the_job.kind = 'existence' THEN
-    PERFORM keypup.github_take_existence(account, the_job.project_id, the_job.external_id, the_job.arguments,
-      judged.asked, judged.whole, judged.gone);
+    PERFORM keypup.github_take_existence(account, the_job.project_id,
+      -- As this answer has it: an id may have become one of the newer form.
+      coalesce(reply #>> '{data,node,id}', the_job.external_id), the_job.arguments, judged.asked, judged.whole,
+      judged.gone);
   ELSIF the_job.kind = 'numbers' THEN
     PERFORM keypup.github_take_numbers(account, the_job.project_id, the_job.external_id, judged.asked, judged.whole);
   ELSE
@@ -322,7 +324,7 @@ BEGIN
     verdict.reason := format('the server''s API lacks %s', older.lacks);
     verdict.hint := 'It is too old: GitHub Enterprise Server 3.9 or newer is needed.';
   END IF;
-  IF verdict.verdict = 'page' AND the_job.kind = 'repository' THEN
+  IF verdict.verdict = 'page' AND the_job.kind IN ('repository', 'existence') THEN
     SELECT * INTO refusal FROM keypup.github_repository_refusal(account, the_job.project_id, reply);
     IF refusal.reason IS NOT NULL THEN
       verdict.verdict := 'failed';

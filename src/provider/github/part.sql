@@ -187,6 +187,9 @@ DECLARE
   identity text := CASE kind WHEN 'numbers' THEN 'number' ELSE 'id' END;
   identities jsonb := CASE kind WHEN 'nested_pages' THEN jsonb_path_query_array(all_asked, '$[*].node')
     WHEN 'existence' THEN jsonb_path_query_array(all_asked, '$[*].id') ELSE all_asked END;
+  -- To whoever may not read a repository nothing of it is there.
+  tells_what_is_gone boolean
+    := kind <> 'existence' OR coalesce(jsonb_typeof(reply #> '{data,node,id}') = 'string', false);
   wrong text[];
 BEGIN
   IF kind = 'nested_pages' THEN
@@ -231,7 +234,8 @@ BEGIN
       CASE WHEN a.position > jsonb_array_length(answers) THEN 'it is missing'
         WHEN keypup.github_is_another(a.its_identity, a.answer -> identity) THEN 'it is about another'
         ELSE wrong[a.position] END AS misfit,
-      least(one.error, every.error) AS error, one.is_not_found AND every.error IS NULL AS is_not_found
+      least(one.error, every.error) AS error,
+      one.is_not_found AND every.error IS NULL AND tells_what_is_gone AS is_not_found
     FROM ROWS FROM (jsonb_array_elements(all_asked), jsonb_array_elements(identities), jsonb_array_elements(answers))
       WITH ORDINALITY AS a (asked, its_identity, answer, position)
     LEFT JOIN covered one ON one.part = a.position - 1

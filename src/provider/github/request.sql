@@ -158,7 +158,8 @@ BEGIN
     variables := jsonb_build_object('id', the_job.external_id, 'after', the_job.arguments -> 'after', 'first', first);
   ELSIF the_job.kind = 'existence' THEN
     query := keypup.github_query('existence');
-    variables := jsonb_build_object('ids', jsonb_path_query_array(the_job.arguments, '$.items[*].id'));
+    variables := jsonb_build_object('repository', the_job.external_id,
+      'ids', jsonb_path_query_array(the_job.arguments, '$.items[*].id'));
   ELSIF the_job.kind = 'poll' THEN
     query := keypup.github_query('poll');
     variables := keypup.github_poll_variables(account, job, the_job.arguments -> 'items', without);
