@@ -92,6 +92,7 @@ FROM (VALUES ('PROJ-12: mend UTF-8, see PROJ-3 and PROJ-12', 'feature/PROJ-7-x')
 SELECT cardinality(keypup.mentioned_keys(repeat('Q', 30) || '-1 ' || string_agg('K' || n || 'X-' || n, ' '), '')) AS at_most FROM generate_series(1, 40) n;
 -- A very long title does not cut a key in two, nor hide that of the branch.
 SELECT keypup.mentioned_keys(repeat('x', 1993) || ' PROJ-123', 'PROJ-7') AS keys, keypup.mentioned_keys(repeat('x', 1993) || ' PROJ-123', NULL) AS of_title;
+SELECT keypup.numbers_in_title('#12 ' || repeat('x', 1993) || ' #345') AS numbers, keypup.numbers_in_title('#12 ' || repeat('x', 1990) || ' #9 #345') AS one_is_cut;
 -- Links: within the project, into another one of the same connection, not into one that has its id at another server; by keys wherever they are.
 SELECT * FROM keypup.store_issues(:'account', :'library', ARRAY[pg_temp.issue(1, '#1', 'of the library', '2026-01-01Z')]);
 SELECT * FROM keypup.store_issues(:'account', :'elsewhere', ARRAY[pg_temp.issue(1, '#1', 'of another server', '2026-01-01Z')]);

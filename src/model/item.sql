@@ -34,6 +34,9 @@ AS $$
 BEGIN
   IF strpos(title, '#') = 0 THEN
     RETURN '{}';
+  ELSIF length(title) > 2000 THEN
+    -- None is cut in two.
+    title := regexp_replace(left(title, 2000), '[[:alnum:]_#]*$', '');
   END IF;
   RETURN ARRAY(
     SELECT DISTINCT m[1]::bigint FROM regexp_matches(title,

@@ -27,33 +27,35 @@ BEGIN
   SELECT array_agg(c.id), array_agg(c.old_name), array_agg(c.new_name) INTO ids, old_names, new_names FROM changed c;
 END
 $$;
-CREATE FUNCTION keypup.new_name(name text, old_names text[], new_names text[]) RETURNS text
+-- Names and what becomes of each are members of an object, in which one is found at once: a page may rename thousands,
+-- and an item may have as many.
+CREATE FUNCTION keypup.new_name(name text, renamed jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce(new_names[array_position(old_names, name)], name) $$;
-CREATE FUNCTION keypup.new_name(names text[], old_names text[], new_names text[]) RETURNS text[]
+AS $$ SELECT coalesce(renamed ->> name, name) $$;
+CREATE FUNCTION keypup.new_name(names text[], renamed jsonb) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT ARRAY(SELECT DISTINCT coalesce(new_names[array_position(old_names, n.name)], n.name) COLLATE "C"
-    FROM unnest(names) AS n (name) ORDER BY 1)
+  SELECT ARRAY(SELECT DISTINCT coalesce(renamed ->> n.name, n.name) COLLATE "C" FROM unnest(names) AS n (name)
+    ORDER BY 1)
 $$;
-CREATE FUNCTION keypup.names_without(names text[], gone text[]) RETURNS text[]
+CREATE FUNCTION keypup.names_without(names text[], gone jsonb) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT ARRAY(SELECT n.name FROM unnest(names) WITH ORDINALITY AS n (name, position)
-    WHERE n.name <> ALL (gone) ORDER BY n.position)
+    WHERE NOT gone ? n.name ORDER BY n.position)
 $$;
-REVOKE ALL ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]),
-  keypup.new_name(text[], text[], text[]), keypup.names_without(text[], text[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, text[], text[]),
-  keypup.new_name(text[], text[], text[]), keypup.names_without(text[], text[]) TO keypup_worker;
+REVOKE ALL ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, jsonb),
+  keypup.new_name(text[], jsonb), keypup.names_without(text[], jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.changed_names(jsonb, jsonb), keypup.new_name(text, jsonb),
+  keypup.new_name(text[], jsonb), keypup.names_without(text[], jsonb) TO keypup_worker;
 COMMENT ON FUNCTION keypup.changed_names(jsonb, jsonb) IS
   'Who, of what is known, is called otherwise now: ids, and beside them the names before and after; NULL for nobody. '
   'Both lists hold {id, name}.';
-COMMENT ON FUNCTION keypup.new_name(text, text[], text[]) IS
-  'A name, or the new one that stands beside it in the second list.';
-COMMENT ON FUNCTION keypup.new_name(text[], text[], text[]) IS
-  'Sorted names, with the new ones for those in the first list.';
-COMMENT ON FUNCTION keypup.names_without(text[], text[]) IS 'Names in their order, but for those that are gone.';
+COMMENT ON FUNCTION keypup.new_name(text, jsonb) IS
+  'A name, or the new one for it: renamed has old names as members, and new ones as their values.';
+COMMENT ON FUNCTION keypup.new_name(text[], jsonb) IS 'Sorted names, with the new ones for those that are renamed.';
+COMMENT ON FUNCTION keypup.names_without(text[], jsonb) IS
+  'Names in their order, but for those that are members of gone.';
 
 -- Names that this very transaction has stored came with the same answer; those of the future were stored by a clock
 -- that was wrong.
@@ -81,20 +83,27 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   ids text[];
+  changed jsonb;
+  renamed jsonb;
 BEGIN
   SELECT c.* INTO ids, old_names, new_names
   FROM keypup.changed_names((
-    SELECT jsonb_agg(jsonb_build_object('id', l.external_id, 'name', l.name))
-    FROM keypup.labels l
-    WHERE l.account_id = account AND l.project_id = project
-      AND EXISTS (
-        SELECT FROM jsonb_to_recordset(seen) AS s (id text, name text)
-        WHERE s.id = l.external_id AND s.name <> l.name
-          OR s.id <> l.external_id AND s.name = l.name
-            AND NOT EXISTS (
-              SELECT FROM keypup.labels o
-              WHERE o.account_id = account AND o.project_id = project AND o.external_id = s.id
-                AND o.name IN (s.name, format('%s (%s)', s.name, s.id))))), seen) c;
+    SELECT jsonb_agg(jsonb_build_object('id', k.external_id, 'name', k.name))
+    FROM (
+      SELECT l.external_id, l.name
+      FROM jsonb_to_recordset(seen) AS s (id text, name text)
+      JOIN keypup.labels l ON l.account_id = account AND l.project_id = project AND l.external_id = s.id
+      WHERE l.name <> s.name
+      UNION
+      SELECT l.external_id, l.name
+      FROM jsonb_to_recordset(seen) AS s (id text, name text)
+      JOIN keypup.labels l ON l.account_id = account AND l.project_id = project AND l.name = s.name
+      WHERE l.external_id <> s.id
+        AND NOT EXISTS (
+          SELECT FROM keypup.labels o
+          WHERE o.account_id = account AND o.project_id = project AND o.external_id = s.id
+            AND o.name IN (s.name, format('%s (%s)', s.name, s.id)))
+    ) AS k), seen) c;
   IF ids IS NULL THEN
     RETURN;
   END IF;
@@ -105,18 +114,21 @@ BEGIN
   FROM unnest(ids, new_names) AS c (id, name)
   WHERE l.account_id = account AND l.project_id = project AND l.external_id = c.id;
   -- Which of two an item has cannot be told where the other keeps the name: it stays until the item is read again.
+  changed := jsonb_object(ids, ids);
   SELECT array_agg(c.old_name), array_agg(c.new_name) INTO old_names, new_names
   FROM unnest(ids, old_names, new_names) AS c (id, old_name, new_name)
   WHERE NOT EXISTS (
     SELECT FROM keypup.labels o
-    WHERE o.account_id = account AND o.project_id = project AND o.name = c.old_name AND o.external_id <> ALL (ids));
+    WHERE o.account_id = account AND o.project_id = project AND o.name = c.old_name
+      AND NOT changed ? o.external_id);
   IF old_names IS NULL THEN
     RETURN;
   END IF;
-  UPDATE keypup.pull_requests p SET labels = keypup.new_name(p.labels, old_names, new_names)
-  WHERE p.account_id = account AND p.project_id = project AND p.labels && old_names;
-  UPDATE keypup.issues i SET labels = keypup.new_name(i.labels, old_names, new_names)
-  WHERE i.account_id = account AND i.project_id = project AND i.labels && old_names;
+  renamed := jsonb_object(old_names, new_names);
+  UPDATE keypup.pull_requests p SET labels = keypup.new_name(p.labels, renamed)
+  WHERE p.account_id = account AND p.project_id = project AND renamed ?| p.labels;
+  UPDATE keypup.issues i SET labels = keypup.new_name(i.labels, renamed)
+  WHERE i.account_id = account AND i.project_id = project AND renamed ?| i.labels;
 END
 $$;
 -- What another label is called, too, stays.
@@ -124,15 +136,15 @@ CREATE FUNCTION keypup.forget_labels(account uuid, project bigint, names text[])
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  gone text[] := ARRAY(
-    SELECT n.name FROM unnest(names) AS n (name)
+  gone jsonb := (
+    SELECT coalesce(jsonb_object_agg(n.name, true), '{}') FROM unnest(names) AS n (name)
     WHERE NOT EXISTS (
       SELECT FROM keypup.labels l WHERE l.account_id = account AND l.project_id = project AND l.name = n.name));
 BEGIN
   UPDATE keypup.pull_requests p SET labels = keypup.names_without(p.labels, gone)
-  WHERE p.account_id = account AND p.project_id = project AND p.labels && gone;
+  WHERE p.account_id = account AND p.project_id = project AND gone ?| p.labels;
   UPDATE keypup.issues i SET labels = keypup.names_without(i.labels, gone)
-  WHERE i.account_id = account AND i.project_id = project AND i.labels && gone;
+  WHERE i.account_id = account AND i.project_id = project AND gone ?| i.labels;
 END
 $$;
 -- Items name their milestones by id: of two with one title, each has its own items.
@@ -142,6 +154,7 @@ AS $$
 DECLARE
   ids text[];
   new_names text[];
+  renamed jsonb;
   named_at timestamptz;
 BEGIN
   SELECT array_agg(m.external_id), array_agg(s.name), max(m.named_at) INTO ids, new_names, named_at
@@ -157,14 +170,15 @@ BEGIN
   UPDATE keypup.milestones m SET title = c.name, named_at = now()
   FROM unnest(ids, new_names) AS c (id, name)
   WHERE m.account_id = account AND m.project_id = project AND m.external_id = c.id;
-  UPDATE keypup.pull_requests p SET milestone = keypup.new_name(p.milestone_ids[1], ids, new_names)
-  WHERE p.account_id = account AND p.project_id = project AND p.milestone_ids[1] = ANY (ids);
-  UPDATE keypup.issues i SET milestone = keypup.new_name(i.milestone_ids[1], ids, new_names)
-  WHERE i.account_id = account AND i.project_id = project AND i.milestone_ids[1] = ANY (ids);
+  renamed := jsonb_object(ids, new_names);
+  UPDATE keypup.pull_requests p SET milestone = renamed ->> p.milestone_ids[1]
+  WHERE p.account_id = account AND p.project_id = project AND renamed ? p.milestone_ids[1];
+  UPDATE keypup.issues i SET milestone = renamed ->> i.milestone_ids[1]
+  WHERE i.account_id = account AND i.project_id = project AND renamed ? i.milestone_ids[1];
 END
 $$;
 -- What is left of an item's milestones when some are gone, and the title of the first of these.
-CREATE FUNCTION keypup.milestones_left(account uuid, project bigint, milestone_ids text[], gone text[],
+CREATE FUNCTION keypup.milestones_left(account uuid, project bigint, milestone_ids text[], gone jsonb,
   OUT left_ids text[], OUT title text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -174,16 +188,20 @@ AS $$
   FROM (SELECT keypup.names_without(milestone_ids, gone) AS ids) AS l
 $$;
 CREATE FUNCTION keypup.forget_milestones(account uuid, project bigint, ids text[]) RETURNS void
-LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  gone jsonb := jsonb_object(ids, ids);
+BEGIN
   UPDATE keypup.pull_requests p
     SET (milestone_ids, milestone) = (SELECT l.left_ids, l.title
-    FROM keypup.milestones_left(account, project, p.milestone_ids, ids) l)
-  WHERE p.account_id = account AND p.project_id = project AND p.milestone_ids && ids;
+    FROM keypup.milestones_left(account, project, p.milestone_ids, gone) l)
+  WHERE p.account_id = account AND p.project_id = project AND gone ?| p.milestone_ids;
   UPDATE keypup.issues i
     SET (milestone_ids, milestone) = (SELECT l.left_ids, l.title
-    FROM keypup.milestones_left(account, project, i.milestone_ids, ids) l)
-  WHERE i.account_id = account AND i.project_id = project AND i.milestone_ids && ids;
+    FROM keypup.milestones_left(account, project, i.milestone_ids, gone) l)
+  WHERE i.account_id = account AND i.project_id = project AND gone ?| i.milestone_ids;
+END
 $$;
 CREATE FUNCTION keypup.unlisted_names(account uuid, project bigint, kind text) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -202,7 +220,7 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz),
   keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb, timestamptz),
-  keypup.milestones_left(uuid, bigint, text[], text[]), keypup.forget_milestones(uuid, bigint, text[]),
+  keypup.milestones_left(uuid, bigint, text[], jsonb), keypup.forget_milestones(uuid, bigint, text[]),
   keypup.unlisted_names(uuid, bigint, text) FROM PUBLIC;
 COMMENT ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz) IS
   'Carries new names of labels, seen as {id, name}, through a project. Returns which names the items have otherwise; '
@@ -213,7 +231,7 @@ COMMENT ON FUNCTION keypup.unlisted_names(uuid, bigint, text) IS
   'The labels, or the ids of the milestones (kind), that items of a project have, and the project has not; NULL: none.';
 COMMENT ON FUNCTION keypup.follow_milestones(uuid, bigint, jsonb, timestamptz) IS
   'Carries new titles of milestones, seen as {id, name}, through a project.';
-COMMENT ON FUNCTION keypup.milestones_left(uuid, bigint, text[], text[]) IS
+COMMENT ON FUNCTION keypup.milestones_left(uuid, bigint, text[], jsonb) IS
   'Milestones of an item but for those that are gone, and the title of the first.';
 COMMENT ON FUNCTION keypup.forget_milestones(uuid, bigint, text[]) IS
   'Takes the items of a project out of milestones, named by their ids, that were deleted.';
@@ -246,6 +264,8 @@ AS $$
 DECLARE
   ids text[];
   row_names text[];
+  changed jsonb;
+  renamed jsonb;
   projects bigint[];
 BEGIN
   SELECT c.* INTO ids, old_names, new_names FROM keypup.changed_people(account, connection, seen) c;
@@ -256,6 +276,7 @@ BEGIN
     (SELECT max(i.named_at) FROM keypup.identities i
      WHERE i.account_id = account AND i.connection_id = connection AND i.external_id = ANY (ids)));
   -- Which rows are whose cannot be told where another has the same login: those stay.
+  changed := jsonb_object(ids, ids);
   SELECT array_agg(c.external_id), array_agg(c.old_name) FILTER (WHERE NOT c.is_shared), array_agg(c.new_name),
     array_agg(c.new_name) FILTER (WHERE NOT c.is_shared)
   INTO ids, old_names, new_names, row_names
@@ -263,7 +284,7 @@ BEGIN
     SELECT u.external_id, u.old_name, u.new_name, EXISTS (
         SELECT FROM keypup.identities i
         WHERE i.connection_id = connection AND i.login = u.old_name AND i.account_id = account
-          AND i.external_id <> ALL (ids)) AS is_shared
+          AND NOT changed ? i.external_id) AS is_shared
     FROM unnest(ids, old_names, new_names) AS u (external_id, old_name, new_name)
   ) AS c;
   projects := ARRAY(
@@ -276,41 +297,42 @@ BEGIN
   IF old_names IS NULL THEN
     RETURN;
   END IF;
+  renamed := jsonb_object(old_names, new_names);
   UPDATE keypup.pull_requests p
-  SET author = keypup.new_name(p.author, old_names, new_names),
-    merged_by = keypup.new_name(p.merged_by, old_names, new_names),
-    assignees = keypup.new_name(p.assignees, old_names, new_names),
-    requested_reviewers = keypup.new_name(p.requested_reviewers, old_names, new_names)
+  SET author = keypup.new_name(p.author, renamed),
+    merged_by = keypup.new_name(p.merged_by, renamed),
+    assignees = keypup.new_name(p.assignees, renamed),
+    requested_reviewers = keypup.new_name(p.requested_reviewers, renamed)
   WHERE p.account_id = account AND p.project_id = ANY (projects)
-    AND (p.author = ANY (old_names) OR p.merged_by = ANY (old_names) OR p.assignees && old_names
-      OR p.requested_reviewers && old_names);
+    AND (renamed ? p.author OR renamed ? p.merged_by OR renamed ?| p.assignees
+      OR renamed ?| p.requested_reviewers);
   UPDATE keypup.issues i
-  SET author = keypup.new_name(i.author, old_names, new_names),
-    assignees = keypup.new_name(i.assignees, old_names, new_names),
-    closed_by = keypup.new_name(i.closed_by, old_names, new_names)
+  SET author = keypup.new_name(i.author, renamed),
+    assignees = keypup.new_name(i.assignees, renamed),
+    closed_by = keypup.new_name(i.closed_by, renamed)
   WHERE i.account_id = account AND i.project_id = ANY (projects)
-    AND (i.author = ANY (old_names) OR i.closed_by = ANY (old_names) OR i.assignees && old_names);
-  UPDATE keypup.reviews r SET author = keypup.new_name(r.author, old_names, new_names)
-  WHERE r.account_id = account AND r.project_id = ANY (projects) AND r.author = ANY (old_names);
-  UPDATE keypup.pull_request_commits m SET author = keypup.new_name(m.author, old_names, new_names)
-  WHERE m.account_id = account AND m.project_id = ANY (projects) AND m.author = ANY (old_names);
-  UPDATE keypup.comments c SET author = keypup.new_name(c.author, old_names, new_names)
-  WHERE c.account_id = account AND c.project_id = ANY (projects) AND c.author = ANY (old_names);
+    AND (renamed ? i.author OR renamed ? i.closed_by OR renamed ?| i.assignees);
+  UPDATE keypup.reviews r SET author = keypup.new_name(r.author, renamed)
+  WHERE r.account_id = account AND r.project_id = ANY (projects) AND renamed ? r.author;
+  UPDATE keypup.pull_request_commits m SET author = keypup.new_name(m.author, renamed)
+  WHERE m.account_id = account AND m.project_id = ANY (projects) AND renamed ? m.author;
+  UPDATE keypup.comments c SET author = keypup.new_name(c.author, renamed)
+  WHERE c.account_id = account AND c.project_id = ANY (projects) AND renamed ? c.author;
   UPDATE keypup.timeline_events t
-  SET actor = keypup.new_name(t.actor, old_names, new_names), subject = keypup.new_name(t.subject, old_names, new_names)
+  SET actor = keypup.new_name(t.actor, renamed), subject = keypup.new_name(t.subject, renamed)
   WHERE t.account_id = account AND t.project_id = ANY (projects)
-    AND (t.actor = ANY (old_names) OR t.subject = ANY (old_names));
-  UPDATE keypup.releases r SET author = keypup.new_name(r.author, old_names, new_names)
-  WHERE r.account_id = account AND r.project_id = ANY (projects) AND r.author = ANY (old_names);
-  UPDATE keypup.deployments d SET creator = keypup.new_name(d.creator, old_names, new_names)
-  WHERE d.account_id = account AND d.project_id = ANY (projects) AND d.creator = ANY (old_names);
+    AND (renamed ? t.actor OR renamed ? t.subject);
+  UPDATE keypup.releases r SET author = keypup.new_name(r.author, renamed)
+  WHERE r.account_id = account AND r.project_id = ANY (projects) AND renamed ? r.author;
+  UPDATE keypup.deployments d SET creator = keypup.new_name(d.creator, renamed)
+  WHERE d.account_id = account AND d.project_id = ANY (projects) AND renamed ? d.creator;
 END
 $$;
 REVOKE ALL ON FUNCTION keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.follow_labels(uuid, bigint, jsonb, timestamptz),
   keypup.forget_labels(uuid, bigint, text[]), keypup.follow_milestones(uuid, bigint, jsonb, timestamptz),
-  keypup.milestones_left(uuid, bigint, text[], text[]), keypup.forget_milestones(uuid, bigint, text[]),
+  keypup.milestones_left(uuid, bigint, text[], jsonb), keypup.forget_milestones(uuid, bigint, text[]),
   keypup.unlisted_names(uuid, bigint, text),
   keypup.changed_people(uuid, uuid, jsonb), keypup.follow_people(uuid, uuid, jsonb, timestamptz) TO keypup_worker;
 COMMENT ON FUNCTION keypup.changed_people(uuid, uuid, jsonb) IS

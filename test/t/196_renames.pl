@@ -213,5 +213,29 @@ like(query(q{SELECT last_error || ' ' || last_error_hint FROM keypup.sync_status
 query(q{SELECT keypup.untrack('acme', 'demo/green'); SELECT keypup.track('acme', 'demo/green')});
 run_all();
 is(errors() . differs('demo/green'), '', 'after which the new one is read');
+
+# Each new name is looked for in all rows that may have it. A page may rename as many as a server likes, and others wait while it is stored:
+# four times as many take some four times as long, and not sixteen. Ticks: processor time of the session, in hundredths of a second.
+query(q{CREATE FUNCTION ticks() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+	SELECT sum(s.field::bigint) FROM string_to_table(substring(pg_read_file('/proc/self/stat') FROM '[)] (.*)'), ' ') WITH ORDINALITY AS s (field, position) WHERE s.position IN (12, 13) $$;
+	CREATE FUNCTION ticks_of(statement text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+	DECLARE began bigint := ticks(); BEGIN EXECUTE statement; RETURN ticks() - began; END $$});
+my %renaming = (
+	labels => [ q{INSERT INTO keypup.labels (account_id, project_id, external_id, name, color) SELECT account_id, project_id, 'n' || g, 'old ' || g, 'red' FROM p, g}, 'labels',
+		q{SELECT keypup.follow_labels(p.account_id, p.project_id, s.seen, now()) FROM p, s} ],
+	people => [ q{INSERT INTO keypup.identities (account_id, connection_id, external_id, login, kind) SELECT account_id, connection_id, 'n' || g, 'old ' || g, 'mannequin' FROM p, g}, 'assignees',
+		q{SELECT keypup.follow_people(p.account_id, p.connection_id, s.seen, now()) FROM p, s} ]);
+foreach my $what (sort keys %renaming)
+{
+	my ($insert, $list, $rename) = @{ $renaming{$what} };
+	my ($few, $many) = map {
+		my $with = "WITH p AS (SELECT * FROM keypup.projects WHERE name = 'demo/end'), g AS (SELECT g FROM generate_series(1, $_) AS g)";
+		my $its = "WHERE project_id = (SELECT project_id FROM keypup.projects WHERE name = 'demo/end')";
+		query("BEGIN; $with $insert; UPDATE keypup.issues SET $list = ARRAY(SELECT 'old ' || g FROM generate_series(1, $_) AS g) $its; ANALYZE keypup.labels; ANALYZE keypup.identities;
+			SELECT ticks_of(\$\$$with, s AS (SELECT jsonb_agg(jsonb_build_object('id', 'n' || g, 'name', 'new ' || g, 'kind', 'mannequin')) AS seen FROM g) $rename\$\$);
+			SELECT count(*) FROM keypup.issues $its AND $list <> ARRAY(SELECT ('new ' || g) COLLATE \"C\" FROM generate_series(1, $_) AS g ORDER BY 1); ROLLBACK") =~ s/\n0$//r
+	} 4_000, 16_000;
+	cmp_ok($many, '<', 8 * ($few + 10), "four times as many new names of $what take some four times as long ($few, $many)");
+}
 $node->stop;
 done_testing();

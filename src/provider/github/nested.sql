@@ -83,12 +83,13 @@ BEGIN
 END
 $$;
 -- A name that changes while a short list is read: in the pages that wait, and in those that are about to be stored.
-CREATE FUNCTION keypup.github_rename_seen(pages jsonb, lists text[], old_names text[], new_names text[]) RETURNS jsonb
+CREATE FUNCTION keypup.github_rename_seen(pages jsonb, lists text[], renamed jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT jsonb_agg(CASE WHEN p.page ->> 'connection' = ANY (lists) AND p.page -> 'seen' ?| old_names
+  SELECT jsonb_agg(CASE WHEN p.page ->> 'connection' = ANY (lists)
+      AND renamed ?| ARRAY(SELECT jsonb_array_elements_text(p.page -> 'seen'))
       THEN p.page || jsonb_build_object('seen', (
-        SELECT jsonb_agg(keypup.new_name(s.name, old_names, new_names) ORDER BY s.position)
+        SELECT jsonb_agg(keypup.new_name(s.name, renamed) ORDER BY s.position)
         FROM jsonb_array_elements_text(p.page -> 'seen') WITH ORDINALITY AS s (name, position)))
       ELSE p.page END ORDER BY p.position)
   FROM jsonb_array_elements(pages) WITH ORDINALITY AS p (page, position)
@@ -97,24 +98,27 @@ CREATE FUNCTION keypup.github_follow_seen(account uuid, projects bigint[], lists
   new_names text[], rows jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  renamed jsonb := jsonb_object(old_names, new_names);
 BEGIN
   IF old_names IS NULL THEN
     RETURN rows;
   END IF;
   UPDATE keypup.sync_jobs j
   SET arguments = j.arguments
-    || jsonb_build_object('items', keypup.github_rename_seen(j.arguments -> 'items', lists, old_names, new_names))
+    || jsonb_build_object('items', keypup.github_rename_seen(j.arguments -> 'items', lists, renamed))
   WHERE j.account_id = account AND j.project_id = ANY (projects) AND j.kind = 'nested_pages'
     AND EXISTS (SELECT FROM jsonb_array_elements(j.arguments -> 'items') AS p (page)
-                WHERE p.page ->> 'connection' = ANY (lists) AND p.page -> 'seen' ?| old_names);
-  RETURN keypup.github_rename_seen(rows, lists, old_names, new_names);
+                WHERE p.page ->> 'connection' = ANY (lists)
+                  AND renamed ?| ARRAY(SELECT jsonb_array_elements_text(p.page -> 'seen')));
+  RETURN keypup.github_rename_seen(rows, lists, renamed);
 END
 $$;
-REVOKE ALL ON FUNCTION keypup.github_rename_seen(jsonb, text[], text[], text[]),
+REVOKE ALL ON FUNCTION keypup.github_rename_seen(jsonb, text[], jsonb),
   keypup.github_follow_seen(uuid, bigint[], text[], text[], text[], jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keypup.github_rename_seen(jsonb, text[], text[], text[]),
+GRANT EXECUTE ON FUNCTION keypup.github_rename_seen(jsonb, text[], jsonb),
   keypup.github_follow_seen(uuid, bigint[], text[], text[], text[], jsonb) TO keypup_worker;
-COMMENT ON FUNCTION keypup.github_rename_seen(jsonb, text[], text[], text[]) IS
+COMMENT ON FUNCTION keypup.github_rename_seen(jsonb, text[], jsonb) IS
   'Pages of nested lists, with new names in what those before them told.';
 COMMENT ON FUNCTION keypup.github_follow_seen(uuid, bigint[], text[], text[], text[], jsonb) IS
   'Carries new names through the pages of short lists that wait; returns rows that are being stored with them.';
