@@ -5,6 +5,7 @@
 #ifndef KEYPUP_COMPAT_H
 #define KEYPUP_COMPAT_H
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "common/jsonapi.h"
@@ -84,9 +85,12 @@
 	object_ownercheck(DatabaseRelationId, (database), (role))
 #define keypup_owns_extension(extension, role)                                                     \
 	object_ownercheck(ExtensionRelationId, (extension), (role))
+#define keypup_owns_relation(relation, role)                                                       \
+	object_ownercheck(RelationRelationId, (relation), (role))
 #else
 #define keypup_owns_database(database, role) pg_database_ownercheck((database), (role))
 #define keypup_owns_extension(extension, role) pg_extension_ownercheck((extension), (role))
+#define keypup_owns_relation(relation, role) pg_class_ownercheck((relation), (role))
 #endif
 
 #endif

@@ -21,6 +21,7 @@
 #include "outside/throttle.h"
 #include "right/current_user.h"
 #include "right/caller.h"
+#include "right/lock_first.h"
 #include "right/own_schema.h"
 #include "right/plan_cost.h"
 #include "right/policy_first.h"
@@ -193,6 +194,7 @@ _PG_init(void)
 	guard_own_schema();
 	register_caller();
 	watch_cursors();
+	ask_before_locks();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		register_launcher();

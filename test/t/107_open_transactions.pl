@@ -76,6 +76,32 @@ is(as('olga', "BEGIN; $change; COMMIT; BEGIN; SELECT pg_sleep(6); SELECT 'done'"
 query('SELECT pg_sleep(6)');
 is(query("SELECT count(*) FROM pg_stat_activity WHERE pid IN ($pid, $invited)"), '2', 'and operators, and whoever has changed nothing');
 
+# --- what nobody may do waits for nothing, or others would wait behind it ---
+
+my $table = 'keypup.pull_requests';
+leave_open('olga', "SELECT count(*) FROM $table");
+leave_open(query('SELECT current_user'), "LOCK TABLE $table IN ROW EXCLUSIVE MODE");
+my $tables = 'CREATE TEMP TABLE own (number bigint); CREATE TEMP TABLE parts (number bigint) PARTITION BY LIST (number)';
+my $references = "REFERENCES $table (number)";
+foreach my $case ([ "CREATE RULE r AS ON INSERT TO $table DO INSTEAD NOTHING", 'must be owner of table pull_requests' ],
+	[ "CREATE TRIGGER t BEFORE INSERT ON $table FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", 'permission denied for table pull_requests' ],
+	[ "CREATE TEMP TABLE t (number bigint $references)", 'permission denied for table pull_requests' ],
+	[ "CREATE TEMP TABLE t (number bigint, FOREIGN KEY (number) $references)", 'permission denied for table pull_requests' ],
+	[ "ALTER TABLE own ADD FOREIGN KEY (number) $references", 'permission denied for table pull_requests' ],
+	[ "ALTER TABLE own ADD COLUMN other bigint $references", 'permission denied for table pull_requests' ],
+	[ "DO \$\$ BEGIN ALTER TABLE own ADD COLUMN other bigint $references; END \$\$", 'permission denied for table pull_requests' ],
+	[ "ALTER TABLE parts ATTACH PARTITION $table DEFAULT", 'must be owner of table pull_requests' ],
+	[ "ALTER TABLE parts DETACH PARTITION $table", 'must be owner of table pull_requests' ],
+	[ 'ALTER INDEX keypup.pull_requests_created DEPENDS ON EXTENSION keypup', 'must be owner of index pull_requests_created' ])
+{
+	my ($command, $refusal) = @$case;
+	is(as('olga', "SET lock_timeout = '2s'; $tables; $command"), $refusal, "is refused at once: $command");
+}
+is(as('olga', q{CREATE TEMP TABLE own (number bigint PRIMARY KEY); CREATE TEMP TABLE other (number bigint REFERENCES own); CREATE RULE r AS ON INSERT TO other DO INSTEAD NOTHING}), '', 'with tables of their own people do what they like');
+eval { $_->quit } foreach splice @sessions;
+query("GRANT REFERENCES ON $table, keypup.accounts TO olga; GRANT CREATE ON SCHEMA public TO olga");
+is(as('olga', 'CREATE TABLE public.notes (account_id uuid REFERENCES keypup.accounts)'), '', 'and with ours what an operator has permitted');
+
 eval { $_->quit } foreach @sessions;
 $node->stop;
 done_testing();
