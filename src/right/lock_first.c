@@ -4,10 +4,10 @@
  *
  * Of nearly all commands PostgreSQL asks whether the user may do them before it locks
  * what they name. A few lock first: CREATE RULE, CREATE TRIGGER, foreign keys,
- * ATTACH and DETACH PARTITION, ALTER ... DEPENDS ON EXTENSION. Who may not do them waits
- * all the same while somebody reads or writes, which they can do themselves in
- * another session for as long as they like; and whoever comes after waits behind them: all
- * other accounts, and the worker. So the question is asked here, before.
+ * PARTITION OF, ATTACH and DETACH PARTITION, ALTER ... DEPENDS ON EXTENSION. Who may not
+ * do them waits all the same while somebody reads or writes, which they can do
+ * themselves in another session for as long as they like; and whoever comes after waits
+ * behind them: all other accounts, and the worker. So the question is asked here, before.
  */
 #include "postgres.h"
 
@@ -73,9 +73,14 @@ guard_command(Node *command)
 		guard_relation(((CreateTrigStmt *) command)->relation, ACL_TRIGGER);
 	else if (IsA(command, AlterObjectDependsStmt))
 		guard_relation(((AlterObjectDependsStmt *) command)->relation, ACL_NO_RIGHTS);
-	else if (IsA(command, CreateStmt))
+	else if (IsA(command, CreateStmt) || IsA(command, CreateForeignTableStmt))
 	{
-		foreach (cell, ((CreateStmt *) command)->tableElts)
+		/* A foreign table is made by the same statement, and more. */
+		CreateStmt *table = (CreateStmt *) command;
+
+		foreach (cell, table->inhRelations)
+			guard_relation(lfirst(cell), ACL_NO_RIGHTS);
+		foreach (cell, table->tableElts)
 			guard_element(lfirst(cell));
 	}
 	else if (IsA(command, AlterTableStmt))

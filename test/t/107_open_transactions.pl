@@ -90,6 +90,7 @@ foreach my $case ([ "CREATE RULE r AS ON INSERT TO $table DO INSTEAD NOTHING", '
 	[ "ALTER TABLE own ADD FOREIGN KEY (number) $references", 'permission denied for table pull_requests' ],
 	[ "ALTER TABLE own ADD COLUMN other bigint $references", 'permission denied for table pull_requests' ],
 	[ "DO \$\$ BEGIN ALTER TABLE own ADD COLUMN other bigint $references; END \$\$", 'permission denied for table pull_requests' ],
+	[ "CREATE TEMP TABLE t PARTITION OF $table DEFAULT", 'must be owner of table pull_requests' ],
 	[ "ALTER TABLE parts ATTACH PARTITION $table DEFAULT", 'must be owner of table pull_requests' ],
 	[ "ALTER TABLE parts DETACH PARTITION $table", 'must be owner of table pull_requests' ],
 	[ 'ALTER INDEX keypup.pull_requests_created DEPENDS ON EXTENSION keypup', 'must be owner of index pull_requests_created' ])
