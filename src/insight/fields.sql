@@ -6,7 +6,7 @@ CREATE VIEW keypup.pull_request_fields WITH (security_invoker = true, security_b
 -- the planner leaves out where nothing of them is asked for.
 SELECT p.account_id, p.project_id, j.name AS project, p.number, p.url, p.title, p.author AS author_username,
   p.author_is_bot,
-  CASE WHEN p.state = 'open' AND p.is_draft THEN 'DRAFT' ELSE upper(p.state COLLATE "C") END AS state,
+  CASE WHEN p.state = 'open' AND p.is_draft THEN 'draft' ELSE p.state END AS state,
   CASE WHEN v.review_state IS NOT NULL THEN v.review_state WHEN cardinality(p.requested_reviewers) > 0 THEN 'PENDING'
     ELSE 'NONE' END AS review_state,
   p.created_at, p.updated_at, p.closed_at, p.merged_at, d.due_on,
@@ -66,7 +66,7 @@ COMMENT ON COLUMN keypup.pull_request_fields.title IS 'Title.';
 COMMENT ON COLUMN keypup.pull_request_fields.author_username IS 'Login; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.pull_request_fields.author_is_bot IS 'Whether a bot opened it.';
 COMMENT ON COLUMN keypup.pull_request_fields.state IS
-  'OPEN, DRAFT (open, and a draft), CLOSED (without a merge) or MERGED.';
+  'open, draft (open, and a draft), closed (without a merge) or merged.';
 COMMENT ON COLUMN keypup.pull_request_fields.review_state IS
   'NONE, PENDING, CHANGES_REQUESTED or APPROVED, as in pull_request_metrics.';
 COMMENT ON COLUMN keypup.pull_request_fields.created_at IS 'When it was opened.';
@@ -106,7 +106,7 @@ COMMENT ON COLUMN keypup.pull_request_fields.resolved_issue_sub_types IS
 
 CREATE VIEW keypup.issue_status_spans WITH (security_invoker = true, security_barrier = true) AS
 SELECT t.account_id, t.project_id, t.project, t.number, t.place,
-  CASE t.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name, t.occurred_at AS start_at, t.end_at
+  CASE t.event WHEN 'closed' THEN 'closed' ELSE 'open' END AS name, t.occurred_at AS start_at, t.end_at
 FROM keypup.issue_transitions t;
 REVOKE ALL ON keypup.issue_status_spans FROM PUBLIC;
 GRANT SELECT ON keypup.issue_status_spans TO keypup_member;
@@ -118,14 +118,14 @@ COMMENT ON COLUMN keypup.issue_status_spans.project IS 'Name of the project.';
 COMMENT ON COLUMN keypup.issue_status_spans.number IS 'Number of the issue.';
 COMMENT ON COLUMN keypup.issue_status_spans.place IS 'Counts from 1.';
 COMMENT ON COLUMN keypup.issue_status_spans.name IS
-  'OPEN or CLOSED, where the provider tells of no other status (provider_capabilities).';
+  'open or closed, where the provider tells of no other status (provider_capabilities).';
 COMMENT ON COLUMN keypup.issue_status_spans.start_at IS 'When it began.';
 COMMENT ON COLUMN keypup.issue_status_spans.end_at IS 'When the next began; NULL in the last.';
 
 CREATE VIEW keypup.issue_fields WITH (security_invoker = true, security_barrier = true) AS
 -- Project by project, as what resolves an issue stands at the pull requests; the rest each issue looks up by its key.
 SELECT j.account_id, j.project_id, j.name AS project, i.number, i.url, i.title, i.author AS author_username,
-  i.author_is_bot, upper(i.state COLLATE "C") AS state, i.type AS sub_type, i.created_at, i.updated_at, i.closed_at,
+  i.author_is_bot, i.state, i.type AS sub_type, i.created_at, i.updated_at, i.closed_at,
   d.due_on, e.assigned_at, e.last_assigned_at, i.labels, i.milestone, i.assignees AS assignee_usernames,
   v.approved_at AS review_approved_at, v.last_approved_at AS review_last_approved_at,
   coalesce(i.recommended_action, 'NONE') AS recommended_action,
@@ -133,7 +133,7 @@ SELECT j.account_id, j.project_id, j.name AS project, i.number, i.url, i.title, 
     coalesce(i.numbers, '{}') AS resolving_pull_request_numbers, i.first_merged_at AS resolving_pr_first_merged_at,
   i.last_merged_at AS resolving_pr_last_merged_at, i.first_closed_at AS resolving_pr_first_closed_at,
   i.last_created_at AS resolving_pr_last_created_at, coalesce(i.authors, '{}') AS resolving_pr_author_usernames,
-    i.additions, i.deletions, i.lines_changed, upper(i.state COLLATE "C") AS workflow_status,
+    i.additions, i.deletions, i.lines_changed, i.state AS workflow_status,
     t.timeline AS workflow_timeline, NULL::interval AS cycle_time, i.key
 FROM keypup.projects j
 CROSS JOIN LATERAL (
@@ -193,7 +193,7 @@ COMMENT ON COLUMN keypup.issue_fields.url IS 'Where a person reads it.';
 COMMENT ON COLUMN keypup.issue_fields.title IS 'Title.';
 COMMENT ON COLUMN keypup.issue_fields.author_username IS 'Login; NULL when the user was deleted.';
 COMMENT ON COLUMN keypup.issue_fields.author_is_bot IS 'Whether a bot opened it.';
-COMMENT ON COLUMN keypup.issue_fields.state IS 'OPEN or CLOSED.';
+COMMENT ON COLUMN keypup.issue_fields.state IS 'open or closed.';
 COMMENT ON COLUMN keypup.issue_fields.sub_type IS 'The type that the provider gives it; NULL without one.';
 COMMENT ON COLUMN keypup.issue_fields.created_at IS 'When it was opened.';
 COMMENT ON COLUMN keypup.issue_fields.updated_at IS 'When it last changed.';

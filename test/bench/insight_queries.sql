@@ -944,7 +944,7 @@ WITH pull_request AS MATERIALIZED (
       > max(f.submitted_at) FILTER (WHERE f.is_last AND f.state = 'changes_requested'), false) THEN 'CHANGES_REQUESTED' WHEN bool_or(f.is_last AND f.state = 'approved') THEN 'APPROVED' ELSE 'PENDING' END AS review_state
   FROM followed f GROUP BY f.project_id, f.number, f.merged_at
 )
-SELECT j.name, p.number, CASE WHEN p.state = 'open' AND p.is_draft THEN 'DRAFT' ELSE upper(p.state) END, s.review_state, m.due_on, e.assigned_at,
+SELECT j.name, p.number, CASE WHEN p.state = 'open' AND p.is_draft THEN 'draft' ELSE p.state END, s.review_state, m.due_on, e.assigned_at,
   CASE WHEN p.state <> 'open' OR p.is_draft THEN 'NONE' WHEN s.review_state = 'PENDING' OR s.review_state = 'CHANGES_REQUESTED' AND array_remove(p.requested_reviewers, p.author) <> '{}' THEN 'REVIEW'
     WHEN s.review_state = 'CHANGES_REQUESTED' THEN 'FIX_CODE' WHEN s.review_state = 'APPROVED' THEN 'MERGE'
     WHEN greatest(p.created_at, p.updated_at) <= now() - interval '72 hours' THEN 'ASSIGN_REVIEWER' ELSE 'NONE' END,
@@ -977,7 +977,7 @@ WITH recent AS (
   SELECT h.account_id, h.project_id, h.number, h.event, lag(h.event) OVER w AS event_before, row_number() OVER w AS line, max(h.occurred_at) OVER w AS occurred_at
   FROM happened h WINDOW w AS (PARTITION BY h.account_id, h.project_id, h.number ORDER BY h.part, h.occurred_at, h.event)
 ), span AS (
-  SELECT o.project_id, o.number, row_number() OVER w AS place, CASE o.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name, o.occurred_at AS start_at, lead(o.occurred_at) OVER w AS end_at
+  SELECT o.project_id, o.number, row_number() OVER w AS place, CASE o.event WHEN 'closed' THEN 'closed' ELSE 'open' END AS name, o.occurred_at AS start_at, lead(o.occurred_at) OVER w AS end_at
   FROM ordered o WHERE o.event = 'opened' OR (o.event = 'closed') = (o.event_before <> 'closed')
   WINDOW w AS (PARTITION BY o.account_id, o.project_id, o.number ORDER BY o.line)
 )
@@ -993,7 +993,7 @@ WITH issue AS (
   FROM keypup.pull_requests p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.closes_issues)) AS c(number)
   WHERE p.deleted_at IS NULL AND p.state <> 'closed' GROUP BY p.account_id, p.project_id, c.number
 )
-SELECT j.name, i.number, upper(i.state), m.due_on, e.assigned_at,
+SELECT j.name, i.number, i.state, m.due_on, e.assigned_at,
   CASE WHEN i.state = 'closed' THEN 'NONE' WHEN r.is_worked_on THEN 'WAIT_FOR_IMPLEMENTATION' WHEN r.merged_at > coalesce(e.reopened_at, '-infinity') THEN 'CLOSE' ELSE 'IMPLEMENT' END,
   coalesce(r.numbers, '{}'), t.timeline
 FROM issue i
@@ -1006,7 +1006,7 @@ LEFT JOIN LATERAL (
 CROSS JOIN LATERAL (
   SELECT jsonb_agg(jsonb_build_object('name', s.name, 'start_at', s.start_at, 'end_at', s.end_at) ORDER BY s.place) AS timeline
   FROM (
-    SELECT CASE o.event WHEN 'closed' THEN 'CLOSED' ELSE 'OPEN' END AS name, o.place, o.occurred_at AS start_at, lead(o.occurred_at) OVER (ORDER BY o.place) AS end_at
+    SELECT CASE o.event WHEN 'closed' THEN 'closed' ELSE 'open' END AS name, o.place, o.occurred_at AS start_at, lead(o.occurred_at) OVER (ORDER BY o.place) AS end_at
     FROM (
       SELECT h.event, row_number() OVER w AS place, lag(h.event) OVER w AS event_before, max(h.occurred_at) OVER w AS occurred_at
       FROM (

@@ -57,7 +57,7 @@ for (const issue of truth.issues) {
   const turns = [seconds(issue.createdAt)];
   for (const event of stateEvents(issue)) if ((event.__typename === 'ClosedEvent') === (turns.length % 2 === 1)) turns.push(seconds(event.createdAt));
   if (issue.state === 'CLOSED' && turns.length % 2 === 1) turns.push(seconds(issue.closedAt));
-  turns.forEach((start, index) => lines.push(show('span', issue.number, index + 1, index % 2 ? 'CLOSED' : 'OPEN', start, turns[index + 1] ?? null)));
+  turns.forEach((start, index) => lines.push(show('span', issue.number, index + 1, index % 2 ? 'closed' : 'open', start, turns[index + 1] ?? null)));
 }
 
 // When each pull request came to stand approved, told review by review.
