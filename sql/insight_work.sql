@@ -163,5 +163,34 @@ INSERT INTO keypup.identities (account_id, connection_id, external_id, login, ki
 SELECT pg_temp.pull(50, 'wz3', '2024-01-01'), pg_temp.pull(51, 'wz4', '2024-01-02');
 SELECT person, first_pull_request_at FROM keypup.first_contributions WHERE account_id = :'account' AND person = 'Wei Zhang' ORDER BY 2;
 
+-- Whose hours. The account: UTC, 9 to 17 from Monday to Friday. Bob: the same by the clocks of Tokyo, 0 to 8 in UTC, but for Monday the 5th. Ann, by her other login: 8 to 12 from Monday to Thursday. Eve is no person that is known.
+-- 60: ready on Thursday the 1st at 10:00, bob is asked at 12:00 and asks for changes on Tuesday at 2:00: Friday and two hours, 10 for both. ann's until Wednesday at 9:30, when her other login answers: 4 + 1:30. Eve approves on
+-- Thursday at 10:00: the account's 7:30 + 1; since ready, 7 + 4 * 8 + 1: 40. Merged on Friday at 12:00: ann's, 2. By the account's hours: 7 + 8 + 8, 8 + 0:30, the same, 7 + 3; asked 5 + 8 + 8.
+-- 61: bob's, merged after a day without a review: nobody's turn is known, 7 + 1.
+SELECT pg_temp.pull(60, 'ann', '2024-02-01 10:00', '2024-02-09 12:00'), pg_temp.event(60, 'h1', 'review_requested', '2024-02-01 12:00', 'bob'), pg_temp.review(60, 'h1', 'bob', 'changes_requested', '2024-02-06 02:00'),
+  pg_temp.comment(60, 'h1', 'ann-home', '2024-02-07 09:30'), pg_temp.review(60, 'h2', 'eve', 'approved', '2024-02-08 10:00'), pg_temp.pull(61, 'bob', '2024-02-01 10:00', '2024-02-02 10:00');
+SELECT keypup.derive_pull_requests(:'account', :'project_id', '{60,61}');
+CREATE VIEW pg_temp.whose AS
+SELECT number, 'turn ' || place || ' ' || waiting_for AS what, login, waiting_time AS time, working_waiting_time AS working FROM keypup.pull_request_waiting WHERE number IN (60, 61)
+UNION ALL SELECT number, 'response', login, response_time, working_response_time FROM keypup.pull_request_reviews WHERE number = 60
+UNION ALL SELECT number, 'to merge', NULL, NULL, working_time_to_merge FROM keypup.pull_request_working_times WHERE number = 60;
+SELECT * FROM pg_temp.whose ORDER BY number, what, login;
+SELECT keypup.set_person_working_time('work', 'bob', time_zone => 'asia/tokyo', holidays => '{2024-02-05,2024-02-05}'), keypup.set_person_working_time('work', 'Ann-Home', '{Mo-Th 08:00-12:00}');
+SELECT name, time_zone, working_hours, working_minutes, holidays FROM keypup.people WHERE account_id = :'account' AND name IN ('Ann', 'Bob') ORDER BY 1;
+SELECT * FROM pg_temp.whose ORDER BY number, what, login;
+-- No holidays are other than the account's, which are a Friday and a Tuesday now: 5 + 8 + 8 and 7 + 8 + 8. What is left out is the account's again: 8 less.
+SELECT keypup.set_holidays('work', '{2024-02-02,2024-02-06}'), keypup.set_person_working_time('work', 'bob', holidays => '{}');
+SELECT * FROM pg_temp.whose WHERE login = 'bob' ORDER BY what;
+SELECT has_person_working_times, (SELECT count(*) FROM keypup.people WHERE num_nonnulls(time_zone, working_hours, working_minutes, holidays) > 0) AS own FROM keypup.accounts WHERE account_id = :'account';
+SELECT keypup.set_person_working_time('work', 'bob'), keypup.set_person_working_time('work', 'ann');
+SELECT * FROM pg_temp.whose WHERE login = 'bob' ORDER BY what;
+SELECT has_person_working_times, (SELECT count(*) FROM keypup.people WHERE num_nonnulls(time_zone, working_hours, working_minutes, holidays) > 0) AS own FROM keypup.accounts WHERE account_id = :'account';
+SELECT keypup.set_person_working_time('work', 'eve', '{Mo-Fr 10:00-16:00}');
+SELECT keypup.set_person_working_time('work', 'bob', '{Mo}');
+SELECT keypup.set_person_working_time('work', 'bob', time_zone => 'Mars/Base');
+SELECT keypup.set_person_working_time('work', 'bob', holidays => '{infinity}');
+SELECT keypup.set_person_working_time('nowhere', 'bob');
+SELECT detail FROM keypup.audit_log WHERE account_id = :'account' AND action = 'person.working_time' AND outcome = 'done' ORDER BY record_id;
+
 DELETE FROM keypup.accounts;
 DROP EXTENSION keypup CASCADE;

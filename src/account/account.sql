@@ -231,7 +231,8 @@ CREATE TABLE keypup.accounts (
   stale_after interval NOT NULL DEFAULT '30 days' CHECK (stale_after BETWEEN '1 day' AND '3650 days'),
   working_hours text[] NOT NULL DEFAULT '{Mo-Fr 09:00-17:00}',
   working_minutes integer[] NOT NULL DEFAULT '{540,1020,1980,2460,3420,3900,4860,5340,6300,6780}',
-  holidays date[] NOT NULL DEFAULT '{}'
+  holidays date[] NOT NULL DEFAULT '{}',
+  has_person_working_times boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE keypup.accounts IS 'The customers (tenants). Every other tenant table leads its keys with account_id.';
 COMMENT ON COLUMN keypup.accounts.account_id IS 'Identifies the account everywhere.';
@@ -265,4 +266,7 @@ COMMENT ON COLUMN keypup.accounts.working_hours IS
 COMMENT ON COLUMN keypup.accounts.working_minutes IS
   'The same: begin and end of each span, in minutes from Monday 0:00 on.';
 COMMENT ON COLUMN keypup.accounts.holidays IS 'Days on which nobody works, sorted. Set by set_holidays.';
+COMMENT ON COLUMN keypup.accounts.has_person_working_times IS
+  'Whether a person has other hours or holidays than these, as of the last set_person_working_time: where nobody has, '
+  'views look nobody up.';
 SELECT keypup.protect_table('keypup.accounts', 'data.read');

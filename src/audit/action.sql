@@ -67,6 +67,7 @@ INSERT INTO keypup.audit_actions (action, is_counted, description) VALUES
 ('sync.finish', false, 'It has ended: all is stored.'),
 ('person.merge', false, 'Logins become one person.'),
 ('person.split', false, 'A login is a person of its own.'),
+('person.working_time', false, 'When a person works, or that it is as the account does.'),
 ('team.set', false, 'A team gets its members.'),
 ('bot.mark', false, 'A login is a bot''s.'),
 ('bot.unmark', false, 'A login is a person''s.'),

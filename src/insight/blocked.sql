@@ -83,4 +83,4 @@ COMMENT ON COLUMN keypup.blocked_spans.end_at IS
   'When it lost the last of them, or was merged or closed; NULL while it goes on.';
 COMMENT ON COLUMN keypup.blocked_spans.blocked_time IS 'start_at to end_at; NULL while it goes on.';
 COMMENT ON COLUMN keypup.blocked_spans.working_blocked_time IS
-  'Working time of the same, as in pull_request_working_times.';
+  'Working time of the same, of the account''s hours.';

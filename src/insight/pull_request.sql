@@ -13,7 +13,13 @@ SELECT r.account_id, r.project_id, j.name AS project, r.pull_request_number AS n
     AND (p.merged_at IS NULL OR r.submitted_at <= p.merged_at), false) AS counts,
   f.is_first, q.asked_at,
   CASE WHEN isfinite(q.asked_at) AND q.asked_at <= r.submitted_at
-    THEN r.submitted_at - q.asked_at END AS response_time
+    THEN r.submitted_at - q.asked_at END AS response_time,
+  CASE WHEN isfinite(q.asked_at) AND q.asked_at <= r.submitted_at THEN (
+    SELECT keypup.time_at_work(coalesce(u.working_minutes, a.working_minutes), coalesce(u.holidays, a.holidays),
+      coalesce(u.time_zone, a.time_zone), q.asked_at, r.submitted_at)
+    FROM keypup.accounts a
+    LEFT JOIN keypup.people u ON u.account_id = a.account_id AND u.person_id = l.person_id
+    WHERE a.account_id = r.account_id) END AS working_response_time
 FROM keypup.reviews r
 JOIN keypup.pull_requests p ON p.account_id = r.account_id AND p.project_id = r.project_id
   AND p.number = r.pull_request_number
@@ -95,6 +101,9 @@ COMMENT ON COLUMN keypup.pull_request_reviews.asked_at IS
   'reviewer''s review before. NULL where nobody asked again, and while it was never ready.';
 COMMENT ON COLUMN keypup.pull_request_reviews.response_time IS
   'asked_at to this review; NULL where there is no asked_at, or it is later.';
+COMMENT ON COLUMN keypup.pull_request_reviews.working_response_time IS
+  'Working time of the same, of the reviewer''s hours (set_person_working_time), where there are any, else the '
+  'account''s.';
 
 CREATE VIEW keypup.pull_request_metrics WITH (security_invoker = true, security_barrier = true) AS
 -- Each pull request looks its own rows up by key: no estimate can turn this into a join of whole histories.

@@ -16,23 +16,35 @@ GRANT EXECUTE ON FUNCTION keypup.period_starts(timestamp, timestamp, interval) T
 COMMENT ON FUNCTION keypup.period_starts(timestamp, timestamp, interval) IS
   'When each day, week or month begins, from the first on until a time: generate_series.';
 
+CREATE FUNCTION keypup.time_zone_name(zone text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  its_name text;
+BEGIN
+  -- An abbreviation is a fixed offset, whatever the season: only UTC is meant so.
+  SELECT z.name INTO its_name FROM pg_timezone_names z
+  WHERE lower(z.name COLLATE "C") = lower(zone COLLATE "C") AND z.name !~ '^(posix|right)/'
+    AND (z.name = 'UTC' OR NOT EXISTS (SELECT FROM pg_timezone_abbrevs b WHERE b.abbrev = upper(z.name COLLATE "C")));
+  IF its_name IS NULL THEN
+    RAISE EXCEPTION 'time zone "%" is unknown', coalesce(regexp_replace(left(zone, 100), '[[:cntrl:]]', '?', 'g'), '')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Write it as Europe/Paris or UTC; SELECT name FROM '
+        'pg_timezone_names shows all.';
+  END IF;
+  RETURN its_name;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.time_zone_name(text) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.time_zone_name(text) IS
+  'The name of a time zone in the server''s spelling; fails where it knows none.';
+
 CREATE FUNCTION keypup.set_time_zone(account text, time_zone text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   the_account uuid := keypup.authorize(account, 'settings.write');
-  zone text;
+  zone text := keypup.time_zone_name(time_zone);
 BEGIN
-  -- An abbreviation is a fixed offset, whatever the season: only UTC is meant so.
-  SELECT z.name INTO zone FROM pg_timezone_names z
-  WHERE lower(z.name COLLATE "C") = lower(set_time_zone.time_zone COLLATE "C") AND z.name !~ '^(posix|right)/'
-    AND (z.name = 'UTC' OR NOT EXISTS (SELECT FROM pg_timezone_abbrevs b WHERE b.abbrev = upper(z.name COLLATE "C")));
-  IF zone IS NULL THEN
-    RAISE EXCEPTION 'time zone "%" is unknown',
-      coalesce(regexp_replace(left(set_time_zone.time_zone, 100), '[[:cntrl:]]', '?', 'g'), '')
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Write it as Europe/Paris or UTC; SELECT name FROM '
-        'pg_timezone_names shows all.';
-  END IF;
   UPDATE keypup.accounts a SET time_zone = zone WHERE a.account_id = the_account;
   PERFORM keypup.record_action(the_account, 'account.time_zone', zone);
 END

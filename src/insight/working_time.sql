@@ -1,4 +1,4 @@
--- insight/working_time.sql: durations in working time: of the hours and days in which an account works.
+-- insight/working_time.sql: durations in working time: of the hours and days in which an account, or a person, works.
 -- doc/working-time.md has the rules.
 
 CREATE FUNCTION keypup.time_at_work(minutes integer[], holidays date[], time_zone text, from_at timestamptz,
@@ -101,11 +101,10 @@ COMMENT ON FUNCTION keypup.set_working_hours(text, text[]) IS
   'Says in which hours of the week the account works, for example {Mo-Fr 09:00-12:30,13:30-17:00}; working times count '
   'by it from the next statement on, for the past too.';
 
-CREATE FUNCTION keypup.set_holidays(account text, days date[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO'
+CREATE FUNCTION keypup.sorted_holidays(days date[]) RETURNS date[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  the_account uuid := keypup.authorize(account, 'settings.write');
   sorted date[] := ARRAY(SELECT DISTINCT d.day FROM unnest(days) AS d(day) ORDER BY 1);
 BEGIN
   IF days IS NULL OR cardinality(sorted) > 2000 OR EXISTS (SELECT FROM unnest(sorted) AS d(day)
@@ -113,6 +112,19 @@ BEGIN
     RAISE EXCEPTION 'holidays are malformed' USING ERRCODE = 'invalid_parameter_value',
       HINT = 'Give at most 2000 days, of years 1 to 9999; {} for none.';
   END IF;
+  RETURN sorted;
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.sorted_holidays(date[]) FROM PUBLIC;
+COMMENT ON FUNCTION keypup.sorted_holidays(date[]) IS 'Holidays as they are computed with: sorted, each once.';
+
+CREATE FUNCTION keypup.set_holidays(account text, days date[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO'
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'settings.write');
+  sorted date[] := keypup.sorted_holidays(days);
+BEGIN
   UPDATE keypup.accounts a SET holidays = sorted WHERE a.account_id = the_account;
   PERFORM keypup.record_action(the_account, 'account.holidays', CASE WHEN sorted = '{}' THEN 'none' ELSE
     format('%s days, %s to %s', cardinality(sorted), sorted[1], sorted[cardinality(sorted)]) END);
@@ -122,6 +134,38 @@ REVOKE ALL ON FUNCTION keypup.set_holidays(text, date[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keypup.set_holidays(text, date[]) TO keypup_member;
 COMMENT ON FUNCTION keypup.set_holidays(text, date[]) IS
   'Says on which days the account does not work, whatever the day of the week: all of them, those of the past, too.';
+
+CREATE FUNCTION keypup.set_person_working_time(account text, login text, hours text[] DEFAULT NULL,
+  time_zone text DEFAULT NULL, holidays date[] DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  the_account uuid := keypup.authorize(account, 'settings.write');
+  minutes integer[] := CASE WHEN hours IS NOT NULL THEN keypup.minutes_of_week(hours) END;
+  zone text := CASE WHEN time_zone IS NOT NULL THEN keypup.time_zone_name(time_zone) END;
+  days date[] := CASE WHEN holidays IS NOT NULL THEN keypup.sorted_holidays(holidays) END;
+  person uuid;
+BEGIN
+  -- The person that the login is after a merge that goes on.
+  PERFORM FROM keypup.accounts a WHERE a.account_id = the_account FOR NO KEY UPDATE;
+  person := (SELECT l.person_id FROM keypup.find_logins(the_account, login) l LIMIT 1);
+  UPDATE keypup.people u SET time_zone = zone, working_hours = hours, working_minutes = minutes, holidays = days
+  WHERE u.account_id = the_account AND u.person_id = person;
+  UPDATE keypup.accounts a SET has_person_working_times = EXISTS (
+    SELECT FROM keypup.people u WHERE u.account_id = the_account
+      AND (u.working_hours IS NOT NULL OR u.time_zone IS NOT NULL OR u.holidays IS NOT NULL))
+  WHERE a.account_id = the_account;
+  PERFORM keypup.record_action(the_account, 'person.working_time', format('"%s": %s', login,
+    coalesce(nullif(concat_ws(', ', array_to_string(hours, '; '), zone, cardinality(days) || ' holidays'), ''),
+      'as the account')));
+END
+$$;
+REVOKE ALL ON FUNCTION keypup.set_person_working_time(text, text, text[], text, date[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keypup.set_person_working_time(text, text, text[], text, date[]) TO keypup_member;
+COMMENT ON FUNCTION keypup.set_person_working_time(text, text, text[], text, date[]) IS
+  'Says in which hours the person of a login works, by the clocks of which time zone, and on which days not; the '
+  'account''s where it is left out or NULL, as before: all three each time. Counts from the next statement on, for the '
+  'past too, where a view says that it counts by a person.';
 
 CREATE VIEW keypup.pull_request_working_times WITH (security_invoker = true, security_barrier = true) AS
 -- The spans are those of pull_request_cycle and pull_request_metrics.
@@ -171,7 +215,8 @@ REVOKE ALL ON keypup.pull_request_working_times FROM PUBLIC;
 GRANT SELECT ON keypup.pull_request_working_times TO keypup_member;
 COMMENT ON VIEW keypup.pull_request_working_times IS
   'One row a pull request that is not deleted: its stages and other durations in working time, without the hours, '
-  'nights and days in which the account does not work (set_working_hours, set_holidays).';
+  'nights and days in which the account does not work (set_working_hours, set_holidays): the account''s for all of '
+  'them, whoever''s turn it was, so that the stages sum to the whole.';
 COMMENT ON COLUMN keypup.pull_request_working_times.account_id IS 'The account.';
 COMMENT ON COLUMN keypup.pull_request_working_times.project_id IS 'The project.';
 COMMENT ON COLUMN keypup.pull_request_working_times.project IS 'Name of the project.';

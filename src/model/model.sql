@@ -47,12 +47,24 @@ CREATE TABLE keypup.people (
   account_id uuid NOT NULL REFERENCES keypup.accounts ON DELETE CASCADE,
   person_id uuid NOT NULL,
   name text,
-  PRIMARY KEY (account_id, person_id)
+  time_zone text CHECK (time_zone ~ '^[^[:cntrl:]]{1,100}$'),
+  working_hours text[],
+  working_minutes integer[],
+  holidays date[],
+  PRIMARY KEY (account_id, person_id),
+  CHECK ((working_hours IS NULL) = (working_minutes IS NULL))
 );
 COMMENT ON TABLE keypup.people IS
   'Persons. One person may have several logins (identities); bots and teams are no persons.';
 COMMENT ON COLUMN keypup.people.person_id IS 'Identifies the person.';
 COMMENT ON COLUMN keypup.people.name IS 'Display name, as the provider gave it.';
+COMMENT ON COLUMN keypup.people.time_zone IS
+  'By which clocks the person works; NULL: the account''s. Set by set_person_working_time, as the columns below.';
+COMMENT ON COLUMN keypup.people.working_hours IS 'In which hours of the week the person works; NULL: the account''s.';
+COMMENT ON COLUMN keypup.people.working_minutes IS
+  'The same: begin and end of each span, in minutes from Monday 0:00 on; NULL: the account''s.';
+COMMENT ON COLUMN keypup.people.holidays IS
+  'Days on which the person does not work, sorted, instead of the account''s; NULL: the account''s.';
 SELECT keypup.protect_table('keypup.people', 'data.read');
 
 CREATE TABLE keypup.identities (

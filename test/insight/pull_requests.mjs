@@ -58,26 +58,29 @@ function replay(pull) {
   return { ready, spans };
 }
 
-/** Whose turn it is, one step after the other. */
-function takeTurns(pull, ready, reviews, own, end) {
+/** Whose turn it is, one step after the other: the author's, or that of whose review ends it. */
+function takeTurns(pull, author, ready, reviews, own, end) {
   if (ready === null) return [];
   const steps = [{ at: ready, source: 1, id: '', step: 'ready' }];
   for (const event of pull.events) {
     const step = { ConvertToDraftEvent: 'draft', ReadyForReviewEvent: 'ready', ReviewRequestedEvent: 'ready' }[event.__typename];
     if (step && seconds(event.createdAt) > ready) steps.push({ at: seconds(event.createdAt), source: 2, id: event.id, step });
   }
-  for (const review of reviews) if (!review.bot && review.at >= ready) steps.push({ at: review.at, source: 3, id: review.id, step: review.own ? 'answer' : review.said === 'APPROVED' ? 'approval' : 'question' });
+  for (const review of reviews) if (!review.bot && review.at >= ready) steps.push({ at: review.at, source: 3, id: review.id, login: review.login, step: review.own ? 'answer' : review.said === 'APPROVED' ? 'approval' : 'question' });
   for (const comment of own) if (comment.at >= ready) steps.push({ ...comment, source: 4, step: 'answer' });
   steps.sort((one, other) => one.at - other.at || one.source - other.source || (one.id < other.id ? -1 : 1));
   const turns = [];
   let isAsked = false;
-  for (const { at, step } of steps) {
+  for (const { at, step, login } of steps) {
     if (end !== null && at >= end) break;
     const turn = step === 'ready' ? 'reviewer' : step === 'answer' ? (isAsked ? 'reviewer' : turns.at(-1).turn) : 'author';
     if (step !== 'answer') isAsked = step === 'question';
-    if (turns.at(-1)?.turn !== turn) turns.push({ turn, at });
+    if (turns.at(-1)?.turn !== turn) turns.push({ turn, at, by: login ?? null });
   }
-  return turns.map(({ turn, at }, place) => ({ place: place + 1, turn, at, until: turns[place + 1]?.at ?? end }));
+  return turns.map(({ turn, at }, place) => {
+    const next = turns[place + 1];
+    return { place: place + 1, turn, login: turn === 'author' ? author : next?.by ?? null, at, until: next?.at ?? end };
+  });
 }
 
 for (const pull of pullRequests) {
@@ -141,7 +144,7 @@ for (const pull of pullRequests) {
     merged === null ? null : firstReview === null, merged === null || author === null || !pull.mergedBy ? null : pull.mergedBy.login === author,
     times('ReopenedEvent').length, REVERTS.some((pattern) => pattern.test(pull.title)), pull.commits.length > 0 && seconds(pull.commits[0].authoredDate) < created - 90 * 24 * 3600, pull.state === 'OPEN' && pull.isDraft ? 'draft' : pull.state.toLowerCase()));
   const own = comments.filter((comment) => author !== null && comment.login === author && !comment.bot);
-  for (const span of takeTurns(pull, ready, everybodys, own, end)) lines.push(show('turn', pull.number, span.place, span.turn, span.at, span.until));
+  for (const span of takeTurns(pull, author, ready, everybodys, own, end)) lines.push(show('turn', pull.number, span.place, span.turn, span.login, span.at, span.until));
 
   const met = new Map();
   for (const review of reviews) {

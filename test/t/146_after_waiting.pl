@@ -54,7 +54,7 @@ my %calls = (
 	create_api_key => q{'acme', 'x', 'viewer'}, revoke_api_key => qq{'acme', '$prefix'}, grant_support => q{'acme', 'sam', 'looks at a sync', '1 hour', ARRAY['demo/one']}, revoke_support => qq{'acme', $consent},
 	disconnect => q{'acme', 'github'}, drop_account => q{'acme'}, shred_account => q{'acme'}, track => q{'acme', 'demo/three', 'github'}, untrack => q{'acme', 'demo/one'}, reread => q{'acme', 'demo/two'},
 	set_time_zone => q{'acme', 'Europe/Paris'}, set_production_environments => q{'acme', ARRAY['x']}, set_incident_labels => q{'acme', ARRAY['x']}, set_deployment_window => q{'acme', '2 hours'}, set_stale_after => q{'acme', '14 days'},
-	set_rework_labels => q{'acme', ARRAY['x']}, set_blocked_labels => q{'acme', ARRAY['x']}, set_working_hours => q{'acme', '{Mo-Fr 08:00-17:00}'}, set_holidays => q{'acme', '{2026-12-25}'},
+	set_rework_labels => q{'acme', ARRAY['x']}, set_blocked_labels => q{'acme', ARRAY['x']}, set_working_hours => q{'acme', '{Mo-Fr 08:00-17:00}'}, set_holidays => q{'acme', '{2026-12-25}'}, set_person_working_time => q{'acme', 'login2', '{Mo-Fr 08:00-17:00}'},
 	connect => qq{'acme', 'github', '$token', '$url', 'third'}, connect_app => qq{'acme', 'github', '7', 99, $pem, '$url', 'fourth'}, set_webhook_secret => q{'acme', 'github', repeat('fedcba9876543210', 2)},
 	replace_token => qq{'acme', 'github', '${token}new'}, replace_app_key => qq{'acme', 'app', $pem}, rotate_keys => q{'acme'},
 	merge_people => q{'acme', 'login2', 'login1'}, split_person => q{'acme', 'login3'}, merge_verified_people => q{'acme'}, set_team => q{'acme', 'core', ARRAY['login1', 'login2']},

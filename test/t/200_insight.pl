@@ -63,7 +63,7 @@ foreach my $name (@repositories)
 		  . ", times_reopened, " . unknown('is_revert') . ', ' . unknown('is_first_commit_old') . ", state_now) FROM keypup.pull_request_metrics WHERE account_id = '$id'",
 		load => "SELECT concat_ws(' ', 'load', coalesce(l.login, r.reviewer, '-'), " . unknown('r.is_bot') . ', extract(epoch FROM r.week_start)::bigint, r.reviews, r.pull_requests, r.first_reviews, r.responses, '
 		  . span('r.median_response_time') . ', ' . span('r.p90_response_time') . ") FROM keypup.review_load r LEFT JOIN keypup.identities l ON l.account_id = r.account_id AND l.person_id = r.person_id WHERE r.account_id = '$id'",
-		turn => 'SELECT concat_ws($$ $$, $$turn$$, number, place, waiting_for, extract(epoch FROM start_at)::bigint, coalesce(extract(epoch FROM end_at)::bigint::text, $$-$$))'
+		turn => 'SELECT concat_ws($$ $$, $$turn$$, number, place, waiting_for, coalesce(login, $$-$$), extract(epoch FROM start_at)::bigint, coalesce(extract(epoch FROM end_at)::bigint::text, $$-$$))'
 		  . " FROM keypup.pull_request_waiting WHERE account_id = '$id'",
 		pair => "SELECT concat_ws(' ', 'pair', coalesce(a.login, p.author, '-'), coalesce(r.login, p.reviewer, '-'), p.pull_requests, p.reviews, p.approvals) FROM keypup.reviewer_pairs p
 			LEFT JOIN keypup.identities a ON a.account_id = p.account_id AND a.person_id = p.author_person_id

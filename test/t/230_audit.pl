@@ -87,6 +87,7 @@ my @calls = (
 	[ receive_webhook => q{SELECT keypup.receive_webhook(connection_id, '{"x-github-event": "push", "x-github-delivery": "d", "x-hub-signature-256": "sha256=00"}', '\x7b7d') FROM keypup.connections WHERE name = 'github'}, 'webhook.receive', 'refused' ],
 	[ set_team => q{SELECT keypup.set_team('acme', 'core', '{}')}, 'team.set' ],
 	[ merge_people => q{SELECT keypup.merge_people('acme', min(login), max(login)) FROM keypup.identities}, 'person.merge' ],
+	[ set_person_working_time => q{SELECT keypup.set_person_working_time('acme', min(login), '{Mo-Fr 09:00-17:00}') FROM keypup.identities}, 'person.working_time' ],
 	[ split_person => q{SELECT keypup.split_person('acme', min(login)) FROM keypup.identities}, 'person.split' ],
 	[ merge_verified_people => undef ],
 	[ mark_bot => q{SELECT keypup.mark_bot('acme', min(login)) FROM keypup.identities}, 'bot.mark' ],
