@@ -107,7 +107,7 @@ keypup.key_file = '$work/keys'
 keypup.ca_file = '${ca_file:-}'
 keypup.private_hosts = '${private_hosts:-}'
 CONF
-  as_server "$bin/pg_ctl" -D "$work/data" -l "$work/log" -w start >/dev/null || { cat "$work/log"; die "PostgreSQL did not start"; }
+  as_server "$bin/pg_ctl" -D "$work/data" -l "$work/log" -w -t 900 start >/dev/null || { cat "$work/log"; die "PostgreSQL did not start"; }
   export PGHOST=$work PGPORT=$port PGDATABASE=postgres
   PGUSER=$(server_user)
   export PGUSER

@@ -16,8 +16,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server crash_server as_role asking_as plant_overloads literal
-	compare_with_truth differences keep_truth differing);
+our @EXPORT = qw(start_node start_github start_openid start_relay start_tinyproxy control new_server crash_server nobody_is_in avoid_midnight as_role asking_as
+	plant_overloads literal compare_with_truth differences keep_truth differing);
 
 # The data folder of a test's first server is a copy of the one that dev/run_tests has made, unless the test has options of its own for it:
 # initdb takes a second of a processor. PostgreSQL 17 does the same where a test has no options at all. A second server must be
@@ -91,18 +91,26 @@ sub start_tinyproxy
 	my (%options) = @_;
 	my ($binary) = grep { -x } map { "$_/tinyproxy" } split(/:/, $ENV{PATH}), '/usr/sbin';
 	return undef unless defined $binary;
-	my $dir = tempdir(CLEANUP => 1);
-	my $proxy = { dir => $dir, log => "$dir/log", port => PostgreSQL::Test::Cluster::get_free_port() };
-	append_to_file("$dir/conf", join '', map { "$_\n" } "Port $proxy->{port}", 'Listen 127.0.0.1', 'Timeout 60', "LogFile \"$proxy->{log}\"",
-		'LogLevel Connect', 'MaxClients 100', map { "$_ $options{$_}" } sort keys %options);
-	$proxy->{process} = start([ $binary, '-d', '-c', "$dir/conf" ], '>', "$dir/out", '2>', "$dir/err");
-	push @emulators, $proxy;
-	foreach (1 .. 500)
+	my $give_up = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $said = '';
+	# It ends where somebody else took the port meanwhile.
+	foreach (1 .. 5)
 	{
-		return $proxy if IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $proxy->{port});
-		usleep(20_000);
+		my $dir = tempdir(CLEANUP => 1);
+		my $proxy = { dir => $dir, log => "$dir/log", port => PostgreSQL::Test::Cluster::get_free_port() };
+		append_to_file("$dir/conf", join '', map { "$_\n" } "Port $proxy->{port}", 'Listen 127.0.0.1', 'Timeout 600', "LogFile \"$proxy->{log}\"",
+			'LogLevel Connect', 'MaxClients 100', map { "$_ $options{$_}" } sort keys %options);
+		$proxy->{process} = start([ $binary, '-d', '-c', "$dir/conf" ], '>', "$dir/out", '2>', "$dir/err");
+		push @emulators, $proxy;
+		while ($proxy->{process}->pumpable && time < $give_up)
+		{
+			# Its log has that somebody was there, if it was this one.
+			return $proxy if IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $proxy->{port}) && -s $proxy->{log};
+			usleep(20_000);
+		}
+		$said .= slurp_file("$dir/out") . slurp_file("$dir/err");
 	}
-	die 'tinyproxy does not start: ' . slurp_file("$dir/out") . slurp_file("$dir/err");
+	die "tinyproxy does not start: $said";
 }
 
 # Asks the control interface of one of them; returns its answer as text.
@@ -162,6 +170,25 @@ sub crash_server
 		usleep(10_000);
 	}
 	die 'the server did not come back';
+}
+
+# Waits until no session of anybody is in a database any more: one that was ended takes a moment, in which the database can be neither
+# dropped nor renamed. PostgreSQL waits for five seconds.
+sub nobody_is_in
+{
+	my ($node, $database) = @_;
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = '$database' AND backend_type = 'client backend'") or die "somebody stays in $database";
+	return;
+}
+
+# Waits until it is tomorrow in these time zones where that is near: what counts days to today, and is computed twice, must not cross midnight.
+sub avoid_midnight
+{
+	my ($node, @zones) = @_;
+	my $left = join ', ', map { "86400 - extract(epoch FROM (now() AT TIME ZONE '$_')::time)" } @zones;
+	my $near = $node->safe_psql('postgres', "SELECT coalesce(max(s), 0) FROM unnest(ARRAY[$left]) s WHERE s < 300");
+	sleep $near + 2 if $near > 0;
+	return;
 }
 
 sub literal { my $text = shift; $text =~ s/'/''/g; return "'$text'"; }

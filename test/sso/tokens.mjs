@@ -9,7 +9,7 @@ const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const jwk = (pair, kid, alg) => ({ ...pair.publicKey.export({ format: 'jwk' }), kid, alg, use: 'sig' });
 const text = (part) => Buffer.from(typeof part === 'string' ? part : JSON.stringify(part)).toString('base64url');
 const now = Math.floor(Date.now() / 1000);
-const claims = (more = {}) => ({ iss: issuer, sub: 'subject-1', aud: client, iat: now, exp: now + 600, ...more });
+const claims = (more = {}) => ({ iss: issuer, sub: 'subject-1', aud: client, iat: now, exp: now + 3600, ...more });
 const make = (header, payload, key = rsa.privateKey) => {
   const signed = `${text(header)}.${text(payload)}`;
   const signature = key.asymmetricKeyType === 'ec' ? sign('sha256', Buffer.from(signed), { key, dsaEncoding: 'ieee-p1363' }) : sign('sha256', Buffer.from(signed), key);
@@ -31,7 +31,7 @@ const good = {
   'in two groups': rs({ sub: 'subject-7', groups: ['readers', 'leads'] }),
   'in no group of ours': rs({ sub: 'subject-7', groups: ['people'] }),
   'groups in text': rs({ sub: 'subject-8', groups: 'readers' }),
-  short: rs({ exp: now + 30, jti: 'short' }),
+  short: rs({ exp: now + 1800, jti: 'short' }),
 };
 const fresh = make(rs256, claims({ jti: 'fresh' }));
 const [h, p, s] = fresh.split('.');

@@ -28,13 +28,14 @@ foreach my $account (qw(acme bolt))
 	$handle{$account} = query("SELECT keypup.sign_in_with_api_key('$key')");
 }
 
-my $port = PostgreSQL::Test::Cluster::get_free_port();
+# Of its socket's name alone: it listens on no address.
+my $port = 6432;
 append_to_file("$dir/users", qq{"app" ""\n});
 append_to_file("$dir/pgbouncer.ini", <<CONF);
 [databases]
 postgres = host=${\$node->host} port=${\$node->port} pool_size=1
 [pgbouncer]
-listen_addr = 127.0.0.1
+listen_addr =
 listen_port = $port
 unix_socket_dir = $dir
 auth_type = trust
@@ -45,7 +46,7 @@ pidfile = $dir/pid
 CONF
 system_or_bail($bouncer, '-q', '-d', "$dir/pgbouncer.ini");
 # It listens a moment after it has gone to the background.
-foreach (1 .. 100) { last if -S "$dir/.s.PGSQL.$port"; select undef, undef, undef, 0.1; }
+foreach (1 .. 1800) { last if -S "$dir/.s.PGSQL.$port"; select undef, undef, undef, 0.1; }
 my $connect = sub { return DBI->connect("dbi:Pg:dbname=postgres;host=$dir;port=$port;user=app", undef, undef, { RaiseError => 1, PrintError => 0, pg_server_prepare => 0 }); };
 
 # A person's turns: use the session, look, and every other time roll back; then look without it, as whoever has the connection next.

@@ -44,6 +44,7 @@ query("SELECT keypup.track('acme', '$_')") foreach @names;
 ok($node->poll_query_until('postgres', q{SELECT bool_and(phase = 'idle' AND last_run_finished_at IS NOT NULL) FROM keypup.sync_status}), 'all is synced');
 $node->safe_psql('postgres', 'ANALYZE');    # autovacuum would get to it, in a minute
 
+avoid_midnight($node, 'UTC', 'America/Los_Angeles');
 my $seconds = sub { return "round(extract(epoch FROM $_[0]), 2)"; };
 my $dir = tempdir(CLEANUP => 1);
 my %truth;

@@ -73,6 +73,7 @@ my %select = (
 		issues_completed, issues_not_planned, coalesce(round(reopen_rate::numeric, 4)::text, '-'), } . join(', ', map { span($_) } qw(lead_time_p50 lead_time_p90)) . q{) FROM keypup.issue_throughput_by WHERE period = 'week' AND account_id = '$id'},
 	revert => q{SELECT concat_ws(' ', 'revert', number, reverted_by) FROM keypup.pull_request_reverts WHERE account_id = '$id'});
 
+avoid_midnight($node, 'America/Los_Angeles');
 my $dir = tempdir(CLEANUP => 1);
 my %compared;
 foreach my $name (@repositories)

@@ -191,6 +191,7 @@ sub compare
 	}
 }
 
+avoid_midnight($node, 'UTC', 'Asia/Kolkata');
 my $url = serve('vera');
 my $seen = browse($url, { follow => 'Reviews' }, { follow => 'Delivery' }, { follow => 'Flow' }, { period => 'All time' }, { choose => { project => 'demo/two' } }, { period => '26 weeks' }, { follow => 'Reviews' },
 	{ period => 'All time' }, { choose => { project => 'All projects' } }, { follow => 'Delivery' }, { choose => { project => 'demo/one' } });

@@ -95,7 +95,7 @@ test('a body can be any bytes, and can have no end', async () => {
 test('the clock of the Date header can be wrong', async () => {
   await client.settings({ clock_offset_ms: -600_000 });
   const { headers } = await ask();
-  assert.ok(Math.abs(Date.parse(headers.date) - (Date.now() - 600_000)) < 5000);
+  assert.ok(Math.abs(Date.parse(headers.date) - (Date.now() - 600_000)) < 60_000);
 });
 
 test('gzip is used when the client accepts it, and only then', async () => {
