@@ -26,7 +26,9 @@ $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
 sub becomes { return $node->poll_query_until('postgres', $_[0]); }
 sub as { return as_role($node, @_); }
-sub slow { control($github, 'settings', { latency_ms => $_[0] }); return; }
+# All answers are kept until they are let go.
+sub keep_answers { control($github, 'settings', { faults => [ { match => {}, late => JSON::PP::true } ] }); return; }
+sub let_go { control($github, 'settings', { faults => [] }); return; }
 sub connect_and_track
 {
 	my ($account, $connection, @projects) = @_;
@@ -73,7 +75,7 @@ like(as('olga', q{SELECT keypup.drop_account('nowhere')}), qr/^account "nowhere"
 
 query(qq{SELECT keypup.set_webhook_secret('acme', 'quiet', repeat('0123456789abcdef', 3))});
 is(as('adam', q{SELECT keypup.allow_provider_sign_in('acme', 'viewer', 'quiet')}), '', 'people sign in by the quiet connection');
-slow(2500);
+keep_answers();
 my $busy = connect_and_track('acme', 'busy', @busy);
 query(q{SELECT keypup.set_webhook_secret('acme', 'busy', repeat('0123456789abcdef', 3))});
 query(qq{INSERT INTO keypup.webhook_deliveries (account_id, connection_id, delivery_id, event) SELECT account_id, connection_id, 'd', 'ping' FROM keypup.connections});
@@ -82,12 +84,12 @@ my $projects = query("SELECT string_agg(project_id::text, ',') FROM keypup.proje
 is(as('adam', q{SELECT keypup.disconnect('acme', 'busy')}), '', 'an admin disconnects it');
 is(rows_of('connection_id', "'$busy'") . rows_of('project_id', $projects), '', 'no row of it is left');
 is(query(q{SELECT detail FROM keypup.audit_log WHERE action = 'connection.remove'}), '"busy": ' . join(', ', @busy), 'and the audit log says what went');
+let_go();
 ok(becomes(q{SELECT sum(requests_in_flight) = 0 FROM keypup.worker_status}), 'the answers come');
 my $of_others = 'SELECT sum(requests) FROM keypup.sync_state';
 my $asked = requests() - query($of_others);
 is(rows_of('connection_id', "'$busy'") . rows_of('project_id', $projects), '', 'and are dropped');
 query("SELECT keypup.wake_launcher()");
-slow(0);
 query(q{UPDATE keypup.sync_state SET next_run_at = now(); SELECT keypup.wake_launcher()});
 ok(becomes(q{SELECT bool_and(phase = 'idle' AND next_run_at > now()) FROM keypup.sync_status}), 'the others are read on');
 is(requests() - query($of_others), $asked, 'and nothing more of that one');
@@ -127,12 +129,13 @@ query(q{SELECT keypup.add_person('acme', 'ann', 'viewer'), keypup.set_password('
 query(q{SELECT keypup.add_identity_provider('acme', 'https://id.example', ARRAY['c'], '{"keys": [{"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}');
 	SELECT keypup.link_person('acme', 'ann', 'https://id.example', 's'), keypup.map_group('acme', 'https://id.example', 'g', 'viewer')});
 my $account = query(q{SELECT account_id FROM keypup.accounts WHERE name = 'acme'});
-slow(2500);
+keep_answers();
 query(q{UPDATE keypup.sync_state SET next_run_at = now(); SELECT keypup.wake_launcher()});
 my ($call_out, $call_error) = ('', '');
 my $call = start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', q{CALL keypup.sync('acme', 'demo/quiet')} ], '>', \$call_out, '2>', \$call_error);
 ok(becomes(sprintf($in_flight, 'busy')) && becomes(sprintf($in_flight =~ s/> 1/> 0/r, 'quiet')), 'the worker and a CALL wait for answers');
 is(as('olga', q{SELECT keypup.drop_account('acme')}), '', 'an owner drops the account');
+let_go();
 is(rows_of('account_id', "'$account'") =~ s/(audit_(checkpoint_)?heads:\d+ )*audit_log:\d+ data_keys:\d+//r, '', 'no row of it is left but the audit log and what its keys were');
 ok(becomes("SELECT p.sequence = h.sequence FROM keypup.audit_sink_positions p JOIN keypup.audit_heads h ON h.account_id = p.of_account WHERE p.of_account = '$account' AND NOT EXISTS (SELECT FROM keypup.audit_log l WHERE l.account_id = '$account' AND l.sequence IS NULL AND l.counts_until IS NULL)"), 'the sink of all accounts gets its last records');
 is(query("SELECT count(*) FROM keypup.data_keys WHERE account_id = '$account' AND (state <> 'destroyed' OR wrapped IS NOT NULL)"), '0', 'which are destroyed');
@@ -152,7 +155,6 @@ is(as('app', "BEGIN; SELECT keypup.use_session('$session')"), 'session is not va
 like(as('app', "SELECT keypup.sign_in_with_api_key('$key')"), qr/API key is not valid/, 'and its API keys');
 is(query(q{SELECT keypup.create_account('acme') <> '} . $account . q{'}), 't', 'the name is free');
 is(query(q{SELECT count(*) FROM keypup.members JOIN keypup.accounts USING (account_id) WHERE name = 'acme'}), '0', 'and who takes it begins anew');
-slow(0);
 
 # By a session: an API key of an owner's.
 my $owner_key = query(q{SELECT keypup.create_api_key('acme', 'owner', 'owner')});
@@ -169,14 +171,14 @@ control($github, 'app', { app_id => 7, public_key_pem => $public, installations 
 foreach my $round (1 .. 2)
 {
 	query('SELECT keypup.connect_app(' . join(', ', "'acme'", "'github'", "'7'", 99, literal(slurp_file("$github->{dir}/app.pem")), literal($github->{url}), "'app'") . ')');
-	slow($round == 1 ? 2500 : 0);
+	keep_answers() if $round == 1;
 	query(q{SELECT keypup.track('acme', 'demo/quiet')});
 	ok(becomes($round == 1 ? q{SELECT sum(requests_in_flight) > 0 FROM keypup.worker_status} : q{SELECT count(*) > 0 FROM keypup.pull_requests JOIN keypup.accounts a USING (account_id) WHERE a.name = 'acme'}), "app, $round: it is at it");
 	query(q{SELECT keypup.disconnect('acme', 'app')});
+	let_go();
 	ok(becomes(q{SELECT sum(requests_in_flight) = 0 FROM keypup.worker_status}), "app, $round: the answers come");
 	is(query(q{SELECT count(*) FROM keypup.connection_tokens t JOIN keypup.accounts a USING (account_id) WHERE a.name = 'acme'}), '0', "app, $round: and no token is kept");
 }
-slow(0);
 
 # --- again and again, at any moment ---
 

@@ -15,6 +15,7 @@ my $corp = start_github($token, '--generate', 'corp/three:pulls=20,issues=10,see
 my $node = new_server($hub, <<CONF);
 shared_preload_libraries = 'keypup'
 keypup.sync_interval = '1d'
+keypup.change_timeout = '1h'
 log_min_error_statement = 'panic'
 CONF
 append_to_file("$hub->{dir}/both.pem", slurp_file($hub->{ca_file}) . slurp_file($corp->{ca_file}));
@@ -48,8 +49,9 @@ query(q{CREATE ROLE app LOGIN; GRANT keypup_member TO app; GRANT USAGE ON SCHEMA
 query(q{SELECT keypup.allow_provider_sign_in('acme', 'viewer', 'corp')});
 like(as_role($node, 'app', q{SELECT keypup.sign_in_with_provider('acme', 'first', 'ghp_PERSON_alice')}), qr/^[0-9a-f]{96}$/, 'alice signs in with a token');
 is(query(q{SELECT keypup.merge_verified_people('acme')}), '0', 'which alone merges nothing');
-query(qq{SELECT keypup.link_person('acme', member, '$corp->{url}', (SELECT i.external_id FROM keypup.identities i JOIN keypup.connections c USING (account_id, connection_id) WHERE c.name = 'corp' AND i.login = 'alice')) FROM keypup.person_identities});
-is(query(q{SELECT keypup.merge_verified_people('acme')}), '1', 'the login at the other provider, linked to the same member, is merged');
+# In one transaction: the worker, who does it each minute, sees nothing before.
+is(query(qq{BEGIN; SELECT keypup.link_person('acme', member, '$corp->{url}', (SELECT i.external_id FROM keypup.identities i JOIN keypup.connections c USING (account_id, connection_id) WHERE c.name = 'corp' AND i.login = 'alice')) FROM keypup.person_identities;
+	SELECT keypup.merge_verified_people('acme'); COMMIT}) =~ s/^\s+//r, '1', 'the login at the other provider, linked to the same member, is merged');
 is(query(q{SELECT count(DISTINCT person_id), string_agg(coalesce(merged_by_rule, 'own'), ' ' ORDER BY merged_by_rule) FROM keypup.person_logins WHERE login = 'alice'}), '1|same_account same_member own', 'and alice is one person at three connections');
 is(query(q{SELECT count(*) FROM keypup.person_suggestions WHERE login = 'alice'}), '0', 'of whom nothing is suggested any more');
 

@@ -36,23 +36,23 @@ is(query('SELECT count(next_read_at) FROM keypup.pull_request_merge_states'), '0
 my $number = change(change => 'new_pull_request', title => 'checked', actor => 'ann')->{number};
 query(q{UPDATE keypup.sync_state SET next_run_at = now(); SELECT keypup.wake_launcher()});
 my $stands = "FROM keypup.pull_request_merge_states WHERE pull_request_number = $number";
-ok(becomes("SELECT count(*) = 1 $stands"), 'a new pull request is read');
+ok(becomes("SELECT count(*) = 1 AND $is_idle $stands"), 'a new pull request is read');
 is(query("SELECT check_state IS NULL, has_conflicts, is_behind $stands"), 't|f|f', 'it has no checks yet');
 my $updated_at = query("SELECT updated_at $stands");
 is(query("SELECT next_read_at > now() + interval '23 hours' $stands"), 't', 'and is asked about again after the interval');
 change(change => 'check', number => $number, name => 'build');
 follow();
-ok(becomes("SELECT check_state = 'pending' $stands"), 'a check goes on');
+ok(becomes("SELECT check_state = 'pending' AND $is_idle $stands"), 'a check goes on');
 change(change => 'check', number => $number, name => 'build', conclusion => 'FAILURE');
 follow();
-ok(becomes("SELECT check_state = 'failure' $stands"), 'and fails');
+ok(becomes("SELECT check_state = 'failure' AND $is_idle $stands"), 'and fails');
 my $step = "SELECT recommended_action FROM keypup.pull_request_next_steps WHERE number = $number";
 is(query($step), 'FIX_BUILD', 'somebody has to mend it');
 change(change => 'check', number => $number, name => 'build');
 change(change => 'check', number => $number, name => 'build', conclusion => 'SUCCESS');
 change(change => 'check', number => $number, name => 'slow');
 follow();
-ok(becomes("SELECT check_state = 'pending' $stands"), 'it is run again, and passes');
+ok(becomes("SELECT check_state = 'pending' AND $is_idle $stands"), 'it is run again, and passes');
 is(query(qq{SELECT name, count(*), count(*) FILTER (WHERE conclusion = 'failure') FROM keypup.pull_request_checks WHERE pull_request_number = $number GROUP BY name ORDER BY name}), "build|2|1\nslow|1|0", 'both runs are there');
 is(query("SELECT updated_at $stands"), $updated_at, 'none of this changed the time of the last change');
 is(differences($node, $github, 'b/r'), '', 'all is the provider\'s');
@@ -60,7 +60,7 @@ is(differences($node, $github, 'b/r'), '', 'all is the provider\'s');
 # Another commit: what had ended stays, what had not never will.
 change(change => 'push', number => $number, actor => 'ann');
 query(qq{SELECT keypup.reread('acme', 'b/r', $number)});
-ok(becomes("SELECT head_commit <> (SELECT min(head_commit) FROM keypup.pull_request_checks WHERE pull_request_number = $number) $stands"), 'another commit is pushed');
+ok(becomes("SELECT head_commit <> (SELECT min(head_commit) FROM keypup.pull_request_checks WHERE pull_request_number = $number) AND $is_idle $stands"), 'another commit is pushed');
 is(query(qq{SELECT string_agg(name, ' ' ORDER BY name) FROM keypup.pull_request_checks WHERE pull_request_number = $number}), 'build build', 'the checks that had ended stay');
 is(query(qq{SELECT count(*), count(DISTINCT author) FROM keypup.pull_request_commits WHERE pull_request_number = $number}), '2|1', 'both commits have their author');
 

@@ -11,7 +11,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 # Without workers: the test seals by itself.
-my $node = new_server({ ca_file => '' }, 'keypup.audit_count_interval = 1');
+my $node = new_server({ ca_file => '' }, '');
 $node->start;
 sub query { return $node->safe_psql('postgres', q{LOAD 'keypup'; SET client_min_messages = error; } . $_[0]); }
 my $account = q{(SELECT account_id FROM keypup.accounts WHERE name = 'acme')};
@@ -67,7 +67,8 @@ is(verify(), 't|23|23|', 'all of that was rolled back');
 query(qq{SELECT keypup.record_note($account, now(), now(), 1, 'settings.write', 'refused', NULL, NULL, NULL, 'app', NULL, NULL, 'd', NULL) FROM generate_series(1, 3)});
 seal();
 is(query(qq{SELECT times, sequence IS NULL FROM keypup.audit_log WHERE account_id = $account AND action = 'settings.write'}), '3|t', 'what is counted still is not sealed');
-ok($node->poll_query_until('postgres', q{SELECT bool_and(counts_until < clock_timestamp()) FROM keypup.audit_log WHERE counts_until IS NOT NULL}), 'its time passes');
+# Its time passes.
+query('UPDATE keypup.audit_log SET counts_until = clock_timestamp() WHERE counts_until IS NOT NULL');
 query(qq{SELECT keypup.record_note($account, now(), now(), 1, 'settings.write', 'refused', NULL, NULL, NULL, 'app', NULL, NULL, 'd', NULL)});
 seal();
 is(query(qq{SELECT string_agg(times || ' ' || (sequence IS NOT NULL), ', ' ORDER BY record_id) FROM keypup.audit_log WHERE account_id = $account AND action = 'settings.write'}), '3 true, 1 false', 'then it is, and the next is another');

@@ -188,8 +188,8 @@ is(write_checkpoint(), '1', 'and with it again is');
 # The worker does all that by itself.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.audit_checkpoint_interval = 1s");
 act('bolt', 1);
-$node->restart;
 my $before = newest();
+$node->restart;
 ok($node->poll_query_until('postgres', 'SELECT note <> ' . literal($before) . ' FROM keypup.audit_checkpoints ORDER BY tree_size DESC LIMIT 1'), 'the worker writes checkpoints');
 like(verify('', newest()), qr/^t\|/, 'which hold');
 $node->stop;

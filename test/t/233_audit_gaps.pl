@@ -34,6 +34,8 @@ is(gaps(), q{6 keypup was not preloaded: the server's log has them}, 'once; a st
 
 # --- no room ---
 
+# One that rests holds none of PostgreSQL's own locks.
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM keypup.worker_status WHERE database = 'postgres' AND state = 'idle'}), 'the worker rests');
 my $worker = query(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'keypup worker'});
 kill 'STOP', $worker;
 query(q{SELECT keypup.note_refusal(NULL, 'action' || i, 'x') FROM generate_series(1, 66) i});
