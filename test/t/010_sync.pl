@@ -77,7 +77,6 @@ diag("full sync: $counters->{requests} requests, $counters->{points} points");
 # A quiet run is cheap, and writes no row.
 my $written = q{SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables WHERE relname IN
 	('pull_requests', 'issues', 'reviews', 'comments', 'timeline_events', 'labels', 'milestones', 'identities', 'people')};
-query('SELECT pg_stat_reset()');
 control($github, 'counters/reset', {});
 SKIP:
 {
@@ -85,8 +84,14 @@ SKIP:
 	query("CALL keypup.sync('acme', 'mlswg/mls-protocol')");
 	cmp_ok(decode_json(control($github, 'counters'))->{requests}, '<=', 3, 'an unchanged repository costs at most 3 requests');
 }
-query("CALL keypup.sync('acme', 'demo/generated')");
-usleep(1_200_000);
+# What is counted of before may come late.
+foreach (1 .. 5)
+{
+	query('SELECT pg_stat_reset()');
+	query("CALL keypup.sync('acme', '$_')") foreach @data ? 'mlswg/mls-protocol' : (), 'demo/generated';
+	usleep(1_200_000);
+	last if query($written) eq '0';
+}
 is(query($written), '0', 'a quiet run writes no row');
 
 # Changes arrive.
@@ -124,7 +129,11 @@ $listeners{none}->query_safe('LISTEN keypup');
 query(q{SELECT keypup.track('many' || i, 'demo/small') FROM generate_series(1, 20) i});
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 20 FROM keypup.sync_status WHERE account ~ '^many' AND phase = 'idle'}), 'twenty accounts are synced by one worker');
 is(query(q{SELECT count(*), count(DISTINCT account_id), min(items_done), max(items_done) FROM keypup.sync_status WHERE account ~ '^many' AND items_done = items_total}), '20|20|5|5', 'each has all of its rows');
-like($listeners{one}->query_safe('SELECT 1'), qr/with payload "page"/, 'an account\'s channel tells that a page was stored');
+# Who listens is told after the commit, which the poll above has seen.
+my $heard = '';
+my $give_up = time + $PostgreSQL::Test::Utils::timeout_default;
+$heard .= $listeners{one}->query_safe('SELECT pg_sleep(0.1)') until $heard =~ /with payload "page"/ || time > $give_up;
+like($heard, qr/with payload "page"/, 'an account\'s channel tells that a page was stored');
 unlike($listeners{none}->query_safe('SELECT 1'), qr/notification/, 'and no other channel tells anything');
 $_->quit foreach values %listeners;
 cmp_ok(decode_json(control($github, 'counters'))->{connections}, '>=', 20, 'accounts share no connection');
@@ -144,7 +153,7 @@ ok($node->poll_query_until('postgres', q{WITH w AS (UPDATE keypup.connections SE
 (undef, undef, $told) = $node->psql('postgres', q{CALL keypup.sync('acme', 'demo/missing')});
 like($told, qr/WARNING:  the sync is not complete: GitHub refuses the token/, 'a CALL whose token is refused says so');
 query(q{SELECT keypup.track('acme', 'demo/later')});
-is(query(q{SELECT DISTINCT phase, last_error, last_error_hint, last_error_at > now() - interval '1 minute', next_run_at BETWEEN now() + interval '50 minutes' AND now() + interval '1 hour' FROM keypup.sync_status}),
+is(query(q{SELECT DISTINCT phase, last_error, last_error_hint, last_error_at > now() - interval '10 minutes', next_run_at BETWEEN now() + interval '50 minutes' AND now() + interval '1 hour' FROM keypup.sync_status}),
 	'stopped|GitHub refuses the token (401)|Give the connection a valid token with keypup.replace_token.|t|t', 'each of its projects says why, and when it is tried again');
 (undef, undef, $told) = $node->psql('postgres', q{CALL keypup.sync('acme', 'demo/later')});
 like($told, qr/WARNING:  the sync is not complete: GitHub refuses the token/, 'one that was tracked later, too');
@@ -154,6 +163,7 @@ my $started = time;
 query('CREATE DATABASE other');
 $node->safe_psql('other', 'CREATE EXTENSION keypup');
 $node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'keypup worker'});
+nobody_is_in($node, 'other');
 query('DROP DATABASE other');
 pass('a database with a worker can be dropped');
 query('DROP EXTENSION keypup CASCADE');

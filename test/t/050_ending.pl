@@ -29,6 +29,7 @@ sub begin_sync
 	$node->safe_psql($database, qq{CREATE EXTENSION keypup; SELECT keypup.create_account('acme');
 		SELECT keypup.connect('acme', 'github', '$token', '$github->{url}'); SELECT keypup.track('acme', 'demo/slow')});
 	$node->poll_query_until($database, q{SELECT count(*) > 0 FROM keypup.sync_jobs WHERE kind IN ('pull_requests', 'issues') AND lease_id IS NOT NULL}) or die;
+	nobody_is_in($node, $database);
 }
 
 sub worker_pid { return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'keypup worker' AND datname = '$_[0]'"); }
@@ -83,6 +84,8 @@ my ($code, $stdout, $stderr) = $node->psql('postgres', 'DROP DATABASE five', ext
 like($stderr, qr/must be owner/, 'only its owner drops a database');
 is(worker_pid('five'), $worker, 'and only its owner ends the worker that way');
 
+# What is to be written at the end, is already.
+$node->safe_psql('postgres', 'CHECKPOINT');
 $started = time;
 $node->stop('fast');
 cmp_ok(time - $started, '<', $soon, 'a fast shutdown while syncing is fast');

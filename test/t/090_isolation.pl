@@ -46,7 +46,7 @@ is($answer, '1000 of 1000 opened', 'an independent implementation opens 1,000 of
 is(query('SELECT count(DISTINCT keypup.token_key_id(envelope)) FROM sealed'), '2', 'which are under two keys');
 
 # T5: what is too long is refused by its header, without reading it.
-query(q{CREATE TABLE big AS SELECT 1 AS n, convert_to(string_agg(md5(i::text), ''), 'UTF8') AS value FROM generate_series(1, 300000) i});
+query(q{CREATE TABLE big WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off) AS SELECT 1 AS n, convert_to(string_agg(md5(i::text), ''), 'UTF8') AS value FROM generate_series(1, 300000) i});
 my $reads = sub { $node->psql('postgres', $_[0] . '; SELECT pg_stat_force_next_flush()'); return query(q{SELECT toast_blks_read + toast_blks_hit FROM pg_statio_user_tables WHERE relname = 'big'}); };
 my $before = $reads->('SELECT n FROM big');
 foreach my $sql (q{SELECT keypup.decrypt_token(value, 'a') FROM big}, q{SELECT keypup.reencrypt_token(value, 'a') FROM big}, q{SELECT keypup.token_key_id(value) FROM big})

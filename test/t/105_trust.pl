@@ -12,7 +12,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.sync_interval = '1d'\nkeypup.bcrypt_cost = 10\n");
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.sync_interval = '1d'\nkeypup.audit_count_interval = '1h'\nkeypup.bcrypt_cost = 10\n");
 $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
 sub as { return as_role($node, @_); }
@@ -265,11 +265,11 @@ my $new_key = sub { my ($role, $more, $first) = @_; return as($role, ($first // 
 my $kims = $new_key->('kim');
 my $maxs = $new_key->('max');
 is($reads->('app', $_), '1', 'a key serves') foreach $kims, $maxs;
-my $minute = $new_key->('kim', q{'admin', '1 minute'});
-my $of_minute = as('app', "SELECT keypup.sign_in_with_api_key('$minute')");
-my $year = $new_key->('app', q{'viewer', '365 days'}, "BEGIN; SELECT keypup.use_session('$of_minute'); ") ;
-as('app', "BEGIN; SELECT keypup.use_session('$of_minute'); SELECT keypup.create_api_key('keys', 'long', 'viewer', '365 days'); COMMIT");
-is(query(q{SELECT count(*), bool_and(expires_at < now() + interval '2 minutes') FROM keypup.api_keys WHERE name = 'long'}), '1|t', 'T61: what a key of a minute makes ends within the minute');
+my $hour = $new_key->('kim', q{'admin', '1 hour'});
+my $of_hour = as('app', "SELECT keypup.sign_in_with_api_key('$hour')");
+my $year = $new_key->('app', q{'viewer', '365 days'}, "BEGIN; SELECT keypup.use_session('$of_hour'); ") ;
+as('app', "BEGIN; SELECT keypup.use_session('$of_hour'); SELECT keypup.create_api_key('keys', 'long', 'viewer', '365 days'); COMMIT");
+is(query(q{SELECT count(*), bool_and(expires_at <= now() + interval '1 hour') FROM keypup.api_keys WHERE name = 'long'}), '1|t', 'T61: what a key of an hour makes ends within the hour');
 # Each key makes the next: what it costs to ask for their rights grows by one look for each, and is bounded.
 my @chain = $new_key->('kim', q{'admin'});
 foreach (2 .. 9)
@@ -285,7 +285,7 @@ as('olga', "SELECT keypup.revoke_api_key('keys', '$third')");
 is($reads->('app', $chain[-1]), 'API key is not valid', 'and ends with each of those before it');
 query(q{SELECT keypup.add_member('keys', 'kim', 'viewer')});
 is($reads->('app', $kims), 'API key is not valid', 'T61: a key ends when its maker could make it no more');
-is(as('app', "BEGIN; SELECT keypup.use_session('$of_minute'); SELECT count(*) FROM keypup.accounts"), "\n0", 'T61: and its sessions with it');
+is(as('app', "BEGIN; SELECT keypup.use_session('$of_hour'); SELECT count(*) FROM keypup.accounts"), "\n0", 'T61: and its sessions with it');
 query(q{SELECT keypup.remove_member('keys', 'kim'); SELECT keypup.add_member('keys', 'kim', 'admin')});
 is($reads->('app', $kims), 'API key is not valid', 'T61: it does not come back with somebody of the name');
 query('REVOKE managers FROM max');

@@ -16,6 +16,7 @@ my $dir = abs_path(PostgreSQL::Test::Utils::tempdir());
 my $node = new_server({ ca_file => '' }, <<CONF);
 shared_preload_libraries = 'keypup'
 keypup.bcrypt_cost = 10
+keypup.change_timeout = '1h'
 log_min_error_statement = 'panic'
 CONF
 
@@ -114,7 +115,7 @@ is(sign_in('ann', $right, $once), $no, 'a code serves once');
 pass(30);
 is(sign_in('ann', $right, $once), $no, 'also in the step after');
 pass(3600);
-like(sign_in('ann', $right, substr(code('ann'), 0, 3) . ' ' . substr(code_at($seeds{ann}, time + $later), 3)), $handle, 'it may have a space');
+like(sign_in('ann', $right, code('ann') =~ s/^.{3}\K/ /r), $handle, 'it may have a space');
 like(sign_in('ann', $right, undef, 'bolt'), $handle, 'a person of the same name in another account is another');
 
 # A code that was right for a password that was wrong is not used up, and told by nothing.

@@ -15,6 +15,7 @@ use Test::More;
 my $node = new_server({ ca_file => '' }, <<CONF);
 shared_preload_libraries = 'keypup'
 keypup.bcrypt_cost = 10
+keypup.change_timeout = '1h'
 # None that marks the token of a sign-in that was rolled back before whoever waits for it does.
 keypup.workers = 0
 log_min_error_statement = 'panic'
@@ -51,11 +52,12 @@ sub outcome
 	$session->{stderr} = '';
 	return $answer . $error;
 }
+# The code of the next 30 seconds, which holds for a minute at least: this one and the one after are accepted.
 sub totp
 {
 	my ($uri) = @_;
 	my ($letters) = $uri =~ /secret=([A-Z2-7]{32})/ or return 'none';
-	my @mac = unpack 'C*', hmac_sha1(pack('Q>', int(time / 30)), pack('B*', join '', map { sprintf '%05b', index('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', $_) } split //, $letters));
+	my @mac = unpack 'C*', hmac_sha1(pack('Q>', int(time / 30) + 1), pack('B*', join '', map { sprintf '%05b', index('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', $_) } split //, $letters));
 	my $at = $mac[-1] & 15;
 	return sprintf '%06d', (($mac[$at] & 127) << 24 | $mac[ $at + 1 ] << 16 | $mac[ $at + 2 ] << 8 | $mac[ $at + 3 ]) % 1_000_000;
 }

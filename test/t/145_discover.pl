@@ -59,15 +59,13 @@ is(as('olga', q{SELECT count(*) FROM keypup.discover('acme')}), '121', 'and then
 
 # Who may no longer, when the list is there, is not shown it.
 query(q{SELECT keypup.add_member('acme', 'vera', 'admin')});
-my $asked = sub { return decode_json(control($github, 'counters'))->{by_operation}{KeypupProjects}{requests}; };
-my $before = $asked->();
-control($github, 'settings', { latency_ms => 3000 });
+fault({ match => { operation => 'KeypupProjects' }, late => JSON::PP::true });
 my $vera = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'vera' ]);
 $vera->{stdin} .= "SELECT count(*) FROM keypup.discover('acme');\n";
 $vera->{run}->pump_nb;
-foreach (1 .. 1000) { last if $asked->() > $before; select undef, undef, undef, 0.05; }
+foreach (1 .. 1000) { last if decode_json(control($github, 'counters'))->{faults}[0]{used}; select undef, undef, undef, 0.05; }
 query(q{SELECT keypup.remove_member('acme', 'vera')});
-control($github, 'settings', { latency_ms => 0 });
+fault();
 unlike($vera->query('SELECT 1'), qr/121/, 'somebody who is removed while the provider is asked is not shown what it lists');
 like($vera->{stderr}, qr/ERROR:  you may not do this any more/, 'and told so');
 $vera->quit;

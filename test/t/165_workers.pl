@@ -28,7 +28,7 @@ set_workers(3);
 query('CREATE EXTENSION keypup');
 ok($node->poll_query_until('postgres', sprintf($workers, 3)), 'as many workers start as keypup.workers says');
 is(query(q{SELECT string_agg(number::text, ',' ORDER BY number) FROM keypup.worker_status WHERE database = 'postgres'}), '0,1,2', 'each has a number of its own');
-is(query(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'keypup worker' AND datname <> 'postgres'}), '0', 'none stays in a database without the extension');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'keypup worker' AND datname <> 'postgres'}), 'none stays in a database without the extension');
 is(query(q{SELECT count(*) FROM keypup.worker_status WHERE database IS NULL}), '1', 'the launcher is in worker_status');
 SKIP:
 {
@@ -61,7 +61,7 @@ is(as_role($node, 'monitor', 'SELECT count(*) FROM keypup.worker_status'), '4', 
 
 set_workers(1);
 ok($node->poll_query_until('postgres', sprintf($workers, 1)), 'a reload ends those that are too many');
-is(query(q{SELECT number FROM keypup.worker_status WHERE database = 'postgres'}), '0', 'and leaves the first');
+ok($node->poll_query_until('postgres', q{SELECT string_agg(number::text, ' ') = '0' FROM keypup.worker_status WHERE database = 'postgres'}), 'and leaves the first');
 
 # A launcher that was ended comes back, and finds the worker that is there.
 query(q{SELECT pg_terminate_backend(pid) FROM keypup.worker_status WHERE database IS NULL});
@@ -85,7 +85,9 @@ like($error, qr/cannot run on a standby/, 'CALL keypup.sync on a standby says wh
 # Support reads there, of which the audit log can have no record; later it has one of each session.
 is(as_role($standby, 'sam', 'SELECT count(*) FROM keypup.projects; SELECT count(*) FROM keypup.issues') =~ /^0$/m ? 'nothing' : 'rows', 'rows', 'support reads on it');
 as_role($standby, 'sam', 'SELECT count(*) FROM keypup.projects') foreach 1 .. 2;
-is(scalar(() = slurp_file($standby->logfile) =~ /keypup on a standby notes that "support\.read" was done: actor "sam"/g), 3, 'which the log of the server says, once for each session');
+sub noted { return scalar(() = slurp_file($standby->logfile) =~ /keypup on a standby notes that "support\.read" was done: actor "sam"/g); }
+foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default) { last if noted() >= 3; usleep(100_000); }
+is(noted(), 3, 'which the log of the server says, once for each session');
 $node->stop('immediate');
 $standby->promote;
 ok($standby->poll_query_until('postgres', sprintf($workers, 1)), 'after promotion the worker starts without a restart');

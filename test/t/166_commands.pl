@@ -47,6 +47,7 @@ foreach my $database (qw(a b c))
 has_workers($_, 1, "a worker is in $_") foreach qw(a b c);
 ok($node->poll_query_until($_, 'SELECT items_done > 0 FROM keypup.sync_status'), "it is at work in $_") foreach qw(a b c);
 
+nobody_is_in($node, $_) foreach qw(a b c);
 # Commands that need a database for themselves, while its worker is syncing.
 foreach my $step ([ 'ALTER DATABASE a RENAME TO a2', 'a2' ], [ 'ALTER DATABASE a2 SET TABLESPACE elsewhere', 'a2' ], [ 'ALTER DATABASE a2 RENAME TO a', 'a' ],
 	[ 'ALTER DATABASE a SET TABLESPACE pg_default', 'a' ], [ 'CREATE DATABASE copy TEMPLATE a', 'a' ])
@@ -204,9 +205,9 @@ is(workers('c'), $before, 'what is rolled back, or another role\'s, ends no work
 
 # pg_upgrade starts a server in which it wants to be alone.
 $node->stop;
-system_or_bail('pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, '-o', '-b', 'start');
+system_or_bail('pg_ctl', '-w', '-t', '900', '-D', $node->data_dir, '-l', $node->logfile, '-o', '-b', 'start');
 is(query(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'keypup'}), '0', 'none of our processes is in the server of pg_upgrade');
-system_or_bail('pg_ctl', '-w', '-D', $node->data_dir, 'stop');
+system_or_bail('pg_ctl', '-w', '-t', '900', '-D', $node->data_dir, 'stop');
 
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|segfault|COMMANDPROBE|being accessed by other users/, 'no crash, no token, and nobody was in the way');
 done_testing();

@@ -96,6 +96,7 @@ sub waits
 	my ($server, $database, $points) = @_;
 	my $ask = sub { return $server->safe_psql($database, $_[0]) };
 	my $told = sub { my ($code, $out, $error) = $server->psql($database, $_[0]); return $error; };
+	ok($server->poll_query_until($database, q{SELECT count(*) > 0 FROM keypup.worker_status WHERE database = current_database() AND state <> 'starting'}), "$database: a worker is there");
 	my $copy = qr/the connection was made in another database, of which this is a copy.*HINT:.*resume_connections/s;
 	is($ask->(q{SELECT DISTINCT phase, last_error, last_error_hint, warning ~ 'nothing is read until resume_connections', next_run_at FROM keypup.sync_status}),
 		'restored|the connection was made in another database, of which this is a copy|Where this one is to read in its place, an operator calls keypup.resume_connections.|t|', "$database: sync_status says why nothing is read");

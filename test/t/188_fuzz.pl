@@ -176,7 +176,7 @@ while ($surprise eq '' && time < $until)
 	control($hostile, 'set', { heads => \@heads, end => JSON::PP::true });
 	my ($code, $out, $error) = $node->psql('postgres', qq{SET client_min_messages = error; UPDATE keypup.connections SET state = 'new', blocked_until = NULL, concurrency = 16; DELETE FROM keypup.sync_jobs;
 		INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, attempts) SELECT account_id, connection_id, project_id, 'repository', 8 FROM keypup.projects, generate_series(1, 25);
-		SET statement_timeout = '120s'; CALL keypup.sync('acme')}, on_error_stop => 1);
+		SET statement_timeout = '900s'; CALL keypup.sync('acme')}, on_error_stop => 1);
 	$surprise = $error . join "\n", map { unpack 'H*', $_ } @heads unless $code == 0;
 	$tried += @heads;
 }
