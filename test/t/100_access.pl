@@ -11,7 +11,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.sync_interval = '1d'\nmax_prepared_transactions = 5\n");
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'keypup'\nkeypup.sync_interval = '1d'\nkeypup.audit_count_interval = '1h'\nmax_prepared_transactions = 5\n");
 $node->start;
 sub query { return $node->safe_psql('postgres', $_[0]); }
 sub as { return as_role($node, @_); }
@@ -181,14 +181,17 @@ $node->reload;
 my @guessers = map { $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'app' ]) } 1 .. 6;
 foreach my $number (1 .. 6)
 {
-	$guessers[ $number - 1 ]->{stdin} .= "SELECT keypup.sign_in_with_password('acme', 'guessed $number', 'x'); SELECT keypup.sign_in_with_password('acme', 'guessed again $number', 'x');\n";
+	# So often that all of them are at it together, however late one begins.
+	$guessers[ $number - 1 ]->{stdin} .= join '', map { "SELECT keypup.sign_in_with_password('acme', 'guessed $number', 'x $_');\n" } 1 .. 100;
 	$guessers[ $number - 1 ]->{run}->pump_nb;
 }
-ok($node->poll_query_until('postgres', q{SELECT count(*) FILTER (WHERE wait_event_type = 'Extension') = 5 AND count(*) = 6 FROM pg_stat_activity WHERE query ~ '^SELECT keypup.sign_in_with_password' AND state = 'active' AND usename = 'app'}),
-	'of six who guess at once, one is at work and five wait');
+my $guessing = q{FROM pg_stat_activity WHERE query ~ '^SELECT keypup.sign_in_with_password' AND state = 'active' AND usename = 'app'};
+ok($node->poll_query_until('postgres', "SELECT count(*) FILTER (WHERE wait_event_type = 'Extension') = 5 AND count(*) = 6 $guessing"), 'of six who guess at once, one is at work and five wait');
+my $guesses = query("SELECT string_agg(quote_literal(pid || query), ', ') $guessing");
 query(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND usename = 'app' LIMIT 1});
-ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE query ~ '^SELECT keypup.sign_in_with_password' AND state = 'active' AND usename = 'app'}), 'and all have their turn, also when one who waited is gone');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 0 $guessing AND pid || query IN ($guesses)"), 'and all have their turn, also when one who waited is gone');
 $_->{run}->kill_kill foreach @guessers;
+ok($node->poll_query_until('postgres', q{SELECT bool_and(pg_terminate_backend(pid)) IS NULL FROM pg_stat_activity WHERE usename = 'app'}), 'until none guesses any more');
 
 # T47: support.
 tells('sam', $count, qr/permission denied for schema/, 'T47: staff see nothing');

@@ -226,7 +226,8 @@ change('legacy', change => 'rename', to => 'renamed');
 is(hook('repository', { action => 'renamed', repository => { node_id => $legacy, full_name => 'demo/renamed' } }), 'run', 'a rename is read by a run');
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM keypup.projects WHERE name = 'demo/renamed'}), 'and the name follows');
 
-# While the provider is not asked, the same item waits once.
+# While the provider is not asked, the same item waits once. Nothing else does: all runs have ended, and none is due.
+ok($node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM keypup.sync_jobs) AND bool_and(phase = 'idle' AND next_run_at > now() + interval '1 hour') FROM keypup.sync_state}), 'all is done');
 query(q{UPDATE keypup.connections SET blocked_until = now() + interval '1 hour'});
 is(hook('issue_comment', { action => 'created', issue => item('issues', $issue), repository => \%open }), 'queued', "comment $_ is queued") foreach 1 .. 5;
 is(query('SELECT count(*) FROM keypup.sync_jobs'), '1', 'and its issue is read once');
@@ -234,11 +235,10 @@ query('UPDATE keypup.connections SET blocked_until = NULL');
 $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM keypup.sync_jobs');
 
 # In the first run: it ends as it would have, and what was asked for during it comes after.
-control($github, 'settings', { latency_ms => 3000 });
+control($github, 'settings', { faults => [ { match => { operation => 'KeypupPullRequests' }, late => JSON::PP::true } ] });
 query(q{SELECT keypup.track('acme', 'demo/slow')});
 my $slow = q{FROM keypup.sync_state s JOIN keypup.projects p USING (account_id, project_id) WHERE p.tracked_at = (SELECT max(tracked_at) FROM keypup.projects)};
 ok($node->poll_query_until('postgres', "SELECT p.external_id IS NOT NULL AND s.last_run_finished_at IS NULL $slow"), 'a first run goes on');
-control($github, 'settings', { latency_ms => 20_000 });
 my $slow_id = query("SELECT p.external_id $slow");
 my $started = query("SELECT s.last_run_started_at $slow");
 my $truth = decode_json(control($github, 'truth?repository=demo/slow'));
@@ -247,12 +247,11 @@ is(hook('issues', { action => 'edited', issue => { number => $some->{number}, no
 is(hook($_->[0], { action => $_->[1], repository => { node_id => $slow_id, full_name => 'demo/slow' } }), 'run', "so is a run by a $_->[0] of which no id is told") foreach [ 'release', 'deleted' ], [ 'deployment_status', 'created' ];
 is(hook('milestone', { action => 'created', repository => { node_id => $slow_id, full_name => 'demo/slow' } }), 'run', 'and a run is asked for');
 is(query("SELECT s.last_run_finished_at IS NULL AND s.watermarks = '{}' AND s.phase = 'backfill' $slow"), 't', 'the first run is not finished by that');
-control($github, 'settings', { latency_ms => 100 });
+control($github, 'settings', { faults => [] });
 ok($node->poll_query_until('postgres', "SELECT s.last_run_finished_at IS NOT NULL $slow"), 'it finishes');
 is(query("SELECT (SELECT count(*) FROM keypup.issues i WHERE i.project_id = p.project_id) + (SELECT count(*) FROM keypup.pull_requests r WHERE r.project_id = p.project_id) $slow"), '120', 'with everything read');
 is(query("SELECT s.watermarks ? 'issues' AND s.watermarks ? 'pull_requests' $slow"), 't', 'and has its watermarks');
 ok($node->poll_query_until('postgres', "SELECT s.last_run_started_at > '$started' AND s.phase = 'idle' AND s.next_run_at > now() + interval '23 hours' $slow"), 'and the run that was asked for comes after it');
-control($github, 'settings', { latency_ms => 0 });
 
 # CALL keypup.sync makes a run, whatever waits.
 query(q{INSERT INTO keypup.sync_jobs (account_id, connection_id, project_id, kind, arguments, in_run, due_at) SELECT i.account_id, p.connection_id, i.project_id, 'issues', jsonb_build_object('items', jsonb_build_array(i.global_id)), false, now() + interval '1 hour' FROM keypup.issues i JOIN keypup.projects p USING (account_id, project_id) ORDER BY i.global_id LIMIT 1});

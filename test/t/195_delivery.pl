@@ -41,12 +41,12 @@ query('CREATE EXTENSION keypup');
 query(qq{SELECT keypup.create_account('acme'); SELECT keypup.connect('acme', 'github', '$token', '$github->{url}')});
 
 # The first reading, with a crash in it.
-control($github, 'settings', { latency_ms => 100 });
+control($github, 'settings', { latency_ms => 100, faults => [ { match => { operation => 'KeypupDeploymentPages', nth => 8 }, late => JSON::PP::true } ] });
 query(q{SELECT keypup.track('acme', 'demo/main')});
-ok($node->poll_query_until('postgres', 'SELECT count(*) BETWEEN 100 AND 440 FROM keypup.deployments'), 'deployments are being read');
+ok($node->poll_query_until('postgres', 'SELECT count(*) >= 100 FROM keypup.deployments'), 'deployments are being read');
 crash_server($node, query(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'keypup worker'}));
 ok(settle(), 'and the reading ends');
-control($github, 'settings', { latency_ms => 0 });
+control($github, 'settings', { latency_ms => 0, faults => [] });
 is(query(q{SELECT (SELECT count(*) FROM keypup.releases), (SELECT count(*) FROM keypup.deployments)}), '130|450', 'with all releases and deployments');
 is(differs('demo/main'), '', 'and every row is the provider\'s, from the lists\' later pages, and the statuses\', too');
 cmp_ok(query(q{SELECT count(*) FROM keypup.deployments WHERE state = 'inactive' AND succeeded_at IS NOT NULL}), '>', 50, 'what a later deployment replaced has succeeded all the same');
@@ -66,10 +66,14 @@ reset_cost();
 query(q{CALL keypup.sync('acme', 'demo/main')});
 is_deeply(cost(), [ 1, 1 ], 'and so does one with 450 deployments and 130 releases where nothing changed');
 my $written = q{SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables WHERE relname IN ('releases', 'deployments')};
-usleep(1_200_000);
-query('SELECT pg_stat_reset()');
-query(q{CALL keypup.sync('acme')});
-usleep(1_200_000);
+# What is counted of before may come late.
+foreach (1 .. 5)
+{
+	query('SELECT pg_stat_reset()');
+	query(q{CALL keypup.sync('acme')});
+	usleep(1_200_000);
+	last if query($written) eq '0';
+}
 is(query($written), '0', 'a quiet run writes no row');
 query(q{SELECT count(keypup.track('acme', 'quiet/r' || n)) FROM generate_series(2, 98) n});
 ok(settle(), 'a hundred repositories are read');
@@ -135,7 +139,7 @@ my $victim = query(qq{SELECT tag_name @{[ $of->('releases', 'demo/main') ]} ORDE
 change('demo/few', 'delete_release', tag => 'v9');
 change('demo/few', 'delete_deployment', deployment => $later);
 change('demo/main', 'delete_release', tag => $victim);
-control($github, 'settings', { faults => [ { match => { operation => 'KeypupExistence', times => 1 }, status => 403, headers => { 'x-github-sso' => 'partial-results; organizations=1' }, body => { message => 'x' } } ] });
+control($github, 'settings', { faults => [ { match => { operation => 'KeypupExistence' }, status => 403, headers => { 'x-github-sso' => 'partial-results; organizations=1' }, body => { message => 'x' } } ] });
 run_all();
 is(query('SELECT (SELECT count(*) FROM keypup.releases WHERE deleted_at IS NOT NULL) + (SELECT count(*) FROM keypup.deployments WHERE deleted_at IS NOT NULL)'), '0', 'nothing is marked as deleted at first sight');
 control($github, 'settings', { faults => [] });
