@@ -66,7 +66,9 @@ is(as('app', "BEGIN; SELECT keypup.use_session('$session'); SELECT keypup.whoami
 # T42: rotation.
 my $old = id_token('client-1');
 set({ rotate => JSON::PP::true });
-is(sign_in(my $new = id_token('client-1')), 'sign-in is refused', 'a new key is unknown within the minute after a fetch');
+my $new = id_token('client-1');
+query('UPDATE keypup.identity_providers SET keys_tried_at = now()');
+is(sign_in($new), 'sign-in is refused', 'a new key is unknown within the minute after a fetch');
 is(last_refusal(1), 'acme | session.start | app | an ID token', 'which is recorded');
 like(sign_in($old), $handle, 'a known one is still known');
 age('2 minutes');
@@ -134,7 +136,7 @@ set({ endless => JSON::PP::false });
 query(q{UPDATE keypup.identity_providers SET keys_read_at = now() - interval '25 hours', keys_tried_at = now()});
 is(sign_in(id_token('client-1')), 'sign-in is refused', 'after a day without an answer the last set no longer serves');
 age('2 hours');
-ok($node->poll_query_until('postgres', "SELECT keys_read_at > now() - interval '1 minute' FROM keypup.identity_providers"), 'and when the provider is well it does again');
+ok($node->poll_query_until('postgres', "SELECT keys_read_at > now() - interval '24 hours' FROM keypup.identity_providers"), 'and when the provider is well it does again');
 
 # --- people's own tokens ---
 
@@ -190,15 +192,19 @@ $refused++;
 
 # T68: a flood of tokens.
 sub viewers { return decode_json(control($github, 'counters'))->{by_operation}{KeypupViewer}{requests} // 0; }
-query(q{ALTER SYSTEM SET keypup.questions_per_minute = 9; SELECT pg_reload_conf()});
-ok($node->poll_query_until('postgres', q{SELECT current_setting('keypup.questions_per_minute') = '9'}), 'nine questions a minute');
+query(q{ALTER SYSTEM SET keypup.questions_per_minute = 3; SELECT pg_reload_conf()});
+ok($node->poll_query_until('postgres', q{SELECT current_setting('keypup.questions_per_minute') = '3'}), 'three questions a minute, of which a source may ask two');
 query(q{SELECT keypup.create_account('crowd'); SELECT keypup.connect('crowd', 'github', '} . $token . q{', '} . $github->{url} . q{'); SELECT keypup.allow_provider_sign_in('crowd', 'viewer')});
 my $asked = viewers();
+my $began = time;
 my $floods = join ' ', map { "SELECT keypup.sign_in_with_provider('crowd', 'github', 'ghp_PERSON_wrong$_');" } 1 .. 12;
 is(scalar(() = as('app', $floods) =~ /sign-in is refused/g), 12, 'T68: twelve wrong tokens are refused');
 $refused += 12;
-cmp_ok(viewers() - $asked, '<=', 10, 'T68: the provider is asked about no more than a source may ask, and what comes back meanwhile');
-ok($node->poll_query_until('postgres', q{SELECT sum(times) BETWEEN 2 AND 6 FROM keypup.audit_log WHERE detail = 'too many sign-ins with tokens of the provider'}), 'T68: the others are counted in the audit log');
+my $answered = viewers() - $asked;
+# One comes back each thirty seconds, of which twelve take twelve at least.
+cmp_ok($answered, '<=', 3 + (time - $began) / 30, 'T68: the provider is asked about no more than a source may ask, and what comes back meanwhile');
+my $others = 12 - $answered;
+ok($node->poll_query_until('postgres', "SELECT coalesce(sum(times), 0) = $others FROM keypup.audit_log WHERE detail = 'too many sign-ins with tokens of the provider'"), "T68: the others are counted in the audit log: $others");
 $asked = viewers();
 $refused++ if as('olga', q{SELECT keypup.sign_in_with_provider('crowd', 'github', 'ghp_PERSON_member')}) =~ /refused/;
 is(viewers() - $asked, 1, 'T68: who comes from elsewhere is asked about');
@@ -226,6 +232,8 @@ $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_act
 my $without = with_token('member');
 like($without, qr/$handle|no worker of keypup|could not be asked/, 'without a worker it is an error, or waits for the next');
 $refused++ if $without =~ /could not be asked/;
+
+ok($node->poll_query_until('postgres', "SELECT sum(times) = $refused FROM keypup.audit_log WHERE outcome = 'refused'"), 'all that was refused is recorded');
 
 # The token is used once, and stands nowhere.
 $node->safe_psql('postgres', 'CHECKPOINT');

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use FindBin;
+use JSON::PP;
 use lib "$FindBin::RealBin/../lib";
 use KeypupTest;
 use PostgreSQL::Test::Cluster;
@@ -61,6 +62,10 @@ sub recovers
 	is($server->safe_psql('postgres', 'SELECT count(*) FROM keypup.sync_jobs'), '0', "$what: no job is stuck");
 }
 
+# While answers about issues are kept, a sync does not come to its end.
+sub keep_issues { control($github, 'settings', { faults => [ { match => { operation => 'KeypupIssues' }, late => JSON::PP::true } ] }); return; }
+sub let_issues_go { control($github, 'settings', { faults => [] }); return; }
+
 # Without asking the server, which may be just coming back.
 sub find_worker
 {
@@ -108,12 +113,14 @@ sub stop_worker
 {
 	foreach (1 .. 10)
 	{
+		keep_issues();
 		start_sync();
 		$node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM keypup.pull_requests') or die;
 		my $stopped = find_worker($node);
 		kill 'STOP', $stopped;
+		let_issues_go();
 		my $late = 0;
-		$node->psql('postgres', 'SELECT count(*) FROM keypup.sync_jobs', timeout => 20, timed_out => \$late);
+		$node->psql('postgres', 'SELECT count(*) FROM keypup.sync_jobs', timeout => 60, timed_out => \$late);
 		return $stopped unless $late;
 		kill 'CONT', $stopped;
 		finishes($node) or die;
@@ -166,11 +173,13 @@ $node->backup('base');
 my $replica = PostgreSQL::Test::Cluster->new('replica');
 $replica->init_from_backup($node, 'base', has_streaming => 1);
 $replica->start;
+keep_issues();
 start_sync();
 $node->poll_query_until('postgres', 'SELECT count(*) > 30 FROM keypup.pull_requests') or die;
 $node->stop('immediate');
 $replica->promote;
 is($replica->safe_psql('postgres', q{SELECT count(*) FROM keypup.sync_status WHERE phase = 'backfill'}) > 0, 1, 'a replica is promoted in the middle of a sync');
+let_issues_go();
 recovers($replica, 'a promoted replica', @names);
 $replica->stop;
 

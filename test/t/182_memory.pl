@@ -164,13 +164,14 @@ leaves_nothing('nor do 1,000 questions', sub { ask(1000) });
 
 # --- a session that has no memory for an answer ---
 
-control($github, 'settings', { faults => [ { match => { operation => 'KeypupProjects', times => 1 }, delay_ms => 1500 } ] });
+control($github, 'settings', { faults => [ { match => { operation => 'KeypupProjects', times => 1 }, late => JSON::PP::true } ] });
 my ($out, $error) = ('', '');
 my $asks = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT pg_backend_pid()', '-c', q{SELECT count(*) FROM keypup.discover('acme')} ], '>', \$out, '2>', \$error, IPC::Run::timeout(180));
 IPC::Run::pump($asks) until $out =~ /^(\d+)\n/;
 my $session = $1;
 ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $session"), 'a session waits for its answer');
 append_to_file("$work/no_memory.$session", '');
+control($github, 'settings', { faults => [] });
 eval { IPC::Run::finish($asks) };
 if (!like($error, qr/^ERROR:  out of memory/m, 'without memory it ends in an error'))
 {

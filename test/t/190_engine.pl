@@ -38,18 +38,22 @@ is(query(q{SELECT finishes_at IS NULL, percent FROM keypup.sync_status WHERE pro
 
 # Polls.
 my $written = q{SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables WHERE relname IN ('projects', 'pull_requests', 'issues', 'reviews', 'comments', 'timeline_events', 'labels', 'milestones', 'identities', 'people')};
-usleep(1_500_000);
-query('SELECT pg_stat_reset()');
-control($github, 'counters/reset', {});
-ok(run_all(), 'the time of all of them comes');
-is_deeply([ @{ counters() }{qw(requests points)} ], [ 1, 3 ], 'a hundred quiet repositories are asked for in 1 request for 3 points');
-usleep(1_500_000);
+# What is counted of before may come late.
+foreach (1 .. 5)
+{
+	query('SELECT pg_stat_reset()');
+	control($github, 'counters/reset', {});
+	ok(run_all(), 'the time of all of them comes');
+	is_deeply([ @{ counters() }{qw(requests points)} ], [ 1, 3 ], 'a hundred quiet repositories are asked for in 1 request for 3 points');
+	usleep(1_500_000);
+	last if query($written) eq '0';
+}
 is(query($written), '0', 'and no row is written');
 control($github, 'counters/reset', {});
 change('many/r7', 'comment', number => 1);
 change('many/r8', 'rename_milestone', milestone => 1, title => 'renamed quietly');
 ok(run_all(), 'two of them change');
-is(query(q{SELECT count(*) FROM keypup.comments JOIN keypup.projects USING (account_id, project_id) WHERE name = 'many/r7' AND comments.created_at > now() - interval '1 minute'}), '1', 'the comment is there');
+is(query(q{SELECT count(*) FROM keypup.comments JOIN keypup.projects USING (account_id, project_id) WHERE name = 'many/r7' AND comments.created_at > now() - interval '1 hour'}), '1', 'the comment is there');
 is(query(q{SELECT count(*) FROM keypup.milestones WHERE title = 'renamed quietly'}), '1', 'and the milestone, whose change bumps nothing else');
 cmp_ok(counters()->{requests}, '<=', 5, 'for ' . counters()->{requests} . ' requests');
 
@@ -88,7 +92,7 @@ query(q{UPDATE keypup.sync_state SET next_sweep_at = now() WHERE project_id = (S
 run_all();
 is(query('SELECT count(*) FROM keypup.issues WHERE deleted_at IS NOT NULL'), '0', 'a sweep of what is whole marks nothing');
 change('demo/main', 'delete', number => $_ + 0) foreach @victims;
-control($github, 'settings', { faults => [ { match => { operation => 'KeypupExistence', times => 2 }, status => 403, headers => { 'x-github-sso' => 'partial-results; organizations=1' }, body => { message => 'x' } } ] });
+control($github, 'settings', { faults => [ { match => { operation => 'KeypupExistence' }, status => 403, headers => { 'x-github-sso' => 'partial-results; organizations=1' }, body => { message => 'x' } } ] });
 query(q{UPDATE keypup.sync_state SET next_sweep_at = now() WHERE project_id = (SELECT project_id FROM keypup.projects WHERE name = 'demo/main')});
 run_all();
 is(query('SELECT count(*) FROM keypup.issues WHERE deleted_at IS NOT NULL'), '0', 'an answer that hides some organizations deletes nothing');
@@ -183,15 +187,14 @@ like(query(q{SELECT last_error FROM keypup.sync_status WHERE account = 'old'}), 
 # Fairness: nobody waits behind a large repository.
 control($github, 'repository', { generate => 'huge/one:pulls=2000,issues=1000,seed=41' });
 control($github, 'repository', { generate => "late/r$_:pulls=5,issues=5,seed=4$_" }) foreach 1 .. 5;
-control($github, 'settings', { latency_ms => 100 });
+control($github, 'settings', { latency_ms => 100, faults => [ { match => { repository => 'huge/one' }, delay_ms => 200 } ] });
 query(q{UPDATE keypup.connections SET blocked_until = NULL, concurrency = 4, slowed_at = now(); SELECT keypup.track('acme', 'huge/one')});
-ok($node->poll_query_until('postgres', q{SELECT items_done > 100 FROM keypup.sync_status WHERE project = 'huge/one'}), 'a large repository is being read');
+ok($node->poll_query_until('postgres', q{SELECT items_done > 100 AND finishes_at > now() AND percent BETWEEN 1 AND 99 FROM keypup.sync_status WHERE project = 'huge/one'}), 'a large repository is being read, of which is known when it will be done');
 query(q{SELECT count(keypup.track('acme', 'late/r' || n)) FROM generate_series(1, 5) n});
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 5 FROM keypup.sync_status WHERE project ~ '^late/' AND phase = 'idle' AND items_done = 10}), 'five small ones that came later are read');
-is(query(q{SELECT phase FROM keypup.sync_status WHERE project = 'huge/one'}), 'backfill', 'while the large one still is');
-is(query(q{SELECT finishes_at > now(), percent BETWEEN 1 AND 99 FROM keypup.sync_status WHERE project = 'huge/one'}), 't|t', 'of which is known when it will be done');
 ok($node->poll_query_until('postgres', q{SELECT phase = 'idle' AND items_done = items_total FROM keypup.sync_status WHERE project = 'huge/one'}), 'and it comes to its end, too');
-control($github, 'settings', { latency_ms => 0 });
+is(query(q{SELECT bool_and(last_run_finished_at < (SELECT last_run_finished_at FROM keypup.sync_status WHERE project = 'huge/one')) FROM keypup.sync_status WHERE project ~ '^late/'}), 't', 'after those');
+control($github, 'settings', { latency_ms => 0, faults => [] });
 
 # One token, two databases: one budget.
 query('CREATE DATABASE second');
@@ -205,6 +208,7 @@ control($github, 'counters/reset', {});
 $node->safe_psql('second', q{SELECT keypup.track('bolt', 'demo/main')});
 ok($node->poll_query_until('second', q{SELECT blocked_until > now() FROM keypup.connections}), 'another database that uses the token waits, too');
 is(counters()->{requests}, 0, 'and has asked nothing');
+nobody_is_in($node, 'second');
 query('DROP DATABASE second');
 
 # Ten thousand projects of a hundred accounts are due at once.
