@@ -8,6 +8,7 @@ WITH merged AS (
   WHERE c.account_id = nullif(:'account', '')::uuid
     AND (:'project' = '' OR c.project_id = nullif(:'project', '')::bigint)
     AND (c.merged_at AT TIME ZONE keypup.known_time_zone(a.time_zone))::date BETWEEN :'from'::date AND :'to'::date
+    AND (keypup.counts_bots() OR NOT c.author_is_bot)
 )
 SELECT week_start, count(*) AS merged,
   round(extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY coding_time)) / 3600, 1) AS coding_p50,

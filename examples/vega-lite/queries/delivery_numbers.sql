@@ -14,6 +14,7 @@ WITH deployed AS (
   WHERE d.account_id = nullif(:'account', '')::uuid
     AND (:'project' = '' OR d.project_id = nullif(:'project', '')::bigint)
     AND (d.deployed_at AT TIME ZONE keypup.known_time_zone(a.time_zone))::date BETWEEN :'from'::date AND :'to'::date
+    AND (keypup.counts_bots() OR NOT d.author_is_bot)
 ), broken AS (
   SELECT count(DISTINCT (i.project_id, i.deployment_id)) AS failed_changes, percentile_cont(0.5) WITHIN GROUP (ORDER BY i.recovery_time) AS recovery_time_p50
   FROM keypup.incidents i

@@ -10,5 +10,6 @@ JOIN keypup.accounts a ON a.account_id = d.account_id
 WHERE d.account_id = nullif(:'account', '')::uuid
   AND (:'project' = '' OR d.project_id = nullif(:'project', '')::bigint)
   AND (d.deployed_at AT TIME ZONE keypup.known_time_zone(a.time_zone))::date BETWEEN :'from'::date AND :'to'::date
+  AND (keypup.counts_bots() OR NOT d.author_is_bot)
 GROUP BY 1
 ORDER BY 1 DESC;

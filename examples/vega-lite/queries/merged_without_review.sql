@@ -8,5 +8,6 @@ JOIN keypup.accounts USING (account_id)
 WHERE account_id = nullif(:'account', '')::uuid
   AND (:'project' = '' OR project_id = nullif(:'project', '')::bigint)
   AND (merged_at AT TIME ZONE keypup.known_time_zone(time_zone))::date BETWEEN :'from'::date AND :'to'::date
+  AND (keypup.counts_bots() OR NOT author_is_bot)
 GROUP BY 1
 ORDER BY 1 DESC;

@@ -14,6 +14,7 @@ WITH reviews AS (
   WHERE account_id = nullif(:'account', '')::uuid
     AND (:'project' = '' OR project_id = nullif(:'project', '')::bigint)
     AND (first_review_at AT TIME ZONE keypup.known_time_zone(time_zone))::date BETWEEN :'from'::date AND :'to'::date
+    AND (keypup.counts_bots() OR NOT author_is_bot)
 ), merges AS (
   SELECT round(100.0 * count(*) FILTER (WHERE merged_without_review) / nullif(count(*), 0), 1) AS percent_without_review
   FROM keypup.pull_request_metrics
@@ -21,6 +22,7 @@ WITH reviews AS (
   WHERE account_id = nullif(:'account', '')::uuid
     AND (:'project' = '' OR project_id = nullif(:'project', '')::bigint)
     AND (merged_at AT TIME ZONE keypup.known_time_zone(time_zone))::date BETWEEN :'from'::date AND :'to'::date
+    AND (keypup.counts_bots() OR NOT author_is_bot)
 )
 SELECT r.reviews, r.reviewers,
   round(extract(epoch FROM f.time_to_first_review_p50) / 3600, 1) AS time_to_first_review_p50_hours,

@@ -9,6 +9,7 @@ JOIN keypup.accounts USING (account_id)
 WHERE account_id = nullif(:'account', '')::uuid
   AND (:'project' = '' OR project_id = nullif(:'project', '')::bigint)
   AND (first_review_at AT TIME ZONE keypup.known_time_zone(time_zone))::date BETWEEN :'from'::date AND :'to'::date
+  AND (keypup.counts_bots() OR NOT author_is_bot)
   AND time_to_first_review IS NOT NULL
 GROUP BY 1
 ORDER BY 1 DESC;
