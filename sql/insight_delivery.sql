@@ -241,6 +241,14 @@ SELECT c.attname, string_agg(DISTINCT c.type, ', ') FROM pg_temp.columns c GROUP
 SELECT c.relname, c.attname, c.type FROM pg_temp.columns c WHERE c.type IN ('numeric', 'integer', 'smallint', 'real') OR c.attname LIKE '%rate' AND c.type <> 'double precision';
 DROP VIEW pg_temp.columns;
 
+-- The main branch was renamed since: what was merged into it is delivered, where it is plain that it was it.
+BEGIN;
+UPDATE keypup.pull_requests SET base_branch = 'master' WHERE project_id = pg_temp.project('a/deploys') AND number = 2;
+SELECT is_into_main, deployment_id FROM keypup.pull_request_delivery WHERE project_id = pg_temp.project('a/deploys') AND number = 2;
+UPDATE keypup.projects SET default_branch = 'develop' WHERE project_id = pg_temp.project('a/deploys');
+SELECT is_into_main, deployment_id FROM keypup.pull_request_delivery WHERE project_id = pg_temp.project('a/deploys') AND number = 2;
+ROLLBACK;
+
 -- An account without rows: none.
 SELECT (SELECT count(*) FROM keypup.delivery WHERE account_id = :'nothing') AS delivery, (SELECT count(*) FROM keypup.dora_metrics WHERE account_id = :'nothing') AS dora, (SELECT count(*) FROM keypup.deployment_metrics WHERE account_id = :'nothing') AS metrics,
   (SELECT count(*) FROM keypup.dora_devlake_compat WHERE account_id = :'nothing') AS devlake, (SELECT count(*) FROM keypup.pull_request_delivery WHERE account_id = :'nothing') AS carried, (SELECT count(*) FROM keypup.incidents WHERE account_id = :'nothing') AS incidents;

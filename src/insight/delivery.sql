@@ -292,7 +292,9 @@ SELECT p.account_id, p.project_id, s.project, p.number, p.author, p.author_is_bo
       THEN 'revert' END AS rework_reason
 FROM keypup.pull_requests p
 JOIN source s ON s.account_id = p.account_id AND s.project_id = p.project_id
-CROSS JOIN LATERAL (SELECT coalesce(p.base_branch = s.default_branch, true) AS is_into_main) AS m
+-- A provider keeps the name that the branch had at the merge, and master is what most main branches were named before.
+CROSS JOIN LATERAL (SELECT coalesce(p.base_branch = s.default_branch OR p.base_branch = 'master' AND s.default_branch
+  = 'main', true) AS is_into_main) AS m
 -- The first that carries merges of this moment, and none beyond the last.
 CROSS JOIN LATERAL (
   SELECT CASE WHEN m.is_into_main THEN nullif(width_bucket(p.merged_at - interval '1 microsecond', s.carries_until),
@@ -315,7 +317,7 @@ COMMENT ON COLUMN keypup.pull_request_delivery.first_commit_at IS
   'When the first commit was authored, as the provider gives it.';
 COMMENT ON COLUMN keypup.pull_request_delivery.merged_at IS 'When it was merged.';
 COMMENT ON COLUMN keypup.pull_request_delivery.is_into_main IS
-  'Whether it was merged into the main branch, or one of the two is not known.';
+  'Whether it was merged into the main branch, or one of the two is not known. Where that is main, master was it before.';
 COMMENT ON COLUMN keypup.pull_request_delivery.source IS
   'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.pull_request_delivery.deployment_id IS

@@ -71,7 +71,8 @@ const carried = rows.pull_requests
   .filter((p) => p.deleted_at === null && p.merged_at !== null)
   .map((p) => {
     const merged = Date.parse(p.merged_at);
-    const isMain = p.base_branch === rows.default_branch || p.base_branch === null || rows.default_branch === null;
+    const isMain = p.base_branch === rows.default_branch || p.base_branch === null || rows.default_branch === null ||
+      (rows.default_branch === 'main' && p.base_branch === 'master');
     const by = isMain && deliveries.find((d) => d.succeeded !== null && d.succeeded >= merged && d.begun >= merged && (d.commit ?? d.begun) >= merged - MINUTE);
     const begun = Math.min(...[p.first_commit_at, p.created_at, p.ready_at, p.merged_at].filter((time) => time !== null).map((time) => Date.parse(time)));
     return { number: p.number, by: by ? by.id : null, at: by ? by.succeeded : null, deploy: by ? by.succeeded - merged : null, lead: by ? by.succeeded - begun : null, mends: mends(p) };
