@@ -117,6 +117,26 @@ SELECT pg_temp.logins_seen();
 UPDATE keypup.pull_requests SET merged_by = 'new2' WHERE account_id = :'account' AND project_id = :young AND number = 5;
 SELECT pg_temp.logins_seen();
 UPDATE keypup.pull_requests SET merged_by = NULL WHERE account_id = :'account' AND merged_by IN ('new1', 'new2', 'other');
+-- Also where all statements of a transaction have one snapshot, and what they changed is undone.
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SAVEPOINT s;
+UPDATE keypup.pull_requests SET merged_by = 'new1' WHERE account_id = :'account' AND project_id = :young AND number = 4;
+SELECT pg_temp.logins_seen();
+ROLLBACK TO s;
+SELECT pg_temp.logins_seen();
+SELECT keypup.remove_member('team', 'team_limited');
+SELECT pg_temp.logins_seen();
+ROLLBACK TO s;
+SELECT pg_temp.logins_seen();
+DO $$
+BEGIN
+  UPDATE keypup.pull_requests SET merged_by = 'new2' WHERE number = 5;
+  RAISE EXCEPTION 'seen: %', pg_temp.logins_seen();
+EXCEPTION WHEN raise_exception THEN
+  RAISE WARNING '%, then %', SQLERRM, pg_temp.logins_seen();
+END
+$$;
+COMMIT;
 
 -- Who is named while logins are one person is in the team under that login, also when the merge is taken back: later has Eve then, and merged both.
 SELECT keypup.set_team('team', 'later', '{zoe2}'), keypup.set_team('team', 'merged', '{zoe}');

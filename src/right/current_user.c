@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -158,8 +159,8 @@ ask(Oid owner, Question *question, Datum permission, Snapshot snapshot)
  * The accounts in which the current user has a permission. A query asks for each of its
  * tables, and a BI tool sends query after query: the answer is kept while it
  * must be the same. It is, as long as nothing was committed and nothing changed
- * by ourselves, which the snapshot tells; but consents and sessions end by the
- * clock, so it is not kept for long.
+ * or undone by ourselves, which seen_now tells; but consents and sessions end by
+ * the clock, so it is not kept for long.
  */
 #define KEPT_ANSWERS 4
 #define KEPT_MICROSECONDS 100000
@@ -189,13 +190,28 @@ typedef struct Answer
 
 static Answer answers[KEPT_ANSWERS];
 
+static uint32 undone_subtransactions = 0;
+
+static void
+count_undone(SubXactEvent event, SubTransactionId subtransaction, SubTransactionId parent,
+			 void *argument)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		undone_subtransactions++;
+}
+
 SeenWhen
 seen_now(void)
 {
+	static bool is_watching = false;
 	Snapshot snapshot = GetActiveSnapshot();
 
-	return (SeenWhen){snapshot->xmin, snapshot->xmax, snapshot->xcnt, snapshot->subxcnt,
-					  snapshot->curcid};
+	if (!is_watching)
+		RegisterSubXactCallback(count_undone, NULL);
+	is_watching = true;
+	return (SeenWhen){snapshot->xmin,		 snapshot->xmax,   snapshot->xcnt,
+					  snapshot->subxcnt,	 snapshot->curcid, GetTopTransactionIdIfAny(),
+					  undone_subtransactions};
 }
 
 static void

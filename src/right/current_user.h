@@ -53,8 +53,8 @@ extern text *find_session_holder(const SessionIdentity *session, text **kind, Sn
 extern text *name_current_user(Oid owner, text **kind);
 
 /*
- * What of a snapshot tells that nothing was committed and nothing changed by
- * ourselves since another. Compared as bytes: there is no padding.
+ * What of a snapshot tells that nothing was committed, and nothing changed or undone
+ * by ourselves, since another. Compared as bytes: there is no padding.
  */
 typedef struct SeenWhen
 {
@@ -63,6 +63,8 @@ typedef struct SeenWhen
 	uint32 xcnt;
 	int32 subxcnt;
 	CommandId curcid;
+	TransactionId own; /* no snapshot tells whether it is still under way */
+	uint32 undone; /* subtransactions so far: one that repeats its reads has the same snapshot */
 } SeenWhen;
 
 /*
