@@ -40,7 +40,11 @@ begin_step(Steps *steps)
 		PushActiveSnapshot(GetTransactionSnapshot());
 	}
 	else
+	{
+		/* A level of SPI keeps what it has read until it ends, and a CALL may go on for hours. */
+		SPI_connect_ext(SPI_OPT_NONATOMIC);
 		pin_settings_of_transaction();
+	}
 	GetUserIdAndSecContext(&steps->user_before, &steps->security_before);
 	SetUserIdAndSecContext(role_of_worker(),
 						   steps->security_before | SECURITY_RESTRICTED_OPERATION);
@@ -53,7 +57,10 @@ end_step(Steps *steps)
 	set_job_account(NULL);
 	SetUserIdAndSecContext(steps->user_before, steps->security_before);
 	if (steps->in_procedure)
+	{
 		SPI_commit();
+		SPI_finish();
+	}
 	else
 	{
 		SPI_finish();

@@ -36,7 +36,8 @@ extern void open_steps(Steps *steps, bool in_procedure);
 /*
  * begin_step, end_step
  *		Begin a transaction with SPI as keypup_worker, and commit it. In a procedure
- *		the transaction has begun, and has run no query.
+ *		the transaction has begun, and has run no query. Each step has a level of SPI
+ *		to itself: what was read is gone with it.
  *
  * step_context is current within, and keeps what is in it until reset_step.
  */

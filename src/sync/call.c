@@ -256,6 +256,7 @@ read_patience(FunctionCallInfo fcinfo)
 Datum
 keypup_sync(PG_FUNCTION_ARGS)
 {
+	MemoryContext context = CurrentMemoryContext;
 	Call call = {0};
 	JobScope scope;
 
@@ -278,6 +279,7 @@ keypup_sync(PG_FUNCTION_ARGS)
 	pin_settings_of_transaction();
 	scope = read_scope(fcinfo);
 	SPI_commit();
+	SPI_finish();
 	call.runner = open_runner(&scope, true);
 	PG_TRY();
 	{
@@ -288,6 +290,6 @@ keypup_sync(PG_FUNCTION_ARGS)
 		close_runner(call.runner);
 	}
 	PG_END_TRY();
-	SPI_finish();
+	MemoryContextSwitchTo(context);
 	PG_RETURN_VOID();
 }

@@ -117,14 +117,21 @@ like(as_role($node, 'postgres', q{SELECT keypup.clean_json(convert_to('{' || str
 
 # --- what is done often ---
 
+# What the server tells of the memory of a process.
+sub told_of
+{
+	my ($pid) = @_;
+	my $at = -s $node->logfile;
+	query("SELECT pg_log_backend_memory_contexts($pid)");
+	$node->wait_for_log(qr/Grand total/, $at);
+	return slurp_file($node->logfile, $at);
+}
+
 # The bytes in use of what a worker keeps as long as it lives; of all that it has, where the server lists a hundred others before: then a
 # little more is none.
 sub kept
 {
-	my $at = -s $node->logfile;
-	query("SELECT pg_log_backend_memory_contexts($worker)");
-	$node->wait_for_log(qr/Grand total/, $at);
-	my $told = slurp_file($node->logfile, $at);
+	my $told = told_of($worker);
 	my @used = $told =~ /; keypup steps: .*; (\d+) used/g;
 	return { used => sum(@used), more => 0 } if @used;
 	return { used => $1, more => 65_536 } if $told =~ /Grand total: .*; (\d+) used/;
@@ -134,13 +141,14 @@ sub kept
 # What is done leaves nothing, one time of four at least: what a worker learns at some time, as its plan of a daily task, is learnt once.
 sub leaves_nothing
 {
-	my ($name, $do) = @_;
+	my ($name, $do, $kept) = @_;
 	my ($more, $before, $now);
+	$kept //= \&kept;
 	foreach (1 .. 4)
 	{
-		$before = kept();
+		$before = $kept->();
 		$do->();
-		$now = kept();
+		$now = $kept->();
 		$more = $now->{used} - $before->{used};
 		last if $more <= $now->{more};
 	}
@@ -162,10 +170,36 @@ sub ask { my ($count) = @_; query(qq{SELECT count(keypup.ask_worker('key_set', a
 ask(5);
 leaves_nothing('nor do 1,000 questions', sub { ask(1000) });
 
+# --- a CALL that waits ---
+
+# For a provider that has asked for a pause: then it looks once a second whether that goes on, in four transactions or more.
+query(qq{SELECT keypup.create_account('cinch'); SELECT keypup.connect('cinch', 'github', '$token', '$github->{url}');
+	UPDATE keypup.connections c SET blocked_until = now() + interval '1 day', blocked_reason = 'a pause' FROM keypup.accounts a WHERE a.account_id = c.account_id AND a.name = 'cinch'; SELECT keypup.track('cinch', 'demo/small')});
+my ($out, $error) = ('', '');
+my $call = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT pg_backend_pid()', '-c', q{CALL keypup.sync('cinch', patience => '2 days')} ], '>', \$out, '2>', \$error, IPC::Run::timeout(900));
+IPC::Run::pump($call) until $out =~ /^(\d+)\n/;
+my $caller = $1;
+IPC::Run::pump($call) until $error =~ /NOTICE:  waiting until .*: a pause/ || !$call->pumpable;
+# Transactions of a session are numbered.
+sub wait_for_transactions
+{
+	my ($count) = @_;
+	my $number = qq{SELECT split_part(virtualtransaction, '/', 2)::bigint FROM pg_locks WHERE locktype = 'virtualxid' AND pid = $caller};
+	my $now = '';
+	$now = query($number) until $now ne '' || !$call->pumpable;
+	return $node->poll_query_until('postgres', qq{SELECT ($number) >= $now + $count}) || die "the CALL does not go on: $error";
+}
+# All that it has taken: what a result leaves is a block of 8 KiB, nearly empty.
+sub taken_by_call { my ($bytes) = told_of($caller) =~ /Grand total: (\d+) bytes/; return { used => $bytes, more => 262_144 }; }
+leaves_nothing('100 transactions of a CALL that waits leave nothing in its memory', sub { wait_for_transactions(100) }, \&taken_by_call);
+query("SELECT pg_cancel_backend($caller)");
+IPC::Run::finish($call);
+like($error, qr/^ERROR:  canceling statement due to user request/m, 'until somebody ends it');
+
 # --- a session that has no memory for an answer ---
 
 control($github, 'settings', { faults => [ { match => { operation => 'KeypupProjects', times => 1 }, late => JSON::PP::true } ] });
-my ($out, $error) = ('', '');
+($out, $error) = ('', '');
 my $asks = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT pg_backend_pid()', '-c', q{SELECT count(*) FROM keypup.discover('acme')} ], '>', \$out, '2>', \$error, IPC::Run::timeout(180));
 IPC::Run::pump($asks) until $out =~ /^(\d+)\n/;
 my $session = $1;
