@@ -206,15 +206,15 @@ take_answer(Runner *runner, SentRequest *sent, HttpReply *reply)
 {
 	OutsideRequest *outside = (OutsideRequest *) sent;
 	ReplyQuery query = {
-		.statement = psprintf("SELECT a.answer::pg_catalog.text FROM (%s) AS a (answer)",
-							  provider_query(outside->provider, outside->answers,
-											 "$1, $2, $3, $4::pg_catalog.jsonb, $5, $6")),
 		.types = {UUIDOID, UUIDOID},
 		.values = {UUIDPGetDatum(&outside->account), UUIDPGetDatum(&outside->connection)},
 		.reply = reply};
 	StepError *error;
 
 	begin_account_step(&runner->steps, &outside->account);
+	query.statement = psprintf("SELECT a.answer::pg_catalog.text FROM (%s) AS a (answer)",
+							   provider_query(outside->provider, outside->answers,
+											  "$1, $2, $3, $4::pg_catalog.jsonb, $5, $6"));
 	error = try_for_account(&outside->account, run_reply_query, &query);
 	if (error != NULL)
 		log_failure(error);

@@ -169,6 +169,9 @@ leaves_nothing('3,000 jobs that are put off leave nothing in the worker\'s memor
 sub ask { my ($count) = @_; query(qq{SELECT count(keypup.ask_worker('key_set', account_id, convert_to('https://' || repeat('x', 8000), 'UTF8'))) FROM keypup.accounts CROSS JOIN generate_series(1, $count) WHERE name = 'acme'}); return; }
 ask(5);
 leaves_nothing('nor do 1,000 questions', sub { ask(1000) });
+sub discover { my ($times) = @_; query("DO \$\$ BEGIN FOR n IN 1 .. $times LOOP PERFORM FROM keypup.discover('acme'); END LOOP; END \$\$"); return; }
+discover(1);
+leaves_nothing('nor do 150 lists of what could be tracked', sub { discover(150) });
 
 # --- a CALL that waits ---
 
