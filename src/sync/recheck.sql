@@ -134,18 +134,20 @@ AS $$
   FROM (SELECT jsonb_agg(e.item ORDER BY e.position) AS list
         FROM jsonb_array_elements(items) WITH ORDINALITY AS e (item, position) GROUP BY (e.position - 1) / 100) AS w
 $$;
--- What an answer says is gone, of what is stored and not being asked for already, is asked for a second time.
+-- What an answer says is gone, and is not being asked for already, is asked for a second time: also what is not stored,
+-- since to a token that loses sight of a project for a while nothing of it is there, and nobody else would ask again.
 CREATE FUNCTION keypup.confirm_gone(account uuid, project bigint, of_kind text, gone jsonb) RETURNS void
 LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT keypup.queue_existence(account, project, of_kind,
-    jsonb_agg(jsonb_build_object('id', i.id, 'number', i.number)), true)
-  FROM keypup.stored_items i
-  WHERE i.account_id = account AND i.project_id = project AND i.kind = of_kind AND gone ? i.id
-    AND NOT EXISTS (
-      SELECT FROM keypup.sync_jobs j
-      WHERE j.account_id = account AND j.project_id = project AND j.kind = 'existence'
-        AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', i.id)))
+    jsonb_agg(jsonb_build_object('id', g.id, 'number', i.number) ORDER BY g.position), true)
+  FROM jsonb_array_elements_text(gone) WITH ORDINALITY AS g (id, position)
+  LEFT JOIN keypup.stored_items i
+    ON i.account_id = account AND i.project_id = project AND i.kind = of_kind AND i.id = g.id
+  WHERE NOT EXISTS (
+    SELECT FROM keypup.sync_jobs j
+    WHERE j.account_id = account AND j.project_id = project AND j.kind = 'existence'
+      AND j.arguments -> 'items' @> jsonb_build_array(jsonb_build_object('id', g.id)))
   HAVING count(*) > 0
 $$;
 CREATE FUNCTION keypup.take_gone(account uuid, project bigint, arguments jsonb, gone jsonb) RETURNS void
@@ -186,7 +188,7 @@ GRANT EXECUTE ON FUNCTION keypup.queue_existence(uuid, bigint, text, jsonb, bool
 COMMENT ON FUNCTION keypup.queue_existence(uuid, bigint, text, jsonb, boolean) IS
   'Asks whether items, [{id, number}], are still there; a second time after keypup.deletion_delay.';
 COMMENT ON FUNCTION keypup.confirm_gone(uuid, bigint, text, jsonb) IS
-  'Has it asked once more whether those are there that an answer, by their ids, says are gone.';
+  'Has it asked once more whether those are there, stored or not, that an answer, by their ids, says are gone.';
 COMMENT ON FUNCTION keypup.take_gone(uuid, bigint, jsonb, jsonb) IS
   'Takes what a job of kind existence, with these arguments, found to be gone: marks it as deleted if that was the '
   'second time.';

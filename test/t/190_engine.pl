@@ -131,6 +131,25 @@ ok($node->poll_query_until('postgres', q{WITH w AS (UPDATE keypup.sync_jobs SET 
 is(query($deleted), $deleted_before, 'all of it');
 query(q{CALL keypup.sync('acme', 'demo/main')});
 
+# What was not stored yet is not lost either, where for a while all of it is said not to be there: by a repository that may be read, and by one that may not.
+foreach my $may_be_read (1, 0)
+{
+	my $name = "lost/r$may_be_read";
+	my $here = "project_id = (SELECT project_id FROM keypup.projects WHERE name = '$name')";
+	my $hurry = "WITH w AS (UPDATE keypup.sync_jobs SET due_at = least(due_at, now() + interval '1 second') WHERE kind = 'existence' AND lease_id IS NULL)";
+	control($github, 'repository', { generate => "$name:pulls=30,issues=30,seed=5$may_be_read" });
+	control($github, 'settings', { faults => [ (map { { match => { operation => $_ }, nulls => [$all_is_gone] } } qw(KeypupPullRequests KeypupIssues)),
+		($may_be_read ? () : { match => { operation => 'KeypupExistence' }, nulls => [ $all_is_gone, { %$all_is_gone, path => 'node' } ] }) ] });
+	query("SELECT keypup.track('acme', '$name')");
+	ok($node->poll_query_until('postgres', "SELECT last_run_finished_at IS NOT NULL AND phase = 'idle' FROM keypup.sync_status WHERE project = '$name'"), 'a first reading ends in which no item is there');
+	ok($node->poll_query_until('postgres', "$hurry SELECT last_error ~ 'does not exist, or the token may not read it' OR NOT EXISTS (SELECT FROM keypup.sync_jobs WHERE $here) FROM keypup.sync_status WHERE project = '$name'"), 'whether they are is an error') if !$may_be_read;
+	is(query("SELECT (SELECT count(*) FROM keypup.pull_requests WHERE $here) + (SELECT count(*) FROM keypup.issues WHERE $here)"), '0', 'none is stored');
+	change($name, 'delete', number => decode_json(control($github, "truth?repository=$name"))->{issues}[0]{number});
+	control($github, 'settings', { faults => [] });
+	ok($node->poll_query_until('postgres', "$hurry SELECT NOT EXISTS (SELECT FROM keypup.sync_jobs WHERE $here)"), 'it is asked until it can be told');
+	is(differences($node, $github, $name), '', 'and all is read that is there');
+}
+
 # A name is used again by another repository: ids tell them apart.
 change('many/r9', 'rename', to => 'many/moved');
 control($github, 'repository', { generate => 'many/r9:pulls=5,issues=5,seed=99' });
