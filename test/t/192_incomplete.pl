@@ -78,6 +78,13 @@ foreach my $list (qw(reviews timelineItems labels assignees))
 faults(nulls('KeypupNestedPages', [ { path => 'n*', every => 2, type => 'RESOURCE_LIMITS_EXCEEDED' } ]));
 ok(start_over($name), 'every second page of nested lists null: the first reading ends');
 is(differs() . failures(), '', 'with all of it');
+faults(nulls('KeypupNestedPages', [ { path => 'n*', type => 'NOT_FOUND' } ]));
+ok(start_over($name), 'every page of nested lists not found: the first reading ends');
+isnt(differs(), '', 'without what is in them');
+like(failures(), qr/pull_requests \d+ reviewThreads GitHub does not find what its list is in/, 'which sync_failures says');
+faults();
+ok(run_all(), 'the next run reads their items again');
+is(differs() . failures(), '', 'with all of it, and nothing is left to say');
 
 # data null: less of it is asked for.
 faults(map { { match => { operation => $_, times => 3 }, body => { data => undef, errors => [ { type => 'RESOURCE_LIMITS_EXCEEDED', message => 'Resource limits for this query exceeded.' } ] } } } qw(KeypupPullRequests KeypupIssues KeypupNestedPages KeypupRepository KeypupPullRequestStubs));

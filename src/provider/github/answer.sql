@@ -191,6 +191,14 @@ BEGIN
         || a.page ORDER BY a.position), '[]') INTO rows
       FROM jsonb_array_elements(judged.asked) WITH ORDINALITY AS a (page, position)
       JOIN jsonb_array_elements(judged.whole) WITH ORDINALITY AS n (node, position) USING (position);
+      IF judged.gone <> '[]' THEN
+        -- Its item may be there all the same: the next run reads that from the start. How it stands is read anyway.
+        PERFORM keypup.set_aside(account, the_job.project_id,
+          keypup.github_failures(account, the_job.project_id, the_job.kind, the_job.arguments, (
+            SELECT jsonb_agg(jsonb_build_object('asked', g.page, 'why', 'GitHub does not find what its list is in'))
+            FROM jsonb_array_elements(judged.gone) AS g (page)
+            WHERE g.page ->> 'item' <> 'status_check_rollup')));
+      END IF;
     ELSIF judged.gone <> '[]' THEN
       PERFORM keypup.confirm_gone(account, the_job.project_id,
         CASE the_job.kind WHEN 'merge_states' THEN 'pull_requests' ELSE the_job.kind END, judged.gone);
