@@ -1,5 +1,5 @@
 // tokens.mjs ISSUER CLIENT_ID: makes keys and ID tokens with node:crypto, good ones and bad ones of every kind.
-// Prints {key_set, good: {name: token}, bad: {name: token}} as JSON.
+// Prints {key_set, good: {name: token}, bad: {name: token}, fresh: token, twin: token} as JSON.
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
 
 const [issuer, client] = process.argv.slice(2);
@@ -34,6 +34,11 @@ const good = {
   short: rs({ exp: now + 1800, jti: 'short' }),
 };
 const fresh = make(rs256, claims({ jti: 'fresh' }));
+// Of good.es256, with the other signature that holds: (r, n - s) for (r, s), n the order of the curve.
+const [ecHeader, ecPayload, ecSignature] = good.es256.split('.');
+const rAndS = Buffer.from(ecSignature, 'base64url').toString('hex');
+const otherS = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n - BigInt(`0x${rAndS.slice(64)}`);
+const twin = `${ecHeader}.${ecPayload}.${Buffer.from(rAndS.slice(0, 64) + otherS.toString(16).padStart(64, '0'), 'hex').toString('base64url')}`;
 const [h, p, s] = fresh.split('.');
 const last = s.at(-1);
 const loose = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
@@ -103,4 +108,4 @@ const bad = {
   nothing: '',
   dots: '..',
 };
-console.log(JSON.stringify({ key_set: { keys: [jwk(rsa, 'rsa-1', 'RS256'), jwk(ec, 'ec-1', 'ES256')] }, good, bad, fresh }));
+console.log(JSON.stringify({ key_set: { keys: [jwk(rsa, 'rsa-1', 'RS256'), jwk(ec, 'ec-1', 'ES256')] }, good, bad, fresh, twin }));

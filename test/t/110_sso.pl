@@ -57,6 +57,8 @@ my $first = $sign_in->($tokens->{good}{'in both accounts'});
 is(as('app', "BEGIN; SELECT keypup.use_session('$first'); SELECT name FROM keypup.accounts"), "\nacme", 'T66: people of the first sign in as ever');
 is($sign_in->($tokens->{good}{'lured'}), 'sign-in is refused', 'T66: a stranger to the first does not land in the second');
 
+is($sign_in->($tokens->{twin}), 'sign-in is refused', 'T41: nor by another signature of what is signed, which holds as well');
+
 # T39, T43: all the ways to be wrong have one answer.
 foreach my $name (sort keys %{ $tokens->{bad} })
 {
