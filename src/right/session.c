@@ -235,36 +235,6 @@ find_session_holder(const SessionIdentity *session, text **kind, Snapshot snapsh
 	return name;
 }
 
-Datum
-keypup_use_session(PG_FUNCTION_ARGS)
-{
-	SessionIdentity identity;
-	bool is_handle = read_handle(PG_GETARG_TEXT_PP(0), &identity);
-	text *holder = NULL;
-
-	if (is_handle)
-	{
-		/* A transaction that repeats its reads may still see one that has ended. */
-		Snapshot now = RegisterSnapshot(GetLatestSnapshot());
-
-		holder = find_session_holder(&identity, NULL, now);
-		UnregisterSnapshot(now);
-	}
-	if (holder == NULL)
-	{
-		note_refusal(is_handle ? &identity.account : NULL, "session.use", NULL,
-					 "a handle of no session");
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("session is not valid"),
-				 errhint("It begins when the transaction that signs in is committed, and may have "
-						 "ended; sign in again for another."),
-				 errhidestmt(true)));
-	}
-	use(&identity);
-	PG_RETURN_VOID();
-}
-
 /* When members or roles of an account last changed, as the snapshot has it; 0: no such account. */
 static TimestampTz
 find_last_change(Datum account, Snapshot snapshot)
@@ -283,6 +253,39 @@ find_last_change(Datum account, Snapshot snapshot)
 	}
 	SPI_finish();
 	return at;
+}
+
+Datum
+keypup_use_session(PG_FUNCTION_ARGS)
+{
+	SessionIdentity identity;
+	bool is_handle = read_handle(PG_GETARG_TEXT_PP(0), &identity);
+	text *holder = NULL;
+	bool of_account = false;
+
+	if (is_handle)
+	{
+		/* A transaction that repeats its reads may still see one that has ended. */
+		Snapshot now = RegisterSnapshot(GetLatestSnapshot());
+
+		holder = find_session_holder(&identity, NULL, now);
+		/* Whoever makes handles up has no log of an account that they have made up, too. */
+		of_account = holder == NULL && find_last_change(UUIDPGetDatum(&identity.account), now) != 0;
+		UnregisterSnapshot(now);
+	}
+	if (holder == NULL)
+	{
+		note_refusal(of_account ? &identity.account : NULL, "session.use", NULL,
+					 "a handle of no session");
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("session is not valid"),
+				 errhint("It begins when the transaction that signs in is committed, and may have "
+						 "ended; sign in again for another."),
+				 errhidestmt(true)));
+	}
+	use(&identity);
+	PG_RETURN_VOID();
 }
 
 /* A lock would wait for whoever is changing them; nobody waits for them to sign in. */
