@@ -86,7 +86,10 @@ BEGIN
       HINT = 'An owner or admin of the account consents.';
   END IF;
   IF NOT keypup.is_operator()
-    AND EXISTS (SELECT FROM keypup.members m WHERE m.member = grantee::text AND m.kind = 'database_role') THEN
+    AND EXISTS (SELECT FROM keypup.members m
+                WHERE m.member = grantee::text AND m.kind = 'database_role'
+                  -- Anybody can invite anybody: that alone makes nobody a member.
+                  AND m.confirmed_at IS NOT NULL AND keypup.is_role(m.role_id, m.member, m.origin)) THEN
     PERFORM keypup.note_refusal(the_account, 'support.grant', format('to "%s", a member of an account', grantee));
     RAISE EXCEPTION 'role "%" is none of the operator''s staff', grantee USING ERRCODE = 'invalid_parameter_value',
       DETAIL = 'It is a member of an account.';

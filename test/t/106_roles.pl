@@ -104,6 +104,12 @@ foreach my $role (qw(app pg_monitor pg_read_all_data keypup_worker keypup_member
 }
 is(query(q{SELECT string_agg(pg_get_userbyid(member), ' ') FROM pg_auth_members WHERE roleid = 'keypup_member'::regrole AND pg_get_userbyid(member) ~ '^(pg_|keypup_|root|admin)'}), '', 'T62: and none of them is granted anything');
 like(as('olga', q{SELECT keypup.grant_support('acme', 'bella', 'looks at a sync', '1 hour')}), qr/none of the operator's staff/, 'T62: who belongs to an account is no support');
+query(q{CREATE ROLE stella LOGIN});
+as('bella', q{SELECT keypup.add_member('bolt', 'stella', 'viewer')});
+my $stellas = as('olga', q{SELECT keypup.grant_support('acme', 'stella', 'looks at a sync', '1 hour')});
+like($stellas, qr/^\d+$/, 'T62: an invitation that nobody has accepted keeps nobody from being support');
+as('olga', "SELECT keypup.revoke_support('acme', $stellas)");
+as('bella', q{SELECT keypup.remove_member('bolt', 'stella')});
 query('CREATE ROLE olgas LOGIN; GRANT olga TO olgas');
 like(as('olga', q{SELECT keypup.grant_support('acme', 'olgas', 'looks at a sync', '1 hour')}), qr/nobody consents to the own access/, 'T47: nor who has the role of who consents');
 
