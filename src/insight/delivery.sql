@@ -317,7 +317,8 @@ COMMENT ON COLUMN keypup.pull_request_delivery.first_commit_at IS
   'When the first commit was authored, as the provider gives it.';
 COMMENT ON COLUMN keypup.pull_request_delivery.merged_at IS 'When it was merged.';
 COMMENT ON COLUMN keypup.pull_request_delivery.is_into_main IS
-  'Whether it was merged into the main branch, or one of the two is not known. Where that is main, master was it before.';
+  'Whether it was merged into the main branch, or one of the two is not known. Where that is main, master was it '
+  'before.';
 COMMENT ON COLUMN keypup.pull_request_delivery.source IS
   'deployment or release: what counts as a delivery of the project.';
 COMMENT ON COLUMN keypup.pull_request_delivery.deployment_id IS

@@ -7,8 +7,8 @@
  * many such tables, one behind the other; to find them takes reading all rows of
  * the projects. So they are kept while they must be the same: for the same
  * projects, as long as nothing was committed and nothing changed or undone by
- * ourselves.
- * Which projects is asked each time: it ends by the clock, and is quickly told.
+ * ourselves. Which projects is asked each time: it ends by the clock, and is
+ * quickly told.
  */
 #include "postgres.h"
 

@@ -106,7 +106,8 @@ CREATE TABLE keypup.used_tokens (
 CREATE INDEX used_tokens_expiry ON keypup.used_tokens (account_id, expires_at);
 COMMENT ON TABLE keypup.used_tokens IS
   'ID tokens and one-time codes that were used: each signs in once. Kept until they expire.';
-COMMENT ON COLUMN keypup.used_tokens.token_digest IS 'SHA-256 of what is signed of the token, or of what the code was for.';
+COMMENT ON COLUMN keypup.used_tokens.token_digest IS
+  'SHA-256 of what is signed of the token, or of what the code was for.';
 COMMENT ON COLUMN keypup.used_tokens.expires_at IS
   'When it could no longer be used anyway; infinity for a recovery code.';
 SELECT keypup.protect_table('keypup.used_tokens', 'users.read');
