@@ -2,7 +2,7 @@
 // node relay.mjs --to PORT [--record] [--cert FILE --key FILE]: with these it speaks TLS itself to those who connect to it.
 // It prints {"port", "control"}. POST control/set {after, how, times}: of the next `times` connections the server's
 // bytes go through up to byte `after`; then the connection is `reset`, or `half` closed: no more is sent, all is read.
-// GET control/counters: {connections, open, cut, longest}: how many there were, and still are; longest in bytes that the server sent on one.
+// GET control/counters: {connections, cut, longest}, longest in bytes that the server sent on one connection.
 // With --record, GET control/bytes: what went through in both directions, without the relay's own TLS; POST control/forget.
 
 import { readFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ const target = Number(option('--to'));
 const identity = option('--cert') && createSecureContext({ cert: readFileSync(option('--cert')), key: readFileSync(option('--key')) });
 const records = process.argv.includes('--record');
 const pieces = [];
-const counters = { connections: 0, open: 0, cut: 0, longest: 0 };
+const counters = { connections: 0, cut: 0, longest: 0 };
 let cut = null;
 
 function takeCut() {
@@ -38,8 +38,6 @@ function relay(wire) {
   let sent = 0;
   let over = false;
   counters.connections += 1;
-  counters.open += 1;
-  wire.on('close', () => { counters.open -= 1; });
   for (const [from, to] of [[client, server], [server, client]]) {
     from.on('error', () => to.destroy());
     from.on('close', () => to.destroy());
